@@ -1,0 +1,80 @@
+"""
+Middleware and self-contained traces for Mixture-of-Agents clients.
+
+What every model saw, what every model said, and what it cost: one JSON line per turn.
+"""
+
+from ._blocks import tag
+from ._call import Call, Chunk, Flow, Middleware, Reply, Usage, sleep, wait
+from ._default import Status, configure, default_stack, flush, status
+from ._log import add_turn_ids
+from ._observe import observer
+from ._scope import carry
+from ._stack import Stack
+from ._turn import Turn, current_turn
+from ._version import __version__
+from .errors import (
+    AsyncOnSyncError,
+    DecorationError,
+    DidNotYieldError,
+    ExtraMissingError,
+    MiddlewareError,
+    MoaError,
+    ReplyFormError,
+    RequestError,
+    ResendError,
+    SettingsError,
+    TagError,
+    TargetError,
+)
+from .shapes.reply import register_shape
+
+turn = default_stack.turn
+reference = default_stack.reference
+aggregator = default_stack.aggregator
+client = default_stack.client
+instrument = default_stack.instrument
+uninstrument = default_stack.uninstrument
+
+__all__ = [
+    "AsyncOnSyncError",
+    "Call",
+    "Chunk",
+    "DecorationError",
+    "DidNotYieldError",
+    "ExtraMissingError",
+    "Flow",
+    "Middleware",
+    "MiddlewareError",
+    "MoaError",
+    "Reply",
+    "ReplyFormError",
+    "RequestError",
+    "ResendError",
+    "SettingsError",
+    "Stack",
+    "Status",
+    "TagError",
+    "TargetError",
+    "Turn",
+    "Usage",
+    "__version__",
+    "add_turn_ids",
+    "aggregator",
+    "carry",
+    "client",
+    "configure",
+    "current_turn",
+    "default_stack",
+    "flush",
+    "instrument",
+    "observer",
+    "reference",
+    "register_shape",
+    "sleep",
+    "status",
+    "tag",
+    "turn",
+    "uninstrument",
+    "wait",
+]

@@ -1,0 +1,312 @@
+"""
+The default stack, and who records turns: settings from the environment under those of `configure`.
+
+While the switch is off and nothing was configured, one environment variable is read a turn, and
+neither pydantic nor the tracing package is imported.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from ._log import log
+from ._observe import faults
+from ._stack import Stack, checked, set_recording_source
+from ._stream import finish_broken_off
+from ._turn import open_turns
+from .errors import SettingsError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from ._call import Middleware
+    from ._turn import Recording
+    from .records import TurnRecord
+    from .settings import Settings
+    from .tracing.writer import Writer
+
+__all__ = ["Status", "configure", "default_stack", "flush", "listening", "status"]
+
+default_stack = Stack()
+
+_SWITCH = "MOA_SAVE_TRACES"
+_VARIABLES = (
+    _SWITCH,
+    "MOA_TRACE_DIR",
+    "MOA_SESSION_ID",
+    "MOA_TURNS",
+    "MOA_PROPAGATE_THREADS",
+    "MOA_CAPTURE",
+    "MOA_REDACT",
+)
+_OFF = frozenset({"", "0", "false", "no", "off", "f", "n"})
+_UNSET: Any = object()
+
+
+class Status(NamedTuple):
+    """
+    What became of this process's turns.
+
+    Attributes:
+        written: Lines written.
+        refused: Lines that the writer refused: they are lost.
+        waiting: Lines that wait to be written.
+        open_turns: Turns that are open.
+        faults: Faults of observers and of the recording, none of which reached a call.
+    """
+
+    written: int
+    refused: int
+    waiting: int
+    open_turns: int
+    faults: int
+
+
+class _State:
+    """What was configured, and the tracer that follows from it."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget what was configured."""
+        self.overrides: dict[str, Any] = {}
+        self.writer: Writer | None = None
+        self.on_turn: Callable[[TurnRecord], object] | None = None
+        self.listeners: tuple[Callable[[TurnRecord], object], ...] = ()
+        self.changed()
+
+    def changed(self) -> None:
+        """Let the next turn make its tracer anew."""
+        self.key: Any = None
+        self.tracer: Recording | None = None
+
+
+_state = _State()
+
+
+def _recording() -> Recording | None:
+    """Return who records the turn that begins now."""
+    explicit = _state.overrides.get("save_traces")
+    if explicit is None:
+        value = os.environ.get(_SWITCH)
+        on = value is not None and value.strip().lower() not in _OFF
+    else:
+        on = explicit
+    if not on and not _state.listeners and _state.on_turn is None:
+        return None
+    key = (on, *map(os.environ.get, _VARIABLES))
+    if key == _state.key:
+        return _state.tracer
+    try:
+        with _state.lock:
+            if key != _state.key:
+                _state.tracer = _tracer(saving=on)
+                _state.key = key
+        return _state.tracer
+    except Exception as error:
+        log("moa.tracing_off", key="fault", error=type(error).__qualname__)
+        return None
+
+
+def _tracer(*, saving: bool) -> Recording | None:
+    from .tracing.observer import Tracer
+    from .tracing.writer import FileWriter
+
+    settings = _settings()
+    listeners = [*_state.listeners]
+    if _state.on_turn is not None:
+        listeners.append(_state.on_turn)
+    saving = saving and settings is not None and settings.save_traces
+    if not saving and not listeners:
+        return None
+    writer: Writer | None = None
+    if saving and settings is not None:
+        writer = _state.writer or FileWriter(settings.trace_dir)
+    return Tracer(
+        writer=writer,
+        listeners=listeners,
+        session_id=settings.session_id if settings is not None else None,
+        fanout_only=settings is not None and settings.turns == "fanout",
+        propagate_threads=settings is None or settings.propagate_threads,
+    )
+
+
+def _settings() -> Settings | None:
+    """Return the settings in force; a bad one is logged and keeps tracing off."""
+    from pydantic import ValidationError
+
+    from .settings import Settings, describe_problem, unknown_names, withheld
+
+    for name in unknown_names(os.environ):
+        log("moa.unknown_setting", key=name, name=name)
+    missing = withheld(os.environ)
+    if missing is not None:
+        log("moa.tracing_off", key=missing, reason=f"{missing} asks for what does not work yet")
+        return None
+    try:
+        return Settings(**_state.overrides)
+    except ValidationError as error:
+        problem = describe_problem(error)
+        log("moa.tracing_off", key=problem, reason=problem)
+        return None
+
+
+set_recording_source(_recording)
+
+
+def configure(
+    *,
+    save_traces: bool | None = _UNSET,
+    trace_dir: str | os.PathLike[str] | None = _UNSET,
+    session_id: str | None = _UNSET,
+    turns: str | None = _UNSET,
+    propagate_threads: bool | None = _UNSET,
+    middleware: Iterable[Middleware] = _UNSET,
+    observers: Iterable[Middleware] = _UNSET,
+    writer: Writer | None = _UNSET,
+    on_turn: Callable[[TurnRecord], object] | None = _UNSET,
+) -> None:
+    """
+    Set what the environment does not, or say otherwise.
+
+    What is named is replaced, what is not named stays as it is; a setting given as `None` follows
+    the environment again. It takes effect with the next turn.
+
+    Args:
+        save_traces: Write traces.
+        trace_dir: Directory of the traces.
+        session_id: Session of turns that name none.
+        turns: `all`, or `fanout` for those only that ran references.
+        propagate_threads: Carry turns into bare threads and executors.
+        middleware: Of the default stack, the first outermost.
+        observers: Of the default stack.
+        writer: Takes the lines in place of the files: any object with
+            `write(session_id: str | None, line: bytes)`.
+        on_turn: Called with each turn's record when it closes, also while traces are not saved.
+
+    Raises:
+        SettingsError: A value cannot be used.
+        MiddlewareError: A middleware cannot be called.
+    """
+    given = {
+        "save_traces": save_traces,
+        "trace_dir": trace_dir,
+        "session_id": session_id,
+        "turns": turns,
+        "propagate_threads": propagate_threads,
+    }
+    overrides = dict(_state.overrides)
+    for name, value in given.items():
+        if value is _UNSET:
+            continue
+        overrides.pop(name, None)
+        if value is not None:
+            overrides[name] = value
+    if overrides != _state.overrides and overrides:
+        overrides = _validated(overrides)
+    if writer is not _UNSET and writer is not None and not callable(getattr(writer, "write", None)):
+        msg = f"configure(writer=…) takes an object with write(session_id, line), got {type(writer).__name__}"
+        raise SettingsError(msg)
+    if on_turn is not _UNSET and on_turn is not None and not callable(on_turn):
+        msg = f"configure(on_turn=…) takes a function, got {type(on_turn).__name__}"
+        raise SettingsError(msg)
+    default_stack.replace(
+        middleware=None if middleware is _UNSET else checked(middleware, "middleware"),
+        observers=None if observers is _UNSET else checked(observers, "observers"),
+    )
+    with _state.lock:
+        _state.overrides = overrides
+        if writer is not _UNSET:
+            _state.writer = writer
+        if on_turn is not _UNSET:
+            _state.on_turn = on_turn
+        _state.changed()
+
+
+def _validated(overrides: dict[str, Any]) -> dict[str, Any]:
+    """
+    Return the values as the settings hold them.
+
+    Raises:
+        SettingsError: One of them cannot be used.
+    """
+    from pydantic import ValidationError
+
+    from .settings import Settings
+
+    validate = Settings.__pydantic_validator__.validate_assignment
+    blank = Settings.model_construct()
+    result: dict[str, Any] = {}
+    for name, value in overrides.items():
+        try:
+            validate(blank.model_copy(), name, value)
+        except ValidationError as error:
+            problem = error.errors(include_url=False)[0]["msg"]
+            msg = f"configure({name}={value!r:.80}): {problem}"
+            raise SettingsError(msg) from None
+        result[name] = value
+    return result
+
+
+@contextmanager
+def listening(listener: Callable[[TurnRecord], object]) -> Iterator[None]:
+    """Call `listener` with each turn's record that opens within; used by the testing helpers."""
+    with _state.lock:
+        _state.listeners = (*_state.listeners, listener)
+        _state.changed()
+    try:
+        yield
+    finally:
+        with _state.lock:
+            left = list(_state.listeners)
+            left.remove(listener)
+            _state.listeners = tuple(left)
+            _state.changed()
+
+
+def reset() -> None:
+    """Forget what was configured; for tests."""
+    with _state.lock:
+        _state.reset()
+    default_stack.replace(middleware=(), observers=())
+
+
+def status() -> Status:
+    """Return the counters of this process."""
+    import sys
+
+    written = refused = waiting = 0
+    # Not imported for the asking: while nothing was traced there is nothing to count.
+    tracing = sys.modules.get("moa_middleware.tracing.observer")
+    if tracing is not None:
+        written, refused = tracing.counters.written, tracing.counters.refused
+        waiting = tracing.waiting()
+    return Status(written, refused, waiting, open_turns(), faults())
+
+
+def flush(*, open_streams: bool = False) -> Status:
+    """
+    Finish streams that were broken off and not taken up again, and write what waits.
+
+    For notebooks, where a stream that was left by `break` stays in a variable, and for handlers of
+    SIGTERM.
+
+    Args:
+        open_streams: Finish every stream that is open, because the process is about to end without
+            Python's own exit (`os._exit`).
+
+    Returns:
+        The counters afterwards.
+    """
+    import sys
+
+    finish_broken_off(everything=open_streams)
+    tracing = sys.modules.get("moa_middleware.tracing.observer")
+    if tracing is not None:
+        tracing.drain()
+    return status()

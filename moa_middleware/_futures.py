@@ -1,0 +1,48 @@
+"""Small things that both conversations need: futures, awaitables, and following another's stream."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from ._drive import drive_last
+from ._stream import End
+
+if TYPE_CHECKING:
+    from ._drive import Conversation
+    from ._stream import StreamState
+
+__all__ = ["Done", "follow", "future_done", "is_awaitable", "is_future", "outcome_of_future"]
+
+
+class Done(NamedTuple):
+    """A future that is done; sent into the conversation."""
+
+    future: Any
+
+
+def is_future(value: object) -> bool:
+    """Whether a value is a Task or Future, which goes back to the caller as the same object."""
+    return hasattr(type(value), "add_done_callback")
+
+
+def is_awaitable(value: object) -> bool:
+    """Whether a value has to be awaited before there is a reply."""
+    return hasattr(type(value), "__await__") and not is_future(value)
+
+
+def future_done(talk: Conversation, future: Any) -> None:
+    """Take the conversation up from a future's callback."""
+    drive_last(talk, Done(future))
+
+
+def outcome_of_future(future: Any) -> tuple[Any, BaseException | None]:
+    """Return the result of a future that is done, or its exception."""
+    try:
+        return future.result(), None
+    except BaseException as error:
+        return None, error
+
+
+def follow(state: StreamState, talk: Conversation) -> None:
+    """Take the conversation up when somebody else's stream is over."""
+    state.follow(lambda outcome, error: drive_last(talk, End(outcome, error)))

@@ -1,0 +1,62 @@
+"""Identifiers and clocks: UUIDv7 as of RFC 9562, section 5.7, and the two clocks of a record."""
+
+from __future__ import annotations
+
+import os
+import time
+
+__all__ = ["Clock", "uuid7"]
+
+
+def uuid7() -> str:
+    """
+    Return a fresh UUIDv7: it sorts by the millisecond in which it was made.
+
+    Its random part is the kernel's, so that forked processes cannot repeat one another.
+    """
+    raw = bytearray((time.time_ns() // 1_000_000).to_bytes(6, "big") + os.urandom(10))
+    raw[6] = 0x70 | raw[6] & 0x0F
+    raw[8] = 0x80 | raw[8] & 0x3F
+    text = raw.hex()
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+
+
+class Clock:
+    """
+    When something began and how long it took.
+
+    The start is wall-clock time; durations come from the monotonic clock, which no adjustment of
+    the wall clock can bend.
+    """
+
+    __slots__ = ("ended_ns", "first_ns", "started_at", "started_ns")
+
+    def __init__(self) -> None:
+        self.first_ns: int | None = None
+        self.ended_ns: int | None = None
+        self.start()
+
+    def start(self) -> None:
+        """Take the time of the beginning, again if need be."""
+        self.started_at = time.time()
+        self.started_ns = time.perf_counter_ns()
+
+    def stop(self) -> None:
+        """Take the time of the end."""
+        self.ended_ns = time.perf_counter_ns()
+
+    @property
+    def duration_ms(self) -> float | None:
+        """Milliseconds from the beginning to the end, `None` before it."""
+        return None if self.ended_ns is None else (self.ended_ns - self.started_ns) / 1e6
+
+    @property
+    def first_chunk_ms(self) -> float | None:
+        """Milliseconds from the beginning to the first chunk, `None` without one."""
+        return None if self.first_ns is None else (self.first_ns - self.started_ns) / 1e6
+
+    @property
+    def ended_at(self) -> float | None:
+        """Epoch seconds of the end, `None` before it."""
+        duration = self.duration_ms
+        return None if duration is None else self.started_at + duration / 1e3

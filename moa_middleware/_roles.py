@@ -1,0 +1,174 @@
+"""
+Roles and layers of calls that nobody named: a pure function of a turn's calls.
+
+By data flow alone. The call whose reply the turn returned is the aggregator; a call whose output
+stands in a later one's input, beyond what the two inputs have in common, is a reference to it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+__all__ = ["Node", "infer"]
+
+_SHORTEST = 8
+"""Characters of an output below which finding it elsewhere proves nothing."""
+
+
+@dataclass(slots=True)
+class Node:
+    """
+    One call, as much of it as inference needs.
+
+    Attributes:
+        input: The request as JSON.
+        output: The reply's text.
+        started_ns: Monotonic start, in nanoseconds.
+        ended_ns: Monotonic end, `None` while it runs.
+        failed: Whether it raised.
+        answered: Whether the turn returned its reply.
+        role: What was said of it, `None` if nothing was; `infer` fills it in.
+        layer: The same.
+    """
+
+    input: bytes
+    output: str | None
+    started_ns: int
+    ended_ns: int | None
+    failed: bool
+    answered: bool
+    role: str | None
+    layer: int | None
+
+
+def infer(nodes: Sequence[Node], escape: Callable[[str], bytes]) -> None:
+    """
+    Fill in the roles and layers that are missing, in place.
+
+    Args:
+        nodes: The turn's calls, in the order of submission.
+        escape: A text as it stands inside a JSON string, as the inputs were encoded.
+    """
+    unnamed = [node for node in nodes if node.role is None]
+    if unnamed and not any(node.role == "aggregator" for node in nodes):
+        _aggregator(unnamed).role = "aggregator"
+    _Evidence(nodes, escape).apply()
+    for node in nodes:
+        node.role = node.role or "call"
+
+
+def _aggregator(unnamed: Sequence[Node]) -> Node:
+    """Return the call that the turn returned, else the last that did not fail, else the last."""
+    for node in reversed(unnamed):
+        if node.answered:
+            return node
+    for node in reversed(unnamed):
+        if not node.failed:
+            return node
+    return unnamed[-1]
+
+
+class _Evidence:
+    """Which output stands in which input."""
+
+    def __init__(self, nodes: Sequence[Node], escape: Callable[[str], bytes]) -> None:
+        self.nodes = nodes
+        self.escape = escape
+        self.needles: dict[int, bytes] = {}
+        self.inside: dict[int, list[Node]] = {}
+        """Calls whose output stands in this one's input."""
+
+    def apply(self) -> None:
+        for node in self.nodes:
+            self.inside[id(node)] = [other for other in self._before(node) if self._stands(other, node)]
+        for node in self.nodes:
+            for other in self.inside[id(node)]:
+                if other.role is None and other.layer is None and _is_step(other, node, self):
+                    other.role = "call"
+        for node in self.nodes:
+            for other in self.inside[id(node)]:
+                other.role = other.role or "reference"
+        self._siblings()
+        for node in self.nodes:
+            if node.role == "reference" and node.layer is None:
+                node.layer = self._layer(node, ())
+
+    def _before(self, node: Node) -> list[Node]:
+        """Return the calls that had ended when this one began; in one fan-out there are none."""
+        return [
+            other
+            for other in self.nodes
+            if other is not node
+            and other.role != "aggregator"
+            and other.ended_ns is not None
+            and other.ended_ns <= node.started_ns
+            # Nothing to learn from a call that is named, for a call that is no reference itself.
+            and (other.role is None or (node.role in (None, "reference") and node.layer is None))
+        ]
+
+    def _needle(self, node: Node) -> bytes | None:
+        text = (node.output or "").strip()
+        if len(text) < _SHORTEST:
+            return None
+        found = self.needles.get(id(node))
+        if found is None:
+            found = self.needles[id(node)] = self.escape(text)
+        return found
+
+    def _stands(self, other: Node, node: Node) -> bool:
+        needle = self._needle(other)
+        if needle is None or not node.input:
+            return False
+        # An echo of a prompt that both were given is no evidence.
+        return node.input.find(needle, _common_prefix(other.input, node.input)) >= 0
+
+    def _siblings(self) -> None:
+        """A call without a telling output, asked what a reference was asked, is one of its round."""
+        references = [node for node in self.nodes if node.role == "reference" and node.input]
+        for node in self.nodes:
+            if node.role is not None or (not node.failed and self._needle(node) is not None):
+                continue
+            for reference in references:
+                if reference.input == node.input:
+                    node.role, node.layer = "reference", node.layer or reference.layer
+                    break
+
+    def _layer(self, node: Node, above: tuple[int, ...]) -> int:
+        """Return one more than the deepest reference inside its own input."""
+        deepest = 0
+        for other in self.inside[id(node)]:
+            if other.role == "reference" and id(other) not in above:
+                deepest = max(deepest, other.layer or self._layer(other, (*above, id(node))))
+        return deepest + 1
+
+
+def _is_step(other: Node, node: Node, evidence: _Evidence) -> bool:
+    """Whether an output stands in an input as the assistant's own turn of a conversation."""
+    needle = evidence._needle(other)
+    if needle is None:
+        return False
+    content = b'"content":"' + needle + b'"'
+    at = node.input.find(content)
+    while at >= 0:
+        start = node.input.rfind(b"{", 0, at)
+        end = node.input.find(b"}", at + len(content))
+        if b'"role":"assistant"' in node.input[start:at] + node.input[at + len(content) : end]:
+            return True
+        at = node.input.find(content, at + 1)
+    return False
+
+
+def _common_prefix(one: bytes, two: bytes) -> int:
+    """Return how many bytes two inputs begin with alike."""
+    low, high = 0, min(len(one), len(two))
+    while low < high:
+        middle = (low + high + 1) // 2
+        if one[low:middle] == two[low:middle]:
+            low = middle
+        else:
+            high = middle - 1
+    return low

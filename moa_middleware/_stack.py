@@ -1,0 +1,343 @@
+"""
+A stack: an ordered list of middleware and observers, and the decorators that run calls through it.
+
+The default stack's methods are the package's own functions (`moa.turn`, `moa.reference` …); a
+library makes one of its own. Who records turns is not known here: `_default` says so.
+"""
+
+from __future__ import annotations
+
+import inspect
+from typing import TYPE_CHECKING, Any, TypeVar, overload
+
+from . import _instrument, _threads
+from ._blocks import TurnBlock, checked_tags
+from ._flow import name_of
+from ._observe import Observer
+from ._wrap import Options, instrumented, layer_of
+from .errors import DecorationError, MiddlewareError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from ._call import Middleware
+    from ._turn import Recording
+
+__all__ = ["Stack", "set_recording_source"]
+
+F = TypeVar("F")
+C = TypeVar("C")
+
+_source: list[Callable[[], Recording | None]] = [lambda: None]
+
+
+def set_recording_source(source: Callable[[], Recording | None]) -> None:
+    """Tell every stack whom to ask, at the start of each turn, who records it."""
+    _source[0] = source
+
+
+def checked(items: Iterable[Any], what: str) -> tuple[Any, ...]:
+    """
+    Return middleware as a tuple.
+
+    Raises:
+        MiddlewareError: One of them cannot be called, or is a flow that was called already.
+    """
+    result = tuple(items)
+    for index, item in enumerate(result):
+        if inspect.isgenerator(item):
+            msg = f"{what}[{index}] is the generator of `{item.__qualname__}`: give the function, uncalled"
+            raise MiddlewareError(msg)
+        if not callable(item):
+            msg = f"{what}[{index}] is a {type(item).__name__}, which cannot be called"
+            raise MiddlewareError(msg)
+    return result
+
+
+class Stack:
+    """
+    An ordered list of middleware, the first outermost, with every decorator as a method.
+
+    Args:
+        middleware: Generator functions, or callables that return a flow. Those marked with
+            `observer` become observers.
+        observers: Middleware that may only look; they run innermost, next to the wire.
+
+    Raises:
+        MiddlewareError: An item cannot be called.
+    """
+
+    def __init__(
+        self, middleware: Iterable[Middleware] = (), *, observers: Iterable[Middleware] = ()
+    ) -> None:
+        self.middleware: Sequence[Middleware] = ()
+        self.observers: Sequence[Observer] = ()
+        self.replace(middleware=middleware, observers=observers)
+
+    def __repr__(self) -> str:
+        """Name what is on the stack."""
+        names = [name_of(fn) for fn in self.middleware]
+        return f"Stack([{', '.join(names)}], observers=[{', '.join(o.name for o in self.observers)}])"
+
+    def replace(
+        self,
+        *,
+        middleware: Iterable[Middleware] | None = None,
+        observers: Iterable[Middleware] | None = None,
+    ) -> None:
+        """Put other middleware or observers in the place of the present ones; calls under way keep theirs."""
+        if middleware is not None:
+            given = checked(middleware, "middleware")
+            self._marked = tuple(fn for fn in given if hasattr(fn, "__moa_observer__"))
+            self.middleware = tuple(fn for fn in given if not hasattr(fn, "__moa_observer__"))
+        if observers is not None:
+            self._observing = checked(observers, "observers")
+        self.observers = tuple(Observer(fn) for fn in (*self._marked, *self._observing))
+
+    _marked: tuple[Any, ...] = ()
+    _observing: tuple[Any, ...] = ()
+
+    def recording(self) -> Recording | None:
+        """Return who keeps the turn that begins now, `None` while nobody does."""
+        return _source[0]()
+
+    # Decorators ----------------------------------------------------------------------------------
+
+    def _decorate(self, fn: Any, options: Options, name: str) -> Any:
+        if isinstance(fn, type):
+            hint = "moa.client" if options.kind == "turn" else "its method"
+            msg = f"@{name} is for functions and methods, `{fn.__qualname__}` is a class: use {hint}"
+            raise DecorationError(msg)
+        if not callable(fn) and not isinstance(fn, classmethod | staticmethod):
+            msg = f"@{name} cannot wrap a {type(fn).__name__}: it is not callable"
+            raise DecorationError(msg)
+        if layer_of(fn, self, options.kind) is not None:
+            return fn
+        return instrumented(fn, self, options)
+
+    @overload
+    def turn(self, fn: F, /) -> F: ...
+
+    @overload
+    def turn(
+        self,
+        *,
+        session_id: Any = None,
+        preset: Any = None,
+        tags: Mapping[str, Any] | None = None,
+        messages: str | None = None,
+    ) -> TurnBlock: ...
+
+    def turn(self, fn: Any = None, /, *, messages: str | None = None, **tags: Any) -> Any:
+        """
+        Make a function a turn, or open one by hand: `with moa.turn(session_id="s-17"):`.
+
+        Args:
+            fn: A function, coroutine function, generator function or async generator function.
+            messages: Name of the parameter that holds the request, where it has a name of its own.
+            **tags: `session_id` and `preset`, each a value or, for a decorator, a function of the
+                bound arguments; `tags`, a mapping of your own.
+
+        Returns:
+            The function, wrapped; without one, a block that is a decorator too.
+
+        Raises:
+            DecorationError: `fn` cannot be wrapped.
+            TagError: A keyword is none of ours.
+        """
+        dynamic = {name: value for name, value in tags.items() if callable(value)}
+        checked = checked_tags("turn", {k: v for k, v in tags.items() if k not in dynamic})
+        checked_tags("turn", dict.fromkeys(dynamic))
+        options = Options(
+            "turn",
+            session_id=tags.get("session_id"),
+            preset=tags.get("preset"),
+            tags=tags.get("tags"),
+            messages=messages,
+        )
+
+        def decorate(function: Any) -> Any:
+            return self._decorate(function, options, "moa.turn")
+
+        if fn is not None:
+            return decorate(fn)
+        return TurnBlock(self, checked, decorate)
+
+    def _call(self, role: str, fn: Any, said: dict[str, Any]) -> Any:
+        _check_options(role, said)
+        options = Options("call", role=role, **said)
+
+        def decorate(function: Any) -> Any:
+            return self._decorate(function, options, f"moa.{role}")
+
+        return decorate if fn is None else decorate(fn)
+
+    @overload
+    def reference(self, fn: F, /) -> F: ...
+
+    @overload
+    def reference(
+        self,
+        *,
+        label: Any = None,
+        layer: Any = None,
+        model: Any = None,
+        provider: Any = None,
+        session_id: Any = None,
+        preset: Any = None,
+        messages: str | None = None,
+        tags: Mapping[str, Any] | None = None,
+    ) -> Callable[[F], F]: ...
+
+    def reference(self, fn: Any = None, /, **said: Any) -> Any:
+        """
+        Make a function a reference: one proposer's call.
+
+        Args:
+            fn: A function of any kind: def, async def, generators of both kinds.
+            **said: `label`, `layer`, `model`, `provider`, `session_id` and `preset`, each a value or
+                a function of the bound arguments; `messages`, the name of the parameter that holds
+                the request; `tags`, a mapping of your own.
+
+        Raises:
+            DecorationError: `fn` cannot be wrapped.
+            TypeError: An unknown keyword.
+        """
+        return self._call("reference", fn, said)
+
+    @overload
+    def aggregator(self, fn: F, /) -> F: ...
+
+    @overload
+    def aggregator(
+        self,
+        *,
+        label: Any = None,
+        layer: Any = None,
+        model: Any = None,
+        provider: Any = None,
+        session_id: Any = None,
+        preset: Any = None,
+        messages: str | None = None,
+        tags: Mapping[str, Any] | None = None,
+    ) -> Callable[[F], F]: ...
+
+    def aggregator(self, fn: Any = None, /, **said: Any) -> Any:
+        """
+        Make a function the aggregator's call; it may return a value or a stream, sync or async.
+
+        The arguments are those of `reference`.
+        """
+        return self._call("aggregator", fn, said)
+
+    @overload
+    def client(self, cls: C, /) -> C: ...
+
+    @overload
+    def client(
+        self,
+        *,
+        turn: str | Sequence[str] = "create",
+        reference: str | Sequence[str] = (),
+        aggregator: str | Sequence[str] = (),
+        call: str | Sequence[str] = (),
+        session_id: Any = None,
+        preset: Any = None,
+    ) -> Callable[[C], C]: ...
+
+    def client(self, cls: Any = None, /, **targets: Any) -> Any:
+        """
+        Make a class of yours a client: its `create` is the turn.
+
+        It is `instrument(cls, turn="create", …)` as a decorator.
+
+        Args:
+            cls: The class.
+            **targets: Those of `instrument`.
+
+        Returns:
+            The same class.
+
+        Raises:
+            DecorationError: It is no class.
+            TargetError: The class has no such method.
+        """
+
+        def decorate(decorated: Any) -> Any:
+            if not isinstance(decorated, type):
+                msg = f"@moa.client is for classes, got a {type(decorated).__name__}: use moa.turn"
+                raise DecorationError(msg)
+            return self.instrument(decorated, **{"turn": "create", **targets})
+
+        return decorate if cls is None else decorate(cls)
+
+    def instrument(
+        self,
+        obj: C,
+        *,
+        turn: str | Sequence[str] = (),
+        reference: str | Sequence[str] = (),
+        aggregator: str | Sequence[str] = (),
+        call: str | Sequence[str] = (),
+        session_id: Any = None,
+        preset: Any = None,
+    ) -> C:
+        """
+        Instrument an instance, a class or a module that somebody else wrote.
+
+        Args:
+            obj: The object. A client of the `openai` SDK needs no target.
+            turn: Dotted path, or paths, of what is a turn.
+            reference: Of what is a reference.
+            aggregator: Of what is the aggregator.
+            call: Of calls whose role is to be inferred.
+            session_id: A value or a function of the bound arguments, for turns and for calls
+                outside any.
+            preset: The same.
+
+        Returns:
+            The same object.
+
+        Raises:
+            TargetError: A path leads nowhere, or no path is given and none of the known ones is
+                there.
+        """
+        targets: list[tuple[str, Options]] = []
+        for role, paths in (
+            ("turn", turn),
+            ("reference", reference),
+            ("aggregator", aggregator),
+            (None, call),
+        ):
+            for path in [paths] if isinstance(paths, str) else paths:
+                kind = "turn" if role == "turn" else "call"
+                options = Options(
+                    kind,
+                    role=role if kind == "call" else None,
+                    session_id=session_id,
+                    preset=preset,
+                )
+                targets.append((path, options))
+        default = Options("call", session_id=session_id, preset=preset)
+        _instrument.instrument(obj, self, targets, default)
+        return obj
+
+    def uninstrument(self, obj: object = None) -> None:
+        """
+        Undo `instrument`: the original attributes are back.
+
+        Args:
+            obj: What was instrumented; without it everything of this stack's is undone, and
+                executors and threads are as they were.
+        """
+        _instrument.uninstrument(obj, self)
+        if obj is None:
+            _threads.remove()
+
+
+def _check_options(role: str, said: dict[str, Any]) -> None:
+    known = ("label", "layer", "model", "provider", "session_id", "preset", "messages", "tags")
+    for name in said:
+        if name not in known:
+            msg = f"{role}() got an unexpected keyword {name!r}; it takes {', '.join(known)}"
+            raise DecorationError(msg)

@@ -1,0 +1,102 @@
+"""
+Carrying a turn into bare threads and executors, which do not inherit context.
+
+`ThreadPoolExecutor.submit` and `Thread.start` are wrapped at the first traced turn. They carry our
+one variable and nothing else, and they reserve the number of what is submitted: the order in which
+a pool enters its work is a race.
+"""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+import wrapt
+
+from ._scope import enter, leave, submitted
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ._scope import Scope
+
+__all__ = ["install", "remove"]
+
+_installed: list[tuple[type, str, Any, Any]] = []
+_lock = threading.Lock()
+
+
+def _within(scope: Scope | None, fn: Callable[..., Any]) -> Callable[..., Any]:
+    def run(*args: Any, **kwargs: Any) -> Any:
+        former = enter(scope)
+        try:
+            return fn(*args, **kwargs)
+        finally:
+            leave(scope, former)
+
+    return run
+
+
+def _submit(wrapped: Any, _instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    scope = submitted()
+    if scope is None or scope.turn is None or not scope.turn.joinable or not args:
+        return wrapped(*args, **kwargs)
+    # The pool may start a worker now. It serves whoever comes, so it must not inherit this turn.
+    former = enter(None)
+    try:
+        return wrapped(_within(scope, args[0]), *args[1:], **kwargs)
+    finally:
+        leave(None, former)
+
+
+def _start(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    scope = submitted()
+    if scope is None or scope.turn is None or not scope.turn.joinable:
+        return wrapped(*args, **kwargs)
+    run = instance.run
+    own = vars(instance).get("run")
+
+    def put_back() -> None:
+        # The thread object may be kept for long: it is left as it was.
+        if own is None:
+            vars(instance).pop("run", None)
+        else:
+            instance.run = own
+
+    def once() -> Any:
+        put_back()
+        return _within(scope, run)()
+
+    instance.run = once
+    try:
+        return wrapped(*args, **kwargs)
+    except BaseException:
+        put_back()
+        raise
+
+
+def install() -> None:
+    """Wrap both, once."""
+    if _installed:
+        return
+    with _lock:
+        if _installed:
+            return
+        for owner, name, wrapper in (
+            (ThreadPoolExecutor, "submit", _submit),
+            (threading.Thread, "start", _start),
+        ):
+            original = getattr(owner, name)
+            wrapped = wrapt.FunctionWrapper(original, wrapper)
+            setattr(owner, name, wrapped)
+            _installed.append((owner, name, original, wrapped))
+
+
+def remove() -> None:
+    """Put both back, where nobody else has wrapped them since."""
+    with _lock:
+        for owner, name, original, wrapped in _installed:
+            if vars(owner).get(name) is wrapped:
+                setattr(owner, name, original)
+        _installed.clear()

@@ -1,0 +1,85 @@
+"""
+The errors that this package raises itself, one class a misuse.
+
+    MoaError
+    ├── DecorationError        a decorator on something that it cannot wrap
+    ├── TargetError            a dotted path that leads nowhere
+    ├── TagError               a keyword that `tag` or `turn` does not know
+    ├── SettingsError          a bad argument to `configure`
+    ├── ExtraMissingError      an optional dependency is not installed
+    └── MiddlewareError        a middleware broke the protocol
+        ├── DidNotYieldError   neither a yield nor a value
+        ├── ResendError        asked to send again when it is too late
+        ├── AsyncOnSyncError   awaited on a sync client
+        ├── ReplyFormError     answered in a form that the caller cannot use
+        └── RequestError       edited a part of the request that is not known
+
+They are raised for the programmer's own mistakes, at the place of the mistake. A fault of this
+package's during a live call is never one of these: it is counted and logged, and the call goes on.
+No message holds any content of a prompt or of a reply.
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "AsyncOnSyncError",
+    "DecorationError",
+    "DidNotYieldError",
+    "ExtraMissingError",
+    "MiddlewareError",
+    "MoaError",
+    "ReplyFormError",
+    "RequestError",
+    "ResendError",
+    "SettingsError",
+    "TagError",
+    "TargetError",
+]
+
+
+class MoaError(Exception):
+    """The root of every error that this package raises itself."""
+
+
+class DecorationError(MoaError, TypeError):
+    """A decorator was put on something that it cannot wrap."""
+
+
+class TargetError(MoaError, LookupError):
+    """A dotted path names nothing that could be instrumented."""
+
+
+class TagError(MoaError, TypeError):
+    """An unknown keyword, or a value of the wrong type, was given to a tag or a turn."""
+
+
+class SettingsError(MoaError, ValueError):
+    """`configure` was given a value that it cannot use."""
+
+
+class ExtraMissingError(MoaError, ImportError):
+    """An optional dependency is missing; the message names the extra that installs it."""
+
+
+class MiddlewareError(MoaError, RuntimeError):
+    """A middleware broke the protocol."""
+
+
+class DidNotYieldError(MiddlewareError):
+    """A middleware neither yielded the call nor returned a reply."""
+
+
+class ResendError(MiddlewareError):
+    """A middleware asked to send again after chunks had reached the consumer."""
+
+
+class AsyncOnSyncError(MiddlewareError):
+    """A middleware awaited something although the client is a sync one."""
+
+
+class ReplyFormError(MiddlewareError):
+    """A middleware answered with a value that the caller did not ask for."""
+
+
+class RequestError(MiddlewareError):
+    """A middleware edited a part of the request that this package could not find."""

@@ -1,0 +1,204 @@
+"""
+What one line of a trace holds: the only definition of the record.
+
+One JSON object a line, UTF-8, ended by a newline. Times are epoch seconds, durations milliseconds,
+money US dollars; what is not known is `null`, never 0. Every key is always there, but for `omitted`
+and `raw`. Within `moa-turn/1` keys may be added; none is removed or changes its meaning. Readers
+ignore keys and accept values that they do not know.
+
+The keys of `TurnRecord` and `CallRecord` down to `output_location` are those of the MoA traces of
+Hermes Agent (`agent/moa_trace.py`), so that readers of such files read these.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal, NotRequired
+
+from typing_extensions import TypedDict
+
+__all__ = [
+    "LATE_SCHEMA",
+    "SCHEMA",
+    "CallRecord",
+    "ErrorRecord",
+    "LateRecord",
+    "OmittedRecord",
+    "TotalsRecord",
+    "TraceContextRecord",
+    "TurnRecord",
+    "UsageRecord",
+    "WriterRecord",
+]
+
+SCHEMA = "moa-turn/1"
+LATE_SCHEMA = "moa-late/1"
+
+OutcomeName = Literal["completed", "closed", "abandoned", "cancelled", "consumer_error", "error", "crashed"]
+
+
+class ErrorRecord(TypedDict):
+    """An exception."""
+
+    type: str
+    """Its class with the module, but for built-in ones."""
+    message: str | None
+
+
+class UsageRecord(TypedDict, total=False):
+    """Tokens; an empty object where the provider reported none."""
+
+    input_tokens: int | None
+    """Of the prompt, without those read from a cache."""
+    output_tokens: int | None
+    """Of the reply, those of its reasoning among them."""
+    cache_read_tokens: int | None
+    cache_write_tokens: int | None
+    reasoning_tokens: int | None
+
+
+class OmittedRecord(TypedDict):
+    """Why a value is `null` that was there, and how large it was."""
+
+    reason: str
+    """`metadata`, `limit` or `redactor_failed`."""
+    bytes: int
+    sha256: NotRequired[str]
+
+
+class CallRecord(TypedDict):
+    """One request to one model, and its reply."""
+
+    label: str | None
+    model: str | None
+    provider: str | None
+    temperature: float | None
+    input_messages: Any
+    """The request, as it was when the call began."""
+    output: str | None
+    usage: UsageRecord
+    cost_usd: float | None
+    cost_status: str | None
+    """`reported` where the provider named the price."""
+    cost_source: str | None
+    streamed: bool
+    output_location: str
+    """`inline`, `inline_from_stream` or `absent`."""
+    call_id: str
+    parent: str | None
+    """`call_id` of the call around this one."""
+    role: str | None
+    """`reference`, `aggregator`, `call`, or a word of the user's."""
+    role_source: str | None
+    """`tag`, `declared` (by a decorator or `instrument`) or `inferred`."""
+    layer: int | None
+    """Round of references, from 1."""
+    index: int
+    """Place in the order of submission, from 0."""
+    attempt: int
+    """1 for the first request, 2 for the next one after it."""
+    outcome: OutcomeName | None
+    """`null` while it was still running when its turn closed."""
+    error: ErrorRecord | None
+    started_at: float
+    ended_at: float | None
+    duration_ms: float | None
+    first_chunk_ms: float | None
+    chunks: int | None
+    finish_reason: str | None
+    tool_calls: list[Any]
+    reasoning: str | None
+    refusal: str | None
+    choices: list[Any] | None
+    """Every choice, where there was more than one."""
+    params: dict[str, Any]
+    params_omitted: list[str]
+    """Names of the arguments that are not recorded."""
+    endpoint: str | None
+    """Scheme, host and path of the base URL."""
+    response_id: str | None
+    response_model: str | None
+    system_fingerprint: str | None
+    service_tier: str | None
+    usage_raw: Any
+    """The provider's own usage object."""
+    source: str
+    """Who answered: `provider`, `cache` or `middleware`."""
+    late: bool
+    """Whether it ended after its turn."""
+    omitted: NotRequired[dict[str, OmittedRecord]]
+    raw: NotRequired[Any]
+    """Type and head of the `repr` of a value that no shape understands."""
+
+
+class TotalsRecord(TypedDict):
+    """Sums over the turn's own calls."""
+
+    calls: int
+    failed: int
+    usage: UsageRecord
+    cost_usd: float | None
+    """Sum of the known prices, `null` if none is known."""
+    unpriced: int
+    """Calls whose price is not known."""
+
+
+class TraceContextRecord(TypedDict):
+    """OpenTelemetry's active span when the turn began."""
+
+    trace_id: str
+    span_id: str
+
+
+class WriterRecord(TypedDict):
+    """The process that wrote the line."""
+
+    version: str
+    host: str
+    pid: int
+    started_at: float
+    seq: int
+    """Counts the process's lines from 1: a gap shows a missing line."""
+
+
+class TurnRecord(TypedDict):
+    """One turn: one line."""
+
+    schema: str
+    ts: float
+    """When the line was written."""
+    turn_id: str
+    session_id: str | None
+    preset: str | None
+    outcome: OutcomeName
+    error: ErrorRecord | None
+    started_at: float
+    ended_at: float | None
+    duration_ms: float | None
+    input_messages: Any
+    params: dict[str, Any]
+    output: str | None
+    references: list[CallRecord]
+    aggregator: CallRecord | None
+    calls: list[CallRecord]
+    """Further calls: of other roles, earlier attempts, calls inside calls."""
+    parent_turn_id: str | None
+    turns: list[str]
+    """Ids of the turns opened inside this one."""
+    tags: dict[str, Any]
+    totals: TotalsRecord
+    implicit: bool
+    """Whether it was opened for a single call outside any turn."""
+    instrumentation_errors: int
+    trace_context: TraceContextRecord | None
+    writer: WriterRecord
+    omitted: NotRequired[dict[str, OmittedRecord]]
+
+
+class LateRecord(TypedDict):
+    """A call that ended after its turn, in a file of its own below `late/`."""
+
+    schema: str
+    turn_id: str
+    session_id: str | None
+    ts: float
+    call: CallRecord

@@ -1,0 +1,250 @@
+"""
+Which argument is what: where the messages, the model and the parameters of a request are.
+
+Found out once per function, from its dotted path and signature; read per call without iterating,
+copying or changing any argument. Parameters are recorded by an allow-list, so that a credential in
+an argument that nobody thought of is named but never shown.
+"""
+
+from __future__ import annotations
+
+import inspect
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from ..errors import RequestError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from .._call import Call
+
+__all__ = ["Recorder", "Request", "RequestSpec"]
+
+_MESSAGES = ("messages", "prompt", "query", "input", "task")
+_PARAMS = frozenset(
+    {
+        "audio",
+        "frequency_penalty",
+        "logit_bias",
+        "logprobs",
+        "max_completion_tokens",
+        "max_output_tokens",
+        "max_tokens",
+        "min_p",
+        "modalities",
+        "n",
+        "parallel_tool_calls",
+        "presence_penalty",
+        "reasoning",
+        "reasoning_effort",
+        "repetition_penalty",
+        "response_format",
+        "seed",
+        "service_tier",
+        "stop",
+        "stop_sequences",
+        "stream_options",
+        "temperature",
+        "text_format",
+        "thinking",
+        "tool_choice",
+        "tools",
+        "top_k",
+        "top_logprobs",
+        "top_p",
+        "verbosity",
+    }
+)
+_EXTRA_BODY = frozenset(
+    {
+        "reasoning",
+        "thinking",
+        "provider",
+        "top_k",
+        "min_p",
+        "repetition_penalty",
+        "chat_template_kwargs",
+    }
+)
+# Said elsewhere in the record, or an argument of the turn's rather than of the request.
+_ELSEWHERE = frozenset({"model", "stream", "session_id", "preset"})
+_SENTINELS = frozenset({"Omit", "NotGiven"})
+
+
+def _is_sentinel(value: Any) -> bool:
+    """Whether a value is an SDK's word for "not given" (`omit`, `NOT_GIVEN`)."""
+    return type(value).__name__ in _SENTINELS
+
+
+class Recorder:
+    """
+    An iterator of messages on its way to the SDK, which keeps what is pulled from it.
+
+    `rewind` lets a further request read the same messages from the start.
+    """
+
+    __slots__ = ("items", "position", "source")
+
+    def __init__(self, source: Any) -> None:
+        self.source = source
+        self.items: list[Any] = []
+        self.position = 0
+
+    def __iter__(self) -> Recorder:
+        return self
+
+    def __next__(self) -> Any:
+        if self.position == len(self.items):
+            self.items.append(next(self.source))
+        item = self.items[self.position]
+        self.position += 1
+        return item
+
+    def rewind(self) -> None:
+        """Start again at the first message."""
+        self.position = 0
+
+
+class Request(NamedTuple):
+    """The parts of one request, as they stand in its arguments."""
+
+    messages: Any
+    model: str | None
+    params: dict[str, Any]
+    omitted: tuple[str, ...]
+    """Names of the arguments that are not recorded."""
+    stream: bool
+    place: str
+    """Name of the argument that holds the messages, "" where it is not known."""
+
+
+class RequestSpec:
+    """What the arguments of one function mean."""
+
+    __slots__ = ("family", "messages", "names")
+
+    def __init__(self, fn: Callable[..., Any], *, messages: str | None = None, path: str = "") -> None:
+        """
+        Read the signature once.
+
+        Args:
+            fn: The function that will be called.
+            messages: Name of the parameter that holds the messages, where it has a name of its own.
+            path: Dotted path by which it was found, "" for a decorated function.
+        """
+        self.names: tuple[str, ...] = ()
+        self.messages = messages
+        where = f"{getattr(fn, '__module__', '')}.{path or getattr(fn, '__qualname__', '')}"
+        try:
+            parameters = list(inspect.signature(fn).parameters.values())
+        except (TypeError, ValueError):
+            parameters = []
+        self.names = tuple(
+            p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)
+        )
+        chat = "completions" in where.lower() and "messages" in {p.name for p in parameters}
+        self.family = "openai_chat" if chat else "plain"
+
+    def bind(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the given arguments by name, without those that an SDK calls not given."""
+        named = dict(zip(self.names, args, strict=False))
+        named.update(kwargs)
+        return {name: value for name, value in named.items() if not _is_sentinel(value)}
+
+    def _messages_name(self, named: Mapping[str, Any]) -> str | None:
+        if self.messages is not None:
+            return self.messages
+        return next((name for name in _MESSAGES if named.get(name) is not None), None)
+
+    def read(self, named: Mapping[str, Any]) -> Request:
+        """Return the parts of a request from its bound arguments; nothing is iterated or changed."""
+        place = self._messages_name(named)
+        messages = named.get(place) if place is not None else None
+        if isinstance(messages, str):
+            messages = [{"role": "user", "content": messages}]
+        model = named.get("model")
+        params: dict[str, Any] = {}
+        omitted: list[str] = []
+        for name, value in named.items():
+            if name == place or name in _ELSEWHERE or value is None:
+                continue
+            if name in _PARAMS:
+                params[name] = value
+            elif name == "extra_body" and isinstance(value, dict):
+                known = {key: item for key, item in value.items() if key in _EXTRA_BODY}
+                if known:
+                    params[name] = known
+                omitted += [f"{name}.{key}" for key in value if key not in _EXTRA_BODY]
+            elif name not in ("self", "cls"):
+                omitted.append(name)
+        return Request(
+            messages,
+            model if isinstance(model, str) else None,
+            params,
+            tuple(omitted),
+            bool(named.get("stream")),
+            place or "",
+        )
+
+    def put(
+        self, args: tuple[Any, ...], kwargs: Mapping[str, Any], name: str, value: Any
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """Return the arguments with one of them set, at the place where it was given."""
+        if name not in kwargs and name in self.names[: len(args)]:
+            index = self.names.index(name)
+            return (*args[:index], value, *args[index + 1 :]), dict(kwargs)
+        return args, {**kwargs, name: value}
+
+    def rebind(self, call: Call, changes: Mapping[str, Any]) -> dict[str, Any]:
+        """
+        Return the fields of `call` that follow from `changes`.
+
+        Raises:
+            RequestError: For new messages where the function's parameter for them is not known, or
+                where it takes a string and they are more than one user message.
+        """
+        args = tuple(changes.get("args", call.args))
+        kwargs = dict(changes.get("kwargs", call.kwargs))
+        if "messages" in changes:
+            named = self.bind(args, kwargs)
+            place = self._messages_name(named)
+            if place is None:
+                msg = (
+                    "call.replace(messages=…): it is not known which argument holds the messages; "
+                    'name it in the decorator, messages="…"'
+                )
+                raise RequestError(msg)
+            value = changes["messages"]
+            if isinstance(named.get(place), str) and not isinstance(value, str):
+                value = _as_string(place, value)
+            args, kwargs = self.put(args, kwargs, place, value)
+        for name in ("model", "stream"):
+            if name in changes:
+                args, kwargs = self.put(args, kwargs, name, changes[name])
+        if "params" in changes:
+            wanted = changes["params"]
+            for name, value in wanted.items():
+                if name not in call.params or call.params[name] is not value:
+                    args, kwargs = self.put(args, kwargs, name, value)
+            for name in call.params:
+                if name not in wanted:
+                    kwargs.pop(name, None)
+        request = self.read(self.bind(args, kwargs))
+        return {
+            "args": args,
+            "kwargs": kwargs,
+            "messages": request.messages,
+            "model": request.model,
+            "params": request.params,
+            "stream": request.stream,
+        }
+
+
+def _as_string(name: str, messages: Any) -> str:
+    """Return one user message as the string that the function takes."""
+    if isinstance(messages, list | tuple) and len(messages) == 1:
+        content = messages[0].get("content") if isinstance(messages[0], dict) else None
+        if isinstance(content, str):
+            return content
+    msg = f"call.replace(messages=…): the argument {name!r} is a string; give a string or one user message"
+    raise RequestError(msg)

@@ -1,0 +1,52 @@
+"""
+What a request was when it began: taken at call entry, as bytes, since the caller may change it.
+
+An iterator of messages is not touched: what the SDK pulled from it is taken at the end.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ..shapes.request import Recorder
+from .encode import Raw, encode
+
+if TYPE_CHECKING:
+    from .._call import Call
+    from ..shapes.request import Request
+
+__all__ = ["Snapshot", "of_call", "of_request"]
+
+_NULL = Raw(b"null")
+
+
+class Snapshot:
+    """One request, encoded."""
+
+    __slots__ = ("_messages", "_recorder", "model", "omitted", "params", "temperature")
+
+    def __init__(self, messages: Any, params: dict[str, Any], omitted: tuple[str, ...]) -> None:
+        self._recorder = messages if isinstance(messages, Recorder) else None
+        self._messages = _NULL if messages is None or self._recorder else encode(messages)
+        self.params = encode(params)
+        temperature = params.get("temperature")
+        usable = isinstance(temperature, int | float) and not isinstance(temperature, bool)
+        self.temperature = temperature if usable else None
+        self.omitted = omitted
+
+    @property
+    def messages(self) -> Raw:
+        """The messages as JSON, those of an iterator as far as they were pulled."""
+        if self._recorder is not None:
+            return encode(self._recorder.items)
+        return self._messages
+
+
+def of_request(request: Request) -> Snapshot:
+    """Return the snapshot of a turn's own request."""
+    return Snapshot(request.messages, request.params, request.omitted)
+
+
+def of_call(call: Call, omitted: tuple[str, ...]) -> Snapshot:
+    """Return the snapshot of a call, as it goes out."""
+    return Snapshot(call.messages, dict(call.params), omitted)
