@@ -7,16 +7,18 @@ leaving it in another context or thread, as fixtures and dependencies do, never 
 
 from __future__ import annotations
 
-import difflib
-from typing import TYPE_CHECKING, Any, TypeVar
+import atexit
+from typing import TYPE_CHECKING, Any, TypedDict, TypeVar
 
+from ._endings import outcome_of
 from ._scope import NO_TAGS, Scope, Tags, current, enter
-from ._turn import Turn, outcome_of
+from ._turn import Turn
 from .errors import TagError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from types import TracebackType
+    from typing import Unpack
 
     from ._call import Outcome
     from ._wrap import Engine
@@ -38,6 +40,8 @@ def checked_tags(where: str, given: Mapping[str, Any]) -> Tags:
     """
     for name, value in given.items():
         if name not in _KNOWN:
+            import difflib
+
             near = difflib.get_close_matches(name, _KNOWN, n=1)
             hint = f", did you mean {near[0]!r}?" if near else ""
             msg = f"{where}() got an unknown tag {name!r}{hint} (your own go in tags={{…}})"
@@ -64,6 +68,17 @@ def checked_tags(where: str, given: Mapping[str, Any]) -> Tags:
     )
 
 
+class TagWords(TypedDict, total=False):
+    """The keywords of `tag`; checked by hand, for the sake of the message."""
+
+    role: str | None
+    layer: int | None
+    label: str | None
+    session_id: str | None
+    preset: str | None
+    tags: Mapping[str, Any] | None
+
+
 class Tag:
     """A block whose turns and calls get these tags; made by `tag`."""
 
@@ -78,16 +93,7 @@ class Tag:
         if here is None:
             enter(Scope(None, self._tags, block=self))
             return
-        enter(
-            Scope(
-                here.turn,
-                self._tags.within(here.tags),
-                here.parent,
-                here.order,
-                previous=here,
-                block=self,
-            )
-        )
+        enter(Scope(here.turn, self._tags.within(here.tags), here.parent, here.order, previous=here, block=self))
 
     def __exit__(self, *_: object) -> None:
         """Take the tags back."""
@@ -99,10 +105,14 @@ class Tag:
 class TurnBlock:
     """A turn opened by hand, or a decorator with options; made by `turn`."""
 
-    __slots__ = ("_decorate", "_engine", "_open", "_tags")
+    __slots__ = ("_decorate", "_dynamic", "_engine", "_open", "_tags")
 
-    def __init__(self, engine: Engine, tags: Tags, decorate: Callable[[Any], Any]) -> None:
+    def __init__(
+        self, engine: Engine, tags: Tags, decorate: Callable[[Any], Any], *, dynamic: Sequence[str] = ()
+    ) -> None:
         self._engine = engine
+        self._dynamic = dynamic
+        """Names of tags that are functions of bound arguments: for decorators only."""
         self._tags = tags
         self._decorate = decorate
         self._open: dict[str, Turn] = {}
@@ -114,39 +124,65 @@ class TurnBlock:
         return decorated
 
     def __enter__(self) -> Turn:
-        """Open a turn."""
+        """
+        Open a turn.
+
+        Raises:
+            TagError: A tag is a function, which a block has no arguments for.
+        """
+        if self._dynamic:
+            msg = f"with turn({self._dynamic[0]}=…) takes a str: a function of the arguments is for decorators"
+            raise TagError(msg)
         turn = Turn(self._tags, self._engine.recording(), by_hand=True)
         here = current()
         tags = here.tags.for_body() if here is not None else NO_TAGS
         if self._tags.own:
             tags = tags._replace(own={**tags.own, **self._tags.own})
         self._open[turn.id] = turn
+        _left_open[turn.id] = turn
         enter(Scope(turn, tags, None, turn.order, previous=here, block=self))
         return turn
 
     def __exit__(
-        self,
-        _kind: type[BaseException] | None,
-        error: BaseException | None,
-        _trace: TracebackType | None,
+        self, _kind: type[BaseException] | None, error: BaseException | None, _trace: TracebackType | None
     ) -> None:
         """Close the turn, now or with the last stream begun in it."""
         here = current()
         turn: Turn | None = None
         if here is not None and here.block is self:
-            turn = here.turn
+            turn = self._open.pop(here.turn.id, None) if here.turn is not None else None
             enter(here.previous)
-        elif len(self._open) == 1:
-            # Entered elsewhere (a fixture, a dependency): there is only one that it can be.
-            turn = next(iter(self._open.values()))
+        if turn is None and self._open:
+            # Entered elsewhere (a fixture, a dependency), or left from there: the oldest is over.
+            turn = self._open.pop(next(iter(self._open)), None)
         if turn is None:
             return
-        self._open.pop(turn.id, None)
+        _left_open.pop(turn.id, None)
         outcome: Outcome = "completed" if error is None else outcome_of(error)
         turn.leave(outcome, error)
 
+    async def __aenter__(self) -> Turn:
+        """Do the same in `async with`."""
+        return self.__enter__()
 
-def tag(**tags: Any) -> Tag:
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Do the same in `async with`."""
+        self.__exit__(kind, error, trace)
+
+
+_left_open: dict[str, Turn] = {}
+"""Turns that were entered by hand and not left: a script that ends like that loses nothing."""
+
+
+@atexit.register
+def _close_at_exit() -> None:
+    for turn in list(_left_open.values()):
+        turn.leave("abandoned")
+
+
+def tag(**tags: Unpack[TagWords]) -> Tag:
     """
     Lend tags to the turns and calls made inside: `with moa.tag(role="reference", layer=1):`.
 

@@ -12,12 +12,13 @@ from dataclasses import dataclass, field, fields
 from dataclasses import replace as _replace
 from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, Protocol, TypeAlias, TypeVar
 
-from .errors import RequestError, TagError
+from .errors import MiddlewareError, RequestError, TagError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
 
 __all__ = [
+    "SAID",
     "Call",
     "Chunk",
     "Flow",
@@ -34,9 +35,7 @@ __all__ = [
 
 T = TypeVar("T")
 
-Outcome: TypeAlias = Literal[
-    "completed", "closed", "abandoned", "cancelled", "consumer_error", "error", "crashed"
-]
+Outcome: TypeAlias = Literal["completed", "closed", "abandoned", "cancelled", "consumer_error", "error", "crashed"]
 """How a call or a turn ended; the table is in the docs, *Concepts*."""
 
 
@@ -133,7 +132,21 @@ class Reply:
     _details: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     def replace(self, **changes: Any) -> Reply:
-        """Return a copy with these fields changed."""
+        """
+        Return a copy with these fields changed.
+
+        One that says something else is no longer the provider's: `raw` is dropped and `source` is
+        `middleware`, unless they are given too. A change of the first choice's fields is made in
+        `choices` as well.
+        """
+        said = changes.keys() & SAID
+        if said:
+            changes.setdefault("raw", None)
+            if self.source == "provider":
+                changes.setdefault("source", "middleware")
+            if self.choices and "choices" not in changes:
+                first = {**self.choices[0], **{name: changes[name] for name in said}}
+                changes["choices"] = [first, *self.choices[1:]]
         return _replace(self, **changes)
 
     def __repr__(self) -> str:
@@ -156,6 +169,7 @@ class Binding(Protocol):
 
     def rebind(self, call: Call, changes: Mapping[str, Any]) -> dict[str, Any]:
         """Return the fields of `call` that follow from these changes."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -198,6 +212,8 @@ class Call:
     kwargs: Mapping[str, Any] = field(default_factory=dict)
     _binding: Binding | None = None
     _taps: list[Tap] = field(default_factory=list)
+    _outer: int = 0
+    """How many of the registrations are of middleware further out."""
     _owner: str = ""
     _guard: Callable[[BaseException], None] | None = None
     _entry: Any = None
@@ -215,18 +231,23 @@ class Call:
         """
         unknown = changes.keys() - _PUBLIC
         if unknown:
-            msg = f"a call has no field {sorted(unknown)[0]!r}; it has {', '.join(sorted(_PUBLIC))}"
+            name = min(unknown)
+            msg = (
+                f"a call has no field {name!r}; it has {', '.join(sorted(_PUBLIC))}; "
+                f"a parameter goes in params={{**call.params, {name!r}: …}}"
+            )
             raise TagError(msg)
         if changes.keys() & _REQUEST:
             if self._binding is None:
                 msg = "this call was made by hand: its arguments cannot be edited"
                 raise RequestError(msg)
             changes |= self._binding.rebind(self, changes)
-        return _replace(self, **changes)
+        # A list of its own: what is registered on the copy is not registered here.
+        return _replace(self, _taps=[*self._taps], **changes)
 
     def on_chunk(self, fn: Callable[[Chunk], object]) -> None:
         """Call `fn` with each chunk as it passes; what it returns is ignored."""
-        self._taps.append(Tap("on_chunk", fn, self._owner, self._guard))
+        self._register("on_chunk", fn)
 
     def map_chunks(self, fn: Callable[[Chunk], Chunk | str | None]) -> None:
         """
@@ -235,17 +256,24 @@ class Call:
         `fn` returns the chunk, a changed one (`chunk.replace(text=…)`), a `str` as its new text, or
         `None` to drop it.
         """
-        self._taps.append(Tap("map_chunks", fn, self._owner, self._guard))
+        self._register("map_chunks", fn)
 
     def buffer(self) -> None:
         """Hold the stream back until it is complete, so that its reply can still be replaced."""
-        self._taps.append(Tap("buffer", _nothing, self._owner, self._guard))
+        self._register("buffer", _nothing)
+
+    def _register(self, kind: Literal["on_chunk", "map_chunks", "buffer"], fn: Callable[[Chunk], Any]) -> None:
+        # Taps run from the end of the list, the wire, outwards; those of one middleware in the order
+        # in which it registered them.
+        self._taps.insert(self._outer, Tap(kind, fn, self._owner, self._guard))
 
     def __repr__(self) -> str:
         """Name the call without its content, so that a log of it leaks nothing."""
         return f"<Call {self.id} role={self.role} label={self.label} attempt={self.attempt}>"
 
 
+SAID = frozenset({"text", "tool_calls", "reasoning", "refusal", "choices", "finish_reason"})
+"""The fields of a reply that the caller reads."""
 _PUBLIC = frozenset(f.name for f in fields(Call) if not f.name.startswith("_"))
 _REQUEST = frozenset({"messages", "model", "params", "stream", "args", "kwargs"})
 
@@ -291,7 +319,13 @@ def sleep(seconds: float) -> Sleep:
 
     Args:
         seconds: How long, in seconds.
+
+    Raises:
+        MiddlewareError: It is no number, or below 0.
     """
+    if not isinstance(seconds, int | float) or isinstance(seconds, bool) or not seconds >= 0:
+        msg = f"moa.sleep() takes a number of seconds from 0, got {seconds!r:.40}"
+        raise MiddlewareError(msg)
     return Sleep(seconds)
 
 
@@ -300,7 +334,13 @@ def wait(awaitable: Awaitable[T]) -> Wait[T]:
     Await inside a middleware of an async client: `hit = yield from moa.wait(redis.get(key))`.
 
     On a sync client it raises `AsyncOnSyncError` in the middleware.
+
+    Raises:
+        MiddlewareError: It cannot be awaited.
     """
+    if not hasattr(awaitable, "__await__"):
+        msg = f"moa.wait() takes an awaitable, got {type(awaitable).__name__}"
+        raise MiddlewareError(msg)
     return Wait(awaitable)
 
 
@@ -313,3 +353,4 @@ class Middleware(Protocol):
 
     def __call__(self, call: Call, /) -> Flow:
         """Return the flow around `call`."""
+        ...

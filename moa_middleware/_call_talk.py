@@ -7,48 +7,42 @@ async code and every kind of stream. What a call learns on the way it puts into 
 
 from __future__ import annotations
 
-from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
-from ._call import Call, Reply
-from ._drive import Deliver, Drain, Invoke, Resolve
+from ._call import SAID, Call, Reply
+from ._drive import Deliver
+from ._endings import outcome_of
 from ._flow import Send, chain
-from ._futures import Done, follow, future_done, is_awaitable, is_future, outcome_of_future
+from ._ids import uuid7
+from ._kinds import is_manager, is_stream
 from ._log import log
 from ._observe import Observation
-from ._proxy import held_proxy, is_manager, is_stream, manager_proxy, own_state, stream_proxy
-from ._scope import Order
-from ._stream import DROPPED, End, Entered, StreamState, through
-from ._turn import Attempt, CallSlot, outcome_of
+from ._request_talk import OneRequest, Wired
+from ._stream import End
 from .errors import ReplyFormError, ResendError
-from .shapes.render import render
-from .shapes.reply import Accumulator, read_reply
-from .shapes.request import Recorder
+from .shapes.render import has_form, render
+from .shapes.reply import read_reply
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
 
     from ._call import Middleware, Outcome
     from ._drive import Conversation, Effect
+    from ._endings import ErrorInfo
     from ._observe import Observer
-    from ._scope import Scope
+    from ._options import Known
+    from ._slot import Attempt, CallSlot
+    from ._stream import StreamState
+    from .shapes.reply import Accumulator
 
-__all__ = ["CallTalk", "Shape"]
-
-
-class Shape(NamedTuple):
-    """What is known of the wrapped function."""
-
-    family: str
-    """Shape of its request."""
-    is_async: bool
-    """Whether it returns an awaitable, or an async stream."""
-    is_generator: bool
-    """Whether it returns a stream, whatever its arguments say."""
+__all__ = ["CallTalk"]
 
 
 def as_reply(value: Any) -> Reply:
     """Return what a middleware answered as a reply; a stream is left unread."""
+    if isinstance(value, Reply):
+        return value
     if is_stream(value) or is_manager(value):
         return Reply(raw=value)
     return read_reply(value).replace(source="middleware")
@@ -59,12 +53,17 @@ class CallTalk:
 
     __slots__ = (
         "__weakref__",
+        "answered_by",
         "call",
         "delivered",
+        "earlier",
         "fn",
+        "is_async",
+        "known",
         "middleware",
         "observers",
         "owner",
+        "reached",
         "shape",
         "slot",
         "state",
@@ -77,15 +76,20 @@ class CallTalk:
         *,
         call: Call,
         slot: CallSlot,
-        shape: Shape,
+        known: Known,
         fn: Callable[..., Any],
         owner: object,
         middleware: Sequence[Middleware],
         observers: Sequence[Observer],
     ) -> None:
-        self.call = call
+        self.call = replace(call, id=uuid7()) if middleware else call
+        self.reached = self.call
+        """The call as whoever saw it last did: what was sent, or answered, or refused."""
+        self.answered_by = ""
+        """Name of the middleware that answered last."""
         self.slot = slot
-        self.shape = shape
+        self.known = known
+        self.shape = known.shape
         self.fn = fn
         self.owner = owner
         self.middleware = middleware
@@ -93,8 +97,12 @@ class CallTalk:
         self.state: StreamState | None = None
         self.delivered = False
         """Whether the consumer has a stream already; another one can only go on in its place."""
-        self.wire: list[tuple[Reply, Any]] = []
-        """Every reply from the wire, with what the function returned."""
+        self.earlier: list[BaseException] = []
+        """What requests raised that a middleware may have sent once more."""
+        self.wire: list[Wired] = []
+        """Every reply from the wire."""
+        self.is_async = known.shape.is_async
+        """Whether the caller awaits, as far as it is known by now."""
         self.talk: Conversation = self._run()
 
     # The whole call ----------------------------------------------------------------------------
@@ -102,13 +110,13 @@ class CallTalk:
     def _run(self) -> Conversation:
         slot, turn = self.slot, self.slot.turn
         outcome: Outcome = "completed"
-        failure: BaseException | None = None
+        failure: BaseException | ErrorInfo | None = None
         try:
             result = yield from self._through_middleware()
             value = yield from self._answer(result)
-            last = slot.attempts[-1].reply if slot.attempts else None
-            if last is not None:
-                outcome, failure = last.outcome, last.error
+            last = slot.final if slot.attempts else None
+            if last is not None and last.reply is not None:
+                outcome, failure = last.reply.outcome, last.error
         except BaseException as error:
             outcome, failure = outcome_of(error), error
             if not slot.attempts:
@@ -118,16 +126,18 @@ class CallTalk:
         else:
             return value
         finally:
+            self.earlier.clear()
             slot.finish()
-            if turn.implicit:
-                turn.close(outcome, failure)
+            if turn.implicit and slot.parent is None:
+                turn.leave(outcome, failure)
             # See _drive: an exception kept in a frame is a cycle.
             failure = None
 
     def _through_middleware(self) -> Generator[Effect, Any, Reply]:
         """Run the chain and send what it wants sent; returns the reply that it settles on."""
-        answered = chain(self.middleware, self.call, read=as_reply)
-        wire_error: BaseException | None = None
+        answered = chain(self.middleware, self.call, read=self._read, reached=self._reached)
+        broke: BaseException | None = None
+        """What ended a stream that the consumer has had chunks of: it is the consumer's to get."""
         too_late: ResendError | None = None
         end: End | None = None
         try:
@@ -142,55 +152,80 @@ class CallTalk:
                         too_late = _too_late(effect, self.state)
                         error = too_late
                     else:
-                        got, end = yield from self._send(effect.call)
-                        wire_error = got.error
+                        broke = end = None
+                        got, end = yield from OneRequest(self, *self._begin(effect.call)).send(self.fn)
+                        broke = end.error if end is not None else None
                 except BaseException as raised:
                     error = raised
                     if type(effect) is Send:
+                        self.earlier.append(raised)
                         end = End("error", raised, listening=True)
-                        wire_error = raised
                 effect = answered.throw(error) if error is not None else answered.send(got)
         except StopIteration as stop:
             reply: Reply = stop.value
             return reply
-        except ResendError as raised:
-            if raised is too_late and wire_error is not None:
-                wire_error.add_note(str(raised))
-                raise wire_error from None
-            raise
+        except Exception as raised:
+            if broke is None or raised is broke:
+                broke = None
+                raise
+            broke.add_note(str(raised) if raised is too_late else _raised_after(raised))
         finally:
-            wire_error = too_late = None
+            error = too_late = end = got = None
+        try:
+            # Not from within the handler: its cause and context are not ours to change.
+            raise broke
+        finally:
+            broke = None
+
+    def _read(self, value: Any, name: str) -> Reply:
+        self.answered_by = name
+        return as_reply(value)
+
+    def _reached(self, call: Call) -> None:
+        self.reached = call
 
     def _may_resend(self, end: End) -> bool:
         """Whether another stream may go on for the one that ended: nothing was delivered yet."""
-        if self.state is None:
-            return True
-        return end.listening and self.state.acc.count == 0
+        return self.state is None or self.is_early(end)
+
+    def is_early(self, end: End) -> bool:
+        """Whether a stream ended before the consumer had anything of it, and by no wish of the consumer's."""
+        assert self.state is not None  # noqa: S101 - it was delivered
+        return end.listening and self.state.delivered == 0 and end.outcome not in ("closed", "consumer_error")
 
     def _answer(self, result: Reply) -> Conversation:
         """Return to the caller what the middleware settled on."""
-        for reply, value in self.wire:
-            if reply is result:
-                if value is not None and self.delivered:
-                    # A resend brought a completed response where a stream had been promised.
-                    yield from self._go_on_with(self._render(result))
-                    return None
-                return value
-        if self.delivered and self.state is not None and self.state.acc.count:
+        for reply, value, attempt, mapped in self.wire:
+            if reply is not result:
+                if reply._details is not result._details or not _same_answer(reply, result):
+                    continue
+                # The same with something noted on it, such as its price.
+                attempt.keep(result)
+            self.slot.chosen = attempt
+            if mapped is not None:
+                self.slot.chosen = self.report_mapped(mapped, reply) or attempt
+            if value is not None and self.delivered:
+                # A resend brought a completed response where a stream had been promised.
+                yield from self._go_on_with(self._render(result))
+                return None
+            return value
+        if self.delivered and self.state is not None and self.state.delivered:
             log("moa.late_replacement", reason="chunks had been delivered; the reply was not replaced")
             return None
         source = "cache" if result.source == "provider" else result.source
         raw = result.raw
         if raw is not None and (is_stream(raw) or is_manager(raw)):
-            self._check_form(stream=True, kind=type(raw).__name__)
-            attempt = self.slot.attempt()
-            self._began(attempt, self.call)
-            observation = Observation(self.observers, self.call, self._fault)
-            yield from self._receive(attempt, observation, self.call, [raw], source)
-            return None if self.delivered else self.wire[-1][1]
-        self._report(result.replace(source=source))
-        if raw is not None and not self._wants_stream():
+            self._check_stream(raw)
+            attempt, call, observation = self._begin(self._answered_call())
+            yield from OneRequest(self, attempt, call, observation, source).receive([raw])
+            return None if self.delivered else self.wire[-1].value
+        if raw is not None and self._wants_stream():
+            self._check_readable(result)
+        elif raw is not None:
+            self._check_value(raw)
+            self._report(result.replace(source=source))
             return raw
+        self._report(result.replace(source=source))
         rendered = self._render(result)
         if not self.delivered:
             return rendered
@@ -202,258 +237,156 @@ class CallTalk:
         assert self.state is not None  # noqa: S101 - a proxy is out
         self.state.begin()
         yield Deliver(stream)
+        self.state.reply = self.slot.attempts[-1].reply
 
     def _wants_stream(self) -> bool:
         return self.shape.is_generator or self.call.stream
 
-    def _check_form(self, *, stream: bool, kind: str) -> None:
+    def _check_stream(self, raw: Any) -> None:
         """
-        Refuse an answer that the caller could not use.
+        Refuse a stream that the caller could not use.
 
         Raises:
-            ReplyFormError: It is a stream where a value was asked for.
+            ReplyFormError: A value was asked for, or a stream of the other world.
         """
-        if stream and not self._wants_stream() and not self.delivered:
+        kind = type(raw).__name__
+        if not self._wants_stream() and not self.delivered:
             msg = (
-                f"a middleware answered with a stream ({kind}), but the caller did not ask for one; "
+                f"`{self.answered_by}` answered with a stream ({kind}), but the caller did not ask for one; "
                 "return a value or a Reply"
             )
+            raise ReplyFormError(msg)
+        if is_manager(raw):
+            return
+        if self.is_async and not hasattr(raw, "__anext__"):
+            msg = f"`{self.answered_by}` answered with {kind}, but the caller reads an async stream; return a Reply"
+            raise ReplyFormError(msg)
+        if self._is_sync() and not hasattr(raw, "__next__"):
+            msg = f"`{self.answered_by}` answered with {kind}, but the caller reads a sync stream; return a Reply"
+            raise ReplyFormError(msg)
+
+    def _is_sync(self) -> bool:
+        """Whether the function is known to be a sync one; one that returns an awaitable does not show."""
+        return not self.is_async and (self.shape.is_generator or self.shape.family != "plain")
+
+    def _check_value(self, raw: Any) -> None:
+        """
+        Refuse a value that the caller could not use, where it is known what that is.
+
+        Raises:
+            ReplyFormError: It is no completed response, and one was asked for.
+        """
+        if has_form(raw, self.shape.family, self.owner):
+            return
+        msg = (
+            f"`{self.answered_by}` answered with {type(raw).__name__}, but the caller gets a completed response; "
+            "return Reply(text=…)"
+        )
+        raise ReplyFormError(msg)
+
+    def _check_readable(self, result: Reply) -> None:
+        """
+        Refuse a value that no stream can be made of.
+
+        Raises:
+            ReplyFormError: Nothing in it is understood.
+        """
+        if result.text is None and not result.tool_calls and not result.refusal and not result.reasoning:
+            kind = type(result.raw).__name__
+            msg = f"`{self.answered_by}` answered with {kind}, but the caller reads a stream; return Reply(text=…)"
             raise ReplyFormError(msg)
 
     def _render(self, reply: Reply) -> Any:
         stream = self._wants_stream()
         call = self.call.replace() if stream == self.call.stream else _with_stream(self.call)
-        return render(reply, call, self.shape.family, owner=self.owner, is_async=self.shape.is_async)
-
-    # One request -------------------------------------------------------------------------------
-
-    def _send(self, call: Call) -> Generator[Effect, Any, tuple[Reply, End | None]]:
-        """Send one request; returns its reply, and how its stream ended if it was delivered."""
-        slot = self.slot
-        attempt = slot.attempt()
-        call = _numbered(call, attempt)
-        if isinstance(call.messages, Recorder):
-            call.messages.rewind()
-        observation = Observation(self.observers, call, self._fault)
-        self._began(attempt, call)
-        scope = slot.turn.scope(attempt, Order(slot.order))
-        attempt.clock.start()
-        try:
-            value = yield Invoke(self.fn, call.args, call.kwargs, scope)
-            if is_awaitable(value):
-                value = yield Resolve(value, scope)
-            # In a box: a suspended frame that held a proxy would keep it alive for ever.
-            box = [value]
-            value = None
-        except BaseException as error:
-            reply = Reply(outcome=outcome_of(error), error=error, source="provider")
-            self._ended(attempt, observation, reply, error)
-            raise
-        return (yield from self._receive(attempt, observation, call, box, "provider", scope))
-
-    def _receive(
-        self,
-        attempt: Attempt,
-        observation: Observation,
-        call: Call,
-        box: list[Any],
-        source: str,
-        scope: Scope | None = None,
-    ) -> Generator[Effect, Any, tuple[Reply, End | None]]:
-        """Take what the function returned, whatever it is, to the end of it."""
-        try:
-            if is_manager(box[0]) and not self.delivered:
-                self._hold_open(StreamState(self.talk, taps=call._taps, scope=scope))
-                got = yield Deliver(manager_proxy(box.pop(), self.state))
-                if not isinstance(got, Entered):
-                    return self._stream_ended(attempt, observation, got, source)
-                box.append(got.value)
-            if is_future(box[0]):
-                return (yield from self._future(attempt, observation, box, source))
-            if is_stream(box[0]):
-                return (yield from self._stream(attempt, observation, call, box, source, scope))
-        except GeneratorExit:
-            # Never awaited, or the loop is gone: the last that will be heard of this call.
-            if attempt.reply is None:
-                self._ended(attempt, observation, Reply(outcome="abandoned", source=source))
-            raise
-        reply = read_reply(box[0]).replace(source=source)
-        self._ended(attempt, observation, reply)
-        self.wire.append((reply, box[0]))
-        return reply, None
-
-    def _hold_open(self, state: StreamState) -> None:
-        self.state = state
-        self.slot.stream = state
-        state.slot = self.slot
-
-    def _future(
-        self, attempt: Attempt, observation: Observation, box: list[Any], source: str
-    ) -> Generator[Effect, Any, tuple[Reply, End | None]]:
-        """Give the very future back, and end with it."""
-        future = box.pop()
-        done: Done = yield Deliver(future, partial(future.add_done_callback, partial(future_done, self.talk)))
-        result, error = outcome_of_future(done.future)
-        if error is not None:
-            reply = Reply(outcome=outcome_of(error), error=error, source=source)
-        else:
-            reply = read_reply(result).replace(source=source)
-        self._ended(attempt, observation, reply)
-        self.wire.append((reply, None))
-        return reply, None
-
-    def _stream(
-        self,
-        attempt: Attempt,
-        observation: Observation,
-        call: Call,
-        box: list[Any],
-        source: str,
-        scope: Scope | None,
-    ) -> Generator[Effect, Any, tuple[Reply, End | None]]:
-        """Hand a stream out, or hold it back; returns when it is over."""
-        taps = call._taps
-        attempt.streamed = True
-        inner = own_state(box[0])
-        if inner is not None and not taps and not self.middleware and self.state is None:
-            # The stream of an instrumented call inside this one: its text is read there, once.
-            self.slot.stream = inner
-            self.delivered = True
-            end: End = yield Deliver(box.pop(), partial(follow, inner, self.talk))
-            reply = (inner.reply or Reply()).replace(outcome=end.outcome, error=end.error, raw=None)
-            self._ended(attempt, observation, reply)
-            self.wire.append((reply, None))
-            return reply, end
-        if any(tap.kind == "buffer" for tap in taps):
-            return (yield from self._held(attempt, observation, call, box, source, scope))
-        out = box.pop()
-        if self.state is None:
-            self._hold_open(StreamState(self.talk, taps=taps, scope=scope))
-            out = stream_proxy(out, self.state)
-        else:
-            self.state.begin(taps)
-            self.state.scope = scope
-        self.delivered = True
-        box.append(out)
-        out = None
-        end = yield Deliver(box.pop())
-        return self._stream_ended(attempt, observation, end, source)
-
-    def _stream_ended(
-        self, attempt: Attempt, observation: Observation, end: End, source: str
-    ) -> tuple[Reply, End | None]:
-        """
-        Take down how a delivered stream ended.
-
-        Raises:
-            BaseException: What ended it, where no chunk had been delivered: it may be sent again.
-        """
-        state = self.state
-        assert state is not None  # noqa: S101 - it was delivered
-        attempt.clock.first_ns = state.acc.first_ns
-        reply = state.acc.reply().replace(outcome=end.outcome, error=end.error, source=source)
-        state.reply = reply
-        early = end.error is not None and end.listening and state.acc.count == 0
-        self._ended(attempt, observation, reply, end.error if early else None)
-        if early and end.error is not None:
-            raise end.error
-        if state.mapped is not None and end.outcome == "completed":
-            self._report_mapped(state.mapped, reply)
-        self.wire.append((reply, None))
-        return reply, end
-
-    def _report_mapped(self, mapped: Accumulator, reply: Reply) -> None:
-        """Report what `map_chunks` made of a reply: it is what the caller, or the aggregator, read."""
-        changed = mapped.reply()
-        if changed.text != reply.text:
-            self._report(changed.replace(source="middleware", raw=None))
-
-    def _held(
-        self,
-        attempt: Attempt,
-        observation: Observation,
-        call: Call,
-        box: list[Any],
-        source: str,
-        scope: Scope | None,
-    ) -> Generator[Effect, Any, tuple[Reply, End | None]]:
-        """Read a stream to its end before the caller gets anything of it."""
-        acc = Accumulator()
-        chunks: list[Any] = []
-        taps = [tap for tap in reversed(call._taps) if tap.kind != "buffer"]
-
-        def take(raw: Any) -> None:
-            acc.feed(raw)
-            out = through(raw, taps) if taps else raw
-            if out is not DROPPED:
-                chunks.append(out)
-
-        failure: BaseException | None = None
-        try:
-            yield Drain(box[0], take, scope)
-        except BaseException as error:
-            failure = error
-            raise
-        finally:
-            attempt.clock.first_ns = acc.first_ns
-            reply = acc.reply().replace(
-                outcome="completed" if failure is None else outcome_of(failure),
-                error=failure,
-                source=source,
-            )
-            self._ended(attempt, observation, reply, failure)
-            failure = None
-        self.wire.append((reply, held_proxy(box.pop(), chunks)))
-        return reply, None
+        return render(reply, call, self.known.form, owner=self.owner, is_async=self.is_async)
 
     # What is kept ------------------------------------------------------------------------------
 
     def _began(self, attempt: Attempt, call: Call) -> None:
         slot = self.slot
         slot.model = call.model
+        # What a middleware named; the label that it was shown may be a stand-in.
+        if call.role != self.call.role:
+            slot.role, slot.role_source = call.role, "declared" if call.role else None
+        for name in ("label", "layer", "provider"):
+            if getattr(call, name) != getattr(self.call, name):
+                setattr(slot, name, getattr(call, name))
         recording = slot.turn.recording
         if recording is not None:
             recording.began(attempt, call)
 
-    def _ended(
-        self,
-        attempt: Attempt,
-        observation: Observation,
-        reply: Reply,
-        error: BaseException | None = None,
-    ) -> None:
+    def _begin(self, call: Call) -> tuple[Attempt, Call, Observation]:
+        """Begin a request; the observers are shown what goes out."""
+        attempt = self.slot.attempt()
+        if attempt.number == 1 and self.call.id:
+            attempt.id = self.call.id
+        # Its own list: what the observers register is for this request only.
+        call = replace(call, attempt=attempt.number, id=attempt.id, _entry=attempt, _taps=[*call._taps])
+        observation = Observation(self._fault)
+        try:
+            observation.begin(self.observers, call)
+            self._began(attempt, call)
+        except BaseException as error:
+            reply = Reply(outcome=outcome_of(error), error=error, source="middleware")
+            self.ended(attempt, observation, reply, error)
+            raise
+        return attempt, call, observation
+
+    def ended(
+        self, attempt: Attempt, observation: Observation, reply: Reply, error: BaseException | None = None
+    ) -> Reply:
+        """Take down how a request ended; returns its reply, timed."""
         clock = attempt.clock
         clock.stop()
-        attempt.reply = reply = reply.replace(
-            duration_ms=clock.duration_ms, first_chunk_ms=clock.first_chunk_ms
-        )
+        reply = reply.replace(duration_ms=clock.duration_ms, first_chunk_ms=clock.first_chunk_ms)
+        if reply.source == "provider":
+            reply = attempt.completed(reply)
+            if "response_id" in reply._details:
+                # What it returns is a chat completion, whatever its own request looks like.
+                self.known.form = "openai_chat"
+        attempt.keep(reply)
         observation.end(reply, error)
+        return reply
 
-    def _report(self, reply: Reply) -> None:
+    def _answered_call(self) -> Call:
+        """Return the call that a middleware answered, as it saw it: redacted, where that was done further out."""
+        return replace(self.reached, _taps=[])
+
+    def _report(self, reply: Reply) -> Attempt:
         """Report a reply that never met the wire."""
-        attempt = self.slot.attempt()
-        call = _numbered(self.call, attempt)
-        observation = Observation(self.observers, call, self._fault)
-        self._began(attempt, call)
-        self._ended(attempt, observation, reply)
+        attempt, _, observation = self._begin(self._answered_call())
+        self.ended(attempt, observation, reply)
+        return attempt
+
+    def report_mapped(self, mapped: Accumulator, reply: Reply) -> Attempt | None:
+        """Report what `map_chunks` made of a reply: it is what the caller, or the aggregator, read."""
+        changed = mapped.reply()
+        if changed.text == reply.text:
+            return None
+        return self._report(changed.replace(source="middleware", raw=None))
 
     def _fault(self) -> None:
         self.slot.turn.faults += 1
 
 
-def _numbered(call: Call, attempt: Attempt) -> Call:
-    from dataclasses import replace
+def _same_answer(one: Reply, other: Reply) -> bool:
+    """Whether two replies say the same, whatever else is noted on them."""
+    return all(getattr(one, name) == getattr(other, name) for name in SAID)
 
-    return replace(call, attempt=attempt.number, id=attempt.id, _entry=attempt)
+
+def _raised_after(error: BaseException) -> str:
+    """Return a note for the exception of a stream, about one that a middleware raised because of it."""
+    notes = getattr(error, "__notes__", ())
+    who = next((note for note in reversed(notes) if note.startswith("raised by ")), "raised by a middleware")
+    return f"after that, {type(error).__qualname__} was {who}"
 
 
 def _with_stream(call: Call) -> Call:
-    from dataclasses import replace
-
     return replace(call, stream=True)
 
 
 def _too_late(effect: Send, state: StreamState | None) -> ResendError:
-    count = state.acc.count if state is not None else 0
+    count = state.delivered if state is not None else 0
     when = f"after {count} chunks were delivered" if count else "after the consumer had left"
     return ResendError(f"`{effect.by}` asked to resend {when}")

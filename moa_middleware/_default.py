@@ -12,9 +12,10 @@ import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from ._checks import checked
 from ._log import log
 from ._observe import faults
-from ._stack import Stack, checked, set_recording_source
+from ._stack import Stack, set_recording_source
 from ._stream import finish_broken_off
 from ._turn import open_turns
 from .errors import SettingsError
@@ -43,7 +44,16 @@ _VARIABLES = (
     "MOA_REDACT",
 )
 _OFF = frozenset({"", "0", "false", "no", "off", "f", "n"})
-_UNSET: Any = object()
+
+
+class _Unset:
+    """Stand for an argument that was not given."""
+
+    def __repr__(self) -> str:
+        return "<as it is>"
+
+
+_UNSET: Any = _Unset()
 
 
 class Status(NamedTuple):
@@ -65,16 +75,21 @@ class Status(NamedTuple):
     faults: int
 
 
+_named: set[str] = set()
+"""Variables that were looked at, so that a misspelt switch is named while everything is off."""
+
+
 class _State:
     """What was configured, and the tracer that follows from it."""
 
     def __init__(self) -> None:
-        self.lock = threading.Lock()
+        self.lock = threading.RLock()
         self.reset()
 
     def reset(self) -> None:
         """Forget what was configured."""
         self.overrides: dict[str, Any] = {}
+        _named.clear()
         self.writer: Writer | None = None
         self.on_turn: Callable[[TurnRecord], object] | None = None
         self.listeners: tuple[Callable[[TurnRecord], object], ...] = ()
@@ -82,11 +97,20 @@ class _State:
 
     def changed(self) -> None:
         """Let the next turn make its tracer anew."""
-        self.key: Any = None
-        self.tracer: Recording | None = None
+        self.current: tuple[Any, Recording | None] = (None, None)
+        """What the tracer was made from, and the tracer: one tuple, so that no reader needs a lock."""
 
 
 _state = _State()
+
+
+def _new_lock() -> None:
+    """Let a forked child not wait for a lock whose holder it does not have."""
+    _state.lock = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):  # pragma: no branch - not on Windows
+    os.register_at_fork(after_in_child=_new_lock)
 
 
 def _recording() -> Recording | None:
@@ -98,19 +122,30 @@ def _recording() -> Recording | None:
     else:
         on = explicit
     if not on and not _state.listeners and _state.on_turn is None:
+        if not _named:
+            _name_unknown()
         return None
     key = (on, *map(os.environ.get, _VARIABLES))
-    if key == _state.key:
-        return _state.tracer
+    current = _state.current
+    if key == current[0]:
+        return current[1]
     try:
-        with _state.lock:
-            if key != _state.key:
-                _state.tracer = _tracer(saving=on)
-                _state.key = key
-        return _state.tracer
+        _name_unknown()
+        tracer = _tracer(saving=on)
+        _state.current = (key, tracer)
+        return tracer
     except Exception as error:
         log("moa.tracing_off", key="fault", error=type(error).__qualname__)
         return None
+
+
+def _name_unknown() -> None:
+    """Name each `MOA_` variable that means nothing, once."""
+    _named.add("")
+    for name in os.environ:
+        if name.startswith("MOA_") and name not in _VARIABLES and name not in _named:
+            _named.add(name)
+            log("moa.unknown_setting", key=name, name=name)
 
 
 def _tracer(*, saving: bool) -> Recording | None:
@@ -140,10 +175,8 @@ def _settings() -> Settings | None:
     """Return the settings in force; a bad one is logged and keeps tracing off."""
     from pydantic import ValidationError
 
-    from .settings import Settings, describe_problem, unknown_names, withheld
+    from .settings import Settings, describe_problem, withheld
 
-    for name in unknown_names(os.environ):
-        log("moa.unknown_setting", key=name, name=name)
     missing = withheld(os.environ)
     if missing is not None:
         log("moa.tracing_off", key=missing, reason=f"{missing} asks for what does not work yet")

@@ -8,7 +8,7 @@ rule, takes it up again with one of the drivers when the stream is over.
 
 from __future__ import annotations
 
-from types import CoroutineType
+from types import CoroutineType, GeneratorType
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import wrapt
@@ -106,9 +106,17 @@ def _no_await(effect: Wait[Any]) -> AsyncOnSyncError:
     return AsyncOnSyncError(f"`{effect.owner}` awaits, but this client is a sync one")
 
 
-def drive_sync(talk: Conversation, value: Any = None, error: BaseException | None = None) -> Ended:
+def drive_sync(
+    talk: Conversation, value: Any = None, error: BaseException | None = None, *, only_invoke: bool = False
+) -> Ended:
     """
     Take the conversation up and go on until it delivers or returns.
+
+    Args:
+        talk: The conversation.
+        value: What to send into it.
+        error: What to throw into it instead.
+        only_invoke: Leave whatever could be awaited to the async driver, sleeping too.
 
     Raises:
         NeedsAsync: It wants something awaited that the wrapped function returned.
@@ -119,7 +127,8 @@ def drive_sync(talk: Conversation, value: Any = None, error: BaseException | Non
             value = error = None
             if type(effect) is Deliver:
                 return _delivered(effect)
-            if type(effect) is Resolve or (type(effect) is Drain and not hasattr(effect.source, "__next__")):
+            needs_async = type(effect) is Resolve or (type(effect) is Drain and not hasattr(effect.source, "__next__"))
+            if needs_async or (only_invoke and type(effect) is not Invoke):
                 raise NeedsAsync(effect)
             try:
                 if type(effect) is Invoke:
@@ -135,17 +144,22 @@ def drive_sync(talk: Conversation, value: Any = None, error: BaseException | Non
                 error = raised
     except StopIteration as stop:
         return Ended(stop.value, suspended=False)
+    except RuntimeError as raised:
+        if not isinstance(error, StopIteration) or raised.__cause__ is not error:
+            raise
+        lost = error
     finally:
         # A traceback holds this frame; an exception kept in it would be a cycle.
         error = None
+    try:
+        # The wrapped function's own: no generator lets a StopIteration out as itself (PEP 479).
+        raise lost
+    finally:
+        del lost
 
 
 async def drive_async(
-    talk: Conversation,
-    value: Any = None,
-    error: BaseException | None = None,
-    *,
-    first: Effect | None = None,
+    talk: Conversation, value: Any = None, error: BaseException | None = None, *, first: Effect | None = None
 ) -> Ended:
     """Do the same as `drive_sync` where it can await; `first` is an effect that waits already."""
     try:
@@ -188,13 +202,15 @@ def drive_last(talk: Conversation, value: Any) -> None:
     closed, and that is logged.
     """
     try:
-        talk.send(value)
+        effect = talk.send(value)
+        if type(effect) is Wait:
+            _no_await(effect)
+        talk.close()
     except StopIteration:
         return
     except Exception as error:
         log("moa.middleware_failed", error=type(error).__qualname__, where="after the last reader")
         return
-    talk.close()
     log("moa.middleware_closed", reason="the stream was dropped, so it can neither sleep nor send")
 
 
@@ -246,16 +262,34 @@ async def _drain_async(effect: Drain) -> None:
 # The first time: what the caller of a function gets back. -----------------------------------------
 
 
-class _Awaitable(wrapt.BaseObjectProxy):  # type: ignore[misc]  # wrapt's C types are untyped
+class _Awaitable(wrapt.BaseObjectProxy):  # type: ignore[type-arg]  # wrapt's C types are untyped
     """An awaitable object of the wrapped function's; awaiting it goes on with the conversation."""
 
-    def __init__(self, wrapped: Any, talk: Conversation, effect: Effect) -> None:
+    def __init__(self, wrapped: Any, talk: Conversation, effect: Resolve) -> None:
         super().__init__(wrapped)
-        self._self_rest = (talk, effect)
+        self._self_rest: tuple[Conversation, Resolve] | None = (talk, effect)
 
     def __await__(self) -> Generator[Any, Any, Any]:
-        talk, effect = self._self_rest
+        rest, self._self_rest = self._self_rest, None
+        if rest is None:  # the conversation is over: a second time is between the caller and the object
+            awaited: Generator[Any, Any, Any] = self.__wrapped__.__await__()
+            return awaited
+        talk, effect = rest
         return _value_of(drive_async(talk, first=effect)).__await__()
+
+
+class _AwaitableManager(_Awaitable):
+    """One that may be entered in place of being awaited, as aiohttp's requests are."""
+
+    async def __aenter__(self) -> Any:
+        rest, self._self_rest = self._self_rest, None
+        if rest is None:
+            return await self.__wrapped__.__aenter__()
+        talk, effect = rest
+        return (await drive_async(talk, first=effect._replace(awaitable=self.__wrapped__.__aenter__()))).value
+
+    async def __aexit__(self, *error: object) -> Any:
+        return await self.__wrapped__.__aexit__(*error)
 
 
 async def _value_of(driven: Any) -> Any:
@@ -280,35 +314,17 @@ def start_sync(talk: Conversation, *, async_stream: bool) -> Any:
             has to be awaited waits for the stream's first step.
     """
     try:
-        talk_on: Any = _no_sleep_first(talk) if async_stream else drive_sync(talk)
+        ended = drive_sync(talk, only_invoke=async_stream)
     except NeedsAsync as signal:
         effect = signal.effect
     else:
-        return talk_on.value
+        return ended.value
     if type(effect) is not Resolve:
         return _late_stream(talk, effect)
-    if isinstance(effect.awaitable, CoroutineType):
-        return _value_of(drive_async(talk, first=effect))
-    return _Awaitable(effect.awaitable, talk, effect)
-
-
-def _no_sleep_first(talk: Conversation) -> Ended:
-    """Drive as `drive_sync` does, but leave sleeping and waiting to the stream's first step."""
-    value: Any = None
-    error: BaseException | None = None
-    try:
-        while True:
-            effect = talk.throw(error) if error is not None else talk.send(value)
-            value = error = None
-            if type(effect) is Deliver:
-                return _delivered(effect)
-            if type(effect) is not Invoke:
-                raise NeedsAsync(effect)
-            try:
-                value = effect.run()
-            except BaseException as raised:
-                error = raised
-    except StopIteration as stop:
-        return Ended(stop.value, suspended=False)
-    finally:
-        error = None
+    awaitable = effect.awaitable
+    if isinstance(awaitable, CoroutineType | GeneratorType):
+        coroutine: Any = _value_of(drive_async(talk, first=effect))
+        coroutine.__name__, coroutine.__qualname__ = awaitable.__name__, awaitable.__qualname__
+        return coroutine
+    kind = _AwaitableManager if hasattr(type(awaitable), "__aenter__") else _Awaitable
+    return kind(awaitable, talk, effect)

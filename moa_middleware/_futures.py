@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from inspect import isawaitable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ._drive import drive_last
@@ -27,7 +28,7 @@ def is_future(value: object) -> bool:
 
 def is_awaitable(value: object) -> bool:
     """Whether a value has to be awaited before there is a reply."""
-    return hasattr(type(value), "__await__") and not is_future(value)
+    return isawaitable(value) and not is_future(value)
 
 
 def future_done(talk: Conversation, future: Any) -> None:
@@ -37,6 +38,10 @@ def future_done(talk: Conversation, future: Any) -> None:
 
 def outcome_of_future(future: Any) -> tuple[Any, BaseException | None]:
     """Return the result of a future that is done, or its exception."""
+    # Asking `exception()` would mark it as retrieved, and asyncio warn nobody that it was not.
+    error = getattr(future, "_exception", None)
+    if isinstance(error, BaseException):
+        return None, error
     try:
         return future.result(), None
     except BaseException as error:

@@ -8,11 +8,13 @@ observer is left out for a minute. What they change is not taken over.
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ._call import Call
 from ._flow import name_of
 from ._log import log
+from .errors import DecorationError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
@@ -21,14 +23,26 @@ if TYPE_CHECKING:
 
 __all__ = ["Observation", "Observer", "faults", "observer"]
 
+F = TypeVar("F", bound="Middleware")
+
 _FAULTS_IN_A_ROW = 8
 _PAUSE_SECONDS = 60.0
 _total = [0]
 
 
-def observer(fn: Any) -> Any:
-    """Mark a middleware as an observer: it may look at calls and replies and cannot break them."""
-    fn.__moa_observer__ = True
+def observer(fn: F) -> F:
+    """
+    Mark a middleware as an observer: it may look at calls and replies and cannot break them.
+
+    Raises:
+        DecorationError: It takes no mark, as a bound method does not; name it in
+            `configure(observers=…)` or `Stack(observers=…)`.
+    """
+    try:
+        fn.__moa_observer__ = True  # type: ignore[attr-defined]  # functions and objects take attributes
+    except AttributeError:
+        msg = f"`{name_of(fn)}` takes no mark as an observer: give it as observers=[…]"
+        raise DecorationError(msg) from None
     return fn
 
 
@@ -73,73 +87,117 @@ class Observer:
         self._bad = 0
 
 
+class _Watching:
+    """One observer around one request."""
+
+    __slots__ = ("_on_fault", "failed", "flow", "observer")
+
+    def __init__(self, observer: Observer, on_fault: Callable[[], None]) -> None:
+        self.observer = observer
+        self.flow: Generator[Any, Any, Any] | None = None
+        self.failed = False
+        self._on_fault = on_fault
+
+    def fault(self, error: BaseException) -> None:
+        self.failed = True
+        self.observer.failed(error)
+        self._on_fault()
+
+    def fine(self) -> None:
+        if not self.failed:
+            self.observer.fine()
+
+    def begin(self, call: Call) -> bool:
+        """Let it see the call; whether it waits for the reply."""
+        taps = _Looking(self)
+        try:
+            flow = self.observer.fn(replace(call, _taps=taps, _outer=0, _owner=self.observer.name, _guard=self.fault))
+            effect = next(flow)
+            if isinstance(effect, Call):
+                self.flow = flow
+                return True
+            flow.close()
+            self.fault(_only_looks(self.observer, effect))
+        except StopIteration:
+            self.fine()
+        except Exception as error:
+            self.fault(error)
+        finally:
+            call._taps.extend(taps)
+        return False
+
+    def end(self, reply: Reply, error: BaseException | None) -> None:
+        """Give it the reply, or throw the exception that came in its place."""
+        flow, self.flow = self.flow, None
+        assert flow is not None  # noqa: S101 - it waits
+        try:
+            effect = flow.throw(error) if error is not None else flow.send(reply)
+            flow.close()
+            self.fault(_only_looks(self.observer, effect))
+        except StopIteration:
+            self.fine()
+        except Exception as raised:
+            # The second: a StopIteration of the wrapped function's, which cannot leave a generator.
+            if raised is error or (isinstance(error, StopIteration) and raised.__cause__ is error):
+                self.fine()
+            else:
+                self.fault(raised)
+
+
 class Observation:
     """All observers around one request."""
 
     __slots__ = ("_live", "_on_fault")
 
-    def __init__(self, observers: Sequence[Observer], call: Call, on_fault: Callable[[], None]) -> None:
-        """Start each observer with the call; what it registers on the stream is kept."""
-        self._live: list[tuple[Observer, Generator[Any, Any, Any]]] = []
+    def __init__(self, on_fault: Callable[[], None]) -> None:
+        self._live: list[_Watching] = []
         self._on_fault = on_fault
-        for one in observers:
-            if one.paused:
-                continue
-            seen = _seen_by(call, one, on_fault)
-            try:
-                flow = one.fn(seen)
-                if isinstance(next(flow), Call):
-                    self._live.append((one, flow))
-            except StopIteration:
-                one.fine()
-            except Exception as error:
-                self._fault(one, error)
-            finally:
-                call._taps.extend(seen._taps)
 
-    def _fault(self, one: Observer, error: BaseException) -> None:
-        one.failed(error)
-        self._on_fault()
+    def begin(self, observers: Sequence[Observer], call: Call) -> None:
+        """Start each observer with the call; what it registers on the stream is kept."""
+        for one in observers:
+            if not one.paused:
+                watching = _Watching(one, self._on_fault)
+                if watching.begin(call):
+                    self._live.append(watching)
 
     def end(self, reply: Reply, error: BaseException | None = None) -> None:
         """Give every observer the reply, or throw the exception that came in its place."""
         urgent: BaseException | None = None
-        for one, flow in self._live:
+        for watching in self._live:
             try:
-                if error is not None:
-                    flow.throw(error)
-                else:
-                    flow.send(reply)
-            except StopIteration:
-                one.fine()
-            except Exception as raised:
-                if raised is error:
-                    one.fine()
-                else:
-                    self._fault(one, raised)
+                watching.end(reply, error)
             except BaseException as raised:
                 if raised is not error:
                     urgent = raised
-            else:
-                flow.close()
         self._live = []
         if urgent is not None:
-            raise urgent
+            try:
+                raise urgent
+            finally:
+                urgent = None
 
 
-def _seen_by(call: Call, one: Observer, on_fault: Callable[[], None]) -> Call:
-    """Return the call with registrations of its own, whose faults are the observer's."""
-    from dataclasses import replace
+class _Looking(list[Any]):
+    """The registrations of an observer: it may look at chunks, and nothing else."""
 
-    def guard(error: BaseException) -> None:
-        one.failed(error)
-        on_fault()
+    def __init__(self, watching: _Watching) -> None:
+        super().__init__()
+        self._watching = watching
 
-    class Looking(list[Any]):
-        def append(self, tap: Any, /) -> None:
-            if tap.kind != "on_chunk":
-                msg = f"the observer `{one.name}` may look at chunks, not change or hold them"
-                raise TypeError(msg)
-            super().append(tap)
+    def insert(self, index: Any, tap: Any, /) -> None:
+        one = self._watching.observer
+        if tap.kind != "on_chunk":
+            msg = f"the observer `{one.name}` may look at chunks, not change or hold them"
+            raise TypeError(msg)
 
-    return replace(call, _taps=Looking(), _owner=one.name, _guard=guard)
+        def look(chunk: Any) -> None:
+            if not one.paused:
+                tap.fn(chunk)
+
+        super().insert(index, tap._replace(fn=look))
+
+
+def _only_looks(one: Observer, effect: object) -> TypeError:
+    kind = type(effect).__name__
+    return TypeError(f"the observer `{one.name}` may only look: it yields its call, once, and got to {kind}")

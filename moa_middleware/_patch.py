@@ -12,14 +12,15 @@ import inspect
 import weakref
 from typing import TYPE_CHECKING, Any
 
-from ._wrap import Instrumented, Known, Options, call_through
+from ._options import Known, Options
+from ._wrap import Instrumented, call_through
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ._wrap import Engine
 
-__all__ = ["CallPatch", "Identities", "Patch", "patch_for"]
+__all__ = ["CallPatch", "Identities", "Patch", "known_patch", "patch_for", "patches_of", "remember", "sweep"]
 
 
 class Identities:
@@ -57,19 +58,44 @@ class Identities:
 class Patch:
     """One attribute of a class, module or instance that was replaced."""
 
-    __slots__ = ("_had", "_original", "engine", "everyone", "key", "name", "owner", "some", "wrapper")
+    __slots__ = (
+        "__weakref__",
+        "_below",
+        "_narrowed",
+        "_original",
+        "engine",
+        "everyone",
+        "had",
+        "key",
+        "name",
+        "owner",
+        "some",
+        "undone",
+        "wrapper",
+    )
 
-    def __init__(self, owner: Any, name: str, engine: Engine, key: tuple[Any, ...]) -> None:
+    def __init__(self, owner: Any, name: str, engine: Engine, kind: str) -> None:
         self.owner = owner
         self.name = name
         self.engine = engine
-        self.key = key
+        self.key = (id(owner), name, id(engine), kind)
         self.everyone: Options | None = None
         """How it acts for everyone, `None` if it acts for some only."""
         self.some = Identities()
-        self._had = name in vars(owner)
-        self._original = vars(owner)[name] if self._had else inspect.getattr_static(owner, name)
-        self.wrapper = self.wrap(self._original)
+        """How it acts for single objects, and for the instances of classes that inherit it."""
+        self._narrowed = False
+        self.undone = False
+        self.had = name in vars(owner)
+        """Whether the owner had it itself, and did not inherit it."""
+        if self.had:
+            self._original = vars(owner)[name]
+        elif isinstance(owner, type):
+            self._original = inspect.getattr_static(owner, name)
+        else:
+            self._original = getattr(owner, name)
+        self._below = next((p for p in list(_patches.values()) if p.wrapper is self._original), None)
+        """The patch of another stack, or of another kind, that was there before."""
+        self.wrapper: Any = self.wrap(self._original)
         setattr(owner, name, self.wrapper)
 
     def wrap(self, original: Any) -> Any:
@@ -77,11 +103,20 @@ class Patch:
         raise NotImplementedError
 
     def allow(self, target: Any, options: Options) -> None:
-        """Act for one object, or for everyone if `target` is the owner itself."""
+        """Act for one object, for a class that inherits it, or for everyone: that is the owner."""
         if target is self.owner:
             self.everyone = self.everyone or options
         elif self.some.get(target) is None:
             self.some.add(target, options)
+            self._narrowed = self._narrowed or isinstance(target, type)
+
+    def options_for(self, instance: Any) -> Options | None:
+        """Return how it acts for an object, `None` if it does not."""
+        found: Options | None = self.some.get(instance)
+        if found is None and self._narrowed:
+            kind = instance if isinstance(instance, type) else type(instance)
+            found = next((o for o in map(self.some.get, kind.__mro__) if o is not None), None)
+        return found or self.everyone
 
     def revoke(self, target: Any) -> None:
         """Act for it no more; the attribute is put back when nobody is left."""
@@ -96,13 +131,29 @@ class Patch:
         """Put the original back. A wrapper that others have wrapped since stays, and does nothing."""
         self.everyone = None
         self.some = Identities()
+        self.undone = True
         _patches.pop(self.key, None)
         if vars(self.owner).get(self.name) is not self.wrapper:
             return
-        if self._had:
-            setattr(self.owner, self.name, self._original)
+        last = self
+        while last._below is not None and last._below.undone:
+            last = last._below
+        if last.had:
+            setattr(self.owner, self.name, last._original)
         else:
             delattr(self.owner, self.name)
+
+    @property
+    def present(self) -> bool:
+        """Whether the attribute is still the wrapper, or something around it."""
+        value, steps = vars(self.owner).get(self.name), 0
+        while value is not None and value is not self.wrapper and steps < _DEPTH:
+            value = getattr(value, "__moa_had__", None) or getattr(value, "__wrapped__", None)
+            steps += 1
+        return value is self.wrapper
+
+
+_DEPTH = 50
 
 
 class CallPatch(Patch):
@@ -111,69 +162,59 @@ class CallPatch(Patch):
     __slots__ = ("kind", "path", "via")
 
     def __init__(
-        self,
-        owner: Any,
-        name: str,
-        engine: Engine,
-        key: tuple[Any, ...],
-        *,
-        kind: str,
-        path: str,
-        via: Callable[[Any], Any] | None,
+        self, owner: Any, name: str, engine: Engine, *, kind: str, path: str, via: Callable[[Any], Any] | None
     ) -> None:
         self.kind = kind
         self.path = path
         self.via = via
         """From the object whose method is called to the one that was instrumented."""
-        super().__init__(owner, name, engine, key)
+        super().__init__(owner, name, engine, kind)
 
     def wrap(self, original: Any) -> Any:
         """Return a wrapper that acts for those who are allowed."""
-        caches: dict[int, dict[str, Known]] = {}
+        cache: dict[str, Known] = {}
 
         def wrapper(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
-            options = self.everyone
+            options = self.options_for(self.via(instance) if self.via else instance)
             if options is None:
-                options = self.some.get(self.via(instance) if self.via else instance)
-                if options is None:
-                    return wrapped(*args, **kwargs)
-            cache = caches.setdefault(id(options), {})
+                return wrapped(*args, **kwargs)
             return call_through(self.engine, options, cache, self.path, wrapped, instance, args, kwargs)
 
-        return Instrumented(original, wrapper, engine=self.engine, options=Options(self.kind))
+        return Instrumented(original, wrapper, engine=self.engine, options=Options(self.kind), patch=self)
 
 
-_patches: dict[tuple[Any, ...], Patch] = {}
+_patches: weakref.WeakValueDictionary[tuple[Any, ...], Patch] = weakref.WeakValueDictionary()
+"""Every patch in force. Weakly: a patch lives in its wrapper, and a class that nobody needs may go."""
 
 
 def patch_for(
-    owner: Any,
-    name: str,
-    engine: Engine,
-    *,
-    kind: str,
-    path: str = "",
-    via: Callable[[Any], Any] | None = None,
-) -> CallPatch:
+    owner: Any, name: str, engine: Engine, *, kind: str, path: str = "", via: Callable[[Any], Any] | None = None
+) -> Patch:
     """Return the patch of this attribute, made if there is none."""
-    key = (id(owner), name, id(engine), kind)
-    found = _patches.get(key)
-    if isinstance(found, CallPatch) and found.owner is owner:
+    found = known_patch(owner, name, engine, kind)
+    if found is not None:
         return found
-    made = CallPatch(owner, name, engine, key, kind=kind, path=path, via=via)
-    _patches[key] = made
+    made = CallPatch(owner, name, engine, kind=kind, path=path, via=via)
+    remember(made)
     return made
 
 
 def known_patch(owner: Any, name: str, engine: Engine, kind: str) -> Patch | None:
     """Return the patch of this attribute, `None` if there is none."""
     found = _patches.get((id(owner), name, id(engine), kind))
-    return found if found is not None and found.owner is owner else None
+    return found if found is not None and found.owner is owner and found.present else None
 
 
 def remember(patch: Patch) -> None:
-    """Keep a patch of another class than `CallPatch`."""
+    """Keep a patch, weakly."""
     _patches[patch.key] = patch
+
+
+def sweep() -> None:
+    """Put back what is replaced for nobody any more: the clients that it was for are gone."""
+    for patch in list(_patches.values()):
+        if patch.everyone is None and not len(patch.some):
+            patch.undo()
 
 
 def patches_of(engine: Engine) -> list[Patch]:

@@ -11,49 +11,34 @@ from __future__ import annotations
 
 import inspect
 import weakref
+from copy import copy, deepcopy
 from typing import TYPE_CHECKING, Any
 
 import wrapt
 
 from ._drive import drive_async, drive_sync
+from ._endings import outcome_of
+from ._held import HELD, STEPS_OF, HeldProxy, close_async, forward
+from ._kinds import is_stream
 from ._log import log
 from ._scope import enter, leave
-from ._stream import DROPPED, Entered, StreamState
-from ._turn import outcome_of
-from .shapes.render import replay_async
+from ._steps import iterate, iterate_async, runs, step, step_async, steps_class
+from ._stream import Entered, StreamState
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+    from collections.abc import Iterable
     from types import TracebackType
 
     from ._call import Outcome
     from ._drive import Conversation, Ended
 
-__all__ = [
-    "ManagerProxy",
-    "StreamProxy",
-    "is_manager",
-    "is_stream",
-    "manager_proxy",
-    "own_state",
-    "stream_proxy",
-]
+__all__ = ["ManagerProxy", "StreamProxy", "held_proxy", "manager_proxy", "own_state", "stream_proxy"]
 
 
-def is_stream(value: object) -> bool:
-    """Whether a value is a stream. `__iter__` proves nothing: pydantic's models have it."""
-    kind = type(value)
-    return hasattr(kind, "__next__") or hasattr(kind, "__anext__")
-
-
-def is_manager(value: object) -> bool:
-    """Whether a value has to be entered before it is a stream."""
-    kind = type(value)
-    return (hasattr(kind, "__enter__") or hasattr(kind, "__aenter__")) and not is_stream(value)
-
-
-class StreamProxy(wrapt.BaseObjectProxy):  # type: ignore[misc]  # wrapt's C types are untyped
+class StreamProxy(wrapt.BaseObjectProxy):  # type: ignore[type-arg]  # wrapt's cannot be subscribed
     """Base of the classes made by `stream_proxy`."""
+
+    __moa_proxy__ = True
 
     def __init__(self, wrapped: Any, state: StreamState, keep: object = None) -> None:
         super().__init__(wrapped)
@@ -61,20 +46,16 @@ class StreamProxy(wrapt.BaseObjectProxy):  # type: ignore[misc]  # wrapt's C typ
         self._self_keep = keep
 
 
-class ManagerProxy(wrapt.BaseObjectProxy):  # type: ignore[misc]  # wrapt's C types are untyped
+class ManagerProxy(wrapt.BaseObjectProxy):  # type: ignore[type-arg]  # wrapt's cannot be subscribed
     """Base of the classes made by `manager_proxy`."""
+
+    __moa_proxy__ = True
 
     def __init__(self, wrapped: Any, state: StreamState) -> None:
         super().__init__(wrapped)
         self._self_state = state
-
-
-class HeldProxy(wrapt.BaseObjectProxy):  # type: ignore[misc]  # wrapt's C types are untyped
-    """Base of the classes made by `held_proxy`: a stream that has been read to its end already."""
-
-    def __init__(self, wrapped: Any, chunks: Iterable[Any]) -> None:
-        super().__init__(wrapped)
-        self._self_chunks = iter(chunks)
+        self._self_entered = True
+        """Whether it is the wrapped manager that was entered, and not one of a resend."""
 
 
 def own_state(value: object) -> StreamState | None:
@@ -85,227 +66,79 @@ def own_state(value: object) -> StreamState | None:
     return None
 
 
-# Steps of a stream. -------------------------------------------------------------------------------
-
-
-def _iterate(proxy: Any, state: StreamState, source: Iterator[Any]) -> Iterator[Any]:
-    """Pass the chunks of an SDK's stream on; holds the proxy, since a `for` loop drops it."""
-    state.suspended = False
-    while True:
-        feed, take = state.acc.feed, state.take
-        yielding = False
-        try:
-            if take is None:
-                for chunk in source:
-                    feed(chunk)
-                    yielding = True
-                    yield chunk
-                    yielding = False
-            else:
-                for raw in source:
-                    chunk = take(raw)
-                    if chunk is DROPPED:
-                        continue
-                    yielding = True
-                    yield chunk
-                    yielding = False
-        except BaseException as error:
-            if yielding:
-                # `break` is not the end: the consumer may iterate again.
-                state.suspended = True
-                raise
-            other = state.end(outcome_of(error), error, listening=True)
-            if other is None:
-                raise
-        else:
-            other = state.end("completed", listening=True)
-            if other is None:
-                return
-        proxy.__wrapped__ = other
-        source = iter(other)
-
-
-async def _iterate_async(proxy: Any, state: StreamState, source: AsyncIterator[Any]) -> AsyncIterator[Any]:
-    """Do the same as `_iterate` for an async stream."""
-    state.suspended = False
-    while True:
-        feed, take = state.acc.feed, state.take
-        yielding = False
-        try:
-            if take is None:
-                async for chunk in source:
-                    feed(chunk)
-                    yielding = True
-                    yield chunk
-                    yielding = False
-            else:
-                async for raw in source:
-                    chunk = take(raw)
-                    if chunk is DROPPED:
-                        continue
-                    yielding = True
-                    yield chunk
-                    yielding = False
-        except BaseException as error:
-            if yielding:
-                state.suspended = True
-                raise
-            other = await state.end_async(outcome_of(error), error, listening=True)
-            if other is None:
-                raise
-        else:
-            other = await state.end_async("completed", listening=True)
-            if other is None:
-                return
-        proxy.__wrapped__ = other
-        source = aiter(other)
-
-
-def _thrown(error: BaseException, given: tuple[Any, ...]) -> Outcome:
-    """Return how a step ended that raised; what the consumer threw in is not the source's error."""
-    outcome = outcome_of(error)
-    if outcome == "abandoned" and given:
-        return "closed"
-    ours = any(error is item or (isinstance(item, type) and type(error) is item) for item in given)
-    return "consumer_error" if ours and outcome == "error" else outcome
-
-
-def _step(proxy: Any, method: str = "__next__", *given: Any) -> Any:
-    """Take one step with `__next__`, `send` or `throw`."""
-    state: StreamState = proxy._self_state
-    while True:
-        former = enter(state.scope) if state.scope is not None else None
-        try:
-            raw = getattr(proxy.__wrapped__, method)(*given)
-        except StopIteration:
-            other = state.end("completed", listening=True)
-            if other is None:
-                raise
-        except BaseException as error:
-            outcome = _thrown(error, given if method == "throw" else ())
-            other = state.end(outcome, error, listening=True)
-            if other is None:
-                raise
-        else:
-            chunk = _took(state, raw)
-            if chunk is not DROPPED:
-                return chunk
-            method, given = "__next__", ()
-            continue
-        finally:
-            if state.scope is not None:
-                leave(state.scope, former)
-        proxy.__wrapped__ = other
-        method, given = "__next__", ()
-
-
-async def _step_async(proxy: Any, method: str = "__anext__", *given: Any) -> Any:
-    """Take one step with `__anext__`, `asend` or `athrow`."""
-    state: StreamState = proxy._self_state
-    while True:
-        former = enter(state.scope) if state.scope is not None else None
-        try:
-            raw = await getattr(proxy.__wrapped__, method)(*given)
-        except StopAsyncIteration:
-            other = await state.end_async("completed", listening=True)
-            if other is None:
-                raise
-        except BaseException as error:
-            outcome = _thrown(error, given if method == "athrow" else ())
-            other = await state.end_async(outcome, error, listening=True)
-            if other is None:
-                raise
-        else:
-            chunk = _took(state, raw)
-            if chunk is not DROPPED:
-                return chunk
-            method, given = "__anext__", ()
-            continue
-        finally:
-            if state.scope is not None:
-                leave(state.scope, former)
-        proxy.__wrapped__ = other
-        method, given = "__anext__", ()
-
-
-def _took(state: StreamState, raw: Any) -> Any:
-    """Feed a chunk; a fault of a middleware's tap ends the stream."""
-    state.suspended = False
-    if state.take is None:
-        state.acc.feed(raw)
-        return raw
-    try:
-        return state.take(raw)
-    except BaseException as error:
-        state.end("error", error)
-        raise
-
-
 # What the proxies have, each only if the wrapped object has it. -----------------------------------
 
 
 def _iter(self: Any) -> Any:
     source = iter(self.__wrapped__)
     if source is self.__wrapped__:
-        return _steps_class(type(source))(self)
-    return _iterate(self, self._self_state, source)
+        return steps_class(type(source))(self)
+    return iterate(self, self._self_state, source)
 
 
 def _aiter(self: Any) -> Any:
     source = aiter(self.__wrapped__)
     if source is self.__wrapped__:
-        return _steps_class(type(source))(self)
-    return _iterate_async(self, self._self_state, source)
+        return steps_class(type(source))(self)
+    return iterate_async(self, self._self_state, source)
 
 
 def _send(self: Any, value: Any, /) -> Any:
-    return _step(self, "send", value)
+    return step(self, "send", value)
 
 
 def _throw(self: Any, *error: Any) -> Any:
-    return _step(self, "throw", *error)
+    return step(self, "throw", *error)
 
 
 async def _asend(self: Any, value: Any, /) -> Any:
-    return await _step_async(self, "asend", value)
+    return await step_async(self, "asend", value)
 
 
 async def _athrow(self: Any, *error: Any) -> Any:
-    return await _step_async(self, "athrow", *error)
+    return await step_async(self, "athrow", *error)
 
 
 def _close(self: Any) -> Any:
     state: StreamState = self._self_state
+    former = enter(state.scope) if state.scope is not None else None
     try:
         result = self.__wrapped__.close()
-    except ValueError:
-        # "generator already executing": another thread is in it, so it is not closed.
-        raise
     except BaseException as error:
-        state.end(outcome_of(error), error)
+        if not runs(self.__wrapped__):
+            state.end(outcome_of(error), error)
         raise
+    finally:
+        if state.scope is not None:
+            leave(state.scope, former)
     if inspect.isawaitable(result):
-        return _close_later(state, result)
+        return _close_later(self, result)
     state.end("closed")
     return result
 
 
-async def _close_later(state: StreamState, awaitable: Any) -> Any:
+async def _close_later(proxy: Any, awaitable: Any) -> Any:
+    state: StreamState = proxy._self_state
+    former = enter(state.scope) if state.scope is not None else None
     try:
         result = await awaitable
     except BaseException as error:
-        await state.end_async(outcome_of(error), error)
+        if not runs(proxy.__wrapped__):
+            await state.end_async(outcome_of(error), error)
         raise
+    finally:
+        if state.scope is not None:
+            leave(state.scope, former)
     await state.end_async("closed")
     return result
 
 
 async def _close_async(self: Any) -> Any:
-    return await _close_later(self._self_state, self.__wrapped__.close())
+    return await _close_later(self, self.__wrapped__.close())
 
 
 async def _aclose(self: Any) -> Any:
-    return await _close_later(self._self_state, self.__wrapped__.aclose())
+    return await _close_later(self, self.__wrapped__.aclose())
 
 
 def _enter(self: Any) -> Any:
@@ -338,9 +171,7 @@ def _quietly(raised: BaseException, error: BaseException | None) -> None:
     log("moa.middleware_failed", error=type(raised).__qualname__, where="leaving a with block")
 
 
-def _exit(
-    self: Any, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-) -> Any:
+def _exit(self: Any, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> Any:
     state: StreamState = self._self_state
     try:
         return self.__wrapped__.__exit__(kind, error, trace)
@@ -368,8 +199,8 @@ def _manager_enter(self: Any) -> Any:
     try:
         value = self.__wrapped__.__enter__()
     except BaseException as error:
-        self._self_state.end(outcome_of(error), error)
-        raise
+        self._self_entered = False
+        return _entered(self, self._self_state.not_opened(error))
     return _entered(self, drive_sync(_talk(self), Entered(value)))
 
 
@@ -377,8 +208,8 @@ async def _manager_aenter(self: Any) -> Any:
     try:
         value = await self.__wrapped__.__aenter__()
     except BaseException as error:
-        await self._self_state.end_async(outcome_of(error), error)
-        raise
+        self._self_entered = False
+        return _entered(self, await self._self_state.not_opened_async(error))
     return _entered(self, await drive_async(_talk(self), Entered(value)))
 
 
@@ -389,14 +220,22 @@ def _entered(self: Any, ended: Ended) -> Any:
     return ended.value
 
 
-def _held_step(self: Any) -> Any:
-    return next(self._self_chunks)
+def _manager_exit(
+    self: Any, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+) -> Any:
+    if self._self_entered:
+        return _exit(self, kind, error, trace)
+    self._self_state.end(*_left(error))
+    return None
 
 
-async def _held_step_async(self: Any) -> Any:
-    for chunk in self._self_chunks:
-        return chunk
-    raise StopAsyncIteration
+async def _manager_aexit(
+    self: Any, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+) -> Any:
+    if self._self_entered:
+        return await _aexit(self, kind, error, trace)
+    await self._self_state.end_async(*_left(error))
+    return None
 
 
 def _talk(self: Any) -> Conversation:
@@ -406,9 +245,9 @@ def _talk(self: Any) -> Conversation:
 
 _ITERATION: dict[str, Any] = {
     "__iter__": _iter,
-    "__next__": lambda self: _step(self),
+    "__next__": step,
     "__aiter__": _aiter,
-    "__anext__": lambda self: _step_async(self),
+    "__anext__": step_async,
     "send": _send,
     "throw": _throw,
     "asend": _asend,
@@ -425,15 +264,9 @@ _STREAM: dict[str, Any] = {
 }
 _MANAGER: dict[str, Any] = {
     "__enter__": _manager_enter,
-    "__exit__": _exit,
+    "__exit__": _manager_exit,
     "__aenter__": _manager_aenter,
-    "__aexit__": _aexit,
-}
-_HELD: dict[str, Any] = {
-    "__iter__": lambda self: self._self_chunks,
-    "__next__": _held_step,
-    "__aiter__": lambda self: replay_async(self._self_chunks),
-    "__anext__": lambda self: _held_step_async(self),
+    "__aexit__": _manager_aexit,
 }
 # wrapt's proxy always has these; code that looks before it leaps must not find them.
 _CONTEXT = ("__enter__", "__exit__", "__aenter__", "__aexit__")
@@ -455,80 +288,48 @@ def _await(self: Any) -> Any:
     return self.__wrapped__.__await__()
 
 
+def _contains(self: Any, item: Any) -> bool:
+    return any(item is chunk or item == chunk for chunk in self)
+
+
 def _call(self: Any, *args: Any, **kwargs: Any) -> Any:
     return self.__wrapped__(*args, **kwargs)
 
 
+def _has(kind: type, name: str) -> bool:
+    """Whether instances of a type have a method; `hasattr` finds those of its metaclass too."""
+    return any(name in vars(cls) for cls in kind.__mro__)
+
+
 def _make(kind: type, base: type, table: dict[str, Any]) -> type:
     names: dict[str, Any] = {"__module__": base.__module__, "__doc__": kind.__doc__}
-    for name, fn in table.items():
-        if hasattr(kind, name):
-            names[name] = fn
+    names.update({name: fn for name, fn in table.items() if _has(kind, name)})
     close = getattr(kind, "close", None)
     if "close" in names and inspect.iscoroutinefunction(inspect.unwrap(close)):  # type: ignore[arg-type]
-        names["close"] = _close_async
-    for name, fn in (("__await__", _await), ("__call__", _call)):
-        if hasattr(kind, name):
-            names[name] = fn
-    names.update({name: _Absent() for name in _CONTEXT if not hasattr(kind, name)})
+        names["close"] = close_async if base is HeldProxy else _close_async
+    if base is HeldProxy:
+        # `iter` of it is itself, so that chunks taken by `next` are not read again by `for`.
+        names.update({there: HELD[there] for here, there in STEPS_OF if here in names})
+    # A proxy travels as what it stands for: it copies and pickles where that does.
+    names.update({name: forward(name) for name in ("__reduce_ex__", "__reduce__")})
+    names["__copy__"] = lambda self: copy(self.__wrapped__)
+    names["__deepcopy__"] = lambda self, memo: deepcopy(self.__wrapped__, memo)
+    others = (("__await__", _await), ("__call__", _call))
+    names.update({name: fn for name, fn in others if _has(kind, name)})
+    names.update({name: _Absent() for name in _CONTEXT if not _has(kind, name)})
     # `None` is the word of the data model for "not this one"; ABCs such as `Sized` ask for it.
-    names.update({name: None for name in _CONTAINER if not hasattr(kind, name)})
+    names.update({name: None for name in _CONTAINER if not _has(kind, name)})
+    if _has(kind, "__iter__") and not _has(kind, "__contains__"):
+        names["__contains__"] = _contains  # `in` goes through whatever can be iterated
     return type(kind.__name__, (base,), names)
-
-
-class _Steps:
-    """Iterator over a stream that is its own iterator, such as a user's generator."""
-
-    __slots__ = ("__weakref__", "proxy")
-
-    def __init__(self, proxy: Any) -> None:
-        self.proxy = proxy
-
-    def __iter__(self) -> Any:
-        return self
-
-    def __aiter__(self) -> Any:
-        return self
-
-    def __next__(self) -> Any:
-        return _step(self.proxy)
-
-    def __anext__(self) -> Any:
-        return _step_async(self.proxy)
-
-
-def _of_proxy(name: str) -> Callable[..., Any]:
-    def forward(self: Any, *args: Any) -> Any:
-        return getattr(self.proxy, name)(*args)
-
-    return forward
 
 
 _stream_classes: weakref.WeakKeyDictionary[type, Any] = weakref.WeakKeyDictionary()
 _manager_classes: weakref.WeakKeyDictionary[type, Any] = weakref.WeakKeyDictionary()
 _held_classes: weakref.WeakKeyDictionary[type, Any] = weakref.WeakKeyDictionary()
-_step_classes: weakref.WeakKeyDictionary[type, Any] = weakref.WeakKeyDictionary()
 
 
-def _steps_class(kind: type) -> Any:
-    found = _step_classes.get(kind)
-    if found is None:
-        names: dict[str, Any] = {
-            name: _of_proxy(name)
-            for name in ("send", "throw", "close", "asend", "athrow", "aclose")
-            if hasattr(kind, name)
-        }
-        names["__slots__"] = ()
-        for there, here in (("__next__", "__iter__"), ("__anext__", "__aiter__")):
-            if not hasattr(kind, there):
-                names[there] = names[here] = None
-        found = _step_classes[kind] = type("stream_iterator", (_Steps,), names)
-    return found
-
-
-def _class_for(
-    kind: type, base: type, table: dict[str, Any], cache: weakref.WeakKeyDictionary[type, Any]
-) -> Any:
+def _class_for(kind: type, base: type, table: dict[str, Any], cache: weakref.WeakKeyDictionary[type, Any]) -> Any:
     found = cache.get(kind)
     if found is None:
         found = cache[kind] = _make(kind, base, table)
@@ -552,4 +353,4 @@ def manager_proxy(source: Any, state: StreamState) -> Any:
 
 def held_proxy(source: Any, chunks: Iterable[Any]) -> Any:
     """Return a proxy around a stream read to its end, which passes these chunks on."""
-    return _class_for(type(source), HeldProxy, _HELD, _held_classes)(source, chunks)
+    return _class_for(type(source), HeldProxy, HELD, _held_classes)(source, chunks)

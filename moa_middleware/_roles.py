@@ -7,11 +7,12 @@ stands in a later one's input, beyond what the two inputs have in common, is a r
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
 __all__ = ["Node", "infer"]
 
@@ -79,6 +80,8 @@ class _Evidence:
         self.nodes = nodes
         self.escape = escape
         self.needles: dict[int, bytes] = {}
+        self.said: dict[int, frozenset[str]] = {}
+        """What stands in an input as the assistant's own turns."""
         self.inside: dict[int, list[Node]] = {}
         """Calls whose output stands in this one's input."""
 
@@ -87,7 +90,7 @@ class _Evidence:
             self.inside[id(node)] = [other for other in self._before(node) if self._stands(other, node)]
         for node in self.nodes:
             for other in self.inside[id(node)]:
-                if other.role is None and other.layer is None and _is_step(other, node, self):
+                if other.role is None and other.layer is None and self._is_step(other, node):
                     other.role = "call"
         for node in self.nodes:
             for other in self.inside[id(node)]:
@@ -123,11 +126,23 @@ class _Evidence:
         needle = self._needle(other)
         if needle is None or not node.input:
             return False
+        if not needle.isascii() and node.input.isascii():
+            # An input with a lone surrogate in it is written as ASCII escapes.
+            needle = json.dumps((other.output or "").strip())[1:-1].encode()
         # An echo of a prompt that both were given is no evidence.
         return node.input.find(needle, _common_prefix(other.input, node.input)) >= 0
 
+    def _is_step(self, other: Node, node: Node) -> bool:
+        """Whether an output that stands in an input does so as the assistant's own turn of a conversation."""
+        if b'"assistant"' not in node.input:
+            return False
+        said = self.said.get(id(node))
+        if said is None:
+            said = self.said[id(node)] = frozenset(_said(node.input))
+        return (other.output or "").strip() in said
+
     def _siblings(self) -> None:
-        """A call without a telling output, asked what a reference was asked, is one of its round."""
+        """Count a call without a telling output, asked what a reference was asked, to its round."""
         references = [node for node in self.nodes if node.role == "reference" and node.input]
         for node in self.nodes:
             if node.role is not None or (not node.failed and self._needle(node) is not None):
@@ -146,20 +161,29 @@ class _Evidence:
         return deepest + 1
 
 
-def _is_step(other: Node, node: Node, evidence: _Evidence) -> bool:
-    """Whether an output stands in an input as the assistant's own turn of a conversation."""
-    needle = evidence._needle(other)
-    if needle is None:
-        return False
-    content = b'"content":"' + needle + b'"'
-    at = node.input.find(content)
-    while at >= 0:
-        start = node.input.rfind(b"{", 0, at)
-        end = node.input.find(b"}", at + len(content))
-        if b'"role":"assistant"' in node.input[start:at] + node.input[at + len(content) : end]:
-            return True
-        at = node.input.find(content, at + 1)
-    return False
+def _said(data: bytes) -> Iterator[str]:
+    """Yield the texts of the assistant's messages in a request, however its content is written."""
+    try:
+        pending: list[Any] = [json.loads(data)]
+    except (ValueError, RecursionError):
+        return
+    while pending:
+        value = pending.pop()
+        if isinstance(value, list):
+            pending += value
+        elif isinstance(value, dict):
+            if value.get("role") == "assistant":
+                yield from _texts(value.get("content"))
+            pending += value.values()
+
+
+def _texts(content: Any) -> Iterator[str]:
+    """Yield a message's text, of several parts each."""
+    if isinstance(content, str):
+        yield content.strip()
+    elif isinstance(content, list):
+        texts = (part.get("text") if isinstance(part, dict) else part for part in content)
+        yield from (text.strip() for text in texts if isinstance(text, str))
 
 
 def _common_prefix(one: bytes, two: bytes) -> int:

@@ -10,14 +10,19 @@ from __future__ import annotations
 
 import itertools
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, NamedTuple
+from inspect import isawaitable, iscoroutinefunction
+from types import AsyncGeneratorType, CoroutineType, GeneratorType
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import AsyncGenerator, Callable, Generator, Mapping
 
-    from ._turn import Attempt, Turn
+    from ._slot import Attempt
+    from ._turn import Turn
 
 __all__ = ["NO_TAGS", "Order", "Scope", "Tags", "carry", "current", "enter", "leave"]
+
+F = TypeVar("F", bound="Callable[..., Any]")
 
 
 class Tags(NamedTuple):
@@ -33,7 +38,11 @@ class Tags(NamedTuple):
     def within(self, outer: Tags) -> Tags:
         """Return these tags over those of an outer block."""
         return Tags(
-            *(mine if mine is not None else theirs for mine, theirs in zip(self[:5], outer[:5], strict=True)),
+            role=self.role or outer.role,
+            layer=self.layer or outer.layer,
+            label=self.label or outer.label,
+            session_id=self.session_id if self.session_id is not None else outer.session_id,
+            preset=self.preset if self.preset is not None else outer.preset,
             own={**outer.own, **self.own} if self.own else outer.own,
         )
 
@@ -117,41 +126,93 @@ def submitted() -> Scope | None:
     return Scope(here.turn, here.tags, here.parent, here.order.reserve())
 
 
-def carry(fn: Callable[..., Any]) -> Callable[..., Any]:
+def carry(fn: F) -> F:
     """
     Bind a function to the current turn and tags, for executors and threads of any kind.
 
-    The bound function may be called many times and in any thread; a coroutine function is awaited
-    within the same turn.
+    The bound function may be called many times and in any thread; what a coroutine or
+    generator function does later is done within the same turn too.
     """
     from functools import wraps
 
     scope = submitted()
 
-    async def finish(awaitable: Any, here: Scope | None) -> Any:
-        former = enter(here)
-        try:
-            return await awaitable
-        finally:
-            leave(here, former)
+    def place() -> Scope | None:
+        now = current()
+        if now is not None and scope is not None and now.turn is scope.turn:
+            # Submitted in the same turn: the number reserved there is the finer one.
+            return Scope(scope.turn, scope.tags, scope.parent, now.order)
+        return scope
+
+    @wraps(fn)
+    async def awaited(*args: Any, **kwargs: Any) -> Any:
+        return await _awaiting(fn(*args, **kwargs), place())
 
     @wraps(fn)
     def carried(*args: Any, **kwargs: Any) -> Any:
-        here, now = scope, current()
-        if now is not None and scope is not None and now.turn is scope.turn:
-            # Submitted in the same turn: the number reserved there is the finer one.
-            here = Scope(scope.turn, scope.tags, scope.parent, now.order)
+        here = place()
         former = enter(here)
         try:
             result = fn(*args, **kwargs)
         finally:
             leave(here, former)
-        return finish(result, here) if _is_coroutine(result) else result
+        if isinstance(result, CoroutineType):
+            return _awaiting(result, here)
+        if isinstance(result, GeneratorType):
+            return _awaiting(result, here) if isawaitable(result) else _stepping(result, here)
+        return _stepping_async(result, here) if isinstance(result, AsyncGeneratorType) else result
 
-    return carried
+    return cast("F", awaited if iscoroutinefunction(fn) else carried)
 
 
-def _is_coroutine(value: object) -> bool:
-    from types import CoroutineType
+async def _awaiting(awaitable: Any, here: Scope | None) -> Any:
+    former = enter(here)
+    try:
+        return await awaitable
+    finally:
+        leave(here, former)
 
-    return isinstance(value, CoroutineType)
+
+def _stepping(source: Generator[Any, Any, Any], here: Scope | None) -> Generator[Any, Any, Any]:
+    """Run each step of a generator in a scope, and stand outside of it between them."""
+    step: Callable[[Any], Any] = source.send
+    given: Any = None
+    while True:
+        former = enter(here)
+        try:
+            item = step(given)
+        except StopIteration as stop:
+            return stop.value
+        finally:
+            leave(here, former)
+        try:
+            given = yield item
+            step = source.send
+        except GeneratorExit:
+            former = enter(here)
+            try:
+                source.close()
+            finally:
+                leave(here, former)
+            raise
+        except BaseException as error:
+            step, given = source.throw, error
+
+
+async def _stepping_async(source: AsyncGenerator[Any, Any], here: Scope | None) -> AsyncGenerator[Any, Any]:
+    """Do the same with an async one."""
+    step: Callable[[Any], Any] = source.asend
+    given: Any = None
+    while True:
+        try:
+            item = await _awaiting(step(given), here)
+        except StopAsyncIteration:
+            return
+        try:
+            given = yield item
+            step = source.asend
+        except GeneratorExit:
+            await _awaiting(source.aclose(), here)
+            raise
+        except BaseException as error:
+            step, given = source.athrow, error

@@ -17,7 +17,8 @@ import wrapt
 from ._patch import Identities, Patch, known_patch, patch_for, remember
 
 if TYPE_CHECKING:
-    from ._wrap import Engine, Options
+    from ._options import Options
+    from ._wrap import Engine
 
 __all__ = ["forget_client", "instrument_client", "sdk_of"]
 
@@ -25,7 +26,7 @@ _CLASSES = {
     "openai": (
         ("openai.resources.chat.completions.completions", "Completions"),
         ("openai.resources.chat.completions.completions", "AsyncCompletions"),
-    ),
+    )
 }
 _METHODS = ("create", "parse")
 _COPIES = ("copy", "with_options")
@@ -61,7 +62,7 @@ def instrument_client(client: Any, engine: Engine, options: Options) -> None:
         owner = next(c for c in type(client).__mro__ if name in vars(c))
         patch = known_patch(owner, name, engine, "copy")
         if patch is None:
-            patch = _CopyPatch(owner, name, engine, (id(owner), name, id(engine), "copy"))
+            patch = _CopyPatch(owner, name, engine, "copy")
             remember(patch)
         patch.allow(client, options)
 
@@ -77,12 +78,7 @@ def _when_imported(module: str, cls: str, engine: Engine, client: weakref.ref[An
         for name in _METHODS:
             if hasattr(owner, name):
                 patch_for(
-                    owner,
-                    name,
-                    engine,
-                    kind=options.kind,
-                    path=f"chat.completions.{name}",
-                    via=_client_of,
+                    owner, name, engine, kind=options.kind, path=f"chat.completions.{name}", via=_client_of
                 ).allow(target, options)
 
     loaded = sys.modules.get(module)

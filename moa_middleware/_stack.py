@@ -7,15 +7,16 @@ library makes one of its own. Who records turns is not known here: `_default` sa
 
 from __future__ import annotations
 
-import inspect
-from typing import TYPE_CHECKING, Any, TypeVar, overload
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, overload
 
 from . import _instrument, _threads
 from ._blocks import TurnBlock, checked_tags
+from ._checks import OF_CALLS, OF_TURNS, check_parameter, checked, is_decorated, unknown
 from ._flow import name_of
 from ._observe import Observer
-from ._wrap import Options, instrumented, layer_of
-from .errors import DecorationError, MiddlewareError
+from ._options import Options
+from ._wrap import instrumented
+from .errors import DecorationError, TagError, TargetError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -26,7 +27,13 @@ if TYPE_CHECKING:
 __all__ = ["Stack", "set_recording_source"]
 
 F = TypeVar("F")
-C = TypeVar("C")
+C = TypeVar("C", bound=type)
+T = TypeVar("T")
+
+Text: TypeAlias = "str | Callable[..., object] | None"
+Number: TypeAlias = "int | Callable[..., int | None] | None"
+"""What an option may be: a value, or a function of the bound arguments."""
+Paths: TypeAlias = "str | Sequence[str]"
 
 _source: list[Callable[[], Recording | None]] = [lambda: None]
 
@@ -34,24 +41,6 @@ _source: list[Callable[[], Recording | None]] = [lambda: None]
 def set_recording_source(source: Callable[[], Recording | None]) -> None:
     """Tell every stack whom to ask, at the start of each turn, who records it."""
     _source[0] = source
-
-
-def checked(items: Iterable[Any], what: str) -> tuple[Any, ...]:
-    """
-    Return middleware as a tuple.
-
-    Raises:
-        MiddlewareError: One of them cannot be called, or is a flow that was called already.
-    """
-    result = tuple(items)
-    for index, item in enumerate(result):
-        if inspect.isgenerator(item):
-            msg = f"{what}[{index}] is the generator of `{item.__qualname__}`: give the function, uncalled"
-            raise MiddlewareError(msg)
-        if not callable(item):
-            msg = f"{what}[{index}] is a {type(item).__name__}, which cannot be called"
-            raise MiddlewareError(msg)
-    return result
 
 
 class Stack:
@@ -67,12 +56,10 @@ class Stack:
         MiddlewareError: An item cannot be called.
     """
 
-    def __init__(
-        self, middleware: Iterable[Middleware] = (), *, observers: Iterable[Middleware] = ()
-    ) -> None:
+    def __init__(self, middleware: Iterable[Middleware] = (), *, observers: Iterable[Middleware] = ()) -> None:
         self.middleware: Sequence[Middleware] = ()
         self.observers: Sequence[Observer] = ()
-        self.replace(middleware=middleware, observers=observers)
+        self.replace(middleware=checked(middleware, "middleware"), observers=checked(observers, "observers"))
 
     def __repr__(self) -> str:
         """Name what is on the stack."""
@@ -80,10 +67,7 @@ class Stack:
         return f"Stack([{', '.join(names)}], observers=[{', '.join(o.name for o in self.observers)}])"
 
     def replace(
-        self,
-        *,
-        middleware: Iterable[Middleware] | None = None,
-        observers: Iterable[Middleware] | None = None,
+        self, *, middleware: Iterable[Middleware] | None = None, observers: Iterable[Middleware] | None = None
     ) -> None:
         """Put other middleware or observers in the place of the present ones; calls under way keep theirs."""
         if middleware is not None:
@@ -111,8 +95,10 @@ class Stack:
         if not callable(fn) and not isinstance(fn, classmethod | staticmethod):
             msg = f"@{name} cannot wrap a {type(fn).__name__}: it is not callable"
             raise DecorationError(msg)
-        if layer_of(fn, self, options.kind) is not None:
+        if is_decorated(fn, self, options, name):
             return fn
+        if options.messages is not None:
+            check_parameter(fn, options.messages, name)
         return instrumented(fn, self, options)
 
     @overload
@@ -121,9 +107,11 @@ class Stack:
     @overload
     def turn(
         self,
+        fn: None = None,
+        /,
         *,
-        session_id: Any = None,
-        preset: Any = None,
+        session_id: Text = None,
+        preset: Text = None,
         tags: Mapping[str, Any] | None = None,
         messages: str | None = None,
     ) -> TurnBlock: ...
@@ -145,9 +133,11 @@ class Stack:
             DecorationError: `fn` cannot be wrapped.
             TagError: A keyword is none of ours.
         """
+        for name in tags:
+            if name not in OF_TURNS:
+                raise TagError(unknown("turn", name, (*OF_TURNS, "messages")))
         dynamic = {name: value for name, value in tags.items() if callable(value)}
-        checked = checked_tags("turn", {k: v for k, v in tags.items() if k not in dynamic})
-        checked_tags("turn", dict.fromkeys(dynamic))
+        lent = checked_tags("turn", {k: v for k, v in tags.items() if k not in dynamic})
         options = Options(
             "turn",
             session_id=tags.get("session_id"),
@@ -161,10 +151,13 @@ class Stack:
 
         if fn is not None:
             return decorate(fn)
-        return TurnBlock(self, checked, decorate)
+        return TurnBlock(self, lent, decorate, dynamic=list(dynamic))
 
     def _call(self, role: str, fn: Any, said: dict[str, Any]) -> Any:
-        _check_options(role, said)
+        for name in said:
+            if name not in OF_CALLS:
+                raise DecorationError(unknown(role, name, OF_CALLS))
+        checked_tags(role, {k: said[k] for k in ("layer", "tags") if k in said and not callable(said[k])})
         options = Options("call", role=role, **said)
 
         def decorate(function: Any) -> Any:
@@ -178,13 +171,15 @@ class Stack:
     @overload
     def reference(
         self,
+        fn: None = None,
+        /,
         *,
-        label: Any = None,
-        layer: Any = None,
-        model: Any = None,
-        provider: Any = None,
-        session_id: Any = None,
-        preset: Any = None,
+        label: Text = None,
+        layer: Number = None,
+        model: Text = None,
+        provider: Text = None,
+        session_id: Text = None,
+        preset: Text = None,
         messages: str | None = None,
         tags: Mapping[str, Any] | None = None,
     ) -> Callable[[F], F]: ...
@@ -200,8 +195,8 @@ class Stack:
                 the request; `tags`, a mapping of your own.
 
         Raises:
-            DecorationError: `fn` cannot be wrapped.
-            TypeError: An unknown keyword.
+            DecorationError: `fn` cannot be wrapped, or an unknown keyword.
+            TagError: A value is of the wrong type.
         """
         return self._call("reference", fn, said)
 
@@ -211,13 +206,15 @@ class Stack:
     @overload
     def aggregator(
         self,
+        fn: None = None,
+        /,
         *,
-        label: Any = None,
-        layer: Any = None,
-        model: Any = None,
-        provider: Any = None,
-        session_id: Any = None,
-        preset: Any = None,
+        label: Text = None,
+        layer: Number = None,
+        model: Text = None,
+        provider: Text = None,
+        session_id: Text = None,
+        preset: Text = None,
         messages: str | None = None,
         tags: Mapping[str, Any] | None = None,
     ) -> Callable[[F], F]: ...
@@ -236,16 +233,29 @@ class Stack:
     @overload
     def client(
         self,
+        cls: None = None,
+        /,
         *,
-        turn: str | Sequence[str] = "create",
-        reference: str | Sequence[str] = (),
-        aggregator: str | Sequence[str] = (),
-        call: str | Sequence[str] = (),
-        session_id: Any = None,
-        preset: Any = None,
+        turn: Paths = "create",
+        reference: Paths = (),
+        aggregator: Paths = (),
+        call: Paths = (),
+        session_id: Text = None,
+        preset: Text = None,
     ) -> Callable[[C], C]: ...
 
-    def client(self, cls: Any = None, /, **targets: Any) -> Any:
+    def client(
+        self,
+        cls: Any = None,
+        /,
+        *,
+        turn: Paths = "create",
+        reference: Paths = (),
+        aggregator: Paths = (),
+        call: Paths = (),
+        session_id: Text = None,
+        preset: Text = None,
+    ) -> Any:
         """
         Make a class of yours a client: its `create` is the turn.
 
@@ -253,7 +263,12 @@ class Stack:
 
         Args:
             cls: The class.
-            **targets: Those of `instrument`.
+            turn: Those of `instrument`, and so for the others.
+            reference: The same.
+            aggregator: The same.
+            call: The same.
+            session_id: The same.
+            preset: The same.
 
         Returns:
             The same class.
@@ -267,21 +282,29 @@ class Stack:
             if not isinstance(decorated, type):
                 msg = f"@moa.client is for classes, got a {type(decorated).__name__}: use moa.turn"
                 raise DecorationError(msg)
-            return self.instrument(decorated, **{"turn": "create", **targets})
+            return self.instrument(
+                decorated,
+                turn=turn,
+                reference=reference,
+                aggregator=aggregator,
+                call=call,
+                session_id=session_id,
+                preset=preset,
+            )
 
         return decorate if cls is None else decorate(cls)
 
     def instrument(
         self,
-        obj: C,
+        obj: T,
         *,
-        turn: str | Sequence[str] = (),
-        reference: str | Sequence[str] = (),
-        aggregator: str | Sequence[str] = (),
-        call: str | Sequence[str] = (),
-        session_id: Any = None,
-        preset: Any = None,
-    ) -> C:
+        turn: Paths = (),
+        reference: Paths = (),
+        aggregator: Paths = (),
+        call: Paths = (),
+        session_id: Text = None,
+        preset: Text = None,
+    ) -> T:
         """
         Instrument an instance, a class or a module that somebody else wrote.
 
@@ -303,20 +326,18 @@ class Stack:
                 there.
         """
         targets: list[tuple[str, Options]] = []
-        for role, paths in (
-            ("turn", turn),
-            ("reference", reference),
-            ("aggregator", aggregator),
-            (None, call),
-        ):
-            for path in [paths] if isinstance(paths, str) else paths:
-                kind = "turn" if role == "turn" else "call"
-                options = Options(
-                    kind,
-                    role=role if kind == "call" else None,
-                    session_id=session_id,
-                    preset=preset,
+        for role, paths in (("turn", turn), ("reference", reference), ("aggregator", aggregator), (None, call)):
+            if not isinstance(paths, str) and not hasattr(paths, "__iter__"):
+                msg = (
+                    f"instrument({role or 'call'}=…) takes a dotted path or a list of them, got {type(paths).__name__}"
                 )
+                raise TargetError(msg)
+            for path in [paths] if isinstance(paths, str) else paths:
+                if any(path == known for known, _ in targets):
+                    msg = f"instrument(): {path!r} is named twice; a function has one role"
+                    raise TargetError(msg)
+                kind = "turn" if role == "turn" else "call"
+                options = Options(kind, role=role if kind == "call" else None, session_id=session_id, preset=preset)
                 targets.append((path, options))
         default = Options("call", session_id=session_id, preset=preset)
         _instrument.instrument(obj, self, targets, default)
@@ -333,11 +354,3 @@ class Stack:
         _instrument.uninstrument(obj, self)
         if obj is None:
             _threads.remove()
-
-
-def _check_options(role: str, said: dict[str, Any]) -> None:
-    known = ("label", "layer", "model", "provider", "session_id", "preset", "messages", "tags")
-    for name in said:
-        if name not in known:
-            msg = f"{role}() got an unexpected keyword {name!r}; it takes {', '.join(known)}"
-            raise DecorationError(msg)

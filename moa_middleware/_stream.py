@@ -9,14 +9,13 @@ leaving a `with`, garbage collection, interpreter exit.
 
 from __future__ import annotations
 
-import os
 import weakref
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ._call import Chunk, Tap
-from ._drive import Conversation, NeedsAsync, drive_async, drive_last, drive_sync
+from ._drive import Conversation, Ended, NeedsAsync, drive_async, drive_last, drive_sync
+from ._endings import ErrorInfo, claim, error_of, once, outcome_of, process_id, without_our_frames
 from ._log import log
-from ._turn import claim, once
 from .errors import ReplyFormError
 from .shapes.render import render_chunk
 from .shapes.reply import Accumulator, read_chunk
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
 
     from ._call import Outcome, Reply
     from ._scope import Scope
-    from ._turn import CallSlot
+    from ._slot import CallSlot
 
 __all__ = ["DROPPED", "End", "Entered", "StreamState", "finish_broken_off", "through"]
 
@@ -59,11 +58,13 @@ class StreamState:
         "__weakref__",
         "acc",
         "ended",
+        "error",
         "finalizer",
         "followers",
         "mapped",
         "open",
         "owner_pid",
+        "readers",
         "reply",
         "scope",
         "slot",
@@ -77,10 +78,13 @@ class StreamState:
         self.talk = talk
         self.scope = scope
         """Where each step runs, for a generator whose body may make calls; `None` for an SDK's."""
-        self.owner_pid = os.getpid()
+        self.owner_pid = process_id()
         self.suspended = False
         """Whether a `for` over it was broken off: it may be taken up again, or never."""
-        self.ended: tuple[Outcome, BaseException | None] | None = None
+        self.readers: list[object] = []
+        """One item for each step or loop that is under way; lists are changed atomically."""
+        self.ended: Outcome | None = None
+        self.error: ErrorInfo | None = None
         self.followers: list[Callable[[Outcome, BaseException | None], None]] = []
         self.finalizer: weakref.finalize[Any, Any] | None = None
         self.slot: CallSlot | None = None
@@ -112,19 +116,24 @@ class StreamState:
             self.mapped.feed(out)
         return out
 
+    @property
+    def delivered(self) -> int:
+        """How many chunks the consumer got; `map_chunks` may have dropped some."""
+        return self.acc.count if self.mapped is None else self.mapped.count
+
     def follow(self, fn: Callable[[Outcome, BaseException | None], None]) -> None:
-        """Call `fn` when the stream is over, at once if it is."""
+        """Call `fn` when the stream is over, at once if it is; `error` is all that is left of its exception then."""
         self.followers.append(fn)
         if self.ended is not None:
             self._tell()
 
-    def _tell(self) -> None:
+    def _tell(self, error: BaseException | None = None) -> None:
         while self.followers and self.ended is not None:
             try:
                 fn = self.followers.pop(0)
             except IndexError:  # another thread was faster
                 return
-            fn(*self.ended)
+            fn(self.ended, error)
 
     def _verdict(self, outcome: Outcome) -> Outcome:
         """Whoever leaves after the finish reason of every choice has had the whole answer."""
@@ -135,11 +144,12 @@ class StreamState:
     def _settle(self, end: End) -> None:
         if self.finalizer is not None:
             self.finalizer.detach()
-        self.ended = (end.outcome, end.error)
-        self._tell()
+        self.error = error_of(end.error)
+        self.ended = end.outcome
+        self._tell(end.error)
 
     def _claim(self) -> bool:
-        if self.owner_pid != os.getpid() or not claim(self.open):
+        if self.owner_pid != process_id() or not claim(self.open):
             return False
         _open_streams.pop(id(self), None)
         return True
@@ -166,6 +176,7 @@ class StreamState:
             self._settle(end)
             if raised is not error:
                 raise
+            without_our_frames(raised)
             return None
         else:
             if ended.suspended:
@@ -173,9 +184,7 @@ class StreamState:
         self._settle(end)
         return None
 
-    async def end_async(
-        self, outcome: Outcome, error: BaseException | None = None, *, listening: bool = False
-    ) -> Any:
+    async def end_async(self, outcome: Outcome, error: BaseException | None = None, *, listening: bool = False) -> Any:
         """Do the same as `end` where the middleware can await."""
         if not self._claim():
             return None
@@ -186,11 +195,39 @@ class StreamState:
             self._settle(end)
             if raised is not error:
                 raise
+            without_our_frames(raised)
             return None
         if ended.suspended:
             return ended.value
         self._settle(end)
         return None
+
+    def not_opened(self, error: BaseException) -> Ended:
+        """
+        Tell the middleware that a stream manager could not be entered; it may send once more.
+
+        Raises:
+            BaseException: `error`, or what a middleware raised in its place.
+        """
+        end = End(outcome_of(error), error, listening=True)
+        if not self._claim():
+            raise error
+        try:
+            return drive_sync(self.talk, end)
+        except BaseException:
+            self._settle(end)
+            raise
+
+    async def not_opened_async(self, error: BaseException) -> Ended:
+        """Do the same as `not_opened` where the middleware can await."""
+        end = End(outcome_of(error), error, listening=True)
+        if not self._claim():
+            raise error
+        try:
+            return await drive_async(self.talk, end)
+        except BaseException:
+            self._settle(end)
+            raise
 
     def drop(self, outcome: Outcome = "abandoned") -> None:
         """
@@ -236,7 +273,8 @@ def through(raw: Any, taps: Sequence[Tap]) -> Any:
         if result is None:
             return DROPPED
         if isinstance(result, str):
-            view = view.replace(text=result)
+            # The same text is no change: the very chunk goes on, also one without a text.
+            view = view.replace(text=result) if result != view.text else view
         elif isinstance(result, Chunk):
             view = result
         else:

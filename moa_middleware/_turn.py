@@ -11,6 +11,7 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any, Protocol
 
+from ._endings import claim, error_of, once, process_id
 from ._ids import Clock, uuid7
 from ._scope import Order, Scope, Tags, current
 
@@ -18,64 +19,17 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from ._call import Call, Outcome, Reply
+    from ._endings import ErrorInfo
+    from ._slot import Attempt, CallSlot
     from .shapes.request import Request
 
-__all__ = ["Attempt", "CallSlot", "Recording", "Turn", "current_turn", "error_of", "once", "outcome_of"]
+__all__ = ["Recording", "Turn", "current_turn", "open_turns", "turn_for_call"]
 
-_CANCELS = frozenset({"CancelledError", "Cancelled"})
-
-_process = {"pid": os.getpid()}
 _open: set[str] = set()
 """Ids of the turns that are open in this process."""
 
-
-def _forget_the_parent() -> None:
-    """Start anew in a forked child: the turns that it inherited are its parent's to finish."""
-    _process["pid"] = os.getpid()
-    _open.clear()
-
-
-os.register_at_fork(after_in_child=_forget_the_parent)
-
-
-def once() -> list[bool]:
-    """Return a flag for `claim`."""
-    return [True]
-
-
-def claim(flag: list[bool]) -> bool:
-    """
-    Take a flag; true for the first one only, whichever thread it is.
-
-    `list.pop` is atomic, and it takes no lock: this runs in finalisers, which may interrupt the
-    very thread that holds a lock.
-    """
-    try:
-        return flag.pop()
-    except IndexError:
-        return False
-
-
-def outcome_of(error: BaseException) -> Outcome:
-    """Return how something ended that raised `error`."""
-    if isinstance(error, GeneratorExit):
-        return "abandoned"
-    if isinstance(error, KeyboardInterrupt | SystemExit) or type(error).__name__ in _CANCELS:
-        return "cancelled"
-    return "error"
-
-
-def error_of(error: BaseException) -> dict[str, str]:
-    """Return an exception as a record holds it: its type with the module, and its message."""
-    kind = type(error)
-    name = kind.__qualname__
-    if kind.__module__ != "builtins":
-        name = f"{kind.__module__}.{name}"
-    try:
-        message = str(error)
-    except Exception:
-        message = ""
-    return {"type": name, "message": message}
+if hasattr(os, "register_at_fork"):  # pragma: no branch - not on Windows
+    os.register_at_fork(after_in_child=_open.clear)
 
 
 class Recording(Protocol):
@@ -92,101 +46,6 @@ class Recording(Protocol):
 
     def ended_late(self, turn: Turn, slot: CallSlot) -> None:
         """Learn that a call ended whose turn is over already."""
-
-
-class Attempt:
-    """One request of a call and its reply; a retry is another attempt."""
-
-    __slots__ = ("clock", "id", "inner", "memo", "number", "reply", "slot", "streamed")
-
-    def __init__(self, slot: CallSlot, number: int) -> None:
-        self.id = uuid7()
-        self.slot = slot
-        self.number = number
-        self.clock = Clock()
-        self.reply: Reply | None = None
-        self.streamed = False
-        self.memo: Any = None
-        """What the recording keeps with it: the request, as bytes."""
-        self.inner: list[CallSlot] = []
-        """Calls made inside it."""
-
-    def drop_content(self) -> None:
-        """Forget what was said; contexts of threads may hold this object for ever."""
-        self.reply = self.memo = None
-        self.inner = []
-
-
-class CallSlot:
-    """One call, with all its attempts."""
-
-    __slots__ = (
-        "attempts",
-        "claimed",
-        "done",
-        "endpoint",
-        "label",
-        "layer",
-        "model",
-        "name",
-        "order",
-        "parent",
-        "provider",
-        "request",
-        "role",
-        "role_source",
-        "settled",
-        "stream",
-        "tags",
-        "turn",
-    )
-
-    def __init__(self, turn: Turn, parent: Attempt | None, order: Order | None) -> None:
-        self.turn = turn
-        # A call of a nested turn is its own turn's, not an inner call of the one around.
-        self.parent = parent if parent is not None and parent.slot.turn is turn else None
-        self.order = (order or turn.order).take()
-        self.role: str | None = None
-        self.role_source: str | None = None
-        self.label: str | None = None
-        self.layer: int | None = None
-        self.model: str | None = None
-        self.provider: str | None = None
-        self.endpoint: str | None = None
-        self.name = ""
-        """Name of the function."""
-        self.tags: Mapping[str, Any] = {}
-        self.request: Request | None = None
-        self.attempts: list[Attempt] = []
-        self.stream: Any = None
-        """State of its stream while that is open."""
-        self.done = False
-        self.settled = False
-        """Whether it had ended when its turn closed."""
-        self.claimed = once()
-        if turn.recording is not None:
-            if self.parent is not None:
-                self.parent.inner.append(self)
-            if not turn.over:
-                turn.calls.append(self)
-
-    def attempt(self) -> Attempt:
-        """Begin a further request."""
-        attempt = Attempt(self, len(self.attempts) + 1)
-        self.attempts.append(attempt)
-        return attempt
-
-    def finish(self) -> None:
-        """End the call; a late one is told to the recording at once, with the calls inside it."""
-        self.done = True
-        self.stream = None
-        turn = self.turn
-        if not turn.over or turn.recording is None or not turn.alive:
-            return
-        if self.parent is not None and not self.parent.slot.done:
-            return
-        if claim(self.claimed):
-            turn.recording.ended_late(turn, self)
 
 
 class Turn:
@@ -264,7 +123,7 @@ class Turn:
         self.entered: list[tuple[int, str, object]] = []
         """Instance, method name and function of each frame that is this turn (`super().create`)."""
         self.outcome: Outcome = "completed"
-        self.error: BaseException | None = None
+        self.error: ErrorInfo | None = None
         self.reply: Reply | None = None
         """What the turn itself returned."""
         self.returned: Any = None
@@ -275,7 +134,7 @@ class Turn:
         self.memo: Any = None
         self.over = False
         self._claimed = once()
-        self.alive_in = _process["pid"]
+        self.alive_in = process_id()
         self.trace_context = _trace_context() if recording is not None else None
         self.clock = Clock()
         _open.add(self.id)
@@ -291,7 +150,7 @@ class Turn:
     @property
     def alive(self) -> bool:
         """Whether this process opened the turn; a forked child has only a copy of it."""
-        return self.alive_in == _process["pid"]
+        return self.alive_in == process_id()
 
     @property
     def joinable(self) -> bool:
@@ -301,12 +160,7 @@ class Turn:
     def scope(self, parent: Attempt | None = None, order: Order | None = None) -> Scope:
         """Return the scope of the turn's body, or of a call's body in it."""
         here = current()
-        return Scope(
-            self,
-            here.tags.for_body() if here is not None else Tags(),
-            parent,
-            order or self.order,
-        )
+        return Scope(self, here.tags.for_body() if here is not None else Tags(), parent, order or self.order)
 
     def awaited(self) -> CallSlot | None:
         """
@@ -317,30 +171,35 @@ class Turn:
         """
         open_slots = [slot for slot in self.calls if slot.stream is not None and not slot.done]
         for slot in reversed(open_slots):
-            if slot.role == "aggregator":
+            if "aggregator" in (slot.role, slot.outermost.role):
                 return slot
         for slot in reversed(open_slots):
-            if slot.parent is None and (slot.role != "reference" or self.by_hand):
+            if slot.outermost.role != "reference" or self.by_hand:
                 return slot
         return None
 
-    def leave(self, outcome: Outcome, error: BaseException | None = None) -> None:
+    def leave(self, outcome: Outcome, error: BaseException | ErrorInfo | None = None) -> None:
         """End the turn's body: it closes now, or with the stream that it waits for."""
         slot = self.awaited() if self.alive and self.recording is not None else None
         state = slot.stream if slot is not None else None
         if state is None:
             self.close(outcome, error)
             return
+        self.answered_by = self.answered_by or slot
+        # What was returned holds the stream; a turn that held it would keep it from ever ending.
+        self.returned = None
+        # Words only: the exception holds the frame of the body, and with that the very stream.
+        known = error_of(error)
 
         def with_its_stream(ended: Outcome, failure: BaseException | None) -> None:
             if outcome == "completed":
-                self.close(ended, failure)
+                self.close(ended, failure or state.error)
             else:
-                self.close(outcome, error)
+                self.close(outcome, known)
 
         state.follow(with_its_stream)
 
-    def close(self, outcome: Outcome, error: BaseException | None = None) -> None:
+    def close(self, outcome: Outcome, error: BaseException | ErrorInfo | None = None) -> None:
         """Close the turn, once; the recording is told."""
         if not claim(self._claimed):
             return
@@ -348,7 +207,7 @@ class Turn:
             return
         self.clock.stop()
         self.outcome = outcome
-        self.error = error
+        self.error = error_of(error) if self.recording is not None else None
         self.over = True
         _open.discard(self.id)
         # From here on a call that ends is late; one that has ended is ours if we are first to say so.
@@ -362,10 +221,12 @@ class Turn:
 
     def _drop_content(self) -> None:
         for slot in self.calls:
-            if slot.done:
-                for attempt in slot.attempts:
-                    attempt.drop_content()
-                slot.request = None
+            # What a late call, or one inside it, still has to tell is dropped with its late line.
+            around: CallSlot | None = slot
+            while around is not None and around.settled:
+                around = around.parent.slot if around.parent is not None else None
+            if around is None:
+                slot.drop_content()
         self.calls = []
         self.entered = []
         self.request = self.reply = self.returned = self.error = self.memo = None
@@ -405,9 +266,6 @@ def _trace_context() -> dict[str, str] | None:
         context = api.get_current_span().get_span_context()
         if not context.is_valid:
             return None
-        return {
-            "trace_id": f"{context.trace_id:032x}",
-            "span_id": f"{context.span_id:016x}",
-        }
+        return {"trace_id": f"{context.trace_id:032x}", "span_id": f"{context.span_id:016x}"}
     except Exception:
         return None

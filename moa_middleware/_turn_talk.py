@@ -6,10 +6,11 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ._drive import Deliver, Invoke, Resolve
+from ._endings import outcome_of
 from ._futures import Done, follow, future_done, is_awaitable, is_future, outcome_of_future
-from ._proxy import is_manager, is_stream, manager_proxy, own_state, stream_proxy
+from ._kinds import is_manager, is_stream
+from ._proxy import manager_proxy, own_state, stream_proxy
 from ._stream import End, Entered, StreamState
-from ._turn import outcome_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -55,9 +56,7 @@ class TurnTalk:
         turn = self.turn
         if is_future(box[0]):
             future = box.pop()
-            done: Done = yield Deliver(
-                future, partial(future.add_done_callback, partial(future_done, self.talk))
-            )
+            done: Done = yield Deliver(future, partial(future.add_done_callback, partial(future_done, self.talk)))
             turn.returned, failure = outcome_of_future(done.future)
             turn.leave("completed" if failure is None else outcome_of(failure), failure)
             return None
@@ -67,7 +66,7 @@ class TurnTalk:
             turn.answered_by = inner.slot
             end: End = yield Deliver(box.pop(), partial(follow, inner, self.talk))
             turn.reply = inner.reply
-            turn.close(end.outcome, end.error)
+            turn.close(end.outcome, end.error or inner.error)
             return None
         if not is_stream(box[0]) and not is_manager(box[0]):
             turn.returned = box[0]
@@ -92,6 +91,6 @@ class TurnTalk:
         else:
             box.append(stream_proxy(box.pop(), state))
             end = yield Deliver(box.pop())
-        turn.reply = state.acc.reply().replace(outcome=end.outcome, error=end.error)
+        turn.reply = state.reply = state.acc.reply().replace(outcome=end.outcome)
         turn.leave(end.outcome, end.error)
         return None

@@ -7,19 +7,22 @@ call or turn and starts the driver that fits the function.
 
 from __future__ import annotations
 
-import inspect
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+import sys
+from copy import copy, deepcopy
+from typing import TYPE_CHECKING, Any, Protocol
 
 import wrapt
 
 from ._call import Call
-from ._call_talk import CallTalk, Shape
+from ._call_talk import CallTalk
 from ._drive import drive_async, start_sync
 from ._observe import count_fault
-from ._scope import NO_TAGS, Tags, current
-from ._turn import CallSlot, Turn, current_turn, turn_for_call
+from ._options import Known, Options, layer_of_option, said, sdk_and_endpoint, text_of, turn_tags
+from ._scope import NO_TAGS, current
+from ._slot import CallSlot
+from ._turn import Turn, current_turn, turn_for_call
 from ._turn_talk import TurnTalk
-from .shapes.request import Recorder, RequestSpec
+from .shapes.request import recorder_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -27,9 +30,9 @@ if TYPE_CHECKING:
     from ._call import Middleware
     from ._observe import Observer
     from ._turn import Recording
-    from .shapes.request import Request
+    from .shapes.request import Request, RequestSpec
 
-__all__ = ["Engine", "Instrumented", "Options", "call_through"]
+__all__ = ["Engine", "Instrumented", "call_through", "instrumented", "layer_of"]
 
 
 class Engine(Protocol):
@@ -42,87 +45,18 @@ class Engine(Protocol):
         """Return who keeps the turn that begins now, `None` while nobody does."""
 
 
-class Options(NamedTuple):
-    """What a decorator or `instrument` says of a function; each may be a value or a function."""
-
-    kind: str
-    """`turn` or `call`."""
-    role: str | None = None
-    label: Any = None
-    layer: Any = None
-    model: Any = None
-    provider: Any = None
-    session_id: Any = None
-    preset: Any = None
-    messages: str | None = None
-    tags: Mapping[str, Any] | None = None
-
-
-class Known:
-    """What is known of one wrapped function, found out at its first traced call."""
-
-    __slots__ = ("name", "returns_coroutine", "shape", "spec")
-
-    def __init__(self, fn: Callable[..., Any], options: Options, path: str) -> None:
-        bare = inspect.unwrap(fn)
-        if not inspect.isroutine(bare) and callable(bare):
-            bare = type(bare).__call__  # type: ignore[operator]  # a callable object's own method
-        self.returns_coroutine = inspect.iscoroutinefunction(bare)
-        async_generator = inspect.isasyncgenfunction(bare)
-        self.spec = RequestSpec(fn, messages=options.messages, path=path)
-        self.shape = Shape(
-            family=self.spec.family,
-            is_async=self.returns_coroutine or async_generator,
-            is_generator=async_generator or inspect.isgeneratorfunction(bare),
-        )
-        self.name = getattr(fn, "__name__", None) or type(fn).__name__
-
-
-def _said(option: Any, instance: object, named: Mapping[str, Any]) -> Any:
-    """Return an option's value; a function is called with the bound arguments that it takes."""
-    if not callable(option):
-        return option
-    given = dict(named)
-    if instance is not None:
-        given["self"] = instance
-    try:
-        parameters = inspect.signature(option).parameters.values()
-        if not any(p.kind is p.VAR_KEYWORD for p in parameters):
-            given = {p.name: given[p.name] for p in parameters if p.name in given}
-        return option(**given)
-    except Exception as error:
-        count_fault("option", error)
-        return None
-
-
-def _text(value: Any) -> str | None:
-    return None if value is None else str(value)
-
-
-def _turn_tags(options: Options, instance: object, named: Mapping[str, Any]) -> Tags:
-    """Return what the decorator, or the call's own arguments, say of a turn."""
-    session = _said(options.session_id, instance, named)
-    if session is None and isinstance(named.get("session_id"), str | int):
-        session = named["session_id"]
-    return Tags(
-        session_id=_text(session),
-        preset=_text(_said(options.preset, instance, named)),
-        own=options.tags or {},
-    )
-
-
 def _record_iterator(
     spec: RequestSpec, request: Request, args: tuple[Any, ...], kwargs: Mapping[str, Any]
 ) -> tuple[Request, tuple[Any, ...], Mapping[str, Any]]:
     """Pass an iterator of messages on through one that keeps what the SDK pulls."""
-    if not hasattr(type(request.messages), "__next__") or isinstance(request.messages, Recorder):
+    recorder = recorder_of(request.messages)
+    if recorder is None:
         return request, args, kwargs
-    recorder = Recorder(request.messages)
     args, kwargs = spec.put(args, kwargs, request.place, recorder)
     return request._replace(messages=recorder), args, kwargs
 
 
-def _call_talk(
+def _call_talk(  # noqa: PLR0917 - on the path of every call, where keywords cost
     engine: Engine,
     options: Options,
     known: Known,
@@ -133,12 +67,14 @@ def _call_talk(
     recording: Recording | None,
 ) -> CallTalk:
     """Make the conversation of a call."""
+    # A call inside a call of the same stack: middleware has had it, further out.
+    nested = _is_nested(engine)
     spec = known.spec
-    named = spec.bind(args, kwargs)
+    named = known.bind(args, kwargs)
     request, args, kwargs = _record_iterator(spec, spec.read(named), args, kwargs)
     turn = turn_for_call()
     if turn is None:
-        turn = Turn(_turn_tags(options, instance, named), recording, implicit=True)
+        turn = Turn(turn_tags(options, instance, named), recording, implicit=True)
     here = current()
     if here is not None and here.turn is turn:
         slot = CallSlot(turn, here.parent, here.order)
@@ -147,12 +83,13 @@ def _call_talk(
     tags = here.tags if here is not None else NO_TAGS
     slot.role = tags.role or options.role
     slot.role_source = "tag" if tags.role else "declared" if options.role else None
-    slot.layer = tags.layer if tags.layer is not None else _said(options.layer, instance, named)
-    slot.label = _text(tags.label or _said(options.label, instance, named))
-    slot.model = request.model or _text(_said(options.model, instance, named))
-    slot.provider, slot.endpoint = _sdk(instance)
-    slot.provider = _text(_said(options.provider, instance, named)) or slot.provider
+    slot.layer = tags.layer if tags.layer is not None else layer_of_option(said(options.layer, instance, named))
+    slot.label = text_of(tags.label or said(options.label, instance, named))
+    slot.model = request.model or text_of(said(options.model, instance, named))
+    slot.provider, slot.endpoint = sdk_and_endpoint(instance)
+    slot.provider = text_of(said(options.provider, instance, named)) or slot.provider
     slot.name = known.name
+    slot.engine = engine
     slot.tags = {**(options.tags or {}), **tags.own}
     slot.request = request
     call = Call(
@@ -175,38 +112,15 @@ def _call_talk(
     return CallTalk(
         call=call,
         slot=slot,
-        shape=known.shape,
+        known=known,
         fn=wrapped,
         owner=instance,
-        middleware=engine.middleware,
-        observers=engine.observers,
+        middleware=() if nested else engine.middleware,
+        observers=() if nested else engine.observers,
     )
 
 
-def _sdk(instance: object) -> tuple[str | None, str | None]:
-    """Return the SDK's name and the URL of its endpoint, for a method of an SDK's resource."""
-    if instance is None:
-        return None, None
-    root = type(instance).__module__.partition(".")[0]
-    if root not in ("openai", "anthropic", "together", "groq"):
-        return None, None
-    url = getattr(getattr(instance, "_client", None), "base_url", None)
-    return root, _without_secrets(url)
-
-
-def _without_secrets(url: Any) -> str | None:
-    """Return scheme, host and path of a URL: a user, a password or a query may be a credential."""
-    if url is None:
-        return None
-    from urllib.parse import urlsplit
-
-    parts = urlsplit(str(url))
-    host = parts.hostname or ""
-    port = f":{parts.port}" if parts.port else ""
-    return f"{parts.scheme}://{host}{port}{parts.path}"
-
-
-def call_through(
+def call_through(  # noqa: PLR0917 - on the path of every call, where keywords cost
     engine: Engine,
     options: Options,
     cache: dict[str, Known],
@@ -238,11 +152,24 @@ def call_through(
             return None
 
     if known.returns_coroutine:
-        return _later(make, wrapped, args, kwargs)
+        coroutine: Any = _later(make, wrapped, args, kwargs)
+        coroutine.__name__, coroutine.__qualname__ = known.name, known.qualname
+        return coroutine
     talk = make()
     if talk is None:
         return wrapped(*args, **kwargs)
     return start_sync(talk.talk, async_stream=known.shape.is_generator and known.shape.is_async)
+
+
+def _is_nested(engine: Engine) -> bool:
+    """Whether the running code is inside a call of this stack."""
+    here = current()
+    attempt = here.parent if here is not None else None
+    while attempt is not None:
+        if attempt.slot.engine is engine:
+            return True
+        attempt = attempt.slot.parent
+    return False
 
 
 async def _later(make: Callable[[], Any], wrapped: Callable[..., Any], args: Any, kwargs: Any) -> Any:
@@ -260,14 +187,12 @@ def _joins(instance: object, name: str, wrapped: Callable[..., Any]) -> bool:
     if turn is None or instance is None or here is None or here.parent is not None:
         return False
     fn = getattr(wrapped, "__func__", wrapped)
-    same = [entered for entered in turn.entered if entered[:2] == (id(instance), name)]
-    if not same or any(entered[2] is fn for entered in same):
-        return False
-    turn.entered.append((id(instance), name, fn))
-    return True
+    # A recursion begins at the function that the turn began at; `super()` gets to another one,
+    # as often as it likes.
+    return any(entered[:2] == (id(instance), name) and entered[2] is not fn for entered in turn.entered)
 
 
-def _turn_talk(
+def _turn_talk(  # noqa: PLR0917 - on the path of every call, where keywords cost
     options: Options,
     known: Known,
     wrapped: Callable[..., Any],
@@ -278,43 +203,53 @@ def _turn_talk(
 ) -> TurnTalk:
     """Make the conversation of a turn."""
     spec = known.spec
-    named = spec.bind(args, kwargs)
+    named = known.bind(args, kwargs)
     request, args, kwargs = _record_iterator(spec, spec.read(named), args, kwargs)
-    turn = Turn(_turn_tags(options, instance, named), recording, request=request)
+    turn = Turn(turn_tags(options, instance, named), recording, request=request)
     if instance is not None:
         turn.entered.append((id(instance), known.name, getattr(wrapped, "__func__", wrapped)))
     return TurnTalk(turn, wrapped, args, kwargs)
 
 
-class _Named:
-    """Pickling and copying as functions do: by name, and as themselves."""
-
-    def __reduce_ex__(self, _protocol: Any) -> str:
-        return self.__qualname__  # type: ignore[attr-defined,no-any-return]  # a function's
-
-    def __copy__(self) -> Any:
-        return self
-
-    def __deepcopy__(self, _memo: Any) -> Any:
-        return self
+def _found(name: tuple[str, ...], module: str | None) -> Any:
+    """Return what stands under a qualified name, `None` if nothing does."""
+    found: Any = sys.modules.get(module or "")
+    for part in name:
+        found = getattr(found, part, None)
+    return found
 
 
-class BoundInstrumented(wrapt.BoundFunctionWrapper):  # type: ignore[misc]  # wrapt's C types
+def _package() -> Any:
+    return sys.modules[__name__.rpartition(".")[0]]
+
+
+def _again(wrapped: Any, options: Options) -> Any:
+    """Wrap a function again, in the process that unpickles it."""
+    return instrumented(wrapped, _package().default_stack, options)
+
+
+def _itself(wrapped: Any) -> Any:
+    return wrapped
+
+
+class BoundInstrumented(wrapt.BoundFunctionWrapper):  # type: ignore[type-arg]  # wrapt's cannot be subscribed
     """A wrapper bound to an instance or class."""
 
     def __reduce_ex__(self, _protocol: Any) -> Any:
-        return getattr, (self.__self__, self.__name__)
+        owner = getattr(self, "__self__", None)
+        if owner is None:  # a static method: its class is known by name only
+            owner = _found(tuple(self.__qualname__.split(".")[:-1]), self.__module__)
+        return self.__qualname__ if owner is None else (getattr, (owner, self.__name__))
 
     def __copy__(self) -> Any:
         return self
 
     def __deepcopy__(self, memo: Any) -> Any:
-        from copy import deepcopy
+        owner = getattr(self, "__self__", None)
+        return self if owner is None else getattr(deepcopy(owner, memo), self.__name__)
 
-        return getattr(deepcopy(self.__self__, memo), self.__name__)
 
-
-class Instrumented(_Named, wrapt.FunctionWrapper):  # type: ignore[misc]  # wrapt's C types
+class Instrumented(wrapt.FunctionWrapper):  # type: ignore[type-arg]  # wrapt's cannot be subscribed
     """The wrapper that a decorator or `instrument` puts in a function's place."""
 
     __bound_function_wrapper__ = BoundInstrumented
@@ -326,10 +261,41 @@ class Instrumented(_Named, wrapt.FunctionWrapper):  # type: ignore[misc]  # wrap
         *,
         engine: Engine,
         options: Options,
+        patch: Any = None,
     ) -> None:
         super().__init__(wrapped, wrapper)
         self._self_engine = engine
         self._self_options = options
+        self._self_patch = patch
+        """The `Patch` whose wrapper it is, `None` for a decorator's."""
+
+    def __reduce_ex__(self, _protocol: Any) -> Any:
+        name = getattr(self, "__qualname__", None)
+        if name is not None and (self._self_patch is not None or not self._is_elsewhere(name)):
+            return name
+        # A partial application, a callable object, or a function that kept its name for itself.
+        if self._self_engine is _package().default_stack and self._self_patch is None:
+            return _again, (self.__wrapped__, self._self_options)
+        return _itself, (self.__wrapped__,)
+
+    def _is_elsewhere(self, name: str) -> bool:
+        """Whether something else stands under the function's name: `traced = moa.turn(answer)`."""
+        if "<locals>" in name:
+            return False
+        return _found(tuple(name.split(".")), self.__module__) is self.__wrapped__
+
+    def __copy__(self) -> Any:
+        return self._of(copy(self.__wrapped__))
+
+    def __deepcopy__(self, memo: Any) -> Any:
+        return self._of(deepcopy(self.__wrapped__, memo))
+
+    def _of(self, copied: Any) -> Any:
+        """Return the same wrapper around a copy; functions copy as themselves."""
+        if copied is self.__wrapped__ or self._self_patch is not None:
+            return self
+        wrapper: Any = self._self_wrapper
+        return Instrumented(copied, wrapper, engine=self._self_engine, options=self._self_options)
 
 
 def instrumented(fn: Any, engine: Engine, options: Options, *, path: str = "") -> Instrumented:
@@ -343,15 +309,17 @@ def instrumented(fn: Any, engine: Engine, options: Options, *, path: str = "") -
 
 
 def layer_of(fn: Any, engine: Engine, kind: str) -> Any:
-    """Return our wrapper of this kind among those around `fn`, `None` if there is none."""
-    seen = 0
-    while fn is not None and seen < 50:  # noqa: PLR2004 - a chain that long is a loop
-        if (
-            isinstance(fn, Instrumented | BoundInstrumented)
-            and getattr(fn, "_self_engine", None) is engine
-            and fn._self_options.kind == kind
-        ):
+    """
+    Return our wrapper of this kind around `fn`, `None` if there is none.
+
+    One under a decorator of somebody else's is none of `fn`'s: that may call it often, or not at all.
+    """
+    while True:
+        if isinstance(fn, classmethod | staticmethod):
+            fn = fn.__func__
+        elif not isinstance(fn, Instrumented | BoundInstrumented):
+            return None
+        elif getattr(fn, "_self_engine", None) is engine and fn._self_options.kind == kind:
             return fn
-        fn = getattr(fn, "__wrapped__", None)
-        seen += 1
-    return None
+        else:
+            fn = fn.__wrapped__

@@ -18,9 +18,9 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["Settings", "describe_problem", "unknown_names", "withheld"]
+__all__ = ["Settings", "describe_problem", "withheld"]
 
-# Named by the design, not working yet: tracing without them could write what must not be written.
+# Announced, not working yet: tracing without them could write what must not be written.
 _PROTECTIVE = {"MOA_REDACT": (), "MOA_CAPTURE": ("full",)}
 
 
@@ -52,14 +52,11 @@ class Settings(BaseSettings):
     @classmethod
     def _expand(cls, value: Any) -> Any:
         if isinstance(value, str | os.PathLike):
+            if not os.fspath(value):
+                msg = "a directory is needed, this is empty"
+                raise ValueError(msg)
             return Path(os.path.expandvars(os.fspath(value))).expanduser()
         return value
-
-
-def unknown_names(environ: Mapping[str, str]) -> list[str]:
-    """Return the `MOA_` variables that mean nothing."""
-    known = {f"MOA_{name.upper()}" for name in Settings.model_fields} | _PROTECTIVE.keys()
-    return sorted(name for name in environ if name.startswith("MOA_") and name not in known)
 
 
 def withheld(environ: Mapping[str, str]) -> str | None:

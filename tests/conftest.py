@@ -9,6 +9,7 @@ from copy import deepcopy
 
 import jsonschema
 import pytest
+import structlog
 from pydantic import TypeAdapter
 
 import moa_middleware as moa
@@ -53,6 +54,12 @@ def lines_of(path):
     return records
 
 
+def pytest_collection_finish(session):
+    """Keep what is loaded by now out of every collection: tests collect often."""
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture(autouse=True)
 def _alone(monkeypatch, tmp_path):
     """Start without settings, middleware or patches, and check every line that was written."""
@@ -66,6 +73,7 @@ def _alone(monkeypatch, tmp_path):
     gc.collect()
     _default.reset()
     moa.uninstrument()
+    structlog.reset_defaults()
     for path in tmp_path.rglob("*.jsonl"):
         lines_of(path)
 

@@ -68,7 +68,7 @@ class Sync:
             try:
                 for chunk in chunks:
                     heard.chunks.append(chunk)
-            except Exception as error:  # noqa: BLE001 - whatever the SDK raises is what was heard
+            except Exception as error:
                 heard.error = error
         return heard
 
@@ -95,7 +95,7 @@ class Async:
                 try:
                     async for chunk in chunks:
                         heard.chunks.append(chunk)
-                except Exception as error:  # noqa: BLE001 - whatever the SDK raises is what was heard
+                except Exception as error:
                     heard.error = error
 
         asyncio.run(ask())

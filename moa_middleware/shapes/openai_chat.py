@@ -8,7 +8,7 @@ those of servers that speak the format (Ollama, MiniMax, OpenRouter, Azure).
 from __future__ import annotations
 
 import sys
-from copy import deepcopy
+from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Choice", "feed", "read", "render_chunk", "render_chunks", "render_value"]
 
+_NONE = object()
 _DETAILS = (
     ("id", "response_id"),
     ("model", "response_model"),
@@ -46,9 +47,11 @@ class Choice:
         """Take in a tool-call delta, or a whole tool call."""
         function = get(delta, "function")
         index, ident = get(delta, "index"), get(delta, "id")
+        if not isinstance(ident, str | int):
+            ident = None
         name = get(function, "name") or get(delta, "name")
         arguments = get(function, "arguments")
-        found = None
+        found: tuple[Any, dict[str, Any], list[str]] | None = None
         for tool in reversed(self.tools):
             # No index: it goes on with the last call unless it names itself.
             if (index is None and not ident) or (index is not None and tool[0] == index):
@@ -61,9 +64,10 @@ class Choice:
         head = found[1]
         if ident:
             head["id"] = str(ident)
-        if get(delta, "type"):
-            head["type"] = get(delta, "type")
-        if name:
+        kind = get(delta, "type")
+        if isinstance(kind, str):
+            head["type"] = kind
+        if isinstance(name, str) and name:
             # MiniMax repeats the whole name in each chunk, so it is set and not joined.
             head["name"] = name
         if isinstance(arguments, str):
@@ -79,11 +83,7 @@ class Choice:
     def calls(self) -> tuple[dict[str, Any], ...]:
         """Return the tool calls in OpenAI's form."""
         return tuple(
-            {
-                "id": head["id"],
-                "type": head["type"],
-                "function": {"name": head["name"], "arguments": "".join(pieces)},
-            }
+            {"id": head["id"], "type": head["type"], "function": {"name": head["name"], "arguments": "".join(pieces)}}
             for _, head, pieces in self.tools
         )
 
@@ -123,17 +123,35 @@ def _take(choice: Choice, message: Any) -> None:
     refusal = get(message, "refusal")
     if isinstance(refusal, str) and refusal:
         choice.refusal.append(refusal)
-    for call in get(message, "tool_calls") or ():
+    calls = get(message, "tool_calls")
+    for call in calls or ():
         choice.add_tool_call(call)
+    function = get(message, "function_call")  # the form before tools
+    if not calls and isinstance(get(function, "name") or get(function, "arguments"), str):
+        choice.add_tool_call({"function": function})
 
 
 def _choices(obj: Any) -> Any:
     """Return the choices of a chat object, `()` where they are null, `None` where it has none."""
-    if isinstance(obj, dict):
-        return (obj["choices"] or ()) if "choices" in obj else None
-    if not hasattr(obj, "choices"):
+    # Once: it may be a property of a look-alike.
+    choices = obj.get("choices", _NONE) if isinstance(obj, dict) else getattr(obj, "choices", _NONE)
+    if choices is _NONE:
         return None
-    return obj.choices or ()
+    if not choices:
+        # A refusal, or the last chunk, with the usage; a dict that says its text itself is another thing.
+        return None if isinstance(obj, dict) and isinstance(obj.get("text") or obj.get("content"), str) else ()
+    return choices if _are_choices(choices) else None
+
+
+def _are_choices(items: Any) -> bool:
+    """Whether a list of this name is one of replies."""
+    if not isinstance(items, Sequence) or isinstance(items, str):
+        return False
+    return any(
+        name in item if isinstance(item, dict) else hasattr(item, name)
+        for item in items
+        for name in ("delta", "message", "text")
+    )
 
 
 def feed(acc: Accumulator, chunk: Any) -> bool:
@@ -149,7 +167,8 @@ def feed(acc: Accumulator, chunk: Any) -> bool:
     if usage is not None:
         acc.usage = usage
     for item in choices:
-        choice = acc.choice(get(item, "index") or 0)
+        index = get(item, "index")
+        choice = acc.choice(index if type(index) is int else 0)
         delta = get(item, "delta")
         if delta is None:
             delta = get(item, "message")
@@ -158,7 +177,7 @@ def feed(acc: Accumulator, chunk: Any) -> bool:
         elif isinstance(get(item, "text"), str):
             choice.text.append(get(item, "text"))
         finish = get(item, "finish_reason")
-        if finish is not None:
+        if isinstance(finish, str):
             choice.finish_reason = finish
     return True
 
@@ -171,7 +190,7 @@ def read(value: Any) -> Reply | None:
     choices: list[Choice] = []
     for position, item in enumerate(items):
         index = get(item, "index")
-        choice = Choice(position if index is None else index)
+        choice = Choice(index if type(index) is int else position)
         message = get(item, "message")
         if message is None:
             message = get(item, "delta")
@@ -179,7 +198,8 @@ def read(value: Any) -> Reply | None:
             _take(choice, message)
         elif isinstance(get(item, "text"), str):
             choice.text.append(get(item, "text"))
-        choice.finish_reason = get(item, "finish_reason")
+        finish = get(item, "finish_reason")
+        choice.finish_reason = finish if isinstance(finish, str) else None
         choices.append(choice)
     first = choices[0] if choices else Choice(0)
     usage = get(value, "usage")
@@ -280,6 +300,8 @@ def render_chunks(reply: Reply, model: str | None) -> list[Any]:
 
 def render_chunk(raw: Any, chunk: Chunk) -> Any:
     """Return a copy of a raw chunk with the text, reasoning and refusal of a changed one."""
+    from copy import deepcopy
+
     copy = deepcopy(raw)
     for item in get(copy, "choices") or ():
         if (get(item, "index") or 0) != chunk.choice:

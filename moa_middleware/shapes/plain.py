@@ -7,39 +7,78 @@ What carries text is looked for under the names that such code uses (`text`, `co
 
 from __future__ import annotations
 
+from types import MemberDescriptorType
 from typing import TYPE_CHECKING, Any
 
 from .._call import Chunk, Reply
-from .usage import get, read_usage
+from .usage import read_usage
 
 if TYPE_CHECKING:
     from .reply import Accumulator
 
-__all__ = ["feed", "read", "render_chunk"]
+__all__ = ["feed", "peek", "read", "render_chunk"]
 
 _TEXT = ("text", "content", "delta", "output_text", "output", "answer", "response")
+_LAST = ("done", "final", "completed")
+"""Ends of the types of events that repeat what was said before them; some hold a message of their own."""
 _SCALARS = (int, float, bool, type(None))
 
 
+def peek(obj: Any, name: str) -> Any:
+    """
+    Return a key of a dict or a data attribute of an object, `None` where it has none.
+
+    Properties are left alone: `.text` and `.content` of an HTTP response read its body, and a
+    stream that was read here would be empty for its owner.
+    """
+    if isinstance(obj, dict):
+        return obj.get(name)
+    kind = type(obj)
+    if hasattr(kind, "__object_proxy__"):
+        return None
+    namespace = getattr(obj, "__dict__", None)
+    if isinstance(namespace, dict) and name in namespace:
+        return namespace[name]
+    if isinstance(getattr(kind, name, None), MemberDescriptorType):
+        return getattr(obj, name, None)
+    return None
+
+
 def _find_text(obj: Any, depth: int = 2) -> str | None:
-    """Return the text of an object, `None` if it shows none under a known name."""
+    """Return the text of an object, the first that is not empty; `None` if no known name holds one."""
+    empty: str | None = None
     for name in _TEXT:
-        value = get(obj, name)
+        value = peek(obj, name)
         if isinstance(value, str):
-            return value
+            if value:
+                return value
+            empty = value
         if isinstance(value, list):
-            parts = [part if isinstance(part, str) else get(part, "text") for part in value]
+            parts = [part if isinstance(part, str) else peek(part, "text") for part in value]
             if parts and all(isinstance(part, str) for part in parts):
                 return "".join(parts)
         elif value is not None and depth and not callable(value) and not isinstance(value, _SCALARS):
             found = _find_text(value, depth - 1)
-            if found is not None:
+            if found:
                 return found
-    return None
+            empty = found if found is not None else empty
+    return empty
+
+
+def _is_result(chunk: Any, text: str, said: list[str]) -> bool:
+    """Whether a chunk says once more what the stream has said: its last event, or the whole as an object."""
+    if not any(said):
+        return False
+    kind = peek(chunk, "type")
+    if isinstance(kind, str) and kind.endswith(_LAST):
+        whole = "".join(said)
+        return text.strip() in whole or whole.strip() in text
+    # The lengths come first: this is asked of every chunk.
+    return len(text) >= len(said) > 1 and text.startswith(said[0]) and text == "".join(said)
 
 
 def _tool_calls(obj: Any) -> Any:
-    calls = get(obj, "tool_calls")
+    calls = peek(obj, "tool_calls")
     return calls if isinstance(calls, list | tuple) else ()
 
 
@@ -54,11 +93,11 @@ def feed(acc: Accumulator, chunk: Any) -> bool:
         acc.choice(0).text.append(chunk)
         return True
     known = False
-    usage = get(chunk, "usage") or get(chunk, "usage_metadata")
+    usage = peek(chunk, "usage") or peek(chunk, "usage_metadata")
     if read_usage(usage) is not None:
         acc.usage = usage
         known = True
-    finish = get(chunk, "finish_reason")
+    finish = peek(chunk, "finish_reason")
     if isinstance(finish, str):
         acc.choice(0).finish_reason = finish
         known = True
@@ -67,8 +106,10 @@ def feed(acc: Accumulator, chunk: Any) -> bool:
         known = True
     text = _find_text(chunk)
     if text is None:
-        return known or isinstance(get(chunk, "type"), str)
-    acc.choice(0).text.append(text)
+        return known or isinstance(peek(chunk, "type"), str)
+    said = acc.choice(0).text
+    if not _is_result(chunk, text, said) and (text or not said):
+        said.append(text)
     return True
 
 
@@ -88,11 +129,11 @@ def read(value: Any) -> Reply | None:
         return None
     text = _find_text(value)
     calls = _tool_calls(value)
-    raw = get(value, "usage") or get(value, "usage_metadata")
+    raw = peek(value, "usage") or peek(value, "usage_metadata")
     usage = read_usage(raw)
     if text is None and usage is None and not calls:
         return None
-    finish = get(value, "finish_reason")
+    finish = peek(value, "finish_reason")
     return Reply(
         text=text,
         tool_calls=tuple(calls),

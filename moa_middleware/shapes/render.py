@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from .._call import Call, Chunk, Reply
 
-__all__ = ["render", "render_chunk", "replay", "replay_async"]
+__all__ = ["has_form", "render", "render_chunk", "replay", "replay_async"]
 
 
 def render_chunk(raw: Any, chunk: Chunk) -> Any:
@@ -79,16 +79,32 @@ def render(reply: Reply, call: Call, family: str, *, owner: object, is_async: bo
     return replay_async(chunks) if is_async else replay(chunks)
 
 
+def has_form(value: Any, family: str, owner: object) -> bool:
+    """Whether a raw value, no stream, is one that such a function returns; of a plain one it is not known."""
+    if family != "openai_chat":
+        return True
+    if _sdk_client(owner) is not None:
+        return hasattr(value, "choices")
+    return get(value, "choices") is not None
+
+
+def _sdk_client(owner: object) -> Any:
+    """Return the client of the `openai` SDK whose resource this is, `None` for another object."""
+    client = getattr(owner, "_client", None)
+    openai = sys.modules.get("openai")
+    return client if openai is not None and isinstance(client, openai.OpenAI | openai.AsyncOpenAI) else None
+
+
 def _sdk_stream(chunks: list[Any], owner: object, *, is_async: bool) -> Any:
     """
     Return the `openai` SDK's own stream over these chunks, `None` for another SDK.
 
     It reads them from a response in memory, so that `with`, `close` and `.response` are real.
     """
-    client = getattr(owner, "_client", None)
-    openai = sys.modules.get("openai")
-    if openai is None or not isinstance(client, openai.OpenAI | openai.AsyncOpenAI):
+    client = _sdk_client(owner)
+    if client is None:
         return None
+    openai = sys.modules["openai"]
     http = next(
         sys.modules[root]
         for kind in type(client._client).__mro__

@@ -1,6 +1,8 @@
 """
-Reading what came back, by duck typing, whoever returned it: `Accumulator` for the chunks of a
-stream, `read_reply` for a value in one piece, `read_chunk` for a tap.
+Reading what came back, by duck typing, whoever returned it.
+
+`Accumulator` is for the chunks of a stream, `read_reply` for a value in one piece, `read_chunk` for
+a tap.
 
 An object that nobody understands is counted and named, never an error, and no SDK is imported.
 """
@@ -19,16 +21,11 @@ if TYPE_CHECKING:
 
 __all__ = ["Accumulator", "describe", "read_chunk", "read_reply", "register_shape"]
 
-_registered: list[
-    tuple[type, Callable[[Any], Chunk | None] | None, Callable[[Any], Reply | None] | None]
-] = []
+_registered: list[tuple[type, Callable[[Any], Chunk | None] | None, Callable[[Any], Reply | None] | None]] = []
 
 
 def register_shape(
-    cls: type,
-    *,
-    chunk: Callable[[Any], Chunk | None] | None = None,
-    reply: Callable[[Any], Reply | None] | None = None,
+    cls: type, *, chunk: Callable[[Any], Chunk | None] | None = None, reply: Callable[[Any], Reply | None] | None = None
 ) -> None:
     """
     Teach the library a class of your own.
@@ -65,16 +62,7 @@ class Accumulator:
     chunk object), by choice, kind and index of the tool call.
     """
 
-    __slots__ = (
-        "choices",
-        "cost_usd",
-        "count",
-        "details",
-        "first_ns",
-        "unknown",
-        "unread",
-        "usage",
-    )
+    __slots__ = ("choices", "cost_usd", "count", "details", "first_ns", "unknown", "unread", "usage")
 
     def __init__(self) -> None:
         self.count = 0
@@ -139,9 +127,7 @@ class Accumulator:
     @property
     def finished(self) -> bool:
         """Whether every choice has told its finish reason, so that nothing of it is missing."""
-        return bool(self.choices) and all(
-            choice.finish_reason is not None for choice in self.choices.values()
-        )
+        return bool(self.choices) and all(choice.finish_reason is not None for choice in self.choices.values())
 
     def reply(self) -> Reply:
         """Return what has been gathered so far."""

@@ -9,7 +9,12 @@ an argument that nobody thought of is named but never shown.
 from __future__ import annotations
 
 import inspect
+import itertools
+from copy import deepcopy
+from types import GeneratorType
 from typing import TYPE_CHECKING, Any, NamedTuple
+
+import wrapt
 
 from ..errors import RequestError
 
@@ -18,9 +23,9 @@ if TYPE_CHECKING:
 
     from .._call import Call
 
-__all__ = ["Recorder", "Request", "RequestSpec"]
+__all__ = ["Recorder", "Request", "RequestSpec", "recorder_of"]
 
-_MESSAGES = ("messages", "prompt", "query", "input", "task")
+_MESSAGES = ("messages", "prompt", "query", "input", "task", "question", "conversation")
 _PARAMS = frozenset(
     {
         "audio",
@@ -56,15 +61,7 @@ _PARAMS = frozenset(
     }
 )
 _EXTRA_BODY = frozenset(
-    {
-        "reasoning",
-        "thinking",
-        "provider",
-        "top_k",
-        "min_p",
-        "repetition_penalty",
-        "chat_template_kwargs",
-    }
+    {"reasoning", "thinking", "provider", "top_k", "min_p", "repetition_penalty", "chat_template_kwargs"}
 )
 # Said elsewhere in the record, or an argument of the turn's rather than of the request.
 _ELSEWHERE = frozenset({"model", "stream", "session_id", "preset"})
@@ -76,33 +73,89 @@ def _is_sentinel(value: Any) -> bool:
     return type(value).__name__ in _SENTINELS
 
 
-class Recorder:
+_ITERABLES: tuple[Any, ...] = ([], (), {}, {}.values(), {}.items(), set(), "", "é", range(0), range(1 << 70))
+_ITERATORS = frozenset(
+    (
+        *(type(iter(made)) for made in _ITERABLES),
+        *(map, filter, zip, enumerate, reversed, type(reversed([])), type(reversed({}))),
+        *(kind for kind in vars(itertools).values() if isinstance(kind, type) and hasattr(kind, "__next__")),
+    )
+)
+
+
+class Recorder(wrapt.BaseObjectProxy):  # type: ignore[type-arg]  # wrapt's C types are untyped
     """
     An iterator of messages on its way to the SDK, which keeps what is pulled from it.
 
-    `rewind` lets a further request read the same messages from the start.
+    `rewind` lets a further request of the same call read the same messages from where the call
+    found them.
     """
 
-    __slots__ = ("items", "position", "source")
-
     def __init__(self, source: Any) -> None:
-        self.source = source
-        self.items: list[Any] = []
-        self.position = 0
+        super().__init__(source)
+        self._self_items: list[Any] = []
+        self._self_position = 0
+
+    @property
+    def items(self) -> list[Any]:
+        """What was pulled so far."""
+        return self._self_items
 
     def __iter__(self) -> Recorder:
         return self
 
     def __next__(self) -> Any:
-        if self.position == len(self.items):
-            self.items.append(next(self.source))
-        item = self.items[self.position]
-        self.position += 1
+        if self._self_position == len(self._self_items):
+            self._self_items.append(next(self.__wrapped__))
+        item = self._self_items[self._self_position]
+        self._self_position += 1
         return item
+
+    def __copy__(self) -> Recorder:
+        # `itertools.tee` asks for one: both read on from here, and what either pulls is kept.
+        made = type(self)(self.__wrapped__)
+        made._self_items, made._self_position = self._self_items, self._self_position
+        return made
+
+    def __deepcopy__(self, memo: Any) -> Any:
+        make, rest = self.__reduce_ex__(2)
+        return make(*deepcopy(rest, memo))
+
+    def __reduce_ex__(self, _protocol: Any) -> Any:
+        return itertools.chain, (self._self_items[self._self_position :], self.__wrapped__)
 
     def rewind(self) -> None:
         """Start again at the first message."""
-        self.position = 0
+        self._self_position = 0
+
+
+class _GeneratorRecorder(Recorder):
+    """The same for a generator, which can be sent to as well; `close` is its own."""
+
+    def send(self, value: Any) -> Any:
+        if value is None:
+            return next(self)
+        return self._kept(self.__wrapped__.send(value))
+
+    def throw(self, *error: Any) -> Any:
+        return self._kept(self.__wrapped__.throw(*error))
+
+    def _kept(self, item: Any) -> Any:
+        self._self_items.append(item)
+        self._self_position = len(self._self_items)
+        return item
+
+
+def recorder_of(messages: Any) -> Recorder | None:
+    """
+    Return an iterator of messages as one that keeps what is pulled, `None` for anything else.
+
+    A file, or an iterator of a class of the user's own, is passed on as it is and never read.
+    """
+    kind = type(messages)
+    if kind is GeneratorType or kind is _GeneratorRecorder:
+        return _GeneratorRecorder(messages)
+    return Recorder(messages) if kind in _ITERATORS or kind is Recorder else None
 
 
 class Request(NamedTuple):
@@ -121,7 +174,7 @@ class Request(NamedTuple):
 class RequestSpec:
     """What the arguments of one function mean."""
 
-    __slots__ = ("family", "messages", "names")
+    __slots__ = ("accepts", "family", "messages", "names")
 
     def __init__(self, fn: Callable[..., Any], *, messages: str | None = None, path: str = "") -> None:
         """
@@ -139,9 +192,10 @@ class RequestSpec:
             parameters = list(inspect.signature(fn).parameters.values())
         except (TypeError, ValueError):
             parameters = []
-        self.names = tuple(
-            p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)
-        )
+        self.names = tuple(p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD))
+        anything = not parameters or any(p.kind is p.VAR_KEYWORD for p in parameters)
+        self.accepts = None if anything else frozenset(p.name for p in parameters)
+        """Names of the arguments that it takes, `None` where it takes any or its signature is not known."""
         chat = "completions" in where.lower() and "messages" in {p.name for p in parameters}
         self.family = "openai_chat" if chat else "plain"
 
@@ -182,7 +236,7 @@ class RequestSpec:
             model if isinstance(model, str) else None,
             params,
             tuple(omitted),
-            bool(named.get("stream")),
+            named.get("stream") is True,
             place or "",
         )
 
@@ -201,7 +255,8 @@ class RequestSpec:
 
         Raises:
             RequestError: For new messages where the function's parameter for them is not known, or
-                where it takes a string and they are more than one user message.
+                where it takes a string and they are more than one user message; for a parameter
+                that the function does not take.
         """
         args = tuple(changes.get("args", call.args))
         kwargs = dict(changes.get("kwargs", call.kwargs))
@@ -220,24 +275,40 @@ class RequestSpec:
             args, kwargs = self.put(args, kwargs, place, value)
         for name in ("model", "stream"):
             if name in changes:
+                if changes[name] == getattr(call, name) and not self._takes(name):
+                    continue
+                self._check(name)
                 args, kwargs = self.put(args, kwargs, name, changes[name])
         if "params" in changes:
             wanted = changes["params"]
             for name, value in wanted.items():
                 if name not in call.params or call.params[name] is not value:
+                    self._check(name)
                     args, kwargs = self.put(args, kwargs, name, value)
             for name in call.params:
                 if name not in wanted:
                     kwargs.pop(name, None)
-        request = self.read(self.bind(args, kwargs))
+        before, named = self.bind(call.args, call.kwargs), self.bind(args, kwargs)
+        request = self.read(named)
+        # What the function's own defaults say stands in no argument, before or after.
+        implied = {n: value for n, value in call.params.items() if n not in before and n not in named}
+        given = before.keys() | named.keys()
         return {
             "args": args,
             "kwargs": kwargs,
             "messages": request.messages,
-            "model": request.model,
-            "params": request.params,
-            "stream": request.stream,
+            "model": request.model if "model" in given else call.model,
+            "params": {**implied, **request.params},
+            "stream": request.stream if "stream" in given else call.stream,
         }
+
+    def _takes(self, name: str) -> bool:
+        return self.accepts is None or name in self.accepts
+
+    def _check(self, name: str) -> None:
+        if self.accepts is not None and name not in self.accepts:
+            msg = f"call.replace: the function has no parameter {name!r}; it takes {', '.join(sorted(self.accepts))}"
+            raise RequestError(msg)
 
 
 def _as_string(name: str, messages: Any) -> str:

@@ -16,18 +16,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, zip_longest
 from types import NoneType
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, cast
 
-__all__ = [
-    "Event",
-    "Script",
-    "ScriptLike",
-    "as_script",
-    "as_steps",
-    "error_body",
-    "reply_body",
-    "stream_events",
-]
+__all__ = ["Event", "Script", "ScriptLike", "as_script", "as_steps", "error_body", "reply_body", "stream_events"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -180,7 +171,7 @@ def as_script(step: object, where: str) -> Script:
 def _step(step: object, where: str) -> Script | ScriptFunction:
     # A class is callable too, but `{"m": Script}` is a forgotten pair of brackets.
     if callable(step) and not isinstance(step, type):
-        return step
+        return cast("ScriptFunction", step)
     return as_script(step, where)
 
 
@@ -199,9 +190,7 @@ def _check_types(script: Script, where: str) -> None:
     for call in script.tool_calls:
         function = call.get("function")
         if not isinstance(function, Mapping) or not isinstance(function.get("arguments"), str):
-            message = (
-                f"{where}: a tool call needs a `function` with `name` and `arguments` (a str), not {call!r}"
-            )
+            message = f"{where}: a tool call needs a `function` with `name` and `arguments` (a str), not {call!r}"
             raise TypeError(message)
     try:
         dump([script.tool_calls, script.usage, script.error])
@@ -211,18 +200,9 @@ def _check_types(script: Script, where: str) -> None:
 
 
 def _check_values(script: Script, where: str) -> None:
-    own = (
-        script.text,
-        script.pieces,
-        script.reasoning,
-        script.refusal,
-        script.tool_calls,
-        script.finish_reason,
-    )
+    own = (script.text, script.pieces, script.reasoning, script.refusal, script.tool_calls, script.finish_reason)
     rules = {
-        "`pieces` must join to `text`": script.pieces
-        and script.text
-        and "".join(script.pieces) != script.text,
+        "`pieces` must join to `text`": script.pieces and script.text and "".join(script.pieces) != script.text,
         "`choices` needs one script at least": script.choices is not None and not script.choices,
         "with `choices`, the content belongs into them": script.choices and any(own),
         "`usage_in` is 'tail', 'finish' or 'none'": script.usage_in not in {"tail", "finish", "none"},
@@ -256,15 +236,11 @@ def dump(value: object) -> str:
 
 def error_body(status: int, error: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """Return OpenAI's error body, with defaults for what `error` lacks."""
-    kind = {429: "rate_limit_error"}.get(
-        status, "invalid_request_error" if 400 <= status < 500 else "server_error"
-    )  # noqa: PLR2004
+    kind = {429: "rate_limit_error"}.get(status, "invalid_request_error" if 400 <= status < 500 else "server_error")  # noqa: PLR2004
     given = error or {}
     if given.keys() == {"error"} and isinstance(given["error"], Mapping):
         given = given["error"]
-    return {
-        "error": {"message": f"scripted error {status}", "type": kind, "param": None, "code": None, **given}
-    }
+    return {"error": {"message": f"scripted error {status}", "type": kind, "param": None, "code": None, **given}}
 
 
 def reply_body(script: Script, request: Mapping[str, Any], reply_id: str, created: int) -> dict[str, Any]:
@@ -277,12 +253,7 @@ def reply_body(script: Script, request: Mapping[str, Any], reply_id: str, create
         created: In epoch seconds.
     """
     choices = [
-        {
-            "index": index,
-            "message": _message(choice),
-            "logprobs": None,
-            "finish_reason": _finish_reason(choice),
-        }
+        {"index": index, "message": _message(choice), "logprobs": None, "finish_reason": _finish_reason(choice)}
         for index, choice in enumerate(_choices(script))
     ]
     body = {**_envelope(script, request, "chat.completion", reply_id, created), "choices": choices}
@@ -294,9 +265,7 @@ def stream_events(script: Script, request: Mapping[str, Any], reply_id: str, cre
     envelope = _envelope(script, request, "chat.completion.chunk", reply_id, created)
     asked = _asks_for_usage(request)
     if asked and script.usage_in == "tail":
-        envelope["usage"] = (
-            None  # OpenAI: with `include_usage` every chunk has the key, null but in the last.
-        )
+        envelope["usage"] = None  # OpenAI: with `include_usage` every chunk has the key, null but in the last.
 
     def chunk(index: int, delta: Mapping[str, Any], finish_reason: str | None = None, **more: object) -> str:
         choice = {"index": index, "delta": delta, "logprobs": None, "finish_reason": finish_reason}
@@ -348,9 +317,7 @@ def _plain(value: object) -> dict[Any, Any]:
     raise TypeError(message)
 
 
-def _envelope(
-    script: Script, request: Mapping[str, Any], kind: str, reply_id: str, created: int
-) -> dict[str, Any]:
+def _envelope(script: Script, request: Mapping[str, Any], kind: str, reply_id: str, created: int) -> dict[str, Any]:
     optional = {"system_fingerprint": script.system_fingerprint, "service_tier": script.service_tier}
     return {
         "id": reply_id,
@@ -390,9 +357,7 @@ def _message(script: Script) -> dict[str, Any]:
 def _deltas(script: Script) -> Iterator[dict[str, Any]]:
     yield from ({"reasoning_content": piece} for piece in _words(script.reasoning or ""))
     yield from ({"refusal": piece} for piece in _words(script.refusal or ""))
-    yield from (
-        {"content": piece} for piece in (_words(script.text) if script.pieces is None else script.pieces)
-    )
+    yield from ({"content": piece} for piece in (_words(script.text) if script.pieces is None else script.pieces))
     for index, call in enumerate(script.tool_calls):
         arguments = call["function"]["arguments"]
         half = len(arguments) // 2

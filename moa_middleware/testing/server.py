@@ -169,9 +169,7 @@ class _Book:
         if not isinstance(scripts, Mapping) or not all(isinstance(model, str) for model in scripts):
             message = f"ScriptedServer: `scripts` must map models' names to scripts, not {scripts!r}"
             raise TypeError(message)
-        self.steps = {
-            name: _script.as_steps(script, f"script of model {name!r}") for name, script in scripts.items()
-        }
+        self.steps = {name: _script.as_steps(script, f"script of model {name!r}") for name, script in scripts.items()}
         self.default = None if default is None else _script.as_steps(default, "default script")
         self.received: list[Received] = []
         self.sent: list[Sent] = []
@@ -187,9 +185,7 @@ class _Book:
         steps = self.steps.get(model, self.default)
         if steps is None:
             scripted = ", ".join(map(repr, self.steps)) or "none"
-            return _refusal(
-                404, f"The model {model!r} does not exist; scripted are: {scripted}", "model_not_found"
-            )
+            return _refusal(404, f"The model {model!r} does not exist; scripted are: {scripted}", "model_not_found")
         with self.lock:
             step = steps[min(self._used[model], len(steps) - 1)]
             self._used[model] += 1
@@ -249,9 +245,7 @@ class _Http(ThreadingHTTPServer):
         self.server_name, self.server_port = "127.0.0.1", self.socket.getsockname()[1]
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        thread = threading.Thread(
-            target=self.process_request_thread, args=(request, client_address), daemon=True
-        )
+        thread = threading.Thread(target=self.process_request_thread, args=(request, client_address), daemon=True)
         with self._lock:
             self.connections.add(request)
         thread.start()
@@ -297,10 +291,7 @@ class _Handler(BaseHTTPRequestHandler):
             case "POST", "/v1/chat/completions":
                 self._chat(body)
             case "GET", "/v1/models":
-                models = [
-                    {"id": model, "object": "model", "created": 0, "owned_by": ""}
-                    for model in self._book.steps
-                ]
+                models = [{"id": model, "object": "model", "created": 0, "owned_by": ""} for model in self._book.steps]
                 self._write_json(200, {"object": "list", "data": models}, {})
             case _:
                 error = {"message": f"Invalid URL ({self.command} {self.path})"}
@@ -332,10 +323,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._cut()
         else:
             payload = _script.reply_body(*reply)
-            answer.text, answer.usage = (
-                payload["choices"][0]["message"]["content"] or "",
-                payload.get("usage"),
-            )
+            answer.text, answer.usage = (payload["choices"][0]["message"]["content"] or "", payload.get("usage"))
             answer.log(complete=True)
             self._write_json(200, payload, script.headers)
 
@@ -371,9 +359,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _write_json(self, status: int, payload: Mapping[str, Any], headers: Mapping[str, str]) -> None:
         data = _script.dump(payload).encode()
-        self._write_head(
-            status, {"Content-Type": "application/json", "Content-Length": str(len(data))}, headers
-        )
+        self._write_head(status, {"Content-Type": "application/json", "Content-Length": str(len(data))}, headers)
         self.wfile.write(data)
 
     def _write_head(self, status: int, ours: Mapping[str, str], scripted: Mapping[str, str]) -> None:

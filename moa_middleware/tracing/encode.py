@@ -2,7 +2,8 @@
 Values as strict JSON bytes, whatever they are.
 
 The fast path is `pydantic_core.to_json`, behind a guard: it would drain iterators before it asks
-anybody. What the guard refuses takes a slow walk that consumes nothing. Texts that no fast encoder
+anybody. What the guard refuses takes a slow walk that consumes nothing, and that runs no code of a
+value's own but a model's `model_dump`: whatever else is unknown is named by its type. Texts that no fast encoder
 takes (lone surrogates) are written as ASCII escapes.
 """
 
@@ -14,18 +15,26 @@ import enum
 import json
 import marshal
 import math
-from collections import deque
-from collections.abc import Mapping
-from typing import Any
+from collections import OrderedDict, deque
+from datetime import date, datetime, time
+from types import MappingProxyType, SimpleNamespace
+from typing import TYPE_CHECKING, Any
 
 from pydantic_core import to_json
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 __all__ = ["Raw", "encode", "join", "plain", "warm_up"]
 
 _DEPTH = 150
 """Levels below which a value is cut; pydantic_core gives up at 255."""
-_SCALARS = (str, int, float, bool, type(None))
-_SEQUENCES = (list, tuple, set, frozenset, deque)
+# A subclass is read as what it is at the bottom: its own methods may consume, or ask a database.
+_MAPPINGS: tuple[Any, ...] = (OrderedDict, dict, MappingProxyType)
+_SEQUENCES: tuple[Any, ...] = (list, tuple, set, frozenset, deque)
+_TIMES: tuple[Any, ...] = (datetime, date, time)
+_VALUES = frozenset({"datetime", "decimal", "fractions", "ipaddress", "pathlib", "pathlib._local", "uuid", "zoneinfo"})
+"""Modules whose types are values: their `str` is safe."""
 
 
 class Raw(bytes):
@@ -35,23 +44,19 @@ class Raw(bytes):
 
 
 def _safe_str(value: Any) -> str:
-    """Return something for an object that no encoder knows; its own `__str__` may raise."""
+    """Return the name of the type of an object that no encoder knows, and its text if that is a value."""
     kind = type(value)
-    name = f"{kind.__module__}.{kind.__qualname__}"
+    name = f"<{kind.__module__}.{kind.__qualname__}>"
+    if kind.__module__ not in _VALUES:
+        return name
     try:
-        return f"<{name}> {str(value)[:500]}"
+        return f"{name} {str(value)[:500]}"
     except Exception:
-        return f"<{name}>"
+        return name
 
 
 def _to_json(value: Any) -> bytes:
-    return to_json(
-        value,
-        fallback=_safe_str,
-        inf_nan_mode="strings",
-        bytes_mode="base64",
-        serialize_unknown=True,
-    )
+    return to_json(value, fallback=_safe_str, inf_nan_mode="strings", bytes_mode="base64", serialize_unknown=True)
 
 
 def warm_up() -> None:
@@ -73,7 +78,8 @@ def encode(value: Any) -> Raw:
     try:
         return Raw(_to_json(value))
     except Exception:
-        return Raw(json.dumps(_plain(value), ensure_ascii=True, allow_nan=False).encode("ascii"))
+        text = json.dumps(_plain(value), ensure_ascii=True, allow_nan=False, separators=(",", ":"))
+        return Raw(text.encode("ascii"))
 
 
 def join(parts: Mapping[str, Any]) -> Raw:
@@ -104,7 +110,7 @@ def _plain(value: Any, depth: int = 0, above: tuple[int, ...] = ()) -> Any:
     if kind in (str, bool, type(None)):
         return value
     if kind is float:
-        return value if math.isfinite(value) else str(value)
+        return value if math.isfinite(value) else _not_finite(value)
     if kind is int:
         return value
     if depth > _DEPTH or id(value) in above:
@@ -118,40 +124,52 @@ def _plain(value: Any, depth: int = 0, above: tuple[int, ...] = ()) -> Any:
         return _safe_str(value)
 
 
+def _not_finite(value: float) -> str:
+    """Return the word that the fast path writes too: JSON has no number for it."""
+    if math.isnan(value):
+        return "NaN"
+    return "Infinity" if value > 0 else "-Infinity"
+
+
 def _walk(value: Any, depth: int, above: tuple[int, ...]) -> Any:
-    wrapped = getattr(value, "__wrapped__", None)
-    if wrapped is not None and hasattr(type(value), "__object_proxy__"):
-        return _plain(wrapped, depth, above)
-    if isinstance(value, enum.Enum):
-        return _plain(value.value, depth, above)
-    if isinstance(value, Mapping):
-        return {_key(key): _plain(item, depth, above) for key, item in value.items()}
-    if isinstance(value, _SEQUENCES):
-        return [_plain(item, depth, above) for item in value]
-    if isinstance(value, str):
+    # Asked of the type: a lazy object's `__class__` is code of its own.
+    kind = type(value)
+    if hasattr(kind, "__object_proxy__"):
+        return _plain(value.__wrapped__, depth, above)
+    if issubclass(kind, enum.Enum):
+        return _plain(value._value_, depth, above)
+    base = _base(kind, _MAPPINGS)
+    if base is not None:
+        return {_key(key): _plain(item, depth, above) for key, item in base.items(value)}
+    base = _base(kind, _SEQUENCES)
+    if base is not None:
+        return [_plain(item, depth, above) for item in base.__iter__(value)]
+    if issubclass(kind, str):
         return str.__str__(value)
-    if isinstance(value, int):
-        return int(value)
-    if isinstance(value, float):
-        return _plain(float(value), depth, above)
-    if isinstance(value, bytes | bytearray | memoryview):
-        return base64.b64encode(bytes(value)).decode("ascii")
-    if isinstance(value, type):
+    if issubclass(kind, int):
+        return int.__int__(value)
+    if issubclass(kind, float):
+        return _plain(float.__float__(value), depth, above)
+    if issubclass(kind, bytes | bytearray | memoryview):
+        return base64.urlsafe_b64encode(memoryview(value)).decode("ascii")
+    if issubclass(kind, type):
         return _class(value)
-    dump = getattr(value, "model_dump", None)
+    dump = getattr(kind, "model_dump", None)
     if callable(dump):
-        return _plain(dump(mode="json", warnings=False), depth, above)
-    if dataclasses.is_dataclass(value):
-        return {
-            field.name: _plain(getattr(value, field.name), depth, above)
-            for field in dataclasses.fields(value)
-        }
-    if hasattr(type(value), "isoformat"):
-        return value.isoformat()
-    namespace = getattr(value, "__dict__", None)
-    if type(value).__name__ == "SimpleNamespace" and namespace is not None:
-        return _plain(namespace, depth, above)
+        return _plain(dump(value, mode="json", warnings=False), depth, above)
+    if hasattr(kind, "__dataclass_fields__"):
+        return {field.name: _plain(getattr(value, field.name), depth, above) for field in dataclasses.fields(kind)}
+    base = _base(kind, _TIMES)
+    if base is not None:
+        return base.isoformat(value)
+    if kind is SimpleNamespace:
+        return _plain(vars(value), depth, above)
     return _safe_str(value)
+
+
+def _base(kind: type, known: tuple[Any, ...]) -> Any:
+    """Return the first of the known types that a type is made of, `None` if there is none."""
+    return next((base for base in known if base in kind.__mro__), None)
 
 
 def _class(value: type) -> Any:
@@ -163,8 +181,5 @@ def _class(value: type) -> Any:
 
 
 def _key(key: Any) -> str:
-    if isinstance(key, str):
-        return str.__str__(key)
-    if key is None or isinstance(key, bool | int | float):
-        return json.dumps(key)
-    return _safe_str(key)
+    found = _plain(key)
+    return found if isinstance(found, str) else json.dumps(found)

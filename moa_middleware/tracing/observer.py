@@ -14,22 +14,25 @@ import socket
 import threading
 import time
 from collections import deque
+from functools import partial
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from .. import _threads
+from .._endings import outcome_of
 from .._log import log
 from .._observe import count_fault
-from .._turn import outcome_of
 from .._version import __version__
+from ..records import SCHEMA
 from . import record, snapshot
-from .encode import Raw, encode, warm_up
+from .encode import Raw, encode, join, warm_up
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from .._call import Call
-    from .._turn import Attempt, CallSlot, Turn
+    from .._slot import Attempt, CallSlot
+    from .._turn import Turn
     from .writer import Writer
 
 __all__ = ["Counters", "Tracer"]
@@ -46,8 +49,8 @@ class Counters:
         self.pid = os.getpid()
         self.lines = count(1)
 
-    def writer_fields(self) -> dict[str, Any]:
-        """Return the record's `writer`; each call takes the next number."""
+    def writer_fields(self, lines: Iterator[int] | None = None) -> dict[str, Any]:
+        """Return the record's `writer`; each call takes the next number, of `lines` if given."""
         if self.pid != os.getpid():
             # A forked child counts its own lines.
             self.__init__()  # type: ignore[misc]
@@ -56,7 +59,7 @@ class Counters:
             "host": self.host,
             "pid": self.pid,
             "started_at": self.started_at,
-            "seq": next(self.lines),
+            "seq": next(self.lines if lines is None else lines),
         }
 
 
@@ -67,11 +70,18 @@ class _Queue(threading.local):
     """Lines of one thread that wait for the one that is being written."""
 
     def __init__(self) -> None:
+        self.empty()
+
+    def empty(self) -> None:
         self.items: deque[Callable[[], None]] = deque()
         self.busy = False
 
 
 _queue = _Queue()
+
+if hasattr(os, "register_at_fork"):  # pragma: no branch - not on Windows
+    # A child forked by a listener stands inside its parent's write, and owes none of its lines.
+    os.register_at_fork(after_in_child=_queue.empty)
 
 
 def waiting() -> int:
@@ -110,6 +120,7 @@ class Tracer:
         self._session_id = session_id
         self._fanout_only = fanout_only
         self._propagate = propagate_threads
+        self._unwritten = count(1)
         warm_up()
 
     # What the turn tells -------------------------------------------------------------------------
@@ -141,14 +152,16 @@ class Tracer:
         if self._fanout_only and not record.ran_references(turn):
             return
         try:
-            ts, writer = time.time(), counters.writer_fields()
+            ts, writer = time.time(), None
             try:
-                line, references = record.turn_record(turn, ts=ts, writer=writer)
+                parts, references = record.turn_record(turn, ts=ts)
+                if self._fanout_only and not references:
+                    return
+                writer = self._writer_fields()
+                line = join({**parts, "writer": writer})
             except BaseException as error:
                 self._fault(error, turn)
-                line, references = _minimal(turn, ts, error, writer), 0
-            if self._fanout_only and not references:
-                return
+                line = _minimal(turn, ts, error, writer or self._writer_fields())
             self._put(turn.session_id, bytes(line), late=False)
         except BaseException as error:
             self._fault(error, turn)
@@ -156,12 +169,16 @@ class Tracer:
     def ended_late(self, turn: Turn, slot: CallSlot) -> None:
         """Write the line of a call that outlived its turn."""
         try:
-            line = record.late_record(turn, slot, ts=time.time())
-            self._put(turn.session_id, bytes(line), late=True)
+            lines = record.late_records(turn, slot, ts=time.time())
+            self._put(turn.session_id, *map(bytes, lines), late=True)
         except BaseException as error:
             self._fault(error, turn)
-        for attempt in slot.attempts:
-            attempt.drop_content()
+        finally:
+            _drop_content(slot)
+
+    def _writer_fields(self) -> dict[str, Any]:
+        # A line that only listeners get takes no number of those that are written: no gap.
+        return counters.writer_fields(None if self._writer is not None else self._unwritten)
 
     def _fault(self, error: BaseException, turn: Turn) -> None:
         """Count a fault of ours; what interrupts the program is not ours to keep."""
@@ -172,34 +189,42 @@ class Tracer:
 
     # Lines ---------------------------------------------------------------------------------------
 
-    def _put(self, session_id: str | None, line: bytes, *, late: bool) -> None:
-        def write() -> None:
-            self._write(session_id, line, late=late)
-
-        _queue.items.append(write)
+    def _put(self, session_id: str | None, *lines: bytes, late: bool) -> None:
+        # All are in the queue before one is written: an interrupt leaves the rest there.
+        _queue.items.extend(partial(self._write, session_id, line, late=late) for line in lines)
         drain()
 
     def _write(self, session_id: str | None, line: bytes, *, late: bool) -> None:
-        writer = self._writer
-        if writer is not None:
+        try:
+            if self._writer is not None:
+                self._hand_over(self._writer, session_id, line + b"\n", late=late)
+        finally:
+            for listener in self._listeners:
+                try:
+                    listener(json.loads(line))
+                except Exception as error:
+                    count_fault("on_turn", error)
+
+    def _hand_over(
+        self, writer: Writer, session_id: str | None, line: bytes, *, late: bool, again: bool = False
+    ) -> None:
+        try:
             method = getattr(writer, "write_late", writer.write) if late else writer.write
-            try:
-                method(session_id, line + b"\n")
-            except BaseException as error:
-                if not _is_ours(error):
-                    raise
-                counters.refused += 1
-                reason = type(error).__qualname__
-                if isinstance(error, OSError) and error.strerror:
-                    reason = f"{reason}: {error.strerror}"
-                log("moa.trace_refused", key=reason, writer=type(writer).__qualname__, error=reason)
-            else:
-                counters.written += 1
-        for listener in self._listeners:
-            try:
-                listener(json.loads(line))
-            except Exception as error:
-                count_fault("on_turn", error)
+            method(session_id, line)
+        except BaseException as error:
+            if not _is_ours(error) and not again:
+                # Interrupted: the line may be lost, so it is written once more before that goes on.
+                self._hand_over(writer, session_id, line, late=late, again=True)
+                raise
+            counters.refused += 1
+            reason = type(error).__qualname__
+            if isinstance(error, OSError) and error.strerror:
+                reason = f"{reason}: {error.strerror}"
+            log("moa.trace_refused", key=reason, writer=type(writer).__qualname__, error=reason)
+            if not _is_ours(error):
+                raise
+        else:
+            counters.written += 1
 
 
 def drain() -> None:
@@ -213,11 +238,21 @@ def drain() -> None:
             _queue.busy = False
 
 
+def _drop_content(slot: CallSlot) -> None:
+    """Forget a late call whose lines are out, and what has ended inside it."""
+    for attempt in slot.attempts:
+        for inner in attempt.inner:
+            if inner.done:
+                _drop_content(inner)
+        attempt.drop_content()
+    slot.request = None
+
+
 def _minimal(turn: Turn, ts: float, error: BaseException, writer: dict[str, Any]) -> Raw:
     """Return a record that says what failed, where the whole one could not be made."""
     return encode(
         {
-            "schema": record.SCHEMA,
+            "schema": SCHEMA,
             "ts": ts,
             "turn_id": turn.id,
             "session_id": turn.session_id,

@@ -16,9 +16,7 @@ __all__ = ["FileWriter", "Writer", "file_name"]
 
 _UNKNOWN = "unknown-session"
 _LONGEST = 100
-_DEVICES = frozenset(
-    {"con", "prn", "aux", "nul"} | {f"com{n}" for n in range(10)} | {f"lpt{n}" for n in range(10)}
-)
+_DEVICES = frozenset({"con", "prn", "aux", "nul"} | {f"com{n}" for n in range(10)} | {f"lpt{n}" for n in range(10)})
 _FLAGS = (
     os.O_WRONLY
     | os.O_APPEND

@@ -1,0 +1,275 @@
+"""
+One request of a call: sent, and its reply taken to the end of it, whatever the function returned.
+
+A value is read at once; a future goes back as it is; a stream is handed out behind a proxy, or held
+back where a middleware asked for that; a stream manager is handed out until somebody enters it.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+from ._call import Reply
+from ._drive import Deliver, Drain, Invoke, Resolve
+from ._endings import drop_frames, outcome_of
+from ._futures import Done, follow, future_done, is_awaitable, is_future, outcome_of_future
+from ._kinds import is_manager, is_stream
+from ._proxy import held_proxy, manager_proxy, own_state, stream_proxy
+from ._scope import Order
+from ._stream import DROPPED, End, Entered, StreamState, through
+from .shapes.reply import Accumulator, read_reply
+from .shapes.request import Recorder
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Sequence
+
+    from ._call import Call, Middleware
+    from ._drive import Conversation, Effect
+    from ._observe import Observation
+    from ._scope import Scope
+    from ._slot import Attempt, CallSlot
+
+    Replied = Generator[Effect, Any, tuple[Reply, End | None]]
+
+__all__ = ["OneRequest", "Talk", "Wired"]
+
+
+class Wired(NamedTuple):
+    """A reply from the wire."""
+
+    reply: Reply
+    value: Any
+    """What the function returned, or what holds it; `None` if the caller has it already."""
+    attempt: Attempt
+    """The request that the caller's reply came from, a report on `map_chunks` where that changed it."""
+    mapped: Accumulator | None = None
+    """What `map_chunks` made of a stream that was held back."""
+
+
+class Talk(Protocol):
+    """What a request needs of the conversation that it is part of; a `CallTalk`."""
+
+    slot: CallSlot
+    middleware: Sequence[Middleware]
+    state: StreamState | None
+    delivered: bool
+    is_async: bool
+    earlier: list[BaseException]
+    wire: list[Wired]
+    talk: Conversation
+
+    def is_early(self, end: End) -> bool:
+        """Whether a stream ended before the consumer had anything of it."""
+        ...
+
+    def ended(
+        self, attempt: Attempt, observation: Observation, reply: Reply, error: BaseException | None = None
+    ) -> Reply:
+        """Take down how a request ended; returns its reply, timed."""
+        ...
+
+    def report_mapped(self, mapped: Accumulator, reply: Reply) -> Attempt | None:
+        """Report what `map_chunks` made of a reply; returns the report, if anything had changed."""
+
+
+class OneRequest:
+    """One request and its reply."""
+
+    __slots__ = ("attempt", "call", "observation", "of", "scope", "source")
+
+    def __init__(
+        self, of: Talk, attempt: Attempt, call: Call, observation: Observation, source: str = "provider"
+    ) -> None:
+        self.of = of
+        self.attempt = attempt
+        self.call = call
+        self.observation = observation
+        self.source = source
+        """Who answers."""
+        self.scope: Scope = of.slot.turn.scope(attempt, Order(of.slot.order))
+
+    def send(self, fn: Callable[..., Any]) -> Replied:
+        """Call the wrapped function; returns the reply, and how its stream ended if it was delivered."""
+        call = self.call
+        if isinstance(call.messages, Recorder):
+            call.messages.rewind()
+        self.attempt.clock.start()
+        try:
+            value = yield Invoke(fn, call.args, call.kwargs, self.scope)
+            if is_awaitable(value):
+                self.of.is_async = True
+                value = yield Resolve(value, self.scope)
+            # In a box: a suspended frame that held a proxy would keep it alive for ever.
+            box = [value]
+            value = None
+        except BaseException as error:
+            self._ended(Reply(outcome=outcome_of(error), error=error, source=self.source), error)
+            raise
+        return (yield from self.receive(box))
+
+    def _ended(self, reply: Reply, error: BaseException | None = None) -> Reply:
+        return self.of.ended(self.attempt, self.observation, reply, error)
+
+    def _wired(self, reply: Reply, value: Any = None, mapped: Accumulator | None = None) -> None:
+        self.of.wire.append(Wired(reply, value, self.attempt, mapped))
+
+    def receive(self, box: list[Any]) -> Replied:
+        """Take what the function returned, whatever it is, to the end of it."""
+        of = self.of
+        try:
+            if is_manager(box[0]) and of.state is not None:
+                return (yield from self._enter(box))
+            if is_manager(box[0]):
+                state = self._hold_open()
+                got = yield Deliver(manager_proxy(box.pop(), state))
+                if not isinstance(got, Entered):
+                    return self._stream_ended(got)
+                box.append(got.value)
+            if is_future(box[0]):
+                return (yield from self._future(box))
+            if is_stream(box[0]):
+                return (yield from self._stream(box))
+        except GeneratorExit:
+            # Never awaited, or the loop is gone: the last that will be heard of this call.
+            if self.attempt.reply is None:
+                self._ended(Reply(outcome="abandoned", source=self.source))
+            raise
+        reply = self._ended(read_reply(box[0]).replace(source=self.source))
+        self._wired(reply, box[0])
+        return reply, None
+
+    def _enter(self, box: list[Any]) -> Replied:
+        """Enter the manager of a resend: the consumer is inside the first one's `with` already."""
+        manager = box.pop()
+        is_async = not hasattr(manager, "__enter__")
+        error: BaseException | None = None
+        try:
+            try:
+                enter = manager.__aenter__ if is_async else manager.__enter__
+                value = yield Invoke(enter, (), {}, self.scope)
+                if is_async:
+                    value = yield Resolve(value, self.scope)
+            except BaseException as raised:
+                self._ended(Reply(outcome=outcome_of(raised), error=raised, source=self.source), raised)
+                raise
+            box.append(value)
+            value = None
+            try:
+                return (yield from self.receive(box))
+            except BaseException as raised:
+                error = raised
+                raise
+            finally:
+                leave = manager.__aexit__ if is_async else manager.__exit__
+                left = leave(type(error) if error is not None else None, error, None)
+                if is_async and not isinstance(error, GeneratorExit):
+                    yield Resolve(left, self.scope)
+        finally:
+            error = None
+
+    def _hold_open(self) -> StreamState:
+        of = self.of
+        state = StreamState(of.talk, taps=self.call._taps, scope=self.scope)
+        of.state = of.slot.stream = state
+        state.slot = of.slot
+        return state
+
+    def _future(self, box: list[Any]) -> Replied:
+        """Give the very future back, and end with it."""
+        future = box.pop()
+        done: Done = yield Deliver(future, partial(future.add_done_callback, partial(future_done, self.of.talk)))
+        result, error = outcome_of_future(done.future)
+        if error is not None:
+            reply = Reply(outcome=outcome_of(error), error=error, source=self.source)
+        else:
+            reply = read_reply(result).replace(source=self.source)
+        reply = self._ended(reply)
+        self._wired(reply)
+        return reply, None
+
+    def _stream(self, box: list[Any]) -> Replied:
+        """Hand a stream out, or hold it back; returns when it is over."""
+        of, taps = self.of, self.call._taps
+        self.attempt.streamed = True
+        of.is_async = of.is_async or not hasattr(box[0], "__next__")
+        inner = own_state(box[0])
+        if inner is not None and not taps and not of.middleware and of.state is None:
+            return (yield from self._follow(inner, box))
+        if any(tap.kind == "buffer" for tap in taps):
+            return (yield from self._held(box))
+        if of.state is None:
+            box.append(stream_proxy(box.pop(), self._hold_open()))
+        else:
+            of.state.begin(taps)
+            of.state.scope = self.scope
+        of.delivered = True
+        while of.earlier:
+            drop_frames(of.earlier.pop())
+        end: End = yield Deliver(box.pop())
+        return self._stream_ended(end)
+
+    def _follow(self, inner: StreamState, box: list[Any]) -> Replied:
+        """Hand out the stream of an instrumented call inside this one: its text is read there, once."""
+        self.of.slot.stream = inner
+        self.of.delivered = True
+        end: End = yield Deliver(box.pop(), partial(follow, inner, self.of.talk))
+        self.attempt.clock.first_ns = inner.acc.first_ns
+        reply = (inner.reply or Reply()).replace(outcome=end.outcome, error=end.error, raw=None)
+        reply = self._ended(reply)
+        self.attempt.error = self.attempt.error or inner.error
+        self._wired(reply)
+        return reply, end
+
+    def _stream_ended(self, end: End) -> tuple[Reply, End | None]:
+        """
+        Take down how a delivered stream ended.
+
+        Raises:
+            BaseException: What ended it, where no chunk had been delivered: it may be sent again.
+        """
+        state = self.of.state
+        assert state is not None  # noqa: S101 - it was delivered
+        self.attempt.clock.first_ns = state.acc.first_ns
+        reply = state.acc.reply().replace(outcome=end.outcome, error=end.error, source=self.source)
+        early = end.error is not None and self.of.is_early(end)
+        reply = self._ended(reply, end.error if early else None)
+        state.reply = self.attempt.reply
+        if early and end.error is not None:
+            raise end.error
+        attempt = self.attempt
+        if state.mapped is not None and end.outcome == "completed":
+            attempt = self.of.report_mapped(state.mapped, reply) or attempt
+        self.of.wire.append(Wired(reply, None, attempt))
+        return reply, end
+
+    def _held(self, box: list[Any]) -> Replied:
+        """Read a stream to its end before the caller gets anything of it."""
+        acc = Accumulator()
+        chunks: list[Any] = []
+        taps = [tap for tap in reversed(self.call._taps) if tap.kind != "buffer"]
+        mapped = Accumulator() if any(tap.kind == "map_chunks" for tap in taps) else None
+
+        def take(raw: Any) -> None:
+            acc.feed(raw)
+            out = through(raw, taps) if taps else raw
+            if out is DROPPED:
+                return
+            chunks.append(out)
+            if mapped is not None:
+                mapped.feed(out)
+
+        failure: BaseException | None = None
+        try:
+            yield Drain(box[0], take, self.scope)
+        except BaseException as error:
+            failure = error
+            raise
+        finally:
+            self.attempt.clock.first_ns = acc.first_ns
+            outcome = "completed" if failure is None else outcome_of(failure)
+            reply = acc.reply().replace(outcome=outcome, error=failure, source=self.source)
+            reply = self._ended(reply, failure)
+            failure = None
+        self._wired(reply, held_proxy(box.pop(), chunks), mapped)
+        return reply, None

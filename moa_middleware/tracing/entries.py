@@ -1,0 +1,200 @@
+"""
+One record for each request of a call, and how calls inside a call are folded into it.
+
+Where a call holds a single other one, they are one record: role, label and output are those of the
+outer, the model, the request and the tokens those of the inner one, which is what the model got.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from .._patterns import secrets
+from .encode import Raw, encode
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from .._call import Reply, Usage
+    from .._endings import ErrorInfo
+    from .._slot import Attempt, CallSlot
+    from .snapshot import Snapshot
+
+__all__ = ["EMPTY", "NULL", "TOKENS", "Entry", "entries_of", "error_record"]
+
+EMPTY = Raw(b"{}")
+NULL = Raw(b"null")
+TOKENS = ("input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens", "reasoning_tokens")
+# What a call that wraps a single other one takes from it: that is what the model got and said.
+_FROM_INNER = (
+    "temperature",
+    "input_messages",
+    "usage",
+    "usage_raw",
+    "cost_usd",
+    "cost_status",
+    "cost_source",
+    "params",
+    "params_omitted",
+    "endpoint",
+    "response_id",
+    "response_model",
+    "system_fingerprint",
+    "service_tier",
+)
+_FROM_INNER_IF_NONE = (
+    "model",
+    "provider",
+    "output",
+    "finish_reason",
+    "tool_calls",
+    "reasoning",
+    "refusal",
+    "choices",
+    "first_chunk_ms",
+    "chunks",
+)
+
+
+class Entry:
+    """One record of a call in the making, and what inference needs of it."""
+
+    __slots__ = ("attempt", "fields", "has_inner", "is_last", "label", "node", "output", "slot")
+
+    def __init__(self, slot: CallSlot, attempt: Attempt, fields: dict[str, Any], *, is_last: bool) -> None:
+        self.slot = slot
+        self.attempt = attempt
+        self.fields = fields
+        self.is_last = is_last
+        """Whether it is the attempt that the call came down to."""
+        self.has_inner = False
+        """Whether its tokens are those of several calls inside it, which stand for themselves."""
+
+
+def _usage(usage: Usage | None) -> dict[str, Any]:
+    """Return tokens as the record holds them, `{}` where none were reported."""
+    return {} if usage is None else {name: getattr(usage, name) for name in TOKENS}
+
+
+def error_record(error: ErrorInfo | None) -> dict[str, str] | None:
+    """Return an exception as the record holds it; SDKs put refused keys into their messages."""
+    if error is None:
+        return None
+    return {"type": error.type, "message": secrets(error.message)}
+
+
+def _location(reply: Reply | None, *, streamed: bool) -> str:
+    if reply is None or not reply.text:
+        return "absent"
+    return "inline_from_stream" if streamed else "inline"
+
+
+def _fields(slot: CallSlot, attempt: Attempt, *, late: bool) -> dict[str, Any]:
+    """Return the record of one attempt, roles and index still open."""
+    settled = slot.settled or late
+    reply = attempt.reply if settled or len(slot.attempts) > attempt.number else None
+    details: Mapping[str, Any] = reply._details if reply is not None else {}
+    shot: Snapshot | None = attempt.memo
+    clock = attempt.clock
+    cost = reply.cost_usd if reply is not None else None
+    fields: dict[str, Any] = {
+        "label": slot.label,
+        "model": slot.model,
+        "provider": slot.provider,
+        "temperature": shot.temperature if shot else None,
+        "input_messages": shot.messages if shot else NULL,
+        "output": reply.text if reply else None,
+        "usage": _usage(reply.usage) if reply else {},
+        "cost_usd": cost,
+        "cost_status": "reported" if cost is not None else None,
+        "cost_source": reply.source if reply is not None and cost is not None else None,
+        "streamed": attempt.streamed,
+        "output_location": _location(reply, streamed=attempt.streamed),
+        "call_id": attempt.id,
+        "parent": slot.parent.id if slot.parent is not None else None,
+        "role": slot.role,
+        "role_source": slot.role_source,
+        "layer": slot.layer,
+        "index": 0,
+        "attempt": attempt.number,
+        "outcome": reply.outcome if reply else None,
+        "error": error_record(attempt.error) if reply is not None else None,
+        "started_at": clock.started_at,
+        "ended_at": clock.ended_at if reply else None,
+        "duration_ms": clock.duration_ms if reply else None,
+        "first_chunk_ms": clock.first_chunk_ms if reply else None,
+        "chunks": reply.chunks if reply else None,
+        "finish_reason": reply.finish_reason if reply else None,
+        "tool_calls": list(reply.tool_calls) if reply else [],
+        "reasoning": reply.reasoning if reply else None,
+        "refusal": reply.refusal if reply else None,
+        "choices": list(reply.choices) if reply is not None and reply.choices else None,
+        "params": shot.params if shot else EMPTY,
+        "params_omitted": list(shot.omitted) if shot else [],
+        "endpoint": slot.endpoint,
+        "response_id": _text(details.get("response_id")),
+        "response_model": _text(details.get("response_model")),
+        "system_fingerprint": _text(details.get("system_fingerprint")),
+        "service_tier": _text(details.get("service_tier")),
+        "usage_raw": encode(details.get("usage_raw")),
+        "source": reply.source if reply else "provider",
+        "late": late,
+    }
+    unknown = details.get("unknown")
+    if unknown is not None and (reply is None or reply.text is None):
+        fields["raw"] = unknown
+    return fields
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+def _fold(outer: dict[str, Any], inner: Mapping[str, Any]) -> None:
+    """Complete a call's record from the only call inside it."""
+    for name in _FROM_INNER:
+        outer[name] = inner[name]
+    if outer["outcome"] == "completed" and not outer["output"] and inner["streamed"]:
+        # It handed the inner call's stream out in a holder: the reply ended as that stream did.
+        for name in ("outcome", "error", "ended_at", "duration_ms"):
+            outer[name] = inner[name]
+    for name in _FROM_INNER_IF_NONE:
+        if not outer[name]:
+            outer[name] = inner[name]
+    if inner["model"]:
+        outer["model"] = inner["model"]
+    outer["streamed"] = outer["streamed"] or inner["streamed"]
+    if outer["output"]:
+        outer["output_location"] = "inline_from_stream" if outer["streamed"] else "inline"
+        outer.pop("raw", None)
+    if outer["source"] == "provider":
+        outer["source"] = inner["source"]
+
+
+def entries_of(slot: CallSlot, *, late: bool = False) -> list[Entry]:
+    """Return the records of a call and of the calls inside it, the attempt that it came down to last."""
+    entries: list[Entry] = []
+    for attempt in slot.attempts:
+        inner: list[Entry] = []
+        settled = [s for s in attempt.inner if s.attempts]
+        for child in settled:
+            inner += entries_of(child, late=late)
+        own = Entry(slot, attempt, _fields(slot, attempt, late=late), is_last=attempt is slot.final)
+        if len(settled) == 1:
+            only = next(entry for entry in inner if entry.is_last)
+            inner.remove(only)
+            _fold(own.fields, only.fields)
+            own.has_inner = only.has_inner
+            for entry in inner:
+                entry.is_last = False
+        else:
+            own.has_inner = bool(settled)
+        for entry in inner:
+            if len(settled) == 1 and entry.fields["parent"] is None:
+                entry.fields["parent"] = attempt.id
+        entries += inner
+        entries.append(own)
+    for entry in entries:
+        if entry.slot is not slot:
+            entry.is_last = False
+    return entries
