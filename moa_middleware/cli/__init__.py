@@ -1,0 +1,42 @@
+"""
+The command `moa`: a thin roof over the library, one file a verb.
+
+This module must not know any verb, nor import typer or rich before `main` runs: the library is
+installed without them, and says so here.
+"""
+
+from __future__ import annotations
+
+import sys
+from importlib.util import find_spec
+
+from ._exit import INTERRUPTED, Failure, missing_extra
+
+__all__ = ["main"]
+
+
+def main() -> None:
+    """
+    Run the command line, and exit.
+
+    Raises:
+        SystemExit: Always. Codes: 0 clean, 1 findings, 2 usage, 3 unreadable, 4 extra or remote
+            missing, 130 interrupted.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        reconfigure = getattr(stream, "reconfigure", None)
+        if reconfigure is not None:
+            # A terminal that cannot show a character gets its number, never an exception.
+            reconfigure(errors="backslashreplace")
+    try:
+        if find_spec("typer") is None or find_spec("rich") is None:
+            raise missing_extra("moa", "cli")
+        from ._app import run
+
+        code = run(sys.argv[1:])
+    except Failure as failure:
+        sys.stderr.write(f"{failure}\n")
+        code = failure.code
+    except KeyboardInterrupt:
+        code = INTERRUPTED
+    raise SystemExit(code)

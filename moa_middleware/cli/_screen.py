@@ -1,0 +1,117 @@
+"""
+The terminal, or the pipe in its place: one console, made the same way for every verb.
+
+Nothing here interprets markup. Callers pass untrusted text through `safe_text` first; this module
+must not know where a text came from.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from typing import IO
+
+from rich.cells import cell_len
+from rich.console import Console
+from rich.text import Text
+
+__all__ = ["Flowing", "Screen", "fitted"]
+
+_PIECES = re.compile(r"\n|[^\S\n]+|\S+")
+
+
+class _Console(Console):
+    """A console whose reader may leave early."""
+
+    def on_broken_pipe(self) -> None:
+        """Go on in silence: rich would exit with 1, and a run cut off is recorded as a fault."""
+        self.quiet = True
+        os.dup2(os.open(os.devnull, os.O_WRONLY), self.file.fileno())
+
+
+class Screen:
+    """
+    Where a verb prints.
+
+    Args:
+        file: By default stdout.
+
+    Attributes:
+        console: For what rich draws.
+        animated: Whether lines may be redrawn: a terminal that can, and no pipe whatever FORCE_COLOR says.
+        width: Columns of a terminal; of a pipe, what a long line is cut to where it is cut.
+    """
+
+    def __init__(self, file: IO[str] | None = None) -> None:
+        self.console = _Console(file=sys.stdout if file is None else file, markup=False, emoji=False, highlight=False)
+        terminal = self.console.file.isatty()
+        self.animated = terminal and self.console.is_terminal and not self.console.is_dumb_terminal
+        self.wraps = terminal
+        """Whether lines are broken between words; in a pipe they stay whole."""
+
+    @property
+    def width(self) -> int:
+        return self.console.width
+
+    def line(self, *parts: str | tuple[str, str], wrap: bool = True) -> None:
+        """
+        Print a line.
+
+        Args:
+            *parts: Texts, or pairs of a text and its style.
+            wrap: Break it between words on a terminal; a path stays whole, to be copied.
+        """
+        whole = not (wrap and self.wraps)
+        self.console.print(Text.assemble(*parts), soft_wrap=whole)
+
+    def heading(self, text: str) -> None:
+        """Print a blank line and a heading."""
+        self.console.print()
+        self.line((text, "bold"))
+
+
+class Flowing:
+    """
+    Text that comes in pieces, printed at once, and broken between words on a terminal.
+
+    Args:
+        screen: Where it is printed.
+    """
+
+    def __init__(self, screen: Screen) -> None:
+        self._screen = screen
+        self._column = 0
+
+    def write(self, text: str) -> None:
+        """Print a piece, which is safe text."""
+        if self._screen.wraps:
+            text = "".join(map(self._placed, _PIECES.findall(text)))
+        # Not `print`, which wraps each piece as if it stood alone.
+        self._screen.console.out(text, end="", highlight=False)
+        self._screen.console.file.flush()
+
+    def _placed(self, piece: str) -> str:
+        if piece == "\n":
+            self._column = 0
+            return piece
+        width = cell_len(piece)
+        if self._column and self._column + width > self._screen.width:
+            self._column = 0
+            if piece.isspace():
+                return "\n"
+            self._column = width
+            return f"\n{piece}"
+        self._column += width
+        return piece
+
+    def end(self) -> None:
+        """End the last line."""
+        self._screen.console.print()
+
+
+def fitted(text: str, width: int) -> str:
+    """Return one line of text cut or padded to so many columns; one that is cut ends in `…`."""
+    line = Text(text)
+    line.truncate(width, overflow="ellipsis", pad=True)
+    return line.plain

@@ -1,0 +1,49 @@
+"""
+Text of models and files, made fit for a terminal.
+
+Whatever a model said, or a file holds, can move the cursor, fill the clipboard (OSC 52) or turn the
+reading direction round. `safe_text` is the one gate that such text goes through before it is shown.
+This module must not know rich, or where the text goes.
+"""
+
+from __future__ import annotations
+
+import re
+
+__all__ = ["one_line", "safe_text"]
+
+_UNSAFE = re.compile(
+    "["
+    "\x00-\x08\x0b-\x1f\x7f"  # C0 but for tab and newline, and DEL
+    "\x80-\x9f"  # C1, which begin sequences as ESC does
+    "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"  # reading direction
+    "\ufeff"  # no width, no sight
+    "\U000e0000-\U000e007f"  # tags: invisible text
+    "\ud800-\udfff"  # surrogates, which no encoding takes
+    "]"
+)
+
+
+def _escape(found: re.Match[str]) -> str:
+    code = ord(found.group())
+    if code <= 0xFF:  # noqa: PLR2004 - two digits
+        return f"\\x{code:02x}"
+    return f"\\u{code:04x}" if code <= 0xFFFF else f"\\U{code:08x}"  # noqa: PLR2004 - four digits
+
+
+def safe_text(text: str) -> str:
+    r"""Return the text with all that a terminal might obey shown as an escape (`\x1b`), nothing dropped."""
+    return _UNSAFE.sub(_escape, text)
+
+
+def one_line(text: str, limit: int = 500) -> str:
+    """
+    Return the beginning of a text as safe text on one line.
+
+    Args:
+        text: Any text.
+        limit: Characters to look at, so that a huge text costs nothing.
+    """
+    # Escaped first: `split` takes some control characters for white space, and would drop them.
+    head = " ".join(safe_text(text[:limit]).split())
+    return head if len(text) <= limit else f"{head}…"
