@@ -95,13 +95,24 @@ EXITS = {
 }
 
 
+@pytest.fixture(scope="module")
+def crashed():
+    """Return the status of an interpreter that crashes on an open stream of the SDK's, without us."""
+    # CPython 3.13.0 does: it collects a suspended generator of openai's while it exits.
+    bare = CLIENT.replace("moa.instrument(", "(") + "s = stream(); read(s, 2)"
+    with ScriptedServer({"m": Script(TEXT, pieces=PIECES)}) as server:
+        env = {**os.environ, "URL": server.base_url}
+        done = subprocess.run([sys.executable, "-c", bare], env=env, capture_output=True, timeout=60, check=False)
+    return done.returncode
+
+
 @pytest.mark.parametrize("ending", EXITS)
-def test_an_open_stream_is_on_record_however_the_interpreter_exits(ending, tmp_path, read_lines):
+def test_an_open_stream_is_on_record_however_the_interpreter_exits(ending, tmp_path, read_lines, crashed):
     """One line, the text so far, and the exit status and stderr that the script alone would have."""
     code, status, outcome, text = EXITS[ending]
     with ScriptedServer({"m": Script(TEXT, pieces=PIECES)}) as server:
         done = run(code, tmp_path / "t", server.base_url)
-    assert status == done.returncode, done.stderr
+    assert done.returncode in ((status, crashed) if crashed else (status,)), done.stderr
     if "error" not in ending:
         assert "" == done.stderr
     assert "" == done.stdout
