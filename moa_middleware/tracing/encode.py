@@ -25,7 +25,7 @@ from pydantic_core import to_json
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["Raw", "encode", "join", "plain", "warm_up"]
+__all__ = ["Raw", "encode", "join", "warm_up"]
 
 _DEPTH = 150
 """Levels below which a value is cut; pydantic_core gives up at 255."""
@@ -97,11 +97,6 @@ def join(parts: Mapping[str, Any]) -> Raw:
     if pending:
         pieces.append(encode(pending)[1:-1])
     return Raw(b"{" + b",".join(pieces) + b"}")
-
-
-def plain(value: Any) -> Any:
-    """Return a value made of exact builtins; see `encode`."""
-    return _plain(value)
 
 
 def _plain(value: Any, depth: int = 0, above: tuple[int, ...] = ()) -> Any:

@@ -59,7 +59,7 @@ _FROM_INNER_IF_NONE = (
 class Entry:
     """One record of a call in the making, and what inference needs of it."""
 
-    __slots__ = ("attempt", "fields", "has_inner", "is_last", "label", "node", "output", "slot")
+    __slots__ = ("attempt", "fields", "has_inner", "is_last", "slot")
 
     def __init__(self, slot: CallSlot, attempt: Attempt, fields: dict[str, Any], *, is_last: bool) -> None:
         self.slot = slot
