@@ -536,6 +536,7 @@ def test_a_function_that_returns_no_script_is_an_internal_error(serve, ask) -> N
         (Script("a", error={"message": "x"}), ValueError, "`error` needs"),
         (Script("a", break_after=-1), ValueError, "`break_after`"),
         (Script("a", usage_in="middle"), ValueError, "`usage_in`"),
+        (Script("a", reasoning_in="middle"), ValueError, "`reasoning_in`"),
         (Script(choices=[]), ValueError, "`choices` needs"),
         (Script(choices=["a"]), TypeError, "`choices` cannot contain 'a'"),
         (Script("a", choices=[Script("b")]), ValueError, "belongs into them"),
