@@ -11,6 +11,7 @@ from ._log import add_turn_ids
 from ._observe import observer
 from ._scope import carry
 from ._stack import Stack
+from ._target import Target
 from ._turn import Turn, current_turn
 from ._version import __version__
 from .errors import (
@@ -55,6 +56,7 @@ __all__ = [
     "Stack",
     "Status",
     "TagError",
+    "Target",
     "TargetError",
     "Turn",
     "Usage",

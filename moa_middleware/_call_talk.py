@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from ._answering import check_readable, check_stream, check_value, render_reply, wants_stream
 from ._call import SAID, Call, Reply
 from ._drive import Deliver
 from ._endings import outcome_of
@@ -20,8 +21,7 @@ from ._log import log
 from ._observe import Observation
 from ._request_talk import OneRequest, Wired
 from ._stream import End
-from .errors import ReplyFormError, ResendError
-from .shapes.render import has_form, render
+from .errors import ResendError
 from .shapes.reply import read_reply
 
 if TYPE_CHECKING:
@@ -206,7 +206,7 @@ class CallTalk:
                 self.slot.chosen = self.report_mapped(mapped, reply) or attempt
             if value is not None and self.delivered:
                 # A resend brought a completed response where a stream had been promised.
-                yield from self._go_on_with(self._render(result))
+                yield from self._go_on_with((yield from render_reply(self, result)))
                 return None
             return value
         if self.delivered and self.state is not None and self.state.delivered:
@@ -215,18 +215,18 @@ class CallTalk:
         source = "cache" if result.source == "provider" else result.source
         raw = result.raw
         if raw is not None and (is_stream(raw) or is_manager(raw)):
-            self._check_stream(raw)
+            check_stream(self, raw)
             attempt, call, observation = self._begin(self._answered_call())
             yield from OneRequest(self, attempt, call, observation, source).receive([raw])
             return None if self.delivered else self.wire[-1].value
-        if raw is not None and self._wants_stream():
-            self._check_readable(result)
+        if raw is not None and wants_stream(self):
+            check_readable(self, result)
         elif raw is not None:
-            self._check_value(raw)
+            check_value(self, raw)
             self._report(result.replace(source=source))
             return raw
         self._report(result.replace(source=source))
-        rendered = self._render(result)
+        rendered = yield from render_reply(self, result)
         if not self.delivered:
             return rendered
         yield from self._go_on_with(rendered)
@@ -238,68 +238,6 @@ class CallTalk:
         self.state.begin()
         yield Deliver(stream)
         self.state.reply = self.slot.attempts[-1].reply
-
-    def _wants_stream(self) -> bool:
-        return self.shape.is_generator or self.call.stream
-
-    def _check_stream(self, raw: Any) -> None:
-        """
-        Refuse a stream that the caller could not use.
-
-        Raises:
-            ReplyFormError: A value was asked for, or a stream of the other world.
-        """
-        kind = type(raw).__name__
-        if not self._wants_stream() and not self.delivered:
-            msg = (
-                f"`{self.answered_by}` answered with a stream ({kind}), but the caller did not ask for one; "
-                "return a value or a Reply"
-            )
-            raise ReplyFormError(msg)
-        if is_manager(raw):
-            return
-        if self.is_async and not hasattr(raw, "__anext__"):
-            msg = f"`{self.answered_by}` answered with {kind}, but the caller reads an async stream; return a Reply"
-            raise ReplyFormError(msg)
-        if self._is_sync() and not hasattr(raw, "__next__"):
-            msg = f"`{self.answered_by}` answered with {kind}, but the caller reads a sync stream; return a Reply"
-            raise ReplyFormError(msg)
-
-    def _is_sync(self) -> bool:
-        """Whether the function is known to be a sync one; one that returns an awaitable does not show."""
-        return not self.is_async and (self.shape.is_generator or self.shape.family != "plain")
-
-    def _check_value(self, raw: Any) -> None:
-        """
-        Refuse a value that the caller could not use, where it is known what that is.
-
-        Raises:
-            ReplyFormError: It is no completed response, and one was asked for.
-        """
-        if has_form(raw, self.shape.family, self.owner):
-            return
-        msg = (
-            f"`{self.answered_by}` answered with {type(raw).__name__}, but the caller gets a completed response; "
-            "return Reply(text=…)"
-        )
-        raise ReplyFormError(msg)
-
-    def _check_readable(self, result: Reply) -> None:
-        """
-        Refuse a value that no stream can be made of.
-
-        Raises:
-            ReplyFormError: Nothing in it is understood.
-        """
-        if result.text is None and not result.tool_calls and not result.refusal and not result.reasoning:
-            kind = type(result.raw).__name__
-            msg = f"`{self.answered_by}` answered with {kind}, but the caller reads a stream; return Reply(text=…)"
-            raise ReplyFormError(msg)
-
-    def _render(self, reply: Reply) -> Any:
-        stream = self._wants_stream()
-        call = self.call.replace() if stream == self.call.stream else _with_stream(self.call)
-        return render(reply, call, self.known.form, owner=self.owner, is_async=self.is_async)
 
     # What is kept ------------------------------------------------------------------------------
 
@@ -342,9 +280,9 @@ class CallTalk:
         reply = reply.replace(duration_ms=clock.duration_ms, first_chunk_ms=clock.first_chunk_ms)
         if reply.source == "provider":
             reply = attempt.completed(reply)
-            if "response_id" in reply._details:
+            if self.known.form == "plain" and reply._details.get("shape") is not None:
                 # What it returns is a chat completion, whatever its own request looks like.
-                self.known.form = "openai_chat"
+                self.known.form = reply._details["shape"]
         attempt.keep(reply)
         observation.end(reply, error)
         return reply
@@ -380,10 +318,6 @@ def _raised_after(error: BaseException) -> str:
     notes = getattr(error, "__notes__", ())
     who = next((note for note in reversed(notes) if note.startswith("raised by ")), "raised by a middleware")
     return f"after that, {type(error).__qualname__} was {who}"
-
-
-def _with_stream(call: Call) -> Call:
-    return replace(call, stream=True)
 
 
 def _too_late(effect: Send, state: StreamState | None) -> ResendError:

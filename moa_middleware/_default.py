@@ -12,6 +12,7 @@ import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from . import _targets
 from ._checks import checked
 from ._log import log
 from ._observe import faults
@@ -43,6 +44,7 @@ _VARIABLES = (
     "MOA_CAPTURE",
     "MOA_REDACT",
 )
+_TARGETS = "MOA_INSTRUMENT"
 _OFF = frozenset({"", "0", "false", "no", "off", "f", "n"})
 
 
@@ -140,8 +142,11 @@ def _recording() -> Recording | None:
 
 
 def _name_unknown() -> None:
-    """Name each `MOA_` variable that means nothing, once."""
+    """Name each `MOA_` variable that means nothing, or nothing here, once."""
     _named.add("")
+    if os.environ.get(_TARGETS, "").strip() and _TARGETS not in _named and not _targets.asked(default_stack):
+        log("moa.targets_ignored", name=_TARGETS, reason="it is for `python -m moa_middleware run`")
+    _named.add(_TARGETS)
     for name in os.environ:
         if name.startswith("MOA_") and name not in _VARIABLES and name not in _named:
             _named.add(name)

@@ -1,40 +1,47 @@
 """
-Instrumenting by dotted path what somebody else wrote: instances, classes and modules.
+Instrumenting what somebody else wrote: instances, classes and modules, and putting it all back.
 
-What one `instrument` did to an object is kept as a list of undoings, weakly by object, so that
-`uninstrument` leaves every attribute as it was.
+A class goes on: what a subclass overrides, and what only instances have, is instrumented when it
+is there.
 """
 
 from __future__ import annotations
 
-import inspect
 import os
 import threading
-import weakref
-from types import FunctionType, ModuleType
+from functools import partial
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import wrapt
 
 from ._log import log
 from ._options import Options
-from ._patch import Patch, known_patch, patch_for, patches_of, remember, sweep
-from ._sdk import forget_client, instrument_client, sdk_of
-from ._wrap import layer_of
+from ._patch import CallPatch, Patch, known_patch, patches_of, remember, sweep
+from ._paths import ITSELF, Done, is_later, name_of, undo, walk, wrap_at
+from ._sdk import SDKS, forget_client, forget_sdk, instrument_client, instrument_sdk, sdk_of
 from .errors import TargetError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Iterable, Sequence
 
     from ._wrap import Engine
 
-__all__ = ["instrument", "uninstrument"]
+__all__ = ["forget_path", "instrument", "uninstrument"]
 
-_KNOWN_PATHS = ("chat.completions.create", "chat.completions.parse", "create", "completion", "acompletion")
-
-_HEAP_TYPE = 1 << 9
-_IMMUTABLE_TYPE = 1 << 8
-"""Flags of a class, see `PyTypeObject.tp_flags`: attributes of other classes cannot be set."""
+_KNOWN_PATHS = (
+    "chat.completions.create",
+    "chat.completions.parse",
+    "chat.completions.stream",
+    "responses.create",
+    "responses.parse",
+    "responses.stream",
+    "messages.create",
+    "messages.stream",
+    "create",
+    "completion",
+    "acompletion",
+)
 
 _lock = threading.RLock()
 """Held while attributes are replaced: two threads that instrument one object make one layer."""
@@ -48,138 +55,6 @@ def _new_lock() -> None:
 
 if hasattr(os, "register_at_fork"):  # pragma: no branch - not on Windows
     os.register_at_fork(after_in_child=_new_lock)
-
-
-class _Done:
-    """One thing that was done for an object: a patch acts for a target since."""
-
-    __slots__ = ("engine", "patch", "root", "target")
-
-    def __init__(self, root: Any, engine: Engine, patch: Patch, target: Any) -> None:
-        key = id(self)
-        self.root = _weak(root)
-        self.engine = engine
-        self.patch = weakref.ref(patch)
-        self.target = _weak(target, lambda _: _done.pop(key, None))
-        _done[key] = self
-
-    def undo(self) -> None:
-        """Let the patch act for the target no more."""
-        patch, target = self.patch(), self.target()
-        if patch is not None and target is not None:
-            patch.revoke(target)
-
-
-_done: dict[int, _Done] = {}
-
-
-def _weak(obj: Any, gone: Callable[[Any], object] | None = None) -> Callable[[], Any]:
-    try:
-        return weakref.ref(obj, gone)
-    except TypeError:
-        return lambda: obj
-
-
-def _name_of(obj: Any) -> str:
-    if isinstance(obj, ModuleType):
-        return obj.__name__.rpartition(".")[2]
-    return obj.__qualname__.rpartition(".")[2] if isinstance(obj, type) else type(obj).__name__
-
-
-def _walk(obj: Any, path: str) -> tuple[Any, str]:
-    """
-    Return the owner and the name of what a dotted path leads to.
-
-    Raises:
-        TargetError: It leads nowhere, to something that cannot be called, or through something
-            that is another object each time.
-    """
-    *steps, name = path.split(".")
-    owner, so_far, fresh = obj, _name_of(obj), ""
-    for step in steps:
-        found = _step(owner, step, so_far, path)
-        so_far = f"{so_far}.{step}"
-        if found is not getattr(owner, step):
-            fresh = fresh or so_far
-        owner = found
-    value = _step(owner, name, so_far, path)
-    if not callable(value):
-        msg = f"{so_far}.{name} is a {type(value).__name__}, which cannot be called (target {path!r})"
-        raise TargetError(msg)
-    if fresh:
-        msg = f"{fresh} is a new object each time: instrument the class {_name_of(type(owner))} (target {path!r})"
-        raise TargetError(msg)
-    return owner, name
-
-
-def _step(owner: Any, name: str, so_far: str, path: str) -> Any:
-    try:
-        return getattr(owner, name)
-    except AttributeError:
-        msg = f"{so_far} has no attribute {name!r} (target {path!r})"
-        raise TargetError(msg) from None
-
-
-def _is_later(obj: Any, path: str) -> bool:
-    """Whether a path of a class begins at an attribute that only its instances have."""
-    first, _, rest = path.partition(".")
-    if not isinstance(obj, type) or not rest:
-        return False
-    there = inspect.getattr_static(obj, first, None)
-    # A property, a slot, a cached property: the class has it, but not what it leads to.
-    method = isinstance(there, FunctionType | classmethod | staticmethod)
-    return there is None or (hasattr(type(there), "__get__") and not method)
-
-
-def _place(owner: Any, name: str) -> Any:
-    """
-    Return where an attribute is to be replaced: where it is defined, if that will do.
-
-    So there is one layer, whether the class, a base or an instance is named, and in what order.
-    """
-    if isinstance(owner, ModuleType) or name in getattr(owner, "__dict__", {}):
-        return owner
-    kind = owner if isinstance(owner, type) else type(owner)
-    where = next((cls for cls in kind.__mro__ if name in vars(cls)), None)
-    if where is None or not where.__flags__ & _HEAP_TYPE or where.__flags__ & _IMMUTABLE_TYPE:
-        return owner
-    # These do not tell the wrapper for whom they were called.
-    unbound = staticmethod if isinstance(owner, type) else (staticmethod, classmethod)
-    return owner if isinstance(vars(where)[name], unbound) else where
-
-
-def _wrap_at(obj: Any, path: str, engine: Engine, options: Options, *, root: Any = None) -> None:
-    """
-    Wrap what a path leads to; `uninstrument(root)` undoes it, that is `obj` unless it is named.
-
-    Raises:
-        TargetError: See `_walk`; or the object can be told apart from others of its class by
-            nothing that would not keep it alive.
-    """
-    owner, name = _walk(obj, path)
-    kind = options.kind
-    place = _place(owner, name)
-    layer = layer_of(inspect.getattr_static(owner, name, None), engine, kind)
-    if layer is not None:
-        by = layer._self_patch
-        if by is None or (by.owner is not place and by.options_for(owner) is not None):
-            return  # decorated already, where it is defined
-    if not isinstance(owner, type | ModuleType):
-        try:
-            weakref.ref(owner)
-        except TypeError:
-            if place is not owner:
-                msg = f"{_name_of(owner)} objects cannot be referenced weakly; instrument the class"
-                raise TargetError(msg) from None
-    patch = known_patch(place, name, engine, kind)
-    if patch is None:
-        try:
-            patch = patch_for(place, name, engine, kind=kind, path=path)
-        except (AttributeError, TypeError, ValueError) as error:
-            msg = f"{_name_of(place)}.{name} cannot be replaced: {error} (target {path!r})"
-            raise TargetError(msg) from error
-    patch.allow(owner, options)
-    _Done(obj if root is None else root, engine, patch, owner)
 
 
 class _SubclassPatch(Patch):
@@ -214,7 +89,7 @@ class _SubclassPatch(Patch):
         """Take further targets; those that are known already stay as they are."""
         cls = self.owner
         for path, options in targets:
-            into = self.paths if _is_later(cls, path) else self.methods
+            into = self.paths if is_later(cls, path) else self.methods
             if (into is self.paths or "." not in path) and (path, options.kind) not in {
                 (known, other.kind) for known, other in into
             }:
@@ -228,7 +103,7 @@ class _SubclassPatch(Patch):
         """Instrument what a subclass overrides; its `super()` call joins the same turn."""
         for path, options in self.methods:
             if callable(getattr(sub, path, None)) and path in vars(sub):
-                _wrap_at(sub, path, self.engine, options, root=self.owner)
+                wrap_at(sub, path, self.engine, options, root=self.owner)
         if self.paths and "__init__" in vars(sub):
             self._watch_init(sub)
 
@@ -239,14 +114,18 @@ class _SubclassPatch(Patch):
             patch = _InitPatch(cls, "__init__", self.engine, "init")
             remember(patch)
         patch.allow(self, Options("init"))
-        _Done(self.owner, self.engine, patch, self)
+        Done(self.owner, self.engine, self, patch=patch)
 
     def resolve(self, instance: Any) -> None:
         """Instrument what the paths of the class lead to from an instance."""
         for path, options in self.paths:
             try:
                 with _lock:
-                    _wrap_at(instance, path, self.engine, options, root=self.owner)
+                    if path == ITSELF:
+                        instrument_client(instance, self.engine, options)
+                        Done(self.owner, self.engine, instance, take_back=partial(_forget, engine=self.engine))
+                    else:
+                        wrap_at(instance, path, self.engine, options, root=self.owner)
             except TargetError as error:
                 # The user's constructor runs: this is no place to raise.
                 log("moa.target_missing", key=path, target=path, error=str(error))
@@ -312,15 +191,21 @@ def instrument(obj: Any, engine: Engine, targets: Sequence[tuple[str, Options]],
     with _lock:
         sweep()
         if not targets:
-            if not isinstance(obj, type | ModuleType) and sdk_of(obj) is not None:
-                instrument_client(obj, engine, default)
+            if isinstance(obj, ModuleType) and obj.__name__ in SDKS:
+                instrument_sdk(obj.__name__, engine, default)
                 return
-            targets = _known_targets(obj, default)
-        now = [(path, options) for path, options in targets if not _is_later(obj, path)]
+            if not isinstance(obj, ModuleType) and sdk_of(obj) is not None:
+                if not isinstance(obj, type):
+                    instrument_client(obj, engine, default)
+                    return
+                targets = [(ITSELF, default)]
+            else:
+                targets = _known_targets(obj, default)
+        now = [(path, options) for path, options in targets if not is_later(obj, path)]
         for path, _ in now:
-            _walk(obj, path)  # all of them are right before the first is touched
+            walk(obj, path)  # all of them are right before the first is touched
         for path, options in now:
-            _wrap_at(obj, path, engine, options)
+            wrap_at(obj, path, engine, options)
         if isinstance(obj, type):
             _watch_class(obj, engine, targets)
 
@@ -334,41 +219,80 @@ def _watch_class(cls: type, engine: Engine, targets: Sequence[tuple[str, Options
         remember(hook)
     assert isinstance(hook, _SubclassPatch)  # noqa: S101 - it was made here
     hook.allow(cls, Options("subclass"))
-    _Done(cls, engine, hook, cls)
+    Done(cls, engine, cls, patch=hook)
     hook.add(targets)
 
 
 def _known_targets(obj: Any, options: Options) -> list[tuple[str, Options]]:
     found = []
     for path in _KNOWN_PATHS:
-        if _is_later(obj, path):
+        if is_later(obj, path):
             if hasattr(obj, path.partition(".")[0]):
                 found.append((path, options))
             continue
         try:
-            _walk(obj, path)
+            walk(obj, path)
         except TargetError:
             continue
         found.append((path, options))
     if not found:
         msg = (
-            f"{_name_of(obj)} has none of the known paths ({', '.join(_KNOWN_PATHS)}); "
+            f"{name_of(obj)} has none of the known paths ({', '.join(_KNOWN_PATHS)}); "
             'name yours: instrument(obj, turn="…", reference="…", aggregator="…", call="…")'
         )
         raise TargetError(msg)
     return found
 
 
+def _forget(client: Any, engine: Engine) -> None:
+    """Let no patch of an SDK's, or of anything else, act for an object."""
+    forget_client(client, engine)
+    for patch in patches_of(engine):
+        if patch.some.get(client) is not None:
+            patch.revoke(client)
+
+
+def forget_path(root: Any, path: str, kind: str, engine: Engine, *, keep: set[tuple[str, str]]) -> None:
+    """
+    Undo what `instrument` did to a class or module for one of its paths.
+
+    Args:
+        root: The class or module.
+        path: The path.
+        kind: `turn` or `call`.
+        engine: The stack.
+        keep: Paths and kinds that somebody else has asked for.
+    """
+    with _lock:
+        hook = known_patch(root, "__init_subclass__", engine, "subclass") if isinstance(root, type) else None
+        if isinstance(hook, _SubclassPatch):
+            hook.methods = [one for one in hook.methods if (one[0], one[1].kind) != (path, kind)]
+            hook.paths = [one for one in hook.paths if (one[0], one[1].kind) != (path, kind)]
+            keep = keep | {(other, options.kind) for other, options in (*hook.methods, *hook.paths)}
+
+        def is_mine(done: Done) -> bool:
+            patch = done.patch()
+            if isinstance(patch, CallPatch):
+                return patch.kind == kind and patch.name == path.rpartition(".")[2] and (patch.path, kind) not in keep
+            if isinstance(patch, _InitPatch):
+                return not any("." in other for other, _ in keep)
+            return patch is not None and not keep
+
+        undo(root, engine, is_mine)
+        sweep()
+
+
 def uninstrument(obj: Any, engine: Engine) -> None:
     """Undo what `instrument` did to `obj`, or everything of this stack's if it is `None`."""
     with _lock:
-        forget_client(obj, engine)
-        for key, done in reversed(list(_done.items())):
-            if done.engine is engine and (obj is None or done.root() is obj):
-                _done.pop(key, None)
-                done.undo()
-        for patch in patches_of(engine):
-            if obj is None:
+        undo(obj, engine)
+        if obj is None:
+            forget_client(None, engine)
+            forget_sdk(None, engine)
+            for patch in patches_of(engine):
                 patch.undo()
-            elif patch.some.get(obj) is not None:
-                patch.revoke(obj)
+            return
+        _forget(obj, engine)
+        if isinstance(obj, ModuleType):
+            forget_sdk(obj.__name__, engine)
+        sweep()

@@ -1,16 +1,17 @@
 """
-What a value is: a stream, a stream manager, or neither.
+What a value is: a stream, a stream manager, a raw response, or none of them.
 
-Decided by its type, never by touching the value.
+Decided by its type, as far as that will do, and never by touching what it holds.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
+from .shapes.raw import is_raw_type
 from .shapes.reply import read_reply
 
-__all__ = ["is_manager", "is_stream"]
+__all__ = ["is_manager", "is_raw", "is_stream", "raw_under"]
 
 
 def _kind(value: Any) -> type:
@@ -40,3 +41,21 @@ def is_manager(value: object) -> bool:
         return False
     # A response object that can be closed by `with` is a value: it has its text already.
     return read_reply(value).text is None
+
+
+def is_raw(value: object) -> bool:
+    """Whether a value is an SDK's response around an HTTP response whose body is still to be read."""
+    kind = type(value)
+    if not is_raw_type(kind) or _is_mock(kind):
+        return False
+    response = getattr(value, "http_response", None)
+    return getattr(response, "is_closed", True) is False and hasattr(response, "__dict__")
+
+
+def raw_under(value: object) -> Any:
+    """Return the raw stream that a helper of an SDK reads (`messages.stream()`), `None` for anything else."""
+    kind = _kind(value)
+    if hasattr(kind, "__moa_proxy__") or _is_mock(kind):
+        return None
+    raw = getattr(value, "__dict__", {}).get("_raw_stream")
+    return raw if raw is not None and is_stream(raw) else None

@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import wrapt
 
+from ._call import Reply
 from ._observe import count_fault
 from ._scope import Tags
+from .shapes.reply import read_reply
 from .shapes.request import RequestSpec
 
 if TYPE_CHECKING:
@@ -50,15 +52,23 @@ class Options(NamedTuple):
     preset: Any = None
     messages: str | None = None
     tags: Mapping[str, Any] | None = None
+    reads: Callable[[Any], Reply | None] | None = None
+    """Reads what a call returned in one piece, `None` to leave it to the shapes."""
+    inside: bool = False
+    """Whether it is one inside a turn only: elsewhere it opens none of its own."""
+    prepares: Any = None
+    """Of a turn in two calls: `True` for the first, what that one returned for the second, else `None`."""
 
 
 class Known:
     """What is known of one wrapped function, found out at its first traced call."""
 
-    __slots__ = ("defaults", "form", "name", "qualname", "returns_coroutine", "shape", "spec")
+    __slots__ = ("defaults", "form", "is_manager", "name", "qualname", "reads", "returns_coroutine", "shape", "spec")
 
     def __init__(self, fn: Callable[..., Any], options: Options, path: str) -> None:
         bare = _called(fn)
+        self.is_manager = path.endswith(".stream") and _root_of(bare) in _SDKS
+        """Whether it returns a stream manager, whatever its arguments say."""
         self.returns_coroutine = inspect.iscoroutinefunction(bare)
         async_generator = inspect.isasyncgenfunction(bare)
         self.spec = RequestSpec(fn, messages=options.messages, path=path)
@@ -69,6 +79,8 @@ class Known:
         )
         self.form = self.spec.family
         """Shape of its replies: that of its request, until one has shown another."""
+        self.reads = options.reads
+        """What makes a reply of what it returned in one piece, where the shapes would not understand it."""
         self.defaults = _defaults(fn)
         self.name = str(_first(fn, "__name__") or type(fn).__name__)
         self.qualname = str(_first(fn, "__qualname__") or self.name)
@@ -76,6 +88,16 @@ class Known:
     def bind(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
         """Return the arguments by name, the defaults of those that were not given among them."""
         return self.defaults | self.spec.bind(args, kwargs) if self.defaults else self.spec.bind(args, kwargs)
+
+    def reply_of(self, value: Any) -> Reply:
+        """Return what the function returned as a reply."""
+        reply = None
+        if self.reads is not None:
+            try:
+                reply = self.reads(value)
+            except Exception as error:
+                count_fault("option reads", error)
+        return reply if isinstance(reply, Reply) else read_reply(value)
 
 
 def _called(fn: Any) -> Any:
@@ -97,6 +119,10 @@ def _called(fn: Any) -> Any:
         else:
             break
     return fn
+
+
+def _root_of(fn: Any) -> str:
+    return str(getattr(fn, "__module__", "")).partition(".")[0]
 
 
 def _is_of_sdk(fn: Any) -> bool:
@@ -171,12 +197,11 @@ def turn_tags(options: Options, instance: object, named: Mapping[str, Any]) -> T
     )
 
 
-def sdk_and_endpoint(instance: object) -> tuple[str | None, str | None]:
-    """Return the SDK's name and the URL of its endpoint, for a method of an SDK's resource."""
-    if instance is None:
-        return None, None
-    root = type(instance).__module__.partition(".")[0]
-    if root not in ("openai", "anthropic", "together", "groq"):
+def sdk_and_endpoint(instance: object, fn: Callable[..., Any]) -> tuple[str | None, str | None]:
+    """Return the SDK's name and the URL of its endpoint, for a function, or a method of a resource, of an SDK."""
+    of = fn if instance is None else type(instance)
+    root = str(getattr(of, "__module__", "")).partition(".")[0]
+    if root not in _SDKS:
         return None, None
     url = getattr(getattr(instance, "_client", None), "base_url", None)
     return root, _without_secrets(url)

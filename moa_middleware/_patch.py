@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from ._options import Known, Options
 from ._wrap import Instrumented, call_through
+from .shapes.shadow import MARK
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -175,8 +176,9 @@ class CallPatch(Patch):
         cache: dict[str, Known] = {}
 
         def wrapper(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
-            options = self.options_for(self.via(instance) if self.via else instance)
-            if options is None:
+            target = self.via(instance) if self.via else instance
+            options = self.options_for(target)
+            if options is None or (self.via is not None and getattr(target, MARK, False)):
                 return wrapped(*args, **kwargs)
             return call_through(self.engine, options, cache, self.path, wrapped, instance, args, kwargs)
 

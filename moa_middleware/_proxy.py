@@ -19,7 +19,7 @@ import wrapt
 from ._drive import drive_async, drive_sync
 from ._endings import outcome_of
 from ._held import HELD, STEPS_OF, HeldProxy, close_async, forward
-from ._kinds import is_stream
+from ._kinds import is_stream, raw_under
 from ._log import log
 from ._scope import enter, leave
 from ._steps import iterate, iterate_async, runs, step, step_async, steps_class
@@ -32,13 +32,17 @@ if TYPE_CHECKING:
     from ._call import Outcome
     from ._drive import Conversation, Ended
 
-__all__ = ["ManagerProxy", "StreamProxy", "held_proxy", "manager_proxy", "own_state", "stream_proxy"]
+__all__ = ["StateProxy", "held_proxy", "left", "manager_proxy", "own_state", "proxy_class", "put_under", "stream_proxy"]
 
 
-class StreamProxy(wrapt.BaseObjectProxy):  # type: ignore[type-arg]  # wrapt's cannot be subscribed
-    """Base of the classes made by `stream_proxy`."""
+class StateProxy(wrapt.BaseObjectProxy):  # type: ignore[type-arg]  # wrapt's cannot be subscribed
+    """Base of the proxies that feed a `StreamState`."""
 
     __moa_proxy__ = True
+
+
+class StreamProxy(StateProxy):
+    """Base of the classes made by `stream_proxy`."""
 
     def __init__(self, wrapped: Any, state: StreamState, keep: object = None) -> None:
         super().__init__(wrapped)
@@ -46,10 +50,8 @@ class StreamProxy(wrapt.BaseObjectProxy):  # type: ignore[type-arg]  # wrapt's c
         self._self_keep = keep
 
 
-class ManagerProxy(wrapt.BaseObjectProxy):  # type: ignore[type-arg]  # wrapt's cannot be subscribed
+class ManagerProxy(StateProxy):
     """Base of the classes made by `manager_proxy`."""
-
-    __moa_proxy__ = True
 
     def __init__(self, wrapped: Any, state: StreamState) -> None:
         super().__init__(wrapped)
@@ -60,7 +62,7 @@ class ManagerProxy(wrapt.BaseObjectProxy):  # type: ignore[type-arg]  # wrapt's 
 
 def own_state(value: object) -> StreamState | None:
     """Return the state behind a proxy of ours, `None` for anything else."""
-    if isinstance(value, StreamProxy | ManagerProxy):
+    if isinstance(value, StateProxy):
         state: StreamState = value._self_state
         return state
     return None
@@ -113,7 +115,8 @@ def _close(self: Any) -> Any:
             leave(state.scope, former)
     if inspect.isawaitable(result):
         return _close_later(self, result)
-    state.end("closed")
+    if not state.leaving:
+        state.end("closed")
     return result
 
 
@@ -129,7 +132,8 @@ async def _close_later(proxy: Any, awaitable: Any) -> Any:
     finally:
         if state.scope is not None:
             leave(state.scope, former)
-    await state.end_async("closed")
+    if not state.leaving:
+        await state.end_async("closed")
     return result
 
 
@@ -156,7 +160,7 @@ def _inner(self: Any, value: Any) -> Any:
     return stream_proxy(value, self._self_state, keep=self) if is_stream(value) else value
 
 
-def _left(error: BaseException | None) -> tuple[Outcome, BaseException | None]:
+def left(error: BaseException | None) -> tuple[Outcome, BaseException | None]:
     """Return how a `with` block ended."""
     if error is None or isinstance(error, GeneratorExit):
         return "closed", None
@@ -173,11 +177,12 @@ def _quietly(raised: BaseException, error: BaseException | None) -> None:
 
 def _exit(self: Any, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> Any:
     state: StreamState = self._self_state
+    state.leaving = True
     try:
         return self.__wrapped__.__exit__(kind, error, trace)
     finally:
         try:
-            state.end(*_left(error))
+            state.end(*left(error))
         except BaseException as raised:
             _quietly(raised, error)
 
@@ -186,38 +191,55 @@ async def _aexit(
     self: Any, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
 ) -> Any:
     state: StreamState = self._self_state
+    state.leaving = True
     try:
         return await self.__wrapped__.__aexit__(kind, error, trace)
     finally:
         try:
-            await state.end_async(*_left(error))
+            await state.end_async(*left(error))
         except BaseException as raised:
             _quietly(raised, error)
 
 
 def _manager_enter(self: Any) -> Any:
+    scope = self._self_state.scope
+    former = enter(scope) if scope is not None else None
     try:
         value = self.__wrapped__.__enter__()
     except BaseException as error:
         self._self_entered = False
         return _entered(self, self._self_state.not_opened(error))
+    finally:
+        if scope is not None:
+            leave(scope, former)
     return _entered(self, drive_sync(_talk(self), Entered(value)))
 
 
 async def _manager_aenter(self: Any) -> Any:
+    scope = self._self_state.scope
+    former = enter(scope) if scope is not None else None
     try:
         value = await self.__wrapped__.__aenter__()
     except BaseException as error:
         self._self_entered = False
         return _entered(self, await self._self_state.not_opened_async(error))
+    finally:
+        if scope is not None:
+            leave(scope, former)
     return _entered(self, await drive_async(_talk(self), Entered(value)))
 
 
 def _entered(self: Any, ended: Ended) -> Any:
     """Return what the user's `as` gets: a proxy that keeps its manager, where it is a stream."""
-    if ended.suspended:
+    if ended.suspended and own_state(raw_under(ended.value)) is not self._self_state:
         return stream_proxy(ended.value, self._self_state, keep=self)
     return ended.value
+
+
+def put_under(helper: Any, raw: Any, state: StreamState) -> None:
+    """Let an SDK's helper read its raw stream through a proxy, so that whatever reads it is seen."""
+    state.under = own_state(raw)
+    helper._raw_stream = stream_proxy(raw, state)
 
 
 def _manager_exit(
@@ -225,7 +247,7 @@ def _manager_exit(
 ) -> Any:
     if self._self_entered:
         return _exit(self, kind, error, trace)
-    self._self_state.end(*_left(error))
+    self._self_state.end(*left(error))
     return None
 
 
@@ -234,7 +256,7 @@ async def _manager_aexit(
 ) -> Any:
     if self._self_entered:
         return await _aexit(self, kind, error, trace)
-    await self._self_state.end_async(*_left(error))
+    await self._self_state.end_async(*left(error))
     return None
 
 
@@ -329,7 +351,8 @@ _manager_classes: weakref.WeakKeyDictionary[type, Any] = weakref.WeakKeyDictiona
 _held_classes: weakref.WeakKeyDictionary[type, Any] = weakref.WeakKeyDictionary()
 
 
-def _class_for(kind: type, base: type, table: dict[str, Any], cache: weakref.WeakKeyDictionary[type, Any]) -> Any:
+def proxy_class(kind: type, base: type, table: dict[str, Any], cache: weakref.WeakKeyDictionary[type, Any]) -> Any:
+    """Return the proxy's class for objects of a type, with those of the table's methods that they have."""
     found = cache.get(kind)
     if found is None:
         found = cache[kind] = _make(kind, base, table)
@@ -338,7 +361,7 @@ def _class_for(kind: type, base: type, table: dict[str, Any], cache: weakref.Wea
 
 def stream_proxy(source: Any, state: StreamState, *, keep: object = None) -> Any:
     """Return a proxy around a stream that feeds `state`."""
-    proxy = _class_for(type(source), StreamProxy, _STREAM, _stream_classes)(source, state, keep)
+    proxy = proxy_class(type(source), StreamProxy, _STREAM, _stream_classes)(source, state, keep)
     if keep is None:
         state.watch(proxy)
     return proxy
@@ -346,11 +369,11 @@ def stream_proxy(source: Any, state: StreamState, *, keep: object = None) -> Any
 
 def manager_proxy(source: Any, state: StreamState) -> Any:
     """Return a proxy around a stream manager, whose enter returns the stream."""
-    proxy = _class_for(type(source), ManagerProxy, _MANAGER, _manager_classes)(source, state)
+    proxy = proxy_class(type(source), ManagerProxy, _MANAGER, _manager_classes)(source, state)
     state.watch(proxy)
     return proxy
 
 
 def held_proxy(source: Any, chunks: Iterable[Any]) -> Any:
     """Return a proxy around a stream read to its end, which passes these chunks on."""
-    return _class_for(type(source), HeldProxy, HELD, _held_classes)(source, chunks)
+    return proxy_class(type(source), HeldProxy, HELD, _held_classes)(source, chunks)

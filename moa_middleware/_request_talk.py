@@ -14,11 +14,12 @@ from ._call import Reply
 from ._drive import Deliver, Drain, Invoke, Resolve
 from ._endings import drop_frames, outcome_of
 from ._futures import Done, follow, future_done, is_awaitable, is_future, outcome_of_future
-from ._kinds import is_manager, is_stream
-from ._proxy import held_proxy, manager_proxy, own_state, stream_proxy
+from ._kinds import is_manager, is_raw, is_stream, raw_under
+from ._proxy import held_proxy, manager_proxy, own_state, put_under, stream_proxy
+from ._raw import raw_proxy
 from ._scope import Order
 from ._stream import DROPPED, End, Entered, StreamState, through
-from .shapes.reply import Accumulator, read_reply
+from .shapes.reply import Accumulator
 from .shapes.request import Recorder
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from ._call import Call, Middleware
     from ._drive import Conversation, Effect
     from ._observe import Observation
+    from ._options import Known
     from ._scope import Scope
     from ._slot import Attempt, CallSlot
 
@@ -51,6 +53,7 @@ class Talk(Protocol):
     """What a request needs of the conversation that it is part of; a `CallTalk`."""
 
     slot: CallSlot
+    known: Known
     middleware: Sequence[Middleware]
     state: StreamState | None
     delivered: bool
@@ -128,6 +131,11 @@ class OneRequest:
                 box.append(got.value)
             if is_future(box[0]):
                 return (yield from self._future(box))
+            if is_raw(box[0]) and of.state is None:
+                got = yield from self._raw(box)
+                if not isinstance(got, Entered):
+                    return self._stream_ended(got)
+                box.append(got.value)
             if is_stream(box[0]):
                 return (yield from self._stream(box))
         except GeneratorExit:
@@ -135,7 +143,7 @@ class OneRequest:
             if self.attempt.reply is None:
                 self._ended(Reply(outcome="abandoned", source=self.source))
             raise
-        reply = self._ended(read_reply(box[0]).replace(source=self.source))
+        reply = self._ended(self.of.known.reply_of(box[0]).replace(source=self.source))
         self._wired(reply, box[0])
         return reply, None
 
@@ -175,6 +183,17 @@ class OneRequest:
         state.slot = of.slot
         return state
 
+    def _raw(self, box: list[Any]) -> Generator[Effect, Any, Any]:
+        """Hand a raw response out; returns the stream that came out of it, or how its body ended."""
+        state = self._hold_open()
+        state.scope = None  # reading a body makes no call
+        box.append(raw_proxy(box.pop(), state, self.attempt))
+        self.of.delivered = True
+        got = yield Deliver(box.pop())
+        if isinstance(got, Entered):
+            self.of.delivered = False
+        return got
+
     def _future(self, box: list[Any]) -> Replied:
         """Give the very future back, and end with it."""
         future = box.pop()
@@ -183,7 +202,7 @@ class OneRequest:
         if error is not None:
             reply = Reply(outcome=outcome_of(error), error=error, source=self.source)
         else:
-            reply = read_reply(result).replace(source=self.source)
+            reply = self.of.known.reply_of(result).replace(source=self.source)
         reply = self._ended(reply)
         self._wired(reply)
         return reply, None
@@ -192,6 +211,10 @@ class OneRequest:
         """Hand a stream out, or hold it back; returns when it is over."""
         of, taps = self.of, self.call._taps
         self.attempt.streamed = True
+        raw = raw_under(box[0])
+        if raw is not None and of.delivered:
+            box[0] = raw  # of a resend: the first helper goes on with it
+            raw = None
         of.is_async = of.is_async or not hasattr(box[0], "__next__")
         inner = own_state(box[0])
         if inner is not None and not taps and not of.middleware and of.state is None:
@@ -199,10 +222,16 @@ class OneRequest:
         if any(tap.kind == "buffer" for tap in taps):
             return (yield from self._held(box))
         if of.state is None:
-            box.append(stream_proxy(box.pop(), self._hold_open()))
+            state = self._hold_open()
+            if raw is None:
+                box.append(stream_proxy(box.pop(), state))
         else:
-            of.state.begin(taps)
-            of.state.scope = self.scope
+            state = of.state
+            state.begin(taps)
+            state.scope = self.scope
+        if raw is not None:
+            put_under(box[0], raw, state)
+            raw = None
         of.delivered = True
         while of.earlier:
             drop_frames(of.earlier.pop())
@@ -230,8 +259,12 @@ class OneRequest:
         """
         state = self.of.state
         assert state is not None  # noqa: S101 - it was delivered
-        self.attempt.clock.first_ns = state.acc.first_ns
-        reply = state.acc.reply().replace(outcome=end.outcome, error=end.error, source=self.source)
+        reply = state.acc.reply()
+        if self.attempt.streamed:
+            self.attempt.clock.first_ns = state.acc.first_ns
+        else:
+            reply = reply.replace(chunks=None)  # a raw response in one piece
+        reply = reply.replace(outcome=end.outcome, error=end.error or reply.error, source=self.source)
         early = end.error is not None and self.of.is_early(end)
         reply = self._ended(reply, end.error if early else None)
         state.reply = self.attempt.reply

@@ -55,22 +55,12 @@ def infer(nodes: Sequence[Node], escape: Callable[[str], bytes]) -> None:
         escape: A text as it stands inside a JSON string, as the inputs were encoded.
     """
     unnamed = [node for node in nodes if node.role is None]
+    evidence = _Evidence(nodes, escape)
     if unnamed and not any(node.role == "aggregator" for node in nodes):
-        _aggregator(unnamed).role = "aggregator"
-    _Evidence(nodes, escape).apply()
+        evidence.aggregator(unnamed).role = "aggregator"
+    evidence.apply()
     for node in nodes:
         node.role = node.role or "call"
-
-
-def _aggregator(unnamed: Sequence[Node]) -> Node:
-    """Return the call that the turn returned, else the last that did not fail, else the last."""
-    for node in reversed(unnamed):
-        if node.answered:
-            return node
-    for node in reversed(unnamed):
-        if not node.failed:
-            return node
-    return unnamed[-1]
 
 
 class _Evidence:
@@ -84,6 +74,18 @@ class _Evidence:
         """What stands in an input as the assistant's own turns."""
         self.inside: dict[int, list[Node]] = {}
         """Calls whose output stands in this one's input."""
+
+    def aggregator(self, unnamed: Sequence[Node]) -> Node:
+        """Return the call that the turn returned, else the last that did not fail, else the last."""
+        for node in reversed(unnamed):
+            if node.answered:
+                return node
+        found = next((node for node in reversed(unnamed) if not node.failed), None)
+        for node in reversed(unnamed):
+            # One that failed later on, but has read that one's reply, stands above it.
+            if found is None or node is found or (node.failed and self._stands(found, node)):
+                return node
+        return unnamed[-1]
 
     def apply(self) -> None:
         for node in self.nodes:
@@ -129,8 +131,9 @@ class _Evidence:
         if not needle.isascii() and node.input.isascii():
             # An input with a lone surrogate in it is written as ASCII escapes.
             needle = json.dumps((other.output or "").strip())[1:-1].encode()
-        # An echo of a prompt that both were given is no evidence.
-        return node.input.find(needle, _common_prefix(other.input, node.input)) >= 0
+        # An echo of a prompt that both were given is no evidence; two rounds' replies may begin alike.
+        start = _common_prefix(other.input, node.input) - len(needle) + 1
+        return node.input.find(needle, max(start, 0)) >= 0
 
     def _is_step(self, other: Node, node: Node) -> bool:
         """Whether an output that stands in an input does so as the assistant's own turn of a conversation."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, overload
 
-from . import _instrument, _threads
+from . import _instrument, _targets, _threads
 from ._blocks import TurnBlock, checked_tags
 from ._checks import OF_CALLS, OF_TURNS, check_parameter, checked, is_decorated, unknown
 from ._flow import name_of
@@ -306,10 +306,12 @@ class Stack:
         preset: Text = None,
     ) -> T:
         """
-        Instrument an instance, a class or a module that somebody else wrote.
+        Instrument an instance, a class or a module that somebody else wrote, or what a name stands for.
 
         Args:
-            obj: The object. A client of the `openai` SDK needs no target.
+            obj: The object. A client of the `openai` SDK needs no target. A string names what is to be
+                instrumented as soon as its module is there: `"openai"`, `"pkg.mod:Class.method=turn"`,
+                or several with commas between.
             turn: Dotted path, or paths, of what is a turn.
             reference: Of what is a reference.
             aggregator: Of what is the aggregator.
@@ -323,8 +325,14 @@ class Stack:
 
         Raises:
             TargetError: A path leads nowhere, or no path is given and none of the known ones is
-                there.
+                there; a string that is malformed, or a name that nobody knows.
         """
+        if isinstance(obj, str):
+            if any((turn, reference, aggregator, call)):
+                msg = f"instrument({obj!r:.80}): a string names its paths itself, as pkg.mod:Class.method=role"
+                raise TargetError(msg)
+            _targets.instrument(obj, self, Options("call", session_id=session_id, preset=preset))
+            return obj
         targets: list[tuple[str, Options]] = []
         for role, paths in (("turn", turn), ("reference", reference), ("aggregator", aggregator), (None, call)):
             if not isinstance(paths, str) and not hasattr(paths, "__iter__"):
@@ -348,9 +356,17 @@ class Stack:
         Undo `instrument`: the original attributes are back.
 
         Args:
-            obj: What was instrumented; without it everything of this stack's is undone, and
-                executors and threads are as they were.
+            obj: What was instrumented, an object or a string; without it everything of this stack's is
+                undone, and executors and threads are as they were.
+
+        Raises:
+            TargetError: A string is malformed.
         """
+        if isinstance(obj, str):
+            _targets.uninstrument(obj, self)
+            return
+        if obj is None:
+            _targets.uninstrument(None, self)
         _instrument.uninstrument(obj, self)
         if obj is None:
             _threads.remove()

@@ -57,10 +57,12 @@ class StreamState:
     __slots__ = (
         "__weakref__",
         "acc",
+        "closing",
         "ended",
         "error",
         "finalizer",
         "followers",
+        "leaving",
         "mapped",
         "open",
         "owner_pid",
@@ -72,6 +74,7 @@ class StreamState:
         "take",
         "talk",
         "taps",
+        "under",
     )
 
     def __init__(self, talk: Conversation, *, taps: Sequence[Tap] = (), scope: Scope | None = None) -> None:
@@ -81,6 +84,12 @@ class StreamState:
         self.owner_pid = process_id()
         self.suspended = False
         """Whether a `for` over it was broken off: it may be taken up again, or never."""
+        self.leaving = False
+        """Whether its `with` is being left: what is closed then is closed by that."""
+        self.closing: tuple[Outcome, BaseException | None] | None = None
+        """How what it reads from was left while somebody read it; that counts if it goes no further."""
+        self.under: StreamState | None = None
+        """The stream of a call inside, which ends with this one."""
         self.readers: list[object] = []
         """One item for each step or loop that is under way; lists are changed atomically."""
         self.ended: Outcome | None = None
@@ -106,6 +115,8 @@ class StreamState:
 
     def watch(self, proxy: object) -> None:
         """End as abandoned when the proxy is collected, or is still there at interpreter exit."""
+        if self.finalizer is not None:
+            self.finalizer.detach()
         self.finalizer = weakref.finalize(proxy, self.drop)
 
     def _tapped(self, raw: Any) -> Any:
@@ -137,6 +148,8 @@ class StreamState:
 
     def _verdict(self, outcome: Outcome) -> Outcome:
         """Whoever leaves after the finish reason of every choice has had the whole answer."""
+        if outcome in ("closed", "abandoned", "completed") and self.acc.failure is not None:
+            return "error"
         if outcome in ("closed", "abandoned") and self.acc.finished:
             return "completed"
         return outcome
@@ -144,7 +157,7 @@ class StreamState:
     def _settle(self, end: End) -> None:
         if self.finalizer is not None:
             self.finalizer.detach()
-        self.error = error_of(end.error)
+        self.error = error_of(end.error or self.acc.failure)
         self.ended = end.outcome
         self._tell(end.error)
 
@@ -166,6 +179,8 @@ class StreamState:
         """
         if not self._claim():
             return None
+        if self.under is not None:
+            self.under.end(outcome, error)
         end = End(self._verdict(outcome), error, listening)
         try:
             ended = drive_sync(self.talk, end)
@@ -188,6 +203,8 @@ class StreamState:
         """Do the same as `end` where the middleware can await."""
         if not self._claim():
             return None
+        if self.under is not None:
+            await self.under.end_async(outcome, error)
         end = End(self._verdict(outcome), error, listening)
         try:
             ended = await drive_async(self.talk, end)
@@ -238,7 +255,13 @@ class StreamState:
         """
         if not self._claim():
             return
-        end = End(self._verdict(outcome))
+        if self.under is not None:
+            self.under.drop(outcome)
+        error: BaseException | None = None
+        if self.closing is not None and outcome == "abandoned":
+            outcome, error = self.closing
+        self.closing = None
+        end = End(self._verdict(outcome), error)
         drive_last(self.talk, end)
         self._settle(end)
 

@@ -9,29 +9,73 @@ from ._drive import Deliver, Invoke, Resolve
 from ._endings import outcome_of
 from ._futures import Done, follow, future_done, is_awaitable, is_future, outcome_of_future
 from ._kinds import is_manager, is_stream
+from ._prepared import keep
 from ._proxy import manager_proxy, own_state, stream_proxy
 from ._stream import End, Entered, StreamState
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
+    from ._call import Outcome
     from ._drive import Conversation, Effect
+    from ._endings import ErrorInfo
+    from ._prepared import Prepared
     from ._turn import Turn
 
 __all__ = ["TurnTalk"]
 
 
 class TurnTalk:
-    """One execution of a function that is a turn."""
+    """One execution of a function that is a turn, or the first or second half of one."""
 
-    __slots__ = ("args", "fn", "kwargs", "talk", "turn")
+    __slots__ = ("args", "fn", "kwargs", "prepared", "prepares", "talk", "turn")
 
-    def __init__(self, turn: Turn, fn: Callable[..., Any], args: Any, kwargs: Any) -> None:
+    def __init__(
+        self,
+        turn: Turn,
+        fn: Callable[..., Any],
+        args: Any,
+        kwargs: Any,
+        *,
+        prepares: bool = False,
+        prepared: Prepared | None = None,
+    ) -> None:
         self.turn = turn
         self.fn = fn
         self.args = args
         self.kwargs = kwargs
+        self.prepares = prepares
+        """Whether another call will finish the turn, with what this one returns."""
+        self.prepared = prepared
+        """The turn as it was prepared, where this call finishes it."""
+        if prepared is not None:
+            prepared.finishers += 1
+            prepared.finisher = self
+            turn.answered_by = None
         self.talk: Conversation = self._run()
+
+    @property
+    def _is_taken_over(self) -> bool:
+        """Whether a later call finishes the turn in this one's place: the client sent its request once more."""
+        return self.prepared is not None and self.prepared.finisher is not self
+
+    def _leave(
+        self,
+        outcome: Outcome,
+        error: BaseException | ErrorInfo | None = None,
+        *,
+        returned: Any = None,
+        at_once: bool = False,
+    ) -> None:
+        """End the turn, if it is this call that ends it."""
+        if self._is_taken_over:
+            return
+        if self.prepared is not None:
+            self.prepared.forget()
+            # It does not wait for the stream of an earlier try, which nobody may read any more.
+            at_once = at_once or self.prepared.finishers > 1
+        self.turn.returned = returned
+        (self.turn.close if at_once else self.turn.leave)(outcome, error)
 
     def _run(self) -> Conversation:
         turn = self.turn
@@ -41,7 +85,7 @@ class TurnTalk:
             if is_awaitable(value):
                 value = yield Resolve(value, scope)
         except BaseException as error:
-            turn.leave(outcome_of(error), error)
+            self._leave(outcome_of(error), error)
             raise
         # In a box: a suspended frame that held a proxy would keep it alive for ever.
         box = [value]
@@ -49,7 +93,7 @@ class TurnTalk:
         try:
             return (yield from self._receive(box))
         except GeneratorExit:
-            turn.leave("abandoned")
+            self._leave("abandoned")
             raise
 
     def _receive(self, box: list[Any]) -> Generator[Effect, Any, Any]:
@@ -57,22 +101,34 @@ class TurnTalk:
         if is_future(box[0]):
             future = box.pop()
             done: Done = yield Deliver(future, partial(future.add_done_callback, partial(future_done, self.talk)))
-            turn.returned, failure = outcome_of_future(done.future)
-            turn.leave("completed" if failure is None else outcome_of(failure), failure)
+            value, failure = outcome_of_future(done.future)
+            if failure is not None:
+                self._leave(outcome_of(failure), failure)
+            elif not self._keeps(value):
+                self._leave("completed", returned=value)
             return None
         inner = own_state(box[0])
         if inner is not None:
             # The aggregator's own stream: its text is read there, once.
-            turn.answered_by = inner.slot
+            if not self._is_taken_over:
+                turn.answered_by = inner.slot
             end: End = yield Deliver(box.pop(), partial(follow, inner, self.talk))
-            turn.reply = inner.reply
-            turn.close(end.outcome, end.error or inner.error)
+            if not self._is_taken_over:
+                turn.reply = inner.reply
+                self._leave(end.outcome, end.error or inner.error, at_once=True)
             return None
         if not is_stream(box[0]) and not is_manager(box[0]):
-            turn.returned = box[0]
-            turn.leave("completed")
+            if not self._keeps(box[0]):
+                self._leave("completed", returned=box[0])
             return box[0]
         return (yield from self._stream(box))
+
+    def _keeps(self, value: Any) -> bool:
+        """Keep the turn open for whoever finishes it with `value`; whether that is to come."""
+        if not self.prepares or value is None or isinstance(value, bool):
+            return False
+        keep(self.turn, value)
+        return True
 
     def _stream(self, box: list[Any]) -> Generator[Effect, Any, Any]:
         turn = self.turn
@@ -81,8 +137,7 @@ class TurnTalk:
             got = yield Deliver(manager_proxy(box.pop(), state))
             if isinstance(got, Entered):
                 if not is_stream(got.value):
-                    turn.returned = got.value
-                    turn.leave("completed")
+                    self._leave("completed", returned=got.value)
                     return got.value
                 state.begin()
                 box.append(got.value)
@@ -91,6 +146,8 @@ class TurnTalk:
         else:
             box.append(stream_proxy(box.pop(), state))
             end = yield Deliver(box.pop())
-        turn.reply = state.reply = state.acc.reply().replace(outcome=end.outcome)
-        turn.leave(end.outcome, end.error)
+        state.reply = state.acc.reply().replace(outcome=end.outcome)
+        if not self._is_taken_over:
+            turn.reply = state.reply
+        self._leave(end.outcome, end.error)
         return None

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import wrapt
 
+from . import _prepared
 from ._call import Call
 from ._call_talk import CallTalk
 from ._drive import drive_async, start_sync
@@ -49,7 +50,7 @@ def _record_iterator(
     spec: RequestSpec, request: Request, args: tuple[Any, ...], kwargs: Mapping[str, Any]
 ) -> tuple[Request, tuple[Any, ...], Mapping[str, Any]]:
     """Pass an iterator of messages on through one that keeps what the SDK pulls."""
-    recorder = recorder_of(request.messages)
+    recorder = recorder_of(request.messages, request.system)
     if recorder is None:
         return request, args, kwargs
     args, kwargs = spec.put(args, kwargs, request.place, recorder)
@@ -81,12 +82,13 @@ def _call_talk(  # noqa: PLR0917 - on the path of every call, where keywords cos
     else:
         slot = CallSlot(turn, None, None)
     tags = here.tags if here is not None else NO_TAGS
-    slot.role = tags.role or options.role
-    slot.role_source = "tag" if tags.role else "declared" if options.role else None
+    role = None if tags.role else options.role
+    slot.role = tags.role or (text_of(said(role, instance, named)) if callable(role) else role)
+    slot.role_source = "tag" if tags.role else "declared" if slot.role else None
     slot.layer = tags.layer if tags.layer is not None else layer_of_option(said(options.layer, instance, named))
     slot.label = text_of(tags.label or said(options.label, instance, named))
     slot.model = request.model or text_of(said(options.model, instance, named))
-    slot.provider, slot.endpoint = sdk_and_endpoint(instance)
+    slot.provider, slot.endpoint = sdk_and_endpoint(instance, wrapped)
     slot.provider = text_of(said(options.provider, instance, named)) or slot.provider
     slot.name = known.name
     slot.engine = engine
@@ -133,8 +135,10 @@ def call_through(  # noqa: PLR0917 - on the path of every call, where keywords c
     """Run one invocation of a wrapped function."""
     is_turn = options.kind == "turn"
     turn = None if is_turn else turn_for_call()
+    if turn is None and options.inside:
+        return wrapped(*args, **kwargs)
     recording = engine.recording() if turn is None else turn.recording
-    if recording is None and not engine.middleware and not engine.observers:
+    if recording is None and not engine.middleware and not engine.observers and not _finishes(options):
         return wrapped(*args, **kwargs)
     known = cache.get("")
     if known is None:
@@ -200,15 +204,35 @@ def _turn_talk(  # noqa: PLR0917 - on the path of every call, where keywords cos
     args: tuple[Any, ...],
     kwargs: Mapping[str, Any],
     recording: Recording | None,
-) -> TurnTalk:
-    """Make the conversation of a turn."""
+) -> TurnTalk | None:
+    """Make the conversation of a turn, `None` where it goes on in the one around."""
     spec = known.spec
     named = known.bind(args, kwargs)
+    phase = said(options.prepares, instance, named) if options.prepares is not None else None
+    halves = phase is not None and phase is not False
+    if halves and _is_within(instance, known.name):
+        return None  # a client that prepares inside its own turn
     request, args, kwargs = _record_iterator(spec, spec.read(named), args, kwargs)
-    turn = Turn(turn_tags(options, instance, named), recording, request=request)
+    prepared = _prepared.find(phase) if halves and phase is not True else None
+    turn = (
+        prepared.turn if prepared is not None else Turn(turn_tags(options, instance, named), recording, request=request)
+    )
     if instance is not None:
         turn.entered.append((id(instance), known.name, getattr(wrapped, "__func__", wrapped)))
-    return TurnTalk(turn, wrapped, args, kwargs)
+    return TurnTalk(turn, wrapped, args, kwargs, prepares=phase is True, prepared=prepared)
+
+
+def _finishes(options: Options) -> bool:
+    """Whether the call may finish a turn that was prepared while somebody recorded."""
+    return options.prepares is not None and _prepared.waiting()
+
+
+def _is_within(instance: object, name: str) -> bool:
+    """Whether this is the same method of the same client as a turn around that is open."""
+    turn, here = current_turn(), current()
+    if turn is None or instance is None or here is None or here.parent is not None:
+        return False
+    return any(entered[:2] == (id(instance), name) for entered in turn.entered)
 
 
 def _found(name: tuple[str, ...], module: str | None) -> Any:

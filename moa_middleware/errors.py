@@ -7,6 +7,7 @@ The errors that this package raises itself, one class a misuse.
     ├── TagError               a keyword that `tag` or `turn` does not know
     ├── SettingsError          a bad argument to `configure`
     ├── ExtraMissingError      an optional dependency is not installed
+    ├── ProviderError          recorded, never raised: a provider's reply that says that it failed
     └── MiddlewareError        a middleware broke the protocol
         ├── DidNotYieldError   neither a yield nor a value
         ├── ResendError        asked to send again when it is too late
@@ -28,6 +29,7 @@ __all__ = [
     "ExtraMissingError",
     "MiddlewareError",
     "MoaError",
+    "ProviderError",
     "ReplyFormError",
     "RequestError",
     "ResendError",
@@ -59,6 +61,15 @@ class SettingsError(MoaError, ValueError):
 
 class ExtraMissingError(MoaError, ImportError):
     """An optional dependency is missing; the message names the extra that installs it."""
+
+
+class ProviderError(MoaError):
+    """
+    What a provider told of a failure in a reply, where its SDK raises nothing.
+
+    It is never raised: a record and a `Reply.error` hold it. OpenAI's Responses API ends a stream
+    with the event `response.failed`.
+    """
 
 
 class MiddlewareError(MoaError, RuntimeError):

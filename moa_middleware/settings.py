@@ -38,6 +38,7 @@ class Settings(BaseSettings):
         session_id: Session of turns that name none themselves.
         turns: `all`, or `fanout` for those only that ran references.
         propagate_threads: Carry the turn into bare threads and executors.
+        instrument: What `moa run` instruments, with commas between.
     """
 
     model_config = SettingsConfigDict(env_prefix="MOA_", env_ignore_empty=True, extra="ignore", frozen=True)
@@ -47,6 +48,7 @@ class Settings(BaseSettings):
     session_id: str | None = None
     turns: Literal["all", "fanout"] = "all"
     propagate_threads: bool = True
+    instrument: str | None = None
 
     @field_validator("trace_dir", mode="before")
     @classmethod

@@ -71,6 +71,7 @@ def _alone(monkeypatch, tmp_path):
     _log.forget()
     yield
     gc.collect()
+    gc.freeze()  # what is left is imported or cached; later collections need not look at it
     _default.reset()
     moa.uninstrument()
     structlog.reset_defaults()

@@ -65,16 +65,16 @@ def test_nothing_is_kept_on_the_instance():
 
 def test_an_instrumented_instance_can_be_collected():
     """Instrumenting keeps no object alive, and nothing about it is remembered."""
-    from moa_middleware import _instrument
+    from moa_middleware import _paths
 
-    before = len(_instrument._done)
+    before = len(_paths._done)
     for _ in range(3):
         client = moa.instrument(Plain(), turn="create")
     gone = weakref.ref(client)
     del client
     gc.collect()
     assert gone() is None
-    assert before == len(_instrument._done)
+    assert before == len(_paths._done)
 
 
 def test_an_instance_and_one_of_its_subclass_are_both_traced(turns):

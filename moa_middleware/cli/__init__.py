@@ -1,7 +1,7 @@
 """
 The command `moa`: a thin roof over the library, one file a verb.
 
-This module must not know any verb, nor import typer or rich before `main` runs: the library is
+This module must not know any verb but `run`, which works without them, nor import typer or rich before `main` runs: the library is
 installed without them, and says so here.
 """
 
@@ -20,9 +20,15 @@ def main() -> None:
     Run the command line, and exit.
 
     Raises:
-        SystemExit: Always. Codes: 0 clean, 1 findings, 2 usage, 3 unreadable, 4 extra or remote
+        SystemExit: Always, but where `moa run` has run a program to its end. Codes: 0 clean, 1 findings, 2 usage, 3 unreadable, 4 extra or remote
             missing, 130 interrupted.
     """
+    if sys.argv[1:2] == ["run"]:
+        # A program's own streams, options and exceptions are none of this command's business.
+        from .._run import run as run_program
+
+        run_program(sys.argv[2:])
+        return
     for stream in (sys.stdout, sys.stderr):
         reconfigure = getattr(stream, "reconfigure", None)
         if reconfigure is not None:

@@ -13,12 +13,14 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from .._call import Chunk, Reply
+from .choice import Choice
 from .usage import get, read_cost, read_usage
+from .wire import completion
 
 if TYPE_CHECKING:
     from .reply import Accumulator
 
-__all__ = ["Choice", "feed", "read", "render_chunk", "render_chunks", "render_value"]
+__all__ = ["feed", "read", "render_chunk", "render_chunks", "render_value"]
 
 _NONE = object()
 _DETAILS = (
@@ -27,82 +29,6 @@ _DETAILS = (
     ("system_fingerprint", "system_fingerprint"),
     ("service_tier", "service_tier"),
 )
-
-
-class Choice:
-    """What one choice has said so far."""
-
-    __slots__ = ("finish_reason", "index", "reasoning", "refusal", "text", "tools")
-
-    def __init__(self, index: int) -> None:
-        self.index = index
-        self.text: list[str] = []
-        self.reasoning: list[str] = []
-        self.refusal: list[str] = []
-        self.tools: list[tuple[Any, dict[str, Any], list[str]]] = []
-        """Index in the stream, head of the call, pieces of its arguments."""
-        self.finish_reason: str | None = None
-
-    def add_tool_call(self, delta: Any) -> None:
-        """Take in a tool-call delta, or a whole tool call."""
-        function = get(delta, "function")
-        index, ident = get(delta, "index"), get(delta, "id")
-        if not isinstance(ident, str | int):
-            ident = None
-        name = get(function, "name") or get(delta, "name")
-        arguments = get(function, "arguments")
-        found: tuple[Any, dict[str, Any], list[str]] | None = None
-        for tool in reversed(self.tools):
-            # No index: it goes on with the last call unless it names itself.
-            if (index is None and not ident) or (index is not None and tool[0] == index):
-                found = tool
-                break
-        # Ollama sends every call under index 0: another id there is another call.
-        if found is None or (ident and found[1]["id"] and found[1]["id"] != str(ident)):
-            found = (index, {"id": None, "type": "function", "name": None}, [])
-            self.tools.append(found)
-        head = found[1]
-        if ident:
-            head["id"] = str(ident)
-        kind = get(delta, "type")
-        if isinstance(kind, str):
-            head["type"] = kind
-        if isinstance(name, str) and name:
-            # MiniMax repeats the whole name in each chunk, so it is set and not joined.
-            head["name"] = name
-        if isinstance(arguments, str):
-            found[2].append(arguments)
-        elif arguments is not None:
-            found[2].append(_json(arguments))
-
-    def joined(self, kind: str) -> str | None:
-        """Return one kind of text, `None` if there was none."""
-        pieces: list[str] = getattr(self, kind)
-        return "".join(pieces) if pieces else None
-
-    def calls(self) -> tuple[dict[str, Any], ...]:
-        """Return the tool calls in OpenAI's form."""
-        return tuple(
-            {"id": head["id"], "type": head["type"], "function": {"name": head["name"], "arguments": "".join(pieces)}}
-            for _, head, pieces in self.tools
-        )
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return the choice as the record's `choices` hold it."""
-        return {
-            "index": self.index,
-            "text": self.joined("text"),
-            "reasoning": self.joined("reasoning"),
-            "refusal": self.joined("refusal"),
-            "tool_calls": list(self.calls()),
-            "finish_reason": self.finish_reason,
-        }
-
-
-def _json(value: Any) -> str:
-    import json
-
-    return json.dumps(value, ensure_ascii=False, default=str)
 
 
 def _text(content: Any) -> list[str]:
@@ -159,6 +85,7 @@ def feed(acc: Accumulator, chunk: Any) -> bool:
     choices = _choices(chunk)
     if choices is None:
         return False
+    acc.shape = "openai_chat"
     for name, key in _DETAILS:
         value = get(chunk, name)
         if value is not None:
@@ -212,63 +139,13 @@ def read(value: Any) -> Reply | None:
         choices=[choice.as_dict() for choice in choices] if len(choices) > 1 else (),
         finish_reason=first.finish_reason,
         usage=read_usage(usage),
-        cost_usd=read_cost(usage),
+        cost_usd=read_cost(usage, value),
         source="provider",
-        _details={**details, "usage_raw": usage},
+        _details={**details, "shape": "openai_chat", "usage_raw": usage},
     )
 
 
-# Rendering: a reply that a middleware made, in the form of the SDK. -------------------------------
-
-
-def _completion(reply: Reply, model: str | None, kind: str) -> dict[str, Any]:
-    """Return a reply as the JSON of a completion (`message`) or of its one chunk (`delta`)."""
-    sources = reply.choices or [
-        {
-            "index": 0,
-            "text": reply.text,
-            "reasoning": reply.reasoning,
-            "refusal": reply.refusal,
-            "tool_calls": reply.tool_calls,
-            "finish_reason": reply.finish_reason,
-        }
-    ]
-    choices = []
-    for choice in sources:
-        calls = [
-            {**call, "index": index} if kind == "delta" else dict(call)
-            for index, call in enumerate(choice["tool_calls"])
-        ]
-        message: dict[str, Any] = {
-            "role": "assistant",
-            "content": choice["text"],
-            "refusal": choice["refusal"],
-            "tool_calls": calls or None,
-        }
-        if choice["reasoning"] is not None:
-            message["reasoning_content"] = choice["reasoning"]
-        finish = choice["finish_reason"] or ("tool_calls" if calls else "stop")
-        choices.append({"index": choice["index"], kind: message, "finish_reason": finish})
-    usage = None
-    if reply.usage is not None:
-        cached = reply.usage.cache_read_tokens
-        prompt = (reply.usage.input_tokens or 0) + (cached or 0)
-        completion = reply.usage.output_tokens or 0
-        usage = {
-            "prompt_tokens": prompt,
-            "completion_tokens": completion,
-            "total_tokens": prompt + completion,
-            "prompt_tokens_details": {"cached_tokens": cached},
-            "completion_tokens_details": {"reasoning_tokens": reply.usage.reasoning_tokens},
-        }
-    return {
-        "id": reply._details.get("response_id") or "moa-middleware",
-        "object": "chat.completion" if kind == "message" else "chat.completion.chunk",
-        "created": 0,
-        "model": reply._details.get("response_model") or model or "",
-        "choices": choices,
-        "usage": usage,
-    }
+# Rendering: a reply that a middleware made, for look-alikes. ---------------------------------------
 
 
 def _namespace(value: Any) -> Any:
@@ -289,12 +166,12 @@ def _model(name: str, payload: dict[str, Any]) -> Any:
 
 def render_value(reply: Reply, model: str | None) -> Any:
     """Return a reply as a completed response."""
-    return _model("ChatCompletion", _completion(reply, model, "message"))
+    return _model("ChatCompletion", completion(reply, model, "message"))
 
 
 def render_chunks(reply: Reply, model: str | None) -> list[Any]:
     """Return a reply as the chunks of a stream."""
-    payload = _completion(reply, model, "delta")
+    payload = completion(reply, model, "delta")
     return [_model("ChatCompletionChunk", payload)]
 
 

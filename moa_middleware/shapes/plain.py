@@ -11,6 +11,7 @@ from types import MemberDescriptorType
 from typing import TYPE_CHECKING, Any
 
 from .._call import Chunk, Reply
+from .._endings import outcome_of
 from .usage import read_usage
 
 if TYPE_CHECKING:
@@ -119,6 +120,9 @@ def read(value: Any) -> Reply | None:
         return Reply(source="provider")
     if isinstance(value, str):
         return Reply(text=value, source="provider")
+    if isinstance(value, BaseException):
+        # A reference that returns its failure, for `gather(return_exceptions=True)` or by hand.
+        return Reply(outcome=outcome_of(value), error=value, source="provider")
     if isinstance(value, tuple):
         for item in value:
             if isinstance(item, _SCALARS):

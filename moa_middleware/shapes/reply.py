@@ -13,7 +13,9 @@ from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any
 
 from .._call import Chunk, Reply, Usage
-from . import openai_chat, plain
+from . import anthropic, openai_chat, openai_responses, plain
+from .choice import Choice
+from .raw import body_of
 from .usage import read_cost, read_usage
 
 if TYPE_CHECKING:
@@ -54,6 +56,10 @@ def describe(obj: object) -> dict[str, str]:
     return {"type": f"{kind.__module__}.{kind.__qualname__}", "repr": text[:500]}
 
 
+_SHAPES = (openai_chat, openai_responses, anthropic, plain)
+"""In the order in which they are asked; the last takes whatever it can."""
+
+
 class Accumulator:
     """
     The text of a stream, gathered as it passes.
@@ -62,19 +68,40 @@ class Accumulator:
     chunk object), by choice, kind and index of the tool call.
     """
 
-    __slots__ = ("choices", "cost_usd", "count", "details", "first_ns", "unknown", "unread", "usage")
+    __slots__ = (
+        "choices",
+        "cost_usd",
+        "count",
+        "details",
+        "events",
+        "failure",
+        "first_ns",
+        "shape",
+        "single",
+        "unknown",
+        "unread",
+        "usage",
+    )
 
-    def __init__(self) -> None:
+    def __init__(self, *, single: bool = False) -> None:
+        self.single = single
+        """Whether it takes one chunk, for a tap: an event that repeats others has nothing to say then."""
         self.count = 0
         self.first_ns: int | None = None
         """Monotonic time of the first chunk, in nanoseconds."""
         self.unread = 0
         """Chunks that raised while they were read, or that nobody understood."""
         self.unknown: dict[str, str] | None = None
-        self.choices: dict[int, openai_chat.Choice] = {}
+        self.choices: dict[int, Choice] = {}
         self.details: dict[str, Any] = {}
         self.usage: Any = None
         self.cost_usd: float | None = None
+        self.shape: str | None = None
+        """The family, where it is known that the chunks are an SDK's."""
+        self.events = False
+        """Whether they are Anthropic's events, whose types are words that others use as well."""
+        self.failure: BaseException | None = None
+        """What the provider told of a failure, without raising."""
 
     def feed(self, chunk: Any) -> None:
         """Take one chunk in; never raises."""
@@ -97,13 +124,13 @@ class Accumulator:
             if read is not None and isinstance(chunk, cls):
                 self.add(read(chunk))
                 return True
-        return openai_chat.feed(self, chunk) or plain.feed(self, chunk)
+        return any(shape.feed(self, chunk) for shape in _SHAPES)
 
-    def choice(self, index: int) -> openai_chat.Choice:
+    def choice(self, index: int) -> Choice:
         """Return the choice of this index, made at its first chunk."""
         found = self.choices.get(index)
         if found is None:
-            found = self.choices[index] = openai_chat.Choice(index)
+            found = self.choices[index] = Choice(index)
         return found
 
     def add(self, chunk: Chunk | None) -> None:
@@ -132,7 +159,7 @@ class Accumulator:
     def reply(self) -> Reply:
         """Return what has been gathered so far."""
         choices = [self.choices[index] for index in sorted(self.choices)]
-        first = choices[0] if choices else openai_chat.Choice(0)
+        first = choices[0] if choices else Choice(0)
         return Reply(
             text=first.joined("text"),
             tool_calls=first.calls(),
@@ -143,9 +170,12 @@ class Accumulator:
             usage=self.usage if isinstance(self.usage, Usage) else read_usage(self.usage),
             cost_usd=self.cost_usd if self.cost_usd is not None else read_cost(self.usage),
             chunks=self.count,
+            outcome="completed" if self.failure is None else "error",
+            error=self.failure,
             source="provider",
             _details={
                 **self.details,
+                "shape": self.shape,
                 "usage_raw": self.usage,
                 "unknown": self.unknown if not self.choices else None,
                 "unread": self.unread,
@@ -159,7 +189,7 @@ def read_chunk(raw: Any) -> Chunk:
         for cls, read, _ in _registered:
             if read is not None and isinstance(raw, cls):
                 return (read(raw) or Chunk()).replace(raw=raw)
-        one = Accumulator()
+        one = Accumulator(single=True)
         one.feed(raw)
         for index, choice in one.choices.items():
             return Chunk(
@@ -185,9 +215,11 @@ def read_reply(value: Any) -> Reply:
                 found = read(value)
                 if found is not None:
                     return found.replace(source="provider", raw=value)
-        reply = openai_chat.read(value) or plain.read(value)
-        if reply is not None:
-            return reply.replace(raw=value)
+        body = body_of(value)
+        for shape in _SHAPES:
+            reply: Reply | None = shape.read(value if body is None else body)
+            if reply is not None:
+                return reply.replace(raw=value)
     except Exception:
-        reply = None
+        pass
     return Reply(source="provider", raw=value, _details={"unknown": describe(value)})

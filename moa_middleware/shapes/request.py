@@ -2,8 +2,7 @@
 Which argument is what: where the messages, the model and the parameters of a request are.
 
 Found out once per function, from its dotted path and signature; read per call without iterating,
-copying or changing any argument. Parameters are recorded by an allow-list, so that a credential in
-an argument that nobody thought of is named but never shown.
+copying or changing any argument.
 """
 
 from __future__ import annotations
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import wrapt
 
 from ..errors import RequestError
+from .params import read_params
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -25,46 +25,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Recorder", "Request", "RequestSpec", "recorder_of"]
 
+_SYSTEM = {"anthropic": "system", "openai_responses": "instructions"}
+"""Name of the argument that stands before the messages, by family."""
 _MESSAGES = ("messages", "prompt", "query", "input", "task", "question", "conversation")
-_PARAMS = frozenset(
-    {
-        "audio",
-        "frequency_penalty",
-        "logit_bias",
-        "logprobs",
-        "max_completion_tokens",
-        "max_output_tokens",
-        "max_tokens",
-        "min_p",
-        "modalities",
-        "n",
-        "parallel_tool_calls",
-        "presence_penalty",
-        "reasoning",
-        "reasoning_effort",
-        "repetition_penalty",
-        "response_format",
-        "seed",
-        "service_tier",
-        "stop",
-        "stop_sequences",
-        "stream_options",
-        "temperature",
-        "text_format",
-        "thinking",
-        "tool_choice",
-        "tools",
-        "top_k",
-        "top_logprobs",
-        "top_p",
-        "verbosity",
-    }
-)
-_EXTRA_BODY = frozenset(
-    {"reasoning", "thinking", "provider", "top_k", "min_p", "repetition_penalty", "chat_template_kwargs"}
-)
-# Said elsewhere in the record, or an argument of the turn's rather than of the request.
-_ELSEWHERE = frozenset({"model", "stream", "session_id", "preset"})
 _SENTINELS = frozenset({"Omit", "NotGiven"})
 
 
@@ -91,15 +54,16 @@ class Recorder(wrapt.BaseObjectProxy):  # type: ignore[type-arg]  # wrapt's C ty
     found them.
     """
 
-    def __init__(self, source: Any) -> None:
+    def __init__(self, source: Any, system: Any = None) -> None:
         super().__init__(source)
         self._self_items: list[Any] = []
         self._self_position = 0
+        self._self_head = [] if system is None else [{"role": "system", "content": system}]
 
     @property
     def items(self) -> list[Any]:
-        """What was pulled so far."""
-        return self._self_items
+        """What was pulled so far, after what the model reads before it."""
+        return [*self._self_head, *self._self_items]
 
     def __iter__(self) -> Recorder:
         return self
@@ -115,6 +79,7 @@ class Recorder(wrapt.BaseObjectProxy):  # type: ignore[type-arg]  # wrapt's C ty
         # `itertools.tee` asks for one: both read on from here, and what either pulls is kept.
         made = type(self)(self.__wrapped__)
         made._self_items, made._self_position = self._self_items, self._self_position
+        made._self_head = self._self_head
         return made
 
     def __deepcopy__(self, memo: Any) -> Any:
@@ -146,16 +111,20 @@ class _GeneratorRecorder(Recorder):
         return item
 
 
-def recorder_of(messages: Any) -> Recorder | None:
+def recorder_of(messages: Any, system: Any = None) -> Recorder | None:
     """
     Return an iterator of messages as one that keeps what is pulled, `None` for anything else.
+
+    Args:
+        messages: The messages.
+        system: What the model reads before them, where that is an argument of its own.
 
     A file, or an iterator of a class of the user's own, is passed on as it is and never read.
     """
     kind = type(messages)
     if kind is GeneratorType or kind is _GeneratorRecorder:
-        return _GeneratorRecorder(messages)
-    return Recorder(messages) if kind in _ITERATORS or kind is Recorder else None
+        return _GeneratorRecorder(messages, system)
+    return Recorder(messages, system) if kind in _ITERATORS or kind is Recorder else None
 
 
 class Request(NamedTuple):
@@ -169,12 +138,25 @@ class Request(NamedTuple):
     stream: bool
     place: str
     """Name of the argument that holds the messages, "" where it is not known."""
+    system: Any = None
+    """What the model reads before the messages, where that is an argument of its own."""
+
+
+def _family(where: str, parameters: set[str]) -> str:
+    """Return the shape of a function's request, from where it is and what it takes."""
+    if "completions" in where and "messages" in parameters:
+        return "openai_chat"
+    if "responses" in where and {"input", "model"} <= parameters:
+        return "openai_responses"
+    if where.startswith("anthropic.") and {"messages", "max_tokens"} <= parameters:
+        return "anthropic"
+    return "plain"
 
 
 class RequestSpec:
     """What the arguments of one function mean."""
 
-    __slots__ = ("accepts", "family", "messages", "names")
+    __slots__ = ("accepts", "family", "messages", "names", "system")
 
     def __init__(self, fn: Callable[..., Any], *, messages: str | None = None, path: str = "") -> None:
         """
@@ -196,8 +178,10 @@ class RequestSpec:
         anything = not parameters or any(p.kind is p.VAR_KEYWORD for p in parameters)
         self.accepts = None if anything else frozenset(p.name for p in parameters)
         """Names of the arguments that it takes, `None` where it takes any or its signature is not known."""
-        chat = "completions" in where.lower() and "messages" in {p.name for p in parameters}
-        self.family = "openai_chat" if chat else "plain"
+        self.family = _family(where.lower(), {p.name for p in parameters})
+        self.system = _SYSTEM.get(self.family)
+        if self.messages is None and self.family == "openai_responses":
+            self.messages = "input"  # `prompt` is the name of a template there
 
     def bind(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
         """Return the given arguments by name, without those that an SDK calls not given."""
@@ -205,39 +189,31 @@ class RequestSpec:
         named.update(kwargs)
         return {name: value for name, value in named.items() if not _is_sentinel(value)}
 
-    def _messages_name(self, named: Mapping[str, Any]) -> str | None:
+    def messages_name(self, named: Mapping[str, Any]) -> str | None:
+        """Return the name of the argument that holds the messages, `None` if it is not known."""
         if self.messages is not None:
             return self.messages
         return next((name for name in _MESSAGES if named.get(name) is not None), None)
 
     def read(self, named: Mapping[str, Any]) -> Request:
         """Return the parts of a request from its bound arguments; nothing is iterated or changed."""
-        place = self._messages_name(named)
+        place = self.messages_name(named)
         messages = named.get(place) if place is not None else None
         if isinstance(messages, str):
             messages = [{"role": "user", "content": messages}]
+        system = named.get(self.system) if self.system is not None else None
+        if system is not None and isinstance(messages, list | tuple):
+            messages = [{"role": "system", "content": system}, *messages]
         model = named.get("model")
-        params: dict[str, Any] = {}
-        omitted: list[str] = []
-        for name, value in named.items():
-            if name == place or name in _ELSEWHERE or value is None:
-                continue
-            if name in _PARAMS:
-                params[name] = value
-            elif name == "extra_body" and isinstance(value, dict):
-                known = {key: item for key, item in value.items() if key in _EXTRA_BODY}
-                if known:
-                    params[name] = known
-                omitted += [f"{name}.{key}" for key in value if key not in _EXTRA_BODY]
-            elif name not in ("self", "cls"):
-                omitted.append(name)
+        params, omitted = read_params(named, (place, self.system), self.family)
         return Request(
             messages,
             model if isinstance(model, str) else None,
             params,
-            tuple(omitted),
+            omitted,
             named.get("stream") is True,
             place or "",
+            system,
         )
 
     def put(
@@ -262,7 +238,7 @@ class RequestSpec:
         kwargs = dict(changes.get("kwargs", call.kwargs))
         if "messages" in changes:
             named = self.bind(args, kwargs)
-            place = self._messages_name(named)
+            place = self.messages_name(named)
             if place is None:
                 msg = (
                     "call.replace(messages=…): it is not known which argument holds the messages; "
@@ -270,7 +246,9 @@ class RequestSpec:
                 )
                 raise RequestError(msg)
             value = changes["messages"]
-            if isinstance(named.get(place), str) and not isinstance(value, str):
+            if self.system is not None:
+                value, kwargs = self._without_system(value, kwargs)
+            if isinstance(named.get(place), str) and not isinstance(value, str) and self.family == "plain":
                 value = _as_string(place, value)
             args, kwargs = self.put(args, kwargs, place, value)
         for name in ("model", "stream"):
@@ -301,6 +279,16 @@ class RequestSpec:
             "params": {**implied, **request.params},
             "stream": request.stream if "stream" in given else call.stream,
         }
+
+    def _without_system(self, messages: Any, kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+        """Put a leading system message where the function takes it; returns the others, and the arguments."""
+        assert self.system is not None  # noqa: S101 - the caller asked
+        if not isinstance(messages, list | tuple):
+            return messages, kwargs
+        first = messages[0] if messages else None
+        if not isinstance(first, dict) or first.get("role") != "system":
+            return messages, {name: value for name, value in kwargs.items() if name != self.system}
+        return list(messages[1:]), {**kwargs, self.system: first.get("content")}
 
     def _takes(self, name: str) -> bool:
         return self.accepts is None or name in self.accepts

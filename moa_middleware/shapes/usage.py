@@ -54,9 +54,16 @@ def read_usage(raw: Any) -> Usage | None:
     return None if usage == Usage() else usage
 
 
-def read_cost(raw: Any) -> float | None:
-    """Return the price in US dollars that came with a usage object, `None` if none did."""
-    cost = get(raw, "cost")
-    if isinstance(cost, int | float) and not isinstance(cost, bool):
-        return float(cost)
+def read_cost(raw: Any, reply: Any = None) -> float | None:
+    """
+    Return the price in US dollars that came with a reply, `None` if none did.
+
+    Args:
+        raw: The usage object: OpenRouter and litellm put `cost` there.
+        reply: The completed response: litellm puts `response_cost` among its `_hidden_params`.
+    """
+    hidden = get(reply, "_hidden_params") if reply is not None else None
+    for cost in (get(raw, "cost"), hidden.get("response_cost") if isinstance(hidden, dict) else None):
+        if isinstance(cost, int | float) and not isinstance(cost, bool):
+            return float(cost)
     return None

@@ -29,11 +29,7 @@ TOKENS = ("input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tok
 _FROM_INNER = (
     "temperature",
     "input_messages",
-    "usage",
     "usage_raw",
-    "cost_usd",
-    "cost_status",
-    "cost_source",
     "params",
     "params_omitted",
     "endpoint",
@@ -106,8 +102,9 @@ def _fields(slot: CallSlot, attempt: Attempt, *, late: bool) -> dict[str, Any]:
         "output": reply.text if reply else None,
         "usage": _usage(reply.usage) if reply else {},
         "cost_usd": cost,
-        "cost_status": "reported" if cost is not None else None,
-        "cost_source": reply.source if reply is not None and cost is not None else None,
+        "cost_status": _text(details.get("cost_status")) or ("reported" if cost is not None else None),
+        "cost_source": _text(details.get("cost_source"))
+        or (reply.source if reply is not None and cost is not None else None),
         "streamed": attempt.streamed,
         "output_location": _location(reply, streamed=attempt.streamed),
         "call_id": attempt.id,
@@ -154,6 +151,13 @@ def _fold(outer: dict[str, Any], inner: Mapping[str, Any]) -> None:
     """Complete a call's record from the only call inside it."""
     for name in _FROM_INNER:
         outer[name] = inner[name]
+    # The outer may know the price (litellm), or the tokens, where the provider told neither.
+    outer["usage"] = inner["usage"] or outer["usage"]
+    if inner["cost_usd"] is not None or outer["cost_usd"] is None:
+        for name in ("cost_usd", "cost_status", "cost_source"):
+            outer[name] = inner[name] or outer[name]
+    if outer["outcome"] == "error" and outer["error"] is None:
+        outer["error"] = inner["error"]
     if outer["outcome"] == "completed" and not outer["output"] and inner["streamed"]:
         # It handed the inner call's stream out in a holder: the reply ended as that stream did.
         for name in ("outcome", "error", "ended_at", "duration_ms"):

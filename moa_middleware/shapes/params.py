@@ -1,0 +1,108 @@
+"""
+Which parameters of a request are recorded: an allow-list, for each family of functions.
+
+A credential in an argument that nobody thought of is named, and never shown.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["read_params"]
+
+_PARAMS = frozenset(
+    {
+        "audio",
+        "frequency_penalty",
+        "logit_bias",
+        "logprobs",
+        "max_completion_tokens",
+        "max_output_tokens",
+        "max_tokens",
+        "min_p",
+        "modalities",
+        "n",
+        "parallel_tool_calls",
+        "presence_penalty",
+        "reasoning",
+        "reasoning_effort",
+        "repetition_penalty",
+        "response_format",
+        "seed",
+        "service_tier",
+        "stop",
+        "stop_sequences",
+        "stream_options",
+        "temperature",
+        "text_format",
+        "thinking",
+        "tool_choice",
+        "tools",
+        "top_k",
+        "top_logprobs",
+        "top_p",
+        "verbosity",
+    }
+)
+_FAMILIES = {
+    "openai_responses": _PARAMS
+    | {"include", "max_tool_calls", "previous_response_id", "prompt", "store", "text", "truncation"},
+    "anthropic": _PARAMS | {"output_config", "output_format"},
+}
+_EXTRA_BODY = frozenset(
+    {"reasoning", "thinking", "provider", "top_k", "min_p", "repetition_penalty", "chat_template_kwargs"}
+)
+# Said elsewhere in the record, or an argument of the turn's rather than of the request.
+_ELSEWHERE = frozenset({"model", "stream", "session_id", "preset"})
+
+_TOOL_SECRETS = frozenset({"authorization", "authorization_token", "headers"})
+"""Keys of a tool that tell how to get to a server of the user's (OpenAI's `mcp`)."""
+
+
+def read_params(
+    named: Mapping[str, Any], elsewhere: tuple[str | None, ...], family: str
+) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """
+    Return the parameters of a request that are recorded, and the names of those that are not.
+
+    Args:
+        named: The arguments, by name.
+        elsewhere: Names of those that hold the messages.
+        family: Shape of the function.
+    """
+    allowed = _FAMILIES.get(family, _PARAMS)
+    params: dict[str, Any] = {}
+    omitted: list[str] = []
+    for name, value in named.items():
+        if name in elsewhere or name in _ELSEWHERE or value is None:
+            continue
+        if name == "tools":
+            params[name], hidden = _without_credentials(value)
+            omitted += [f"tools.{key}" for key in hidden]
+        elif name in allowed:
+            params[name] = value
+        elif name == "extra_body" and isinstance(value, dict):
+            known = {key: item for key, item in value.items() if key in _EXTRA_BODY}
+            if known:
+                params[name] = known
+            omitted += [f"{name}.{key}" for key in value if key not in _EXTRA_BODY]
+        elif name not in ("self", "cls"):
+            omitted.append(name)
+    return params, tuple(omitted)
+
+
+def _without_credentials(tools: Any) -> tuple[Any, list[str]]:
+    """Return tools without the credentials of their servers, and what was left out."""
+    if not isinstance(tools, list | tuple):
+        return tools, []
+    hidden = sorted({key for tool in tools if isinstance(tool, dict) for key in tool if key in _TOOL_SECRETS})
+    if not hidden:
+        return tools, []
+    shown = [
+        {key: value for key, value in tool.items() if key not in _TOOL_SECRETS} if isinstance(tool, dict) else tool
+        for tool in tools
+    ]
+    return shown, hidden
