@@ -1,0 +1,3 @@
+"""Systems whose traces came before these: what they had, kept working."""
+
+__all__: list[str] = []

@@ -1,0 +1,128 @@
+"""
+Watching a function that is neither a turn nor a call: a generator function is run around it.
+
+It yields once and is sent what the function returned. Its own faults are counted and never reach
+the caller. As with a target, the function is replaced when its module is there, and put back by
+`uninstrument`.
+"""
+
+from __future__ import annotations
+
+import inspect
+from typing import TYPE_CHECKING, Any
+
+import wrapt
+
+from .._observe import count_fault
+from .._options import Options
+from .._patch import Patch, known_patch, remember
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from .._wrap import Engine
+
+__all__ = ["Around"]
+
+
+class _AroundPatch(Patch):
+    """A function with a generator function around it."""
+
+    __slots__ = ("fn", "takes")
+
+    def __init__(self, owner: Any, name: str, engine: Engine, fn: Callable[..., Any]) -> None:
+        self.fn = fn
+        self.takes = tuple(inspect.signature(fn).parameters)
+        super().__init__(owner, name, engine, "around")
+
+    def wrap(self, original: Any) -> Any:
+        """Return the function as it is called from now on."""
+        signature = inspect.signature(original)
+
+        def wrapper(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
+            if self.undone:
+                return wrapped(*args, **kwargs)
+            flow = self._begin(signature, args if instance is None else (instance, *args), kwargs)
+            try:
+                value = wrapped(*args, **kwargs)
+            except BaseException:
+                _close(flow)
+                raise
+            _end(flow, value)
+            return value
+
+        return wrapt.FunctionWrapper(original, wrapper)
+
+    def _begin(self, signature: inspect.Signature, args: Any, kwargs: Any) -> Any:
+        """Start the generator with the arguments that it takes."""
+        try:
+            named = signature.bind(*args, **kwargs).arguments
+            flow = self.fn(**{name: named[name] for name in self.takes})
+            next(flow)
+        except Exception as error:
+            count_fault(f"around {self.name}", error)
+            return None
+        return flow
+
+
+def _end(flow: Any, value: Any) -> None:
+    if flow is None:
+        return
+    try:
+        flow.send(value)
+        flow.close()
+    except StopIteration:
+        return
+    except Exception as error:
+        count_fault("around", error)
+
+
+def _close(flow: Any) -> None:
+    if flow is None:
+        return
+    try:
+        flow.close()
+    except Exception as error:
+        count_fault("around", error)
+
+
+class Around:
+    """
+    One function to be watched.
+
+    Args:
+        engine: The stack that it is done for.
+        module: Dotted name of the module.
+        path: `function` or `Class.method`; a path that leads nowhere is left alone, as versions differ.
+        fn: A generator function of some of the function's arguments, by name.
+    """
+
+    def __init__(self, engine: Engine, module: str, path: str, fn: Callable[..., Any]) -> None:
+        self._engine = engine
+        self._path = path
+        self._fn = fn
+        self._patch: Patch | None = None
+        self._wanted = True
+        wrapt.register_post_import_hook(self._there, module)
+
+    def _there(self, module: Any) -> None:
+        if not self._wanted:
+            return
+        *steps, name = self._path.split(".")
+        owner = module
+        for step in steps:
+            owner = getattr(owner, step, None)
+        if owner is None or name not in vars(owner):
+            return
+        patch = known_patch(owner, name, self._engine, "around")
+        if patch is None:
+            patch = _AroundPatch(owner, name, self._engine, self._fn)
+            patch.allow(owner, Options("around"))
+            remember(patch)
+        self._patch = patch
+
+    def undo(self) -> None:
+        """Put the function back, now or before its module is there."""
+        self._wanted = False
+        if self._patch is not None:
+            self._patch.undo()

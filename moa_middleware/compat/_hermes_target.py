@@ -1,0 +1,225 @@
+"""
+The target `hermes`: which functions of Hermes Agent are the turn, a reference and the aggregator.
+
+Facts of versions 0.19 and later are in here and nowhere else. The client object is replaced in the
+middle of a session and may be built without `__init__`, so everything is on classes and functions.
+"""
+
+from __future__ import annotations
+
+import weakref
+from contextlib import suppress
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any
+
+from .. import _instrument, _prepared
+from .._call import Reply, Usage
+from .._options import Options
+from .._patch import Identities
+from .._scope import enter, leave, submitted
+from .._target import Target
+from .._turn import current_turn
+from ..errors import TargetError
+from ._around import Around
+from ._hermes_words import TOKENS, failure_of, label_of, number, tokens_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator
+
+    from .._wrap import Engine
+
+__all__ = ["TARGETS"]
+
+_LOOP = "agent.moa_loop"
+
+_agents = Identities()
+"""Which agent a client's completions work for, as a weak reference."""
+_agent_here: ContextVar[Any] = ContextVar("moa_middleware_hermes_agent", default=None)
+"""The agent whose conversation runs here, as a weak reference."""
+_aggregator_here: ContextVar[Any] = ContextVar("moa_middleware_hermes_aggregator", default=None)
+"""The slot of the preset whose aggregator is about to be called."""
+
+
+# What is said of a turn. --------------------------------------------------------------------------
+
+
+def _session_id(self: Any = None) -> str | None:
+    """Return the session of the agent that runs; asked for each turn, since compression changes it."""
+    known = _agents.get(self) if self is not None else None
+    agent = known() if known is not None else getattr(self, "_agent", None)
+    if agent is None:
+        here = _agent_here.get()
+        agent = here() if here is not None else None
+    return getattr(agent, "session_id", None) or None
+
+
+def _preset(self: Any) -> str | None:
+    return getattr(self, "preset_name", None)
+
+
+def _half(_moa_prepare_only: Any = None, _moa_prepared_request: Any = None) -> Any:
+    """Tell the two calls of a turn apart, as later versions make them."""
+    return _moa_prepared_request if _moa_prepared_request is not None else bool(_moa_prepare_only)
+
+
+# What is said of a call. --------------------------------------------------------------------------
+
+
+def _reference_label(slot: Any) -> str | None:
+    return label_of(slot)
+
+
+def _reference_model(slot: Any) -> Any:
+    return slot.get("model")
+
+
+def _read_reference(value: Any) -> Reply | None:
+    """Read `(label, text, accounting)`; a failure is a text too."""
+    if not isinstance(value, tuple) or len(value) != 3:  # noqa: PLR2004 - its parts are named above
+        return None
+    _, text, accounting = value
+    tokens = tokens_of(accounting)
+    # All zero is what the agent makes of a reply without usage.
+    usage = Usage(**{name: tokens[name] for name in TOKENS}) if any(tokens.values()) else None
+    details = {name: getattr(accounting, name, None) for name in ("cost_status", "cost_source")}
+    return Reply(
+        text=text if isinstance(text, str) else None,
+        usage=usage,
+        cost_usd=number(getattr(accounting, "cost_usd", None)),
+        outcome="completed" if failure_of(text) is None else "error",
+        source="provider",
+        _details=details,
+    )
+
+
+def _role(task: Any = None) -> str | None:
+    return "aggregator" if task == "moa_aggregator" else None
+
+
+def _call_label(task: Any = None, provider: Any = None, model: Any = None) -> str | None:
+    """Return the label of the aggregator; that of a reference is known further out."""
+    if task != "moa_aggregator":
+        return None
+    slot = _aggregator_here.get()
+    if not isinstance(slot, dict) or slot.get("model") != model:
+        slot = {"provider": provider, "model": model}
+    return label_of(slot)
+
+
+def _call_provider(provider: Any = None) -> Any:
+    return provider
+
+
+# What is only watched. ----------------------------------------------------------------------------
+
+
+def _conversing(self: Any) -> Generator[None, Any, None]:
+    """Know whose conversation runs here, for what the agent does outside its client."""
+    former = _agent_here.get()
+    _agent_here.set(weakref.ref(self))
+    try:
+        yield
+    finally:
+        _agent_here.set(former)
+
+
+def _requesting(self: Any) -> Generator[None, Any, None]:
+    """Know whose client it is, before a thread of the agent's makes a request with it."""
+    _know(self, self.client)
+    yield
+
+
+def _client_asked(self: Any) -> Generator[None, Any, None]:
+    """Know the same of a client that took another one's place meanwhile."""
+    _know(self, (yield))
+
+
+def _know(agent: Any, client: Any) -> None:
+    if hasattr(client, "consume_reference_usage"):
+        _agents.add(client.chat.completions, weakref.ref(agent))
+
+
+def _aggregator_chosen(aggregator: Any) -> Generator[None, Any, None]:
+    """Know the aggregator's slot: this is asked for right before it is called."""
+    _aggregator_here.set(aggregator)
+    yield
+
+
+def _rebased(prepared: Any) -> Generator[None, Any, None]:
+    """Let a turn be finished with the request that was made of the one that it prepared."""
+    other = yield
+    _prepared.alias(prepared, other)
+
+
+def _submitted() -> Generator[None, Any, None]:
+    """Let each reference have the number of its submission: the agent runs it in a copied context of its own."""
+    scope = submitted()
+    former = enter(scope)
+    try:
+        yield
+    finally:
+        leave(scope, former)
+
+
+_WATCHED: tuple[tuple[str, str, Callable[..., Any]], ...] = (
+    ("run_agent", "AIAgent.run_conversation", _conversing),
+    ("run_agent", "AIAgent._interruptible_api_call", _requesting),
+    ("run_agent", "AIAgent._interruptible_streaming_api_call", _requesting),
+    ("run_agent", "AIAgent._create_request_openai_client", _client_asked),
+    ("tools.thread_context", "propagate_context_to_thread", _submitted),
+    (_LOOP, "_aggregator_reasoning_config", _aggregator_chosen),
+    (_LOOP, "MoAChatCompletions.rebase_prepared_request", _rebased),
+)
+_CLIENTS_OF = ("_get_cached_client", "resolve_provider_client")
+
+
+def _watch(engine: Engine) -> Callable[[], None]:
+    """Watch what is neither turn nor call; returns what ends that."""
+    clients: weakref.WeakSet[Any] = weakref.WeakSet()
+
+    def client_made() -> Generator[None, Any, None]:
+        """See each request of `call_llm`, which sends once more what failed on its way, inside our turns only."""
+        client, *_ = yield
+        if client is None or current_turn() is None or client in clients:
+            return
+        clients.add(client)
+        with suppress(TargetError):
+            _instrument.instrument(client, engine, (), Options("call", inside=True))
+
+    watched = [Around(engine, module, path, fn) for module, path, fn in _WATCHED]
+    watched += [Around(engine, "agent.auxiliary_client", name, client_made) for name in _CLIENTS_OF]
+
+    def end() -> None:
+        for one in watched:
+            one.undo()
+        for client in list(clients):
+            _instrument.uninstrument(client, engine)
+
+    return end
+
+
+TARGETS = (
+    Target(
+        _LOOP,
+        "MoAChatCompletions.create",
+        "turn",
+        session_id=_session_id,
+        preset=_preset,
+        messages="messages",
+        options={"prepares": _half},
+    ),
+    # The one-shot `/moa`, which the agent's own trace leaves out.
+    Target(_LOOP, "aggregate_moa_context", "turn", session_id=_session_id, messages="api_messages", optional=True),
+    Target(
+        _LOOP,
+        "_run_reference",
+        "reference",
+        label=_reference_label,
+        model=_reference_model,
+        messages="ref_messages",
+        options={"reads": _read_reference},
+    ),
+    Target(_LOOP, "call_llm", "call", label=_call_label, provider=_call_provider, options={"role": _role}),
+    _watch,
+)
+"""What the name `hermes` stands for."""

@@ -1,0 +1,268 @@
+"""
+The trace functions of Hermes Agent, writing `moa-turn/1` lines through our writer.
+
+They tell what their caller knows: no tool calls, no tokens of the aggregator, no times unless the
+accounting has them. What they write is what the functions that they stand for wrote, under the same
+keys.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from .._default import _recording
+from .._ids import uuid7
+from .._observe import count_fault
+from .._patterns import secrets
+from ..records import SCHEMA
+from ._hermes_words import TOKENS, failure_of, number, tokens_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["consume_and_save_trace", "save_moa_turn"]
+
+_IN_SESSION_DB = "assistant_message_in_session_db"
+
+
+def save_moa_turn(
+    *,
+    session_id: str | None,
+    preset_name: str,
+    reference_outputs: Sequence[tuple[str, str, Any]],
+    aggregator_label: str,
+    aggregator_model: str | None,
+    aggregator_provider: str | None,
+    aggregator_temperature: Any,
+    aggregator_input_messages: Any,
+    aggregator_output: str | None,
+    aggregator_streamed: bool,
+) -> None:
+    """
+    Write one turn's line, if traces are on; never raises.
+
+    The whole record is made of the arguments: it is not part of a turn that is open. A time that
+    the accounting does not have is that of this call where the record must have one.
+
+    Args:
+        session_id: Names the file.
+        preset_name: Name of the ensemble.
+        reference_outputs: Label, text and accounting of each reference. Of the accounting
+            `usage`, `cost_usd`, `cost_status`, `cost_source`, `messages`, `output`, `model`,
+            `provider`, `temperature`, `started_at`, `ended_at` and `duration_ms` are read; what it
+            lacks is `null`.
+        aggregator_label: `provider:model`.
+        aggregator_model: Name of the model.
+        aggregator_provider: Name of the provider.
+        aggregator_temperature: As it was sent, `None` if it was not.
+        aggregator_input_messages: What the aggregator got.
+        aggregator_output: Its text; an empty one counts as missing.
+        aggregator_streamed: Whether it was streamed. If so and the text is missing,
+            `output_location` is `assistant_message_in_session_db`.
+    """
+    try:
+        recording: Any = _recording()
+        if recording is None:
+            return
+        if recording._fanout_only and not reference_outputs:
+            return
+        text = aggregator_output or None
+        ts = time.time()
+        references = [
+            _reference(index, label, shown, accounting, ts)
+            for index, (label, shown, accounting) in enumerate(reference_outputs)
+        ]
+        where = "inline" if not aggregator_streamed else "inline_from_stream" if text else _IN_SESSION_DB
+        aggregator = {
+            **_call("aggregator", len(references), ts),
+            "label": _text(aggregator_label),
+            "model": _text(aggregator_model),
+            "provider": _text(aggregator_provider),
+            "temperature": number(aggregator_temperature),
+            "input_messages": aggregator_input_messages,
+            "output": _text(text),
+            "streamed": bool(aggregator_streamed),
+            "output_location": where,
+        }
+        _write(recording, session_id, preset_name, references, aggregator)
+    except Exception as error:
+        count_fault("compat.hermes", error)
+
+
+def consume_and_save_trace(
+    holder: Any, session_id: str | None = None, aggregator_output_fallback: str | None = None
+) -> None:
+    """
+    Write the turn that a client holds in `_pending_trace`, once; never raises.
+
+    It can stand in a class as the method that it replaces. A client whose turn is written, or that
+    has none, is left alone.
+
+    Args:
+        holder: The client. Its `_pending_trace` is a mapping with `preset`, `reference_outputs`,
+            `aggregator_slot`, `aggregator_temperature`, `aggregator_label`,
+            `aggregator_input_messages`, `aggregator_output` and `aggregator_streamed`; it is `None`
+            afterwards.
+        session_id: Names the file.
+        aggregator_output_fallback: The text that was streamed, which the client has not seen; an
+            inline `aggregator_output` goes before it.
+    """
+    try:
+        pending = getattr(holder, "_pending_trace", None)
+        if pending is None:
+            return
+        holder._pending_trace = None
+        if not pending or "aggregator_input_messages" not in pending:
+            return
+        slot = pending.get("aggregator_slot") or {}
+        output = pending.get("aggregator_output")
+        if output is None and aggregator_output_fallback:
+            output = aggregator_output_fallback
+        save_moa_turn(
+            session_id=session_id,
+            preset_name=pending.get("preset", ""),
+            reference_outputs=pending.get("reference_outputs", []),
+            aggregator_label=pending.get("aggregator_label", ""),
+            aggregator_model=slot.get("model"),
+            aggregator_provider=slot.get("provider"),
+            aggregator_temperature=pending.get("aggregator_temperature"),
+            aggregator_input_messages=pending.get("aggregator_input_messages"),
+            aggregator_output=output,
+            aggregator_streamed=bool(pending.get("aggregator_streamed")),
+        )
+    except Exception as error:
+        count_fault("compat.hermes", error)
+
+
+def _text(value: Any) -> str | None:
+    return None if value is None else str(value)
+
+
+def _call(role: str, index: int, ts: float) -> dict[str, Any]:
+    """Return the record of a call of which nothing is known yet."""
+    return {
+        "label": None,
+        "model": None,
+        "provider": None,
+        "temperature": None,
+        "input_messages": None,
+        "output": None,
+        "usage": {},
+        "cost_usd": None,
+        "cost_status": None,
+        "cost_source": None,
+        "streamed": False,
+        "output_location": "inline",
+        "call_id": uuid7(),
+        "parent": None,
+        "role": role,
+        "role_source": "declared",
+        "layer": 1 if role == "reference" else None,
+        "index": index,
+        "attempt": 1,
+        "outcome": "completed",
+        "error": None,
+        "started_at": ts,
+        "ended_at": None,
+        "duration_ms": None,
+        "first_chunk_ms": None,
+        "chunks": None,
+        "finish_reason": None,
+        "tool_calls": [],
+        "reasoning": None,
+        "refusal": None,
+        "choices": None,
+        "params": {},
+        "params_omitted": [],
+        "endpoint": None,
+        "response_id": None,
+        "response_model": None,
+        "system_fingerprint": None,
+        "service_tier": None,
+        "usage_raw": None,
+        "source": "provider",
+        "late": False,
+    }
+
+
+def _reference(index: int, label: Any, shown: Any, accounting: Any, ts: float) -> dict[str, Any]:
+    """Return the record of a reference; `shown` may be a shortened text, its accounting has the whole."""
+
+    def known(name: str) -> Any:
+        return getattr(accounting, name, None)
+
+    output = _text(known("output"))
+    failure = failure_of(output if output is not None else shown)
+    started = number(known("started_at"))
+    return {
+        **_call("reference", index, ts),
+        "label": _text(label),
+        "model": _text(known("model")),
+        "provider": _text(known("provider")),
+        "temperature": number(known("temperature")),
+        "input_messages": known("messages"),
+        "output": output,
+        "usage": tokens_of(accounting),
+        "cost_usd": number(known("cost_usd")),
+        "cost_status": _text(known("cost_status")),
+        "cost_source": _text(known("cost_source")),
+        "output_location": "inline" if output else "absent",
+        "outcome": "completed" if failure is None else "error",
+        "error": None if failure is None else {"type": failure[0], "message": secrets(failure[1])},
+        "started_at": ts if started is None else started,
+        "ended_at": number(known("ended_at")),
+        "duration_ms": number(known("duration_ms")),
+    }
+
+
+def _totals(calls: list[dict[str, Any]]) -> dict[str, Any]:
+    usages = [call["usage"] for call in calls if call["usage"]]
+    costs = [call["cost_usd"] for call in calls if call["cost_usd"] is not None]
+
+    def total(name: str) -> int | None:
+        known = [usage[name] for usage in usages if usage[name] is not None]
+        return sum(known) if known else None
+
+    return {
+        "calls": len(calls),
+        "failed": sum(call["outcome"] == "error" for call in calls),
+        "usage": {name: total(name) for name in TOKENS} if usages else {},
+        "cost_usd": sum(costs) if costs else None,
+        "unpriced": len(calls) - len(costs),
+    }
+
+
+def _write(
+    recording: Any, session_id: str | None, preset: Any, references: list[dict[str, Any]], aggregator: dict[str, Any]
+) -> None:
+    from ..tracing.encode import encode
+
+    session = _text(session_id) if session_id else recording._session_id
+    record = {
+        "schema": SCHEMA,
+        "ts": time.time(),
+        "turn_id": uuid7(),
+        "session_id": session,
+        "preset": _text(preset),
+        "outcome": "completed",
+        "error": None,
+        "started_at": min(call["started_at"] for call in (*references, aggregator)),
+        "ended_at": None,
+        "duration_ms": None,
+        "input_messages": None,
+        "params": {},
+        "output": aggregator["output"],
+        "references": references,
+        "aggregator": aggregator,
+        "calls": [],
+        "parent_turn_id": None,
+        "turns": [],
+        "tags": {},
+        "totals": _totals([*references, aggregator]),
+        "implicit": False,
+        "instrumentation_errors": 0,
+        "trace_context": None,
+        "writer": recording._writer_fields(),
+    }
+    recording._put(session, bytes(encode(record)), late=False)

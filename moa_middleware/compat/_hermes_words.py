@@ -1,0 +1,49 @@
+"""What Hermes Agent's objects say, whichever version made them: accounting, prices, failures."""
+
+from __future__ import annotations
+
+import math
+from decimal import Decimal
+from typing import Any
+
+__all__ = ["TOKENS", "failure_of", "label_of", "number", "tokens_of"]
+
+TOKENS = ("input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens", "reasoning_tokens")
+_FAILED = ("[failed:", "[skipped:")
+
+
+def number(value: Any) -> float | None:
+    """Return a price or a time as a JSON number, `None` for what is none; prices come as `Decimal`."""
+    if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
+        return None
+    found = float(value)
+    return found if math.isfinite(found) else None
+
+
+def failure_of(text: Any) -> tuple[str, str] | None:
+    """Return kind and message of a reference that failed: its text says so, it raises nothing."""
+    if not isinstance(text, str):
+        return None
+    head = text.lstrip()
+    for mark in _FAILED:
+        if head.lower().startswith(mark):
+            return mark[1:-1], head[len(mark) :].strip().removesuffix("]")
+    return None
+
+
+def tokens_of(accounting: Any) -> dict[str, int | None]:
+    """Return the tokens of a reference by the record's names, `{}` if there is no usage object."""
+    usage = getattr(accounting, "usage", None)
+    if usage is None:
+        return {}
+    # An object that lacks one of them is read as the agent reads it: none were spent.
+    found = {name: getattr(usage, name, 0) for name in TOKENS}
+    return {name: value if type(value) is int else None for name, value in found.items()}
+
+
+def label_of(slot: Any) -> str | None:
+    """Return the name under which a slot of a preset goes: `provider:model[reasoning=effort]`."""
+    if not isinstance(slot, dict):
+        return None
+    provider, model, effort = (str(slot.get(name) or "").strip() for name in ("provider", "model", "reasoning_effort"))
+    return f"{provider}:{model}[reasoning={effort}]" if effort else f"{provider}:{model}"

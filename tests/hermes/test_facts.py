@@ -1,0 +1,407 @@
+"""What the agent relies on in its client, and what it does with it, one fact at a time."""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import subprocess
+import sys
+import threading
+from decimal import Decimal
+from pathlib import Path
+from types import SimpleNamespace
+
+import openai
+import pytest
+
+import moa_middleware as moa
+from moa_middleware.testing import Script
+
+from .conftest import QUESTION, World
+
+ASKED = [{"role": "user", "content": QUESTION}]
+PLAIN = {"one": "Air.", "two": "Waves.", "aggregator": "Because of the air."}
+
+
+def text_of(stream):
+    """Return the text of a stream, read to its end."""
+    return "".join(chunk.choices[0].delta.content or "" for chunk in stream if chunk.choices)
+
+
+@pytest.fixture
+def loop(home):
+    """Return the module of the agent's client, instrumented."""
+    from agent import moa_loop
+
+    moa.instrument("hermes")
+    return moa_loop
+
+
+@pytest.fixture
+def completions(world, loop):
+    """Return a client's completions while the server runs."""
+    with world.serving(PLAIN):
+        yield loop.MoAClient("team").chat.completions
+
+
+def test_the_stream_is_the_sdks_own(completions, turns):
+    """Its class, its response and what it has not, as the agent's consumer asks for them."""
+    stream = completions.create(messages=ASKED, stream=True)
+    assert isinstance(stream, openai.Stream)
+    assert not hasattr(stream, "choices")
+    assert stream.response.status_code == 200
+    assert getattr(stream, "response", None).headers["content-type"] == "text/event-stream"
+    read = []
+    thread = threading.Thread(target=lambda: read.append(text_of(stream)))
+    thread.start()
+    thread.join()
+    assert read == [PLAIN["aggregator"]]
+    (turn,) = turns
+    assert turn["output"] == PLAIN["aggregator"]
+    assert turn["outcome"] == "completed"
+    assert turn["session_id"] is None
+
+
+def test_a_consumer_that_breaks_without_closing(completions, turns):
+    """The turn waits for the stream to be dropped, and has what was said so far."""
+    stream = completions.create(messages=ASKED, stream=True)
+    for chunk in stream:
+        if chunk.choices and chunk.choices[0].delta.content:
+            break
+    assert turns == []
+    stream = chunk = None
+    gc.collect()
+    (turn,) = turns
+    assert turn["outcome"] == "abandoned"
+    assert turn["aggregator"]["output"] == turn["output"] == "Because"
+    assert len(turn["references"]) == 2
+
+
+def test_create_takes_keywords_only(completions, turns):
+    """A misuse raises what it raised."""
+    with pytest.raises(TypeError, match="positional"):
+        completions.create(ASKED)
+    assert [t["outcome"] for t in turns] == ["error"]
+
+
+def reply(text):
+    """Return a completed response as an adapter of the agent's makes it."""
+    message = SimpleNamespace(content=text, tool_calls=None, reasoning=None, role="assistant")
+    return SimpleNamespace(choices=[SimpleNamespace(message=message, finish_reason="stop")], usage=None, model="m")
+
+
+def chunk(text):
+    """Return the one chunk that stands for a completed response in later versions."""
+    delta = SimpleNamespace(content=text, tool_calls=None, reasoning_content=None)
+    return SimpleNamespace(choices=[SimpleNamespace(index=0, delta=delta, finish_reason="stop")], usage=None)
+
+
+@pytest.mark.parametrize("made", [reply, lambda text: iter((chunk(text),))])
+def test_a_stream_that_is_none(world, home, turns, monkeypatch, made):
+    """An adapter answers in one piece where a stream was asked for: the agent tells by `choices`."""
+    from agent import moa_loop
+
+    there = moa_loop.call_llm
+    answer = made("Because.")
+
+    def call_llm(task=None, **kwargs):
+        return answer if task == "moa_aggregator" else there(task, **kwargs)
+
+    monkeypatch.setattr(moa_loop, "call_llm", call_llm)
+    moa.instrument("hermes")
+    with world.serving(PLAIN):
+        got = moa_loop.MoAClient("team").chat.completions.create(messages=ASKED, stream=True)
+    if hasattr(answer, "choices"):
+        assert got is answer
+    else:
+        assert not hasattr(got, "choices")
+        assert [c.choices[0].delta.content for c in got] == ["Because."]
+    (turn,) = turns
+    assert turn["output"] == turn["aggregator"]["output"] == "Because."
+    assert turn["aggregator"]["finish_reason"] == "stop"
+    assert turn["outcome"] == "completed"
+
+
+def test_a_client_without_init(loop, world, turns):
+    """Tests of the agent's, and its swaps, build it by `__new__`; nothing of ours is on it."""
+    known = vars(loop.MoAChatCompletions("team"))
+    built = loop.MoAChatCompletions.__new__(loop.MoAChatCompletions)
+    built.__dict__.update(known)
+    with world.serving(PLAIN):
+        assert built.create(messages=ASKED).choices[0].message.content == PLAIN["aggregator"]
+    assert vars(built).keys() == known.keys()
+    (turn,) = turns
+    assert turn["preset"] == "team"
+    assert [r["label"] for r in turn["references"]] == ["openai:one", "openai:two"]
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_the_session_is_that_of_the_agent_that_runs(world, loop, turns, stream):
+    """A client may be replaced between turns, and the session too, as compression does."""
+    with world.serving(PLAIN):
+        agent = world.agent(session="s-1", stream=(lambda _: None) if stream else None)
+        agent.run_conversation(QUESTION)
+        agent.client = loop.MoAClient("team")
+        agent.run_conversation(QUESTION)
+        agent.session_id = "s-2"
+        agent.run_conversation(QUESTION)
+        other = world.agent(session="s-3")
+        other.run_conversation(QUESTION)
+        del agent.client.chat.completions
+        agent.client = loop.MoAClient("team")
+        agent.run_conversation(QUESTION)
+    assert [turn["session_id"] for turn in turns] == ["s-1", "s-1", "s-2", "s-3", "s-2"]
+
+
+def test_a_client_that_is_replaced_while_a_request_is_made(world, loop, turns):
+    """The agent makes another one where the connection is stale; that is its client then."""
+    with world.serving(PLAIN):
+        agent = world.agent(session="s-1", stream=lambda _: None)
+        agent._ensure_primary_openai_client = lambda reason: loop.MoAClient("team")
+        agent.run_conversation(QUESTION)
+    assert [turn["session_id"] for turn in turns] == ["s-1"]
+
+
+def test_middleware_sees_references_and_the_aggregator(world, loop, turns):
+    """It may change what they get, and the record shows what they got."""
+    seen = []
+
+    def loud(call):
+        seen.append((call.role, call.label))
+        last = call.messages[-1]
+        reply = yield call.replace(messages=[*call.messages[:-1], {**last, "content": last["content"].upper()}])
+        assert reply.text
+
+    moa.configure(middleware=[loud])
+    with world.serving(PLAIN) as server:
+        loop.MoAClient("team").chat.completions.create(messages=ASKED)
+        sent = [r.body["messages"][-1]["content"] for r in server.received if r.path.endswith("/chat/completions")]
+    assert sorted(seen[:2]) == [("reference", "openai:one"), ("reference", "openai:two")]
+    assert seen[2:] == [("aggregator", "openai:aggregator")]
+    assert sent == [text.upper() for text in sent]
+    (turn,) = turns
+    assert turn["references"][0]["input_messages"][-1]["content"] == QUESTION.upper()
+    assert turn["aggregator"]["input_messages"][-1]["content"] == sent[-1]
+    assert turn["input_messages"] == ASKED
+
+
+def test_later_versions_keep_the_agent_on_the_client(loop, world, turns):
+    """The client of one of them knows whose it is."""
+    completions = loop.MoAClient("team").chat.completions
+    completions._agent = SimpleNamespace(session_id="s-9")
+    with world.serving(PLAIN):
+        completions.create(messages=ASKED)
+    assert turns[0]["session_id"] == "s-9"
+
+
+def test_a_reference_that_fails(world, turns):
+    """It is a text to the agent, and an error on the line, with the exception that it was."""
+    broken = Script(status=401, error={"message": "bad key sk-canary-of-the-tests-0123456789"})
+    run = world.twice(lambda: {**PLAIN, "one": broken})
+    (turn,) = run.turns
+    failed, fine = turn["references"]
+    assert failed["output"].startswith("[failed: ")
+    assert failed["outcome"] == "error"
+    assert failed["error"]["type"] == "openai.AuthenticationError"
+    assert "canary" not in failed["error"]["message"]
+    assert failed["usage"] == {}
+    assert failed["label"] == "openai:one"
+    assert fine["outcome"] == "completed"
+    assert turn["outcome"] == "completed"
+    assert turn["totals"]["failed"] == 1
+    assert "[failed: " in turn["aggregator"]["input_messages"][-1]["content"]
+
+
+def test_a_reference_that_is_skipped(loop, world, turns, monkeypatch):
+    """The text says so; there was no request."""
+    moa.uninstrument("hermes")
+    monkeypatch.setattr(loop, "_run_reference", lambda slot, ref_messages, **_: ("a:b", "[skipped: not today]", None))
+    moa.instrument("hermes")
+    with world.serving(PLAIN):
+        loop.MoAClient("team").chat.completions.create(messages=ASKED)
+    (turn,) = turns
+    assert [(r["outcome"], r["output"]) for r in turn["references"]] == [("error", "[skipped: not today]")] * 2
+
+
+def test_the_price_of_a_reference_is_a_number(loop, world, turns):
+    """The agent reckons in decimals."""
+    with world.serving({**PLAIN, "gpt-4o-mini": "Air."}, references=("gpt-4o-mini",)):
+        completions = loop.MoAClient("team").chat.completions
+        completions.create(messages=ASKED)
+        _, price = completions.consume_reference_usage()
+    assert isinstance(price, Decimal)
+    (reference,) = turns[0]["references"]
+    assert reference["cost_usd"] == pytest.approx(float(price))
+    assert json.loads(json.dumps(turns[0]["totals"]["cost_usd"])) == pytest.approx(float(price))
+
+
+def test_the_label_has_the_effort_of_the_slot(loop, world, turns):
+    """Two slots of one model differ in nothing else."""
+    with world.serving(PLAIN, references=("one, reasoning_effort: high", "one")) as server:
+        config = world.home / "config.yaml"
+        config.write_text(config.read_text().replace("model: aggregator}", "model: aggregator, reasoning_effort: low}"))
+        assert server.base_url in config.read_text()
+        loop.MoAClient("team").chat.completions.create(messages=ASKED)
+    (turn,) = turns
+    assert [r["label"] for r in turn["references"]] == ["openai:one[reasoning=high]", "openai:one"]
+    assert turn["aggregator"]["label"] == "openai:aggregator[reasoning=low]"
+
+
+def test_one_shot_advice_is_a_turn_too(world, loop, turns):
+    """`/moa` asks references and an aggregator for one turn of another model; the agent's own trace leaves it out."""
+    from run_agent import AIAgent
+
+    slots = [{"provider": "openai", "model": name} for name in ("one", "two")]
+    moa_config = {"reference_models": slots, "aggregator": {"provider": "openai", "model": "aggregator"}}
+    with world.serving({**PLAIN, "main": "Blue."}) as server:
+        agent = AIAgent(
+            provider="openai",
+            model="main",
+            base_url=server.base_url,
+            api_key="sk-none",
+            quiet_mode=True,
+            session_id="s-7",
+            enabled_toolsets=[],
+            skip_context_files=True,
+            skip_memory=True,
+        )
+        result = agent.run_conversation(QUESTION, moa_config=moa_config)
+        assert result["final_response"] == "Blue."
+        assert len([r for r in server.received if r.body.get("model") == "main"]) == 1
+    (turn,) = turns
+    assert turn["session_id"] == "s-7"
+    assert [r["output"] for r in turn["references"]] == ["Air.", "Waves."]
+    assert turn["aggregator"]["output"] == "Because of the air."
+    assert "Aggregator: openai:aggregator" in turn["output"]
+
+
+def test_other_models_that_the_agent_asks_are_no_turns(world, loop, turns):
+    """Its side calls use the same clients; outside a turn they are not ours to record."""
+    from agent import auxiliary_client
+
+    with world.serving(PLAIN) as server:
+        loop.MoAClient("team").chat.completions.create(messages=ASKED)
+        found = auxiliary_client.call_llm(
+            "title_generation", provider="openai", model="one", base_url=server.base_url, api_key="k", messages=ASKED
+        )
+        assert found.choices[0].message.content == "Air."
+    assert len(turns) == 1
+
+
+def test_uninstrumenting_puts_everything_back(world, home, turns):
+    """Every attribute is the one that it was, and runs are not recorded any more."""
+    import run_agent
+    from agent import auxiliary_client, moa_loop
+    from tools import thread_context
+
+    owners = (moa_loop, moa_loop.MoAChatCompletions, run_agent.AIAgent, auxiliary_client, thread_context)
+    resource = openai.resources.chat.completions.Completions
+    before = [dict(vars(owner)) for owner in owners]
+    there = vars(resource)["create"]
+    for undo in (lambda: moa.uninstrument("hermes"), moa.uninstrument):
+        moa.instrument("hermes")
+        moa.instrument("hermes")
+        assert vars(moa_loop.MoAChatCompletions)["create"] is not before[1]["create"]
+        with world.serving(PLAIN):
+            moa_loop.MoAClient("team").chat.completions.create(messages=ASKED)
+            undo()
+            moa_loop.MoAClient("team").chat.completions.create(messages=ASKED)
+        for owner, names in zip(owners, before, strict=True):
+            assert {n for n, v in vars(owner).items() if n in names and v is not names[n]} == set()
+            assert not isinstance(owner, type) or set(vars(owner)) == set(names)
+        assert vars(resource)["create"] is there
+    assert len(turns) == 2
+
+
+def test_off_is_as_if_we_were_not_there(home, tmp_path, monkeypatch):
+    """Instrumented, and nobody records: the same, and no directory."""
+    monkeypatch.setenv("MOA_TRACE_DIR", str(tmp_path / "traces"))
+    world = World(home, [])
+    bare = world.run(lambda: PLAIN, stream=True)
+    moa.instrument("hermes")
+    assert world.run(lambda: PLAIN, stream=True).seen() == bare.seen()
+    assert not (tmp_path / "traces").exists()
+
+
+def test_a_turn_in_two_calls(world, home, turns, monkeypatch):
+    """Later versions prepare, measure, perhaps compress, and then ask the aggregator: one line."""
+    from agent import moa_loop
+
+    class Later(moa_loop.MoAChatCompletions):
+        def create(self, **kwargs):
+            prepared = kwargs.pop("_moa_prepared_request", None)
+            slots = [{"provider": "openai", "model": name} for name in ("one", "two", "aggregator")]
+            if prepared is None:
+                messages = kwargs["messages"]
+                outputs = moa_loop._run_references_parallel(slots[:2], messages)
+                guidance = " and ".join(text for _, text, _ in outputs)
+                prepared = {"messages": [*messages, {"role": "user", "content": guidance}], "guidance": guidance}
+                if kwargs.pop("_moa_prepare_only", False):
+                    return prepared
+            return moa_loop.call_llm(
+                task="moa_aggregator",
+                messages=prepared["messages"],
+                stream=bool(kwargs.get("stream")),
+                reasoning_config=moa_loop._aggregator_reasoning_config(slots[2]),
+                **moa_loop._slot_runtime(slots[2]),
+            )
+
+        def prepare(self, messages):
+            return self.create(messages=messages, _moa_prepare_only=True)
+
+        def rebase_prepared_request(self, prepared, messages):
+            return {**prepared, "messages": [*messages, {"role": "user", "content": prepared["guidance"]}]}
+
+    monkeypatch.setattr(moa_loop, "MoAChatCompletions", Later)
+    moa.instrument("hermes")
+    with world.serving(PLAIN):
+        completions = moa_loop.MoAClient("team").chat.completions
+        assert isinstance(completions, Later)
+        prepared = completions.prepare(ASKED)
+        assert completions.create(messages=[], _moa_prepared_request=prepared).choices[0].message.content
+        rebased = completions.rebase_prepared_request(completions.prepare(ASKED), ASKED[:1])
+        stream = moa_loop.MoAClient("team").chat.completions.create(
+            messages=[], _moa_prepared_request=rebased, stream=True
+        )
+        assert text_of(stream) == PLAIN["aggregator"]
+        completions.create(messages=ASKED)
+    assert len(turns) == 3
+    for turn in turns:
+        assert [r["output"] for r in turn["references"]] == ["Air.", "Waves."]
+        assert turn["output"] == turn["aggregator"]["output"] == PLAIN["aggregator"]
+        assert turn["input_messages"] == ASKED
+        assert turn["preset"] == "team"
+        assert turn["outcome"] == "completed"
+
+
+SCRIPT = """
+import sys
+from run_agent import AIAgent
+agent = AIAgent(provider="moa", model="team", quiet_mode=True, session_id="s-1", enabled_toolsets=[],
+                skip_context_files=True, skip_memory=True)
+print(agent.run_conversation(sys.argv[1])["final_response"])
+"""
+
+
+def test_without_a_line_of_code(world, trace_dir, read_lines, tmp_path):
+    """`MOA_INSTRUMENT=hermes` in the environment of a program that knows nothing of us."""
+    script = tmp_path / "app.py"
+    script.write_text(SCRIPT)
+    with world.serving(PLAIN):
+        environment = {**os.environ, "MOA_INSTRUMENT": "hermes", "PYTHONPATH": str(Path(moa.__file__).parent.parent)}
+        done = subprocess.run(
+            [sys.executable, "-m", "moa_middleware", "run", str(script), QUESTION],
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip().splitlines()[-1] == PLAIN["aggregator"]
+    (turn,) = read_lines(trace_dir)
+    assert (trace_dir / "s-1.jsonl").exists()
+    assert [r["output"] for r in turn["references"]] == ["Air.", "Waves."]
+    assert turn["output"] == PLAIN["aggregator"]
+    assert "canary" not in (trace_dir / "s-1.jsonl").read_text() + done.stderr
