@@ -34,6 +34,7 @@ class Node:
         answered: Whether the turn returned its reply.
         role: What was said of it, `None` if nothing was; `infer` fills it in.
         layer: The same.
+        others: Texts of its further choices.
     """
 
     input: bytes
@@ -44,6 +45,7 @@ class Node:
     answered: bool
     role: str | None
     layer: int | None
+    others: tuple[str, ...] = ()
 
 
 def infer(nodes: Sequence[Node], escape: Callable[[str], bytes]) -> None:
@@ -69,7 +71,8 @@ class _Evidence:
     def __init__(self, nodes: Sequence[Node], escape: Callable[[str], bytes]) -> None:
         self.nodes = nodes
         self.escape = escape
-        self.needles: dict[int, bytes] = {}
+        self.needles: dict[int, list[tuple[str, bytes]]] = {}
+        """The texts of each call that are long enough to prove something, and how they stand in an input."""
         self.said: dict[int, frozenset[str]] = {}
         """What stands in an input as the assistant's own turns."""
         self.inside: dict[int, list[Node]] = {}
@@ -115,25 +118,27 @@ class _Evidence:
             and (other.role is None or (node.role in (None, "reference") and node.layer is None))
         ]
 
-    def _needle(self, node: Node) -> bytes | None:
-        text = (node.output or "").strip()
-        if len(text) < _SHORTEST:
-            return None
+    def _needles(self, node: Node) -> list[tuple[str, bytes]]:
         found = self.needles.get(id(node))
         if found is None:
-            found = self.needles[id(node)] = self.escape(text)
+            texts = [text.strip() for text in (node.output or "", *node.others)]
+            found = self.needles[id(node)] = [(text, self.escape(text)) for text in texts if len(text) >= _SHORTEST]
         return found
 
     def _stands(self, other: Node, node: Node) -> bool:
-        needle = self._needle(other)
-        if needle is None or not node.input:
+        if not node.input:
             return False
-        if not needle.isascii() and node.input.isascii():
+        common: int | None = None
+        for text, escaped in self._needles(other):
             # An input with a lone surrogate in it is written as ASCII escapes.
-            needle = json.dumps((other.output or "").strip())[1:-1].encode()
-        # An echo of a prompt that both were given is no evidence; two rounds' replies may begin alike.
-        start = _common_prefix(other.input, node.input) - len(needle) + 1
-        return node.input.find(needle, max(start, 0)) >= 0
+            surrogate = not escaped.isascii() and node.input.isascii()
+            needle = json.dumps(text)[1:-1].encode() if surrogate else escaped
+            if common is None:
+                common = _common_prefix(other.input, node.input)
+            # An echo of a prompt that both were given is no evidence; two rounds' replies may begin alike.
+            if node.input.find(needle, max(common - len(needle) + 1, 0)) >= 0:
+                return True
+        return False
 
     def _is_step(self, other: Node, node: Node) -> bool:
         """Whether an output that stands in an input does so as the assistant's own turn of a conversation."""
@@ -148,7 +153,7 @@ class _Evidence:
         """Count a call without a telling output, asked what a reference was asked, to its round."""
         references = [node for node in self.nodes if node.role == "reference" and node.input]
         for node in self.nodes:
-            if node.role is not None or (not node.failed and self._needle(node) is not None):
+            if node.role is not None or (not node.failed and self._needles(node)):
                 continue
             for reference in references:
                 if reference.input == node.input:

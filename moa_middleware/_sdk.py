@@ -93,6 +93,7 @@ def instrument_client(client: Any, engine: Engine, options: Options) -> None:
     if clients.get(client) is not None:
         return
     clients.add(client, options)
+    _forget_bound(client, client, 0)
     reference = weakref.ref(client)
 
     def asked() -> tuple[Any, Options | None]:
@@ -109,6 +110,26 @@ def instrument_client(client: Any, engine: Engine, options: Options) -> None:
             patch = _CopyPatch(owner, name, engine, "copy")
             remember(patch)
         patch.allow(client, options)
+
+
+_BOUND = ("with_raw_response", "with_streaming_response")
+_DEEPEST = 4
+"""Of `client.beta.chat.completions` and the like."""
+
+
+def _forget_bound(obj: Any, client: Any, depth: int) -> None:
+    """
+    Let a client that was used already make its raw forms anew.
+
+    They are properties that the SDK caches, and hold the methods as they were when first asked for.
+    """
+    values = vars(obj)
+    for name in _BOUND:
+        values.pop(name, None)
+    if depth < _DEEPEST:
+        for value in list(values.values()):
+            if getattr(value, "__dict__", {}).get("_client") is client:
+                _forget_bound(value, client, depth + 1)
 
 
 def instrument_sdk(name: str, engine: Engine, options: Options) -> None:

@@ -82,6 +82,7 @@ class CallSlot:
         "attempts",
         "chosen",
         "claimed",
+        "client",
         "done",
         "endpoint",
         "engine",
@@ -114,6 +115,8 @@ class CallSlot:
         self.model: str | None = None
         self.provider: str | None = None
         self.endpoint: str | None = None
+        self.client: object = None
+        """The SDK's client, whose keys an exception may quote."""
         self.name = ""
         """Name of the function."""
         self.tags: Mapping[str, Any] = {}
@@ -171,7 +174,7 @@ class CallSlot:
     def drop_content(self) -> None:
         """Forget the requests and those of the calls inside, as far as they have ended."""
         attempts, self.attempts = self.attempts, []
-        self.chosen = self.request = None
+        self.chosen = self.request = self.client = None
         for attempt in attempts:
             for slot in attempt.inner:
                 if slot.done:

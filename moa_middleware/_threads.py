@@ -3,11 +3,13 @@ Carrying a turn into bare threads and executors, which do not inherit context.
 
 `ThreadPoolExecutor.submit` and `Thread.start` are wrapped at the first traced turn. They carry our
 one variable and nothing else, and they reserve the number of what is submitted: the order in which
-a pool enters its work is a race.
+a pool enters its work is a race. `ThreadPool` of `multiprocessing` hands its work to threads that it
+started long ago, so there it is the work that carries the turn, and not the threads.
 """
 
 from __future__ import annotations
 
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import Context
@@ -23,7 +25,10 @@ if TYPE_CHECKING:
 
 __all__ = ["install", "remove"]
 
+_POOLS = "multiprocessing.pool"
 _installed: list[tuple[type, str, Any, Any]] = []
+_hooked: list[bool] = []
+"""Whether the import of multiprocessing's pools is waited for; it cannot be called off."""
 _lock = threading.RLock()
 
 
@@ -74,9 +79,26 @@ def _submit(wrapped: Any, _instance: Any, args: tuple[Any, ...], kwargs: dict[st
         leave(None, former)
 
 
+def _pooled(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Carry the turn into work for a `ThreadPool`; a `Pool` of processes has the same methods."""
+    scope = submitted()
+    if scope is None or scope.turn is None or not scope.turn.joinable or not args or not _has_threads(instance):
+        return wrapped(*args, **kwargs)
+    fn, *rest = args
+    return wrapped(_within(scope, fn), *rest, **kwargs)
+
+
+def _has_threads(pool: object) -> bool:
+    module = sys.modules.get(_POOLS)
+    return module is not None and isinstance(pool, module.ThreadPool)
+
+
 def _start(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     scope = submitted()
     if scope is None or scope.turn is None or not scope.turn.joinable:
+        return wrapped(*args, **kwargs)
+    if getattr(getattr(instance, "_target", None), "__module__", None) == _POOLS:
+        # A pool's own thread: it serves whoever comes.
         return wrapped(*args, **kwargs)
     try:
         run, attributes = instance.run, vars(instance)
@@ -110,11 +132,32 @@ def install() -> None:
     with _lock:
         if _installed:
             return
-        for owner, name, wrapper in ((ThreadPoolExecutor, "submit", _submit), (threading.Thread, "start", _start)):
-            original = getattr(owner, name)
-            wrapped = wrapt.FunctionWrapper(original, wrapper)
-            setattr(owner, name, wrapped)
-            _installed.append((owner, name, original, wrapped))
+        _wrap(ThreadPoolExecutor, "submit", _submit)
+        _wrap(threading.Thread, "start", _start)
+        if _POOLS in sys.modules:
+            _wrap_pools(sys.modules[_POOLS])
+        elif not _hooked:
+            _hooked.append(True)
+            wrapt.register_post_import_hook(_when_imported, _POOLS)
+
+
+def _wrap(owner: type, name: str, wrapper: Callable[..., Any]) -> None:
+    original = getattr(owner, name)
+    wrapped = wrapt.FunctionWrapper(original, wrapper)
+    setattr(owner, name, wrapped)
+    _installed.append((owner, name, original, wrapped))
+
+
+def _wrap_pools(module: Any) -> None:
+    # `apply`, `map`, `starmap` and their like come down to these.
+    for name in ("apply_async", "_map_async", "imap", "imap_unordered"):
+        _wrap(module.Pool, name, _pooled)
+
+
+def _when_imported(module: Any) -> None:
+    with _lock:
+        if _installed and not any(owner is module.Pool for owner, *_ in _installed):
+            _wrap_pools(module)
 
 
 def remove() -> None:

@@ -89,6 +89,8 @@ def _call_talk(  # noqa: PLR0917 - on the path of every call, where keywords cos
     slot.label = text_of(tags.label or said(options.label, instance, named))
     slot.model = request.model or text_of(said(options.model, instance, named))
     slot.provider, slot.endpoint = sdk_and_endpoint(instance, wrapped)
+    if slot.endpoint is not None and turn.recording is not None:
+        slot.client = getattr(instance, "_client", None)
     slot.provider = text_of(said(options.provider, instance, named)) or slot.provider
     slot.name = known.name
     slot.engine = engine

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import importlib
 import json
 import time
 from contextlib import contextmanager
 
-import httpx2
 import openai
 
 from moa_middleware.testing import Script, ScriptedServer
+
+# `httpx2` from openai 3 on, `httpx` before.
+http = importlib.import_module(openai.DefaultHttpxClient.__mro__[1].__module__.partition(".")[0])
 
 PIECES = ["One ", "two ", "three ", "four ", "five."]
 TEXT = "".join(PIECES)
@@ -45,7 +48,7 @@ class _Body:
         return part if isinstance(part, bytes) else f"data: {json.dumps(part)}\n\n".encode()
 
 
-class SyncBody(_Body, httpx2.SyncByteStream):
+class SyncBody(_Body, http.SyncByteStream):
     def __iter__(self):
         for part in self.parts:
             if self.pause:
@@ -56,7 +59,7 @@ class SyncBody(_Body, httpx2.SyncByteStream):
         self.on_close()
 
 
-class AsyncBody(_Body, httpx2.AsyncByteStream):
+class AsyncBody(_Body, http.AsyncByteStream):
     async def __aiter__(self):
         for part in self.parts:
             await asyncio.sleep(self.pause)
@@ -86,7 +89,7 @@ class World:
 
     def break_after(self, count):
         """Cut the connection after so many pieces."""
-        error = httpx2.ReadError("connection lost")
+        error = http.ReadError("connection lost")
         self.parts = [chunk(p) for p in PIECES[:count]] + [error]
         self._script(break_after=count)
 
@@ -118,9 +121,9 @@ class World:
                 self.closed += 1
 
             stream = body(self.parts, on_close, pause=self.pause)
-            return httpx2.Response(200, headers=headers, stream=stream, request=request)
+            return http.Response(200, headers=headers, stream=stream, request=request)
         message = {"role": "assistant", "content": TEXT}
-        return httpx2.Response(
+        return http.Response(
             200,
             json={
                 "id": "chatcmpl-1",
@@ -136,9 +139,9 @@ class World:
         """Return a sync SDK client."""
         if self.server is not None:
             return openai.OpenAI(base_url=self.server.base_url, api_key="k", max_retries=0)
-        transport = httpx2.MockTransport(lambda request: self._respond(SyncBody, request))
+        transport = http.MockTransport(lambda request: self._respond(SyncBody, request))
         return openai.OpenAI(
-            api_key="k", base_url="http://mock/v1", max_retries=0, http_client=httpx2.Client(transport=transport)
+            api_key="k", base_url="http://mock/v1", max_retries=0, http_client=http.Client(transport=transport)
         )
 
     def async_client(self):
@@ -153,7 +156,7 @@ class World:
             api_key="k",
             base_url="http://mock/v1",
             max_retries=0,
-            http_client=httpx2.AsyncClient(transport=httpx2.MockTransport(respond)),
+            http_client=http.AsyncClient(transport=http.MockTransport(respond)),
         )
 
 

@@ -13,7 +13,7 @@ __all__ = ["Choice", "json_text", "replaced"]
 class Choice:
     """What one choice has said so far."""
 
-    __slots__ = ("finish_reason", "index", "reasoning", "refusal", "text", "tools")
+    __slots__ = ("began", "finish_reason", "index", "reasoning", "refusal", "speaker", "spoke", "text", "tools")
 
     def __init__(self, index: int) -> None:
         self.index = index
@@ -23,6 +23,10 @@ class Choice:
         self.tools: list[tuple[Any, dict[str, Any], list[str]]] = []
         """Index in the stream, head of the call, pieces of its arguments."""
         self.finish_reason: str | None = None
+        self.speaker: str | None = None
+        """Who says it, where a stream names several."""
+        self.began = self.spoke = 0
+        """Places of its first and its last piece among those of all speakers."""
 
     def add_tool_call(self, delta: Any) -> None:
         """Take in a tool-call delta, or a whole tool call."""
@@ -31,7 +35,8 @@ class Choice:
         if not isinstance(ident, str | int):
             ident = None
         name = get(function, "name") or get(delta, "name")
-        arguments = get(function, "arguments")
+        # LangChain's calls have `args`, in pieces or decoded.
+        arguments = get(function, "arguments") if function is not None else get(delta, "args")
         found: tuple[Any, dict[str, Any], list[str]] | None = None
         for tool in reversed(self.tools):
             # No index: it goes on with the last call unless it names itself.
@@ -71,6 +76,7 @@ class Choice:
     def as_dict(self) -> dict[str, Any]:
         """Return the choice as the record's `choices` hold it."""
         return {
+            **({"model": self.speaker} if self.speaker is not None else {}),
             "index": self.index,
             "text": self.joined("text"),
             "reasoning": self.joined("reasoning"),

@@ -58,8 +58,9 @@ _EXTRA_BODY = frozenset(
 # Said elsewhere in the record, or an argument of the turn's rather than of the request.
 _ELSEWHERE = frozenset({"model", "stream", "session_id", "preset"})
 
-_TOOL_SECRETS = frozenset({"authorization", "authorization_token", "headers"})
-"""Keys of a tool that tell how to get to a server of the user's (OpenAI's `mcp`)."""
+_TOOL_SECRETS = frozenset({"api_key", "authorization", "authorization_token", "domain_secrets", "headers"})
+"""Keys of a tool that tell how to get to a server of the user's (OpenAI's `mcp`, containers)."""
+_DEPTH = 8
 
 
 def read_params(
@@ -95,14 +96,45 @@ def read_params(
 
 
 def _without_credentials(tools: Any) -> tuple[Any, list[str]]:
-    """Return tools without the credentials of their servers, and what was left out."""
+    """Return tools without the ways into their servers, and the names of what was left out."""
     if not isinstance(tools, list | tuple):
         return tools, []
-    hidden = sorted({key for tool in tools if isinstance(tool, dict) for key in tool if key in _TOOL_SECRETS})
-    if not hidden:
-        return tools, []
-    shown = [
-        {key: value for key, value in tool.items() if key not in _TOOL_SECRETS} if isinstance(tool, dict) else tool
-        for tool in tools
-    ]
-    return shown, hidden
+    hidden: set[str] = set()
+    shown = [tool if _is_function(tool) else _shown(tool, hidden, _DEPTH) for tool in tools]
+    return (shown, sorted(hidden)) if hidden else (tools, [])
+
+
+def _is_function(tool: Any) -> bool:
+    """Whether a tool is a function of the caller's: its schema may have properties of any name."""
+    return isinstance(tool, dict) and not tool.keys().isdisjoint(("function", "parameters", "input_schema"))
+
+
+def _shown(value: Any, hidden: set[str], depth: int) -> Any:
+    if isinstance(value, list | tuple):
+        return [_shown(item, hidden, depth - 1) for item in value] if depth else []
+    if not isinstance(value, dict):
+        return value
+    shown = {}
+    for key, item in value.items():
+        if key in _TOOL_SECRETS or not depth:
+            hidden.add(str(key))
+        elif isinstance(item, str) and "://" in item and (bare := bare_url(item)) != item:
+            # `https://user:password@host/mcp?key=…` is a way in as well.
+            hidden.add(f"{key}.query")
+            shown[key] = bare
+        else:
+            shown[key] = _shown(item, hidden, depth - 1)
+    return shown
+
+
+def bare_url(url: str) -> str:
+    """Return scheme, host and path of a URL: a user, a password or a query may be a credential."""
+    from urllib.parse import urlsplit
+
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname or "", f":{parts.port}" if parts.port else ""
+    except ValueError:
+        return ""
+    host = f"[{host}]" if ":" in host else host
+    return f"{parts.scheme}://{host}{port}{parts.path}"

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from .._call import Chunk, Reply
 from .._endings import outcome_of
+from .choice import Choice
 from .usage import read_usage
 
 if TYPE_CHECKING:
@@ -22,6 +23,8 @@ __all__ = ["feed", "peek", "read", "render_chunk"]
 _TEXT = ("text", "content", "delta", "output_text", "output", "answer", "response")
 _LAST = ("done", "final", "completed")
 """Ends of the types of events that repeat what was said before them; some hold a message of their own."""
+_SPEAKER = ("model", "source", "agent", "label")
+"""Keys under which events name whose text they carry."""
 _SCALARS = (int, float, bool, type(None))
 
 
@@ -66,7 +69,35 @@ def _find_text(obj: Any, depth: int = 2) -> str | None:
     return empty
 
 
-def _is_result(chunk: Any, text: str, said: list[str]) -> bool:
+def voice(acc: Accumulator, speaker: str | None) -> Choice:
+    """
+    Return the choice of who speaks, so that models that speak at once are not joined.
+
+    Pieces without a name belong to the first who has one, until somebody else speaks.
+    """
+    known = acc.speakers
+    if speaker is None and len(known) <= 1:
+        index = 0
+    elif speaker in known:
+        index = known[speaker]
+    else:
+        index = known[speaker] = len(known)
+    choice = acc.choice(index)
+    choice.speaker = choice.speaker or speaker
+    choice.spoke = max((each.spoke for each in acc.choices.values()), default=0) + 1
+    choice.began = choice.began or choice.spoke
+    return choice
+
+
+def _speaker(chunk: Any) -> str | None:
+    for name in _SPEAKER:
+        value = peek(chunk, name)
+        if isinstance(value, str) and value:
+            return value
+    return None
+
+
+def _is_result(acc: Accumulator, chunk: Any, text: str, said: list[str]) -> bool:
     """Whether a chunk says once more what the stream has said: its last event, or the whole as an object."""
     if not any(said):
         return False
@@ -74,13 +105,29 @@ def _is_result(chunk: Any, text: str, said: list[str]) -> bool:
     if isinstance(kind, str) and kind.endswith(_LAST):
         whole = "".join(said)
         return text.strip() in whole or whole.strip() in text
-    # The lengths come first: this is asked of every chunk.
-    return len(text) >= len(said) > 1 and text.startswith(said[0]) and text == "".join(said)
+    # The lengths come first: this is asked of every chunk. A lone piece may be said twice, but not by another class.
+    if len(said) == 1 and acc.form == _form(chunk):
+        return False
+    return len(text) >= len(said) and text.startswith(said[0]) and text == "".join(said)
+
+
+def _form(chunk: Any) -> object:
+    return type(chunk), peek(chunk, "type")
 
 
 def _tool_calls(obj: Any) -> Any:
-    calls = peek(obj, "tool_calls")
+    # LangChain's chunks hold the pieces beside what they make so far.
+    calls = peek(obj, "tool_call_chunks") or peek(obj, "tool_calls")
     return calls if isinstance(calls, list | tuple) else ()
+
+
+def _whole(call: Any) -> Any:
+    """Return a tool call in OpenAI's form; one that is in it stays as it is."""
+    if peek(call, "function") is not None or peek(call, "args") is None:
+        return call
+    one = Choice(0)
+    one.add_tool_call(call)
+    return one.calls()[0]
 
 
 def feed(acc: Accumulator, chunk: Any) -> bool:
@@ -91,7 +138,7 @@ def feed(acc: Accumulator, chunk: Any) -> bool:
         # (text, tokens), (event, metadata): what carries text is the first that can.
         return any(feed(acc, item) for item in chunk if not isinstance(item, _SCALARS))
     if isinstance(chunk, str):
-        acc.choice(0).text.append(chunk)
+        (voice(acc, None) if acc.speakers else acc.choice(0)).text.append(chunk)
         return True
     known = False
     usage = peek(chunk, "usage") or peek(chunk, "usage_metadata")
@@ -108,8 +155,11 @@ def feed(acc: Accumulator, chunk: Any) -> bool:
     text = _find_text(chunk)
     if text is None:
         return known or isinstance(peek(chunk, "type"), str)
-    said = acc.choice(0).text
-    if not _is_result(chunk, text, said) and (text or not said):
+    speaker = _speaker(chunk)
+    said = (acc.choice(0) if speaker is None and not acc.speakers else voice(acc, speaker)).text
+    if not _is_result(acc, chunk, text, said) and (text or not said):
+        if not any(said):
+            acc.form = _form(chunk)
         said.append(text)
     return True
 
@@ -140,7 +190,7 @@ def read(value: Any) -> Reply | None:
     finish = peek(value, "finish_reason")
     return Reply(
         text=text,
-        tool_calls=tuple(calls),
+        tool_calls=tuple(map(_whole, calls)),
         finish_reason=finish if isinstance(finish, str) else None,
         usage=usage,
         source="provider",

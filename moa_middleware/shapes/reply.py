@@ -76,8 +76,10 @@ class Accumulator:
         "events",
         "failure",
         "first_ns",
+        "form",
         "shape",
         "single",
+        "speakers",
         "unknown",
         "unread",
         "usage",
@@ -100,6 +102,10 @@ class Accumulator:
         """The family, where it is known that the chunks are an SDK's."""
         self.events = False
         """Whether they are Anthropic's events, whose types are words that others use as well."""
+        self.form: object = None
+        """Class and `type` of the first plain object that carried text."""
+        self.speakers: dict[str | None, int] = {}
+        """Index of the choice of everybody who was named in a stream of plain events."""
         self.failure: BaseException | None = None
         """What the provider told of a failure, without raising."""
 
@@ -118,7 +124,7 @@ class Accumulator:
 
     def _feed(self, chunk: Any) -> bool:
         if type(chunk) is str:
-            self.choice(0).text.append(chunk)
+            (plain.voice(self, None) if self.speakers else self.choice(0)).text.append(chunk)
             return True
         for cls, read, _ in _registered:
             if read is not None and isinstance(chunk, cls):
@@ -156,10 +162,18 @@ class Accumulator:
         """Whether every choice has told its finish reason, so that nothing of it is missing."""
         return bool(self.choices) and all(choice.finish_reason is not None for choice in self.choices.values())
 
+    def _main(self, choices: list[Choice]) -> Choice | None:
+        """Return the first choice; of several speakers the one who began when all others had ended, if there is one."""
+        if len(self.speakers) > 1:
+            last = max(choices, key=lambda choice: choice.began)
+            others = [choice.spoke for choice in choices if choice is not last]
+            return last if last.began > max(others) else None
+        return choices[0] if choices else None
+
     def reply(self) -> Reply:
         """Return what has been gathered so far."""
         choices = [self.choices[index] for index in sorted(self.choices)]
-        first = choices[0] if choices else Choice(0)
+        first = self._main(choices) or Choice(0)
         return Reply(
             text=first.joined("text"),
             tool_calls=first.calls(),

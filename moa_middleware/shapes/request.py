@@ -144,7 +144,7 @@ class Request(NamedTuple):
 
 def _family(where: str, parameters: set[str]) -> str:
     """Return the shape of a function's request, from where it is and what it takes."""
-    if "completions" in where and "messages" in parameters:
+    if ("completions" in where or where.startswith("litellm.")) and "messages" in parameters:
         return "openai_chat"
     if "responses" in where and {"input", "model"} <= parameters:
         return "openai_responses"

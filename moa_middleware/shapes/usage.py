@@ -33,9 +33,14 @@ def read_usage(raw: Any) -> Usage | None:
     """Return the tokens that a provider's usage object reports, `None` if it reports none."""
     if raw is None:
         return None
-    details_in = get(raw, "prompt_tokens_details") or get(raw, "input_tokens_details")
-    details_out = get(raw, "completion_tokens_details") or get(raw, "output_tokens_details")
-    cached = _number(details_in, "cached_tokens")
+    details_in = (
+        get(raw, "prompt_tokens_details") or get(raw, "input_tokens_details") or get(raw, "input_token_details")
+    )
+    details_out = (
+        get(raw, "completion_tokens_details") or get(raw, "output_tokens_details") or get(raw, "output_token_details")
+    )
+    cached = _number(details_in, "cached_tokens", "cache_read")
+    written = _number(details_in, "cache_write_tokens", "cache_creation")
     total = _number(raw, "prompt_tokens")
     if total is None and details_in is not None:
         total = _number(raw, "input_tokens")
@@ -46,8 +51,10 @@ def read_usage(raw: Any) -> Usage | None:
         cache_read_tokens=cached
         if cached is not None
         else _number(raw, "cache_read_input_tokens", "cache_read_tokens"),
-        cache_write_tokens=_number(raw, "cache_creation_input_tokens", "cache_write_tokens"),
-        reasoning_tokens=_number(details_out, "reasoning_tokens")
+        cache_write_tokens=written
+        if written is not None
+        else _number(raw, "cache_creation_input_tokens", "cache_write_tokens"),
+        reasoning_tokens=_number(details_out, "reasoning_tokens", "reasoning")
         if details_out is not None
         else _number(raw, "reasoning_tokens"),
     )

@@ -10,17 +10,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from .._patterns import secrets
+from .credentials import hide, texts
 from .encode import Raw, encode
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from .._call import Reply, Usage
     from .._endings import ErrorInfo
     from .._slot import Attempt, CallSlot
     from .snapshot import Snapshot
 
-__all__ = ["EMPTY", "NULL", "TOKENS", "Entry", "entries_of", "error_record"]
+__all__ = ["EMPTY", "NULL", "TOKENS", "Entry", "credentials_of", "entries_of", "error_record"]
 
 EMPTY = Raw(b"{}")
 NULL = Raw(b"null")
@@ -72,11 +73,17 @@ def _usage(usage: Usage | None) -> dict[str, Any]:
     return {} if usage is None else {name: getattr(usage, name) for name in TOKENS}
 
 
-def error_record(error: ErrorInfo | None) -> dict[str, str] | None:
+def error_record(error: ErrorInfo | None, told: Sequence[str] = ()) -> dict[str, str] | None:
     """Return an exception as the record holds it; SDKs put refused keys into their messages."""
     if error is None:
         return None
-    return {"type": error.type, "message": secrets(error.message)}
+    return {"type": error.type, "message": hide(error.message, told)}
+
+
+def credentials_of(attempt: Attempt) -> list[str]:
+    """Return the texts that an exception of a request must not tell."""
+    shot: Snapshot | None = attempt.memo
+    return texts(shot.hidden if shot is not None else (), attempt.slot.client)
 
 
 def _location(reply: Reply | None, *, streamed: bool) -> str:
@@ -115,7 +122,7 @@ def _fields(slot: CallSlot, attempt: Attempt, *, late: bool) -> dict[str, Any]:
         "index": 0,
         "attempt": attempt.number,
         "outcome": reply.outcome if reply else None,
-        "error": error_record(attempt.error) if reply is not None else None,
+        "error": error_record(attempt.error, credentials_of(attempt)) if reply is not None and attempt.error else None,
         "started_at": clock.started_at,
         "ended_at": clock.ended_at if reply else None,
         "duration_ms": clock.duration_ms if reply else None,
@@ -139,7 +146,7 @@ def _fields(slot: CallSlot, attempt: Attempt, *, late: bool) -> dict[str, Any]:
     }
     unknown = details.get("unknown")
     if unknown is not None and (reply is None or reply.text is None):
-        fields["raw"] = unknown
+        fields["raw"] = {name: secrets(text) for name, text in unknown.items()}
     return fields
 
 

@@ -14,7 +14,7 @@ from .._roles import Node, infer
 from ..records import LATE_SCHEMA, SCHEMA
 from ..shapes.reply import read_reply
 from .encode import Raw, encode, join
-from .entries import EMPTY, NULL, TOKENS, Entry, entries_of, error_record
+from .entries import EMPTY, NULL, TOKENS, Entry, credentials_of, entries_of, error_record
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -76,6 +76,7 @@ def _node(entry: Entry, turn: Turn) -> Node:
         answered=answered,
         role=slot.role,
         layer=slot.layer,
+        others=tuple(choice["text"] for choice in reply.choices if choice["text"]) if reply is not None else (),
     )
 
 
@@ -209,7 +210,7 @@ def turn_record(turn: Turn, *, ts: float) -> tuple[dict[str, Any], int]:
         "session_id": turn.session_id,
         "preset": turn.preset,
         "outcome": turn.outcome,
-        "error": error_record(turn.error),
+        "error": error_record(turn.error, _credentials(entries)) if turn.error is not None else None,
         "started_at": turn.clock.started_at,
         "ended_at": turn.clock.ended_at,
         "duration_ms": turn.clock.duration_ms,
@@ -254,6 +255,11 @@ def late_records(turn: Turn, slot: CallSlot, *, ts: float) -> Iterator[Raw]:
                 "call": join(entry.fields),
             }
         )
+
+
+def _credentials(entries: list[Entry]) -> list[str]:
+    """Return what the exception of a turn may quote: it is mostly that of one of its calls."""
+    return [text for entry in entries if entry.attempt.error is not None for text in credentials_of(entry.attempt)]
 
 
 def _listing_of(slot: CallSlot) -> _Listing | None:

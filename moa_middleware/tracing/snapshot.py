@@ -12,6 +12,8 @@ from ..shapes.request import Recorder
 from .encode import Raw, encode
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from .._call import Call
     from ..shapes.request import Request
 
@@ -23,9 +25,11 @@ _NULL = Raw(b"null")
 class Snapshot:
     """One request, encoded."""
 
-    __slots__ = ("_messages", "_recorder", "model", "omitted", "params", "temperature")
+    __slots__ = ("_messages", "_recorder", "hidden", "model", "omitted", "params", "temperature")
 
-    def __init__(self, messages: Any, params: dict[str, Any], omitted: tuple[str, ...]) -> None:
+    def __init__(
+        self, messages: Any, params: dict[str, Any], omitted: tuple[str, ...], kwargs: Mapping[str, Any] | None = None
+    ) -> None:
         self._recorder = messages if isinstance(messages, Recorder) else None
         self._messages = _NULL if messages is None or self._recorder else encode(messages)
         self.params = encode(params)
@@ -33,6 +37,9 @@ class Snapshot:
         usable = isinstance(temperature, int | float) and not isinstance(temperature, bool)
         self.temperature = temperature if usable else None
         self.omitted = omitted
+        # Looked into only where the call fails: its error may quote them.
+        names = dict.fromkeys(name.partition(".")[0] for name in omitted)
+        self.hidden = [kwargs[name] for name in names if name in kwargs] if kwargs else []
 
     @property
     def messages(self) -> Raw:
@@ -49,4 +56,4 @@ def of_request(request: Request) -> Snapshot:
 
 def of_call(call: Call, omitted: tuple[str, ...]) -> Snapshot:
     """Return the snapshot of a call, as it goes out."""
-    return Snapshot(call.messages, dict(call.params), omitted)
+    return Snapshot(call.messages, dict(call.params), omitted, call.kwargs)

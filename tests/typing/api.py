@@ -324,3 +324,11 @@ def kept(fn: Callable[[str], Awaitable[int]]) -> None:
     assert_type(moa.reference(fn), Callable[[str], Awaitable[int]])
     assert_type(moa.turn(fn), Callable[[str], Awaitable[int]])
     assert_type(moa.carry(fn), Callable[[str], Awaitable[int]])
+
+
+# Targets ------------------------------------------------------------------------------------------
+
+target = moa.Target("pkg.mod", "Class.method", "turn", session_id="s", optional=True)
+assert_type(target, moa.Target)
+assert_type(target.role, str | None)
+assert_type(moa.instrument("openai"), str)

@@ -1,0 +1,311 @@
+"""What a reply of each SDK holds besides its text, and how far that goes in the record."""
+
+from __future__ import annotations
+
+import anthropic
+import openai
+import pytest
+
+import moa_middleware as moa
+from moa_middleware.testing import Script, ScriptedServer
+
+from .forms import CHAT, MESSAGE, MESSAGES, RESPONSE, client_of
+
+CALLS = [
+    {"id": "c1", "type": "function", "function": {"name": "look", "arguments": '{"at": "the sky"}'}},
+    {"id": "c2", "type": "function", "function": {"name": "count", "arguments": '{"to": 3}'}},
+]
+WHOLE = Script(
+    "The answer.",
+    pieces=["The ", "answer."],
+    reasoning="Let me think.",
+    tool_calls=CALLS,
+    usage={
+        "prompt_tokens": 30,
+        "completion_tokens": 9,
+        "prompt_tokens_details": {"cached_tokens": 20, "cache_write_tokens": 4},
+        "completion_tokens_details": {"reasoning_tokens": 6},
+    },
+)
+
+
+@pytest.fixture
+def server():
+    with ScriptedServer({"m": WHOLE}) as made:
+        yield made
+
+
+def of(turn):
+    calls = [*turn["references"], *([turn["aggregator"]] if turn["aggregator"] else []), *turn["calls"]]
+    assert len(calls) == 1
+    return calls[0]
+
+
+def drain(stream):
+    for _ in stream:
+        pass
+
+
+def response(client, *, stream):
+    drain(client.responses.create(stream=True, **RESPONSE)) if stream else client.responses.create(**RESPONSE)
+
+
+def response_manager(client, *, stream):
+    with client.responses.stream(**RESPONSE) as events:
+        events.until_done()
+
+
+def message(client, *, stream):
+    drain(client.messages.create(stream=True, **MESSAGE)) if stream else client.messages.create(**MESSAGE)
+
+
+def message_manager(client, *, stream):
+    with client.messages.stream(**MESSAGE) as events:
+        events.until_done()
+
+
+def chat(client, *, stream):
+    options = {"include_usage": True}
+    if stream:
+        drain(client.chat.completions.create(stream=True, stream_options=options, **CHAT))
+    else:
+        client.chat.completions.create(**CHAT)
+
+
+@pytest.mark.parametrize(
+    ("sdk", "ask", "stream"),
+    [
+        ("openai", chat, False),
+        ("openai", chat, True),
+        ("openai", response, False),
+        ("openai", response, True),
+        ("openai", response_manager, True),
+        ("anthropic", message, False),
+        ("anthropic", message, True),
+        ("anthropic", message_manager, True),
+    ],
+    ids=lambda value: getattr(value, "__name__", str(value)),
+)
+def test_tools_reasoning_and_tokens(sdk, ask, stream, server, turns):
+    """In one form, whichever API they came from; what a provider does not tell stays unknown."""
+    ask(moa.instrument(client_of(sdk, server)), stream=stream)
+    [turn] = turns
+    call = of(turn)
+    assert (call["output"], call["reasoning"]) == ("The answer.", "Let me think.")
+    assert call["tool_calls"] == CALLS
+    usage = call["usage"]
+    assert (usage["input_tokens"], usage["output_tokens"], usage["cache_read_tokens"]) == (10, 9, 20) or (
+        sdk == "anthropic" and (usage["output_tokens"], usage["cache_read_tokens"]) == (9, 20)
+    )
+    if sdk == "anthropic":
+        assert usage["cache_write_tokens"] == 4
+    else:
+        assert usage["reasoning_tokens"] == 6
+    assert turn["totals"]["usage"]["output_tokens"] == 9
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+def test_a_response_that_says_it_failed_is_an_error(streamed, turns):
+    """The SDK raises nothing; the record has the outcome, the code and the words, and the text so far."""
+    failed = Script(
+        "One two",
+        pieces=["One ", "two"],
+        finish_reason="failed",
+        error={"code": "server_error", "message": "out of luck"},
+        error_after=1 if streamed else None,
+    )
+    with ScriptedServer({"m": failed}) as server:
+        client = moa.instrument(client_of("openai", server))
+        response(client, stream=streamed)
+    [turn] = turns
+    call = of(turn)
+    assert call["outcome"] == turn["outcome"] == "error"
+    assert call["error"]["type"].endswith("ProviderError")
+    assert "server_error" in call["error"]["message"]
+    assert "out of luck" in call["error"]["message"]
+    if streamed:
+        assert call["output"] == "One "
+    assert turn["totals"]["failed"] == 1
+
+
+def test_a_response_cut_short_tells_the_reason(turns):
+    """`incomplete_details.reason` is why it ended."""
+    with ScriptedServer({"m": Script("One", finish_reason="length")}) as server:
+        response(moa.instrument(client_of("openai", server)), stream=True)
+    assert of(turns[0])["finish_reason"] == "max_output_tokens"
+
+
+@pytest.mark.parametrize(
+    ("sdk", "ask", "error"), [("openai", response, openai.APIError), ("anthropic", message, anthropic.APIError)]
+)
+def test_an_error_event_in_a_stream_keeps_the_text_before_it(sdk, ask, error, turns):
+    """The SDK raises; the caller gets that very exception."""
+    with ScriptedServer({"m": Script("One two", pieces=["One ", "two"], error_after=1)}) as server:
+        client = moa.instrument(client_of(sdk, server))
+        with pytest.raises(error):
+            ask(client, stream=True)
+    call = of(turns[0])
+    assert (call["outcome"], call["output"]) == ("error", "One ")
+    assert call["error"]["type"].startswith(sdk)
+
+
+def test_credentials_of_tools_are_left_out(server, turns):
+    """An MCP server's headers and token are named, and never shown."""
+    tool = {
+        "type": "mcp",
+        "server_label": "docs",
+        "server_url": "https://example.com",
+        "headers": {"Authorization": "Bearer canary-1"},
+        "authorization": "canary-2",
+    }
+    client = moa.instrument(client_of("openai", server))
+    client.responses.create(tools=[tool], previous_response_id="resp_0", **RESPONSE)
+    call = of(turns[0])
+    assert call["params"]["tools"] == [{"type": "mcp", "server_label": "docs", "server_url": "https://example.com"}]
+    assert call["params"]["previous_response_id"] == "resp_0"
+    assert {"tools.headers", "tools.authorization"} <= set(call["params_omitted"])
+    assert "canary" not in str(turns)
+    assert server.received[-1].body["tools"] == [tool]
+
+
+def test_what_stands_before_the_messages_of_an_iterator_is_recorded(server, turns):
+    """`system` with a generator of messages: both are in the record, and the SDK pulls them once."""
+    client = moa.instrument(client_of("anthropic", server))
+    client.messages.create(model="m", max_tokens=5, system="be brief", messages=(each for each in MESSAGES))
+    assert server.received[-1].body["messages"] == MESSAGES
+    assert of(turns[0])["input_messages"] == [{"role": "system", "content": "be brief"}, *MESSAGES]
+
+
+def test_a_system_message_can_be_added_and_taken_away(server):
+    """`call.replace(messages=…)`: the first system message goes where the SDK takes it."""
+
+    def add(call):
+        yield call.replace(messages=[{"role": "system", "content": "new"}, *call.messages])
+
+    def strip(call):
+        yield call.replace(messages=[each for each in call.messages if each["role"] != "system"])
+
+    for middleware, system in ((add, "new"), (strip, None)):
+        client = moa.Stack([middleware]).instrument(client_of("anthropic", server))
+        client.messages.create(
+            model="m", max_tokens=5, messages=MESSAGES, **({"system": "old"} if system is None else {})
+        )
+        assert server.received[-1].body.get("system") == system
+        assert server.received[-1].body["messages"] == MESSAGES
+
+
+def test_azure_is_openai_at_another_address(server, turns):
+    """`AzureOpenAI`, instrumented as any client."""
+    client = moa.instrument(openai.AzureOpenAI(azure_endpoint=server.root_url, api_version="1", api_key="key"))
+    assert client.chat.completions.create(**CHAT).choices[0].message.content == "The answer."
+    assert of(turns[0])["provider"] == "openai"
+
+
+def test_the_parsed_form_comes_from_a_cache_too(server):
+    """`parse` gives the caller's own class, whoever answered."""
+    import pydantic
+
+    class Answer(pydantic.BaseModel):
+        sky: str
+
+    def cache(call):
+        return moa.Reply(text='{"sky": "blue"}')
+
+    client = moa.Stack([cache]).instrument(client_of("openai", server))
+    parsed = client.chat.completions.parse(response_format=Answer, **CHAT).choices[0].message.parsed
+    assert parsed == Answer(sky="blue")
+    assert client.responses.parse(text_format=Answer, **RESPONSE).output_parsed == Answer(sky="blue")
+    assert server.received == []
+
+
+def test_the_users_iterator_is_left_alone_by_a_cache(server):
+    """Nothing is sent, so nothing is pulled."""
+
+    def cache(call):
+        return moa.Reply(text="From the cache.")
+
+    left = iter(MESSAGES)
+    client = moa.Stack([cache]).instrument(client_of("openai", server))
+    got = client.chat.completions.create(model="m", messages=left)
+    assert got.choices[0].message.content == "From the cache."
+    assert list(left) == MESSAGES
+
+
+def test_a_raw_response_cannot_be_answered_with_a_parsed_one(server):
+    """The message names the middleware and what to return."""
+    client = client_of("openai", server)
+    parsed = client.chat.completions.create(**CHAT)
+
+    def wrong(call):
+        return parsed
+        yield
+
+    moa.Stack([wrong]).instrument(client)
+    with pytest.raises(moa.errors.ReplyFormError, match=r"wrong` answered with ChatCompletion.*raw response.*Reply"):
+        client.chat.completions.with_raw_response.create(**CHAT)
+
+
+@pytest.mark.parametrize("sdk", ["openai", "anthropic"])
+def test_a_client_that_was_used_before_it_was_instrumented(sdk, server, turns):
+    """Its raw forms, which the SDK keeps with the methods as they were, are recorded too."""
+    client = client_of(sdk, server)
+
+    def ask():
+        if sdk == "openai":
+            return client.chat.completions.with_raw_response.create(**CHAT).parse()
+        return client.messages.with_raw_response.create(**MESSAGE).parse()
+
+    ask()
+    moa.instrument(client)
+    ask()
+    assert len(turns) == 1
+    moa.uninstrument(client)
+    ask()
+    assert len(turns) == 1
+
+
+class Everything:
+    """The attributes of an SDK's classes, by identity: a wrapper compares equal to what it wraps."""
+
+    def __init__(self):
+        from anthropic.resources.messages.messages import AsyncMessages, Messages
+        from openai.resources.chat.completions.completions import AsyncCompletions, Completions
+        from openai.resources.responses.responses import AsyncResponses, Responses
+
+        owners = (Completions, AsyncCompletions, Responses, AsyncResponses, Messages, AsyncMessages, openai.OpenAI)
+        self.held = [{name: id(value) for name, value in vars(owner).items()} for owner in owners]
+
+    def __eq__(self, other):
+        return self.held == other.held
+
+    __hash__ = None
+
+
+def test_an_sdk_is_instrumented_for_every_client_and_put_back(server, turns):
+    """`moa.instrument(openai)`, twice, and by its name: one layer; afterwards every attribute is as it was."""
+    had = Everything()
+    client = client_of("openai", server)
+    moa.instrument(openai)
+    moa.instrument("openai,anthropic")
+    moa.instrument(openai.OpenAI)
+    moa.instrument(client)
+    chat(client, stream=False)
+    message(client_of("anthropic", server), stream=True)
+    response(client_of("openai", server), stream=True)
+    assert [of(turn)["outcome"] for turn in turns] == ["completed"] * 3
+    moa.uninstrument()
+    assert had == Everything()
+    chat(client, stream=False)
+    assert len(turns) == 3
+
+
+def test_undoing_one_way_leaves_the_others(server, turns):
+    """A client that was named itself stays instrumented when the SDK's other clients are let go."""
+    named, other = client_of("openai", server), client_of("openai", server)
+    moa.instrument(named)
+    moa.instrument(openai)
+    moa.uninstrument(openai)
+    chat(other, stream=False)
+    assert turns == []
+    chat(named, stream=False)
+    assert len(turns) == 1

@@ -1,0 +1,168 @@
+"""litellm: one stream object that is sync and async, prices of its own, and other SDKs below it."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import time
+
+import pytest
+
+litellm = pytest.importorskip("litellm", reason="litellm is not installed (it needs an environment of its own)")
+
+import moa_middleware as moa  # noqa: E402
+from moa_middleware.testing import Script, ScriptedServer  # noqa: E402
+
+PIECES = ["One ", "two ", "three."]
+TEXT = "".join(PIECES)
+MESSAGES = [{"role": "user", "content": "count"}]
+USAGE = {"prompt_tokens": 1000, "completion_tokens": 100}
+# litellm's own prices of gpt-4o, in its table that comes with the package.
+PRICE = 1000 * 2.5e-6 + 100 * 1e-5
+
+
+@pytest.fixture(scope="module")
+def server():
+    with ScriptedServer({}, default=Script(TEXT, pieces=PIECES, usage=USAGE)) as made:
+        yield made
+
+
+@pytest.fixture
+def request_of(server):
+    return {"model": "openai/gpt-4o", "messages": MESSAGES, "api_key": "canary-key", "base_url": server.base_url}
+
+
+@pytest.fixture(params=["litellm", "litellm,openai"])
+def instrumented(request):
+    """Return what is instrumented: litellm alone, and with the SDK below it."""
+    # litellm keeps its clients, and these keep the methods that their raw responses were made of.
+    litellm.in_memory_llm_clients_cache.flush_cache()
+    moa.instrument(request.param)
+    yield request.param
+    moa.uninstrument()
+
+
+def of(turns):
+    """Return the only call of the only turn, however late litellm's own threads let go of a stream."""
+    deadline = time.monotonic() + 5
+    while not turns and time.monotonic() < deadline:
+        time.sleep(0.05)
+        gc.collect()
+    [turn] = turns
+    calls = [*turn["references"], *([turn["aggregator"]] if turn["aggregator"] else []), *turn["calls"]]
+    assert len(calls) == 1
+    assert "canary" not in str(turn)
+    return calls[0]
+
+
+def text_of(chunks):
+    return "".join(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices)
+
+
+def test_a_value_has_litellms_price(instrumented, request_of, turns):
+    """`_hidden_params["response_cost"]`, whoever reported the tokens."""
+    reply = litellm.completion(**request_of)
+    assert reply.choices[0].message.content == TEXT
+    assert reply._hidden_params["response_cost"] == pytest.approx(PRICE)
+    call = of(turns)
+    assert (call["outcome"], call["output"], call["streamed"]) == ("completed", TEXT, False)
+    assert call["provider"] == "litellm"
+    assert call["model"] == ("gpt-4o" if "openai" in instrumented else "openai/gpt-4o")
+    assert call["cost_usd"] == pytest.approx(PRICE)
+    assert (call["usage"]["input_tokens"], call["usage"]["output_tokens"]) == (1000, 100)
+
+
+def test_an_async_value(instrumented, request_of, turns):
+    """The same for `acompletion`: one call, not two."""
+    reply = asyncio.run(litellm.acompletion(**request_of))
+    assert reply.choices[0].message.content == TEXT
+    call = of(turns)
+    assert (call["output"], call["cost_usd"]) == (TEXT, pytest.approx(PRICE))
+
+
+def test_a_stream(instrumented, request_of, turns):
+    """The very class comes back; tokens and price are there where they were asked for."""
+    bare = type(litellm.completion.__wrapped__(**request_of, stream=True))
+    turns.clear()
+    stream = litellm.completion(**request_of, stream=True, stream_options={"include_usage": True})
+    assert isinstance(stream, bare)
+    assert hasattr(stream, "__next__")
+    assert hasattr(stream, "__anext__")
+    assert text_of(stream) == TEXT
+    del stream
+    call = of(turns)
+    assert (call["outcome"], call["output"], call["streamed"]) == ("completed", TEXT, True)
+    assert call["usage"]["output_tokens"] == 100
+
+
+def test_the_price_of_a_stream(request_of, turns, monkeypatch):
+    """With `include_cost_in_streaming_usage` litellm puts it into the usage."""
+    monkeypatch.setattr(litellm, "include_cost_in_streaming_usage", True)
+    moa.instrument("litellm")
+    text_of(litellm.completion(**request_of, stream=True, stream_options={"include_usage": True}))
+    assert of(turns)["cost_usd"] == pytest.approx(PRICE)
+
+
+def test_an_async_stream(instrumented, request_of, turns):
+    """`async for` over what `acompletion` returned."""
+
+    async def main():
+        return text_of([chunk async for chunk in await litellm.acompletion(**request_of, stream=True)])
+
+    assert asyncio.run(main()) == TEXT
+    call = of(turns)
+    assert (call["outcome"], call["output"], call["streamed"]) == ("completed", TEXT, True)
+
+
+def test_a_stream_that_is_left_keeps_its_text(instrumented, request_of, turns):
+    """After the first piece; litellm has no `close` for a sync stream."""
+    for chunk in litellm.completion(**request_of, stream=True):
+        if chunk.choices[0].delta.content:
+            break
+    del chunk
+    call = of(turns)
+    assert (call["outcome"], call["output"]) == ("abandoned", PIECES[0])
+
+
+def test_an_anthropic_model_by_litellm(server, turns):
+    """By litellm, which talks to Anthropic without its SDK; the reply is litellm's own."""
+    moa.instrument(litellm)
+    reply = litellm.completion(
+        model="anthropic/claude-sonnet-4-20250514", messages=MESSAGES, api_key="canary-key", base_url=server.root_url
+    )
+    assert reply.choices[0].message.content == TEXT
+    assert of(turns)["output"] == TEXT
+
+
+def test_a_provider_that_refuses(instrumented, request_of, turns):
+    """An exception of litellm's own comes out, with the request on record."""
+    failing = Script("", status=400, error={"message": "no: canary-key"})
+    with ScriptedServer({}, default=failing) as server, pytest.raises(litellm.BadRequestError):
+        litellm.completion(**{**request_of, "base_url": server.base_url, "num_retries": 0})
+    [turn] = turns
+    assert turn["outcome"] == "error"
+
+
+def test_a_cache_answers_litellm(request_of, server):
+    """A `Reply` comes as litellm's completion would: with choices."""
+
+    def cache(call):
+        return moa.Reply(text="From the cache.")
+
+    stack = moa.Stack([cache])
+    stack.instrument(litellm)
+    before = len(server.received)
+    assert litellm.completion(**request_of).choices[0].message.content == "From the cache."
+    assert text_of(litellm.completion(**request_of, stream=True)) == "From the cache."
+    assert len(server.received) == before
+    stack.uninstrument()
+
+
+def test_it_is_put_back(request_of):
+    """Every function is the very one that was there."""
+    had = litellm.completion, litellm.acompletion
+    moa.instrument("litellm")
+    assert litellm.completion is not had[0]
+    moa.uninstrument()
+    assert (litellm.completion, litellm.acompletion) == had
+    assert litellm.completion is had[0]
