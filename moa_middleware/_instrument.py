@@ -123,7 +123,7 @@ class _SubclassPatch(Patch):
                 with _lock:
                     if path == ITSELF:
                         instrument_client(instance, self.engine, options)
-                        Done(self.owner, self.engine, instance, take_back=partial(_forget, engine=self.engine))
+                        Done(self.owner, self.engine, instance, take_back=partial(forget_client, engine=self.engine))
                     else:
                         wrap_at(instance, path, self.engine, options, root=self.owner)
             except TargetError as error:
@@ -244,14 +244,6 @@ def _known_targets(obj: Any, options: Options) -> list[tuple[str, Options]]:
     return found
 
 
-def _forget(client: Any, engine: Engine) -> None:
-    """Let no patch of an SDK's, or of anything else, act for an object."""
-    forget_client(client, engine)
-    for patch in patches_of(engine):
-        if patch.some.get(client) is not None:
-            patch.revoke(client)
-
-
 def forget_path(root: Any, path: str, kind: str, engine: Engine, *, keep: set[tuple[str, str]]) -> None:
     """
     Undo what `instrument` did to a class or module for one of its paths.
@@ -292,7 +284,7 @@ def uninstrument(obj: Any, engine: Engine) -> None:
             for patch in patches_of(engine):
                 patch.undo()
             return
-        _forget(obj, engine)
+        forget_client(obj, engine)
         if isinstance(obj, ModuleType):
             forget_sdk(obj.__name__, engine)
         sweep()

@@ -16,6 +16,7 @@ import wrapt
 from ._call import Reply
 from ._observe import count_fault
 from ._scope import Tags
+from ._urls import bare_url
 from .shapes.reply import read_reply
 from .shapes.request import RequestSpec
 
@@ -204,17 +205,4 @@ def sdk_and_endpoint(instance: object, fn: Callable[..., Any]) -> tuple[str | No
     if root not in _SDKS:
         return None, None
     url = getattr(getattr(instance, "_client", None), "base_url", None)
-    return root, _without_secrets(url)
-
-
-def _without_secrets(url: Any) -> str | None:
-    """Return scheme, host and path of a URL: a user, a password or a query may be a credential."""
-    if url is None:
-        return None
-    from urllib.parse import urlsplit
-
-    parts = urlsplit(str(url))
-    host = parts.hostname or ""
-    host = f"[{host}]" if ":" in host else host
-    port = f":{parts.port}" if parts.port else ""
-    return f"{parts.scheme}://{host}{port}{parts.path}"
+    return root, None if url is None else bare_url(str(url))

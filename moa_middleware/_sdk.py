@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import sys
 import weakref
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import wrapt
 
 from ._log import log
-from ._patch import Identities, Patch, known_patch, patch_for, remember
+from ._patch import Identities, Patch, known_patch, patch_for, patches_of, remember
+from ._paths import Done, undo
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -67,6 +69,8 @@ _COPIES = ("copy", "with_options")
 
 _clients: dict[int, Identities] = {}
 """Instrumented clients, by the identity of their stack; a hook may fire after `uninstrument`."""
+_origins = Identities()
+"""The client that a copy goes back to, weakly."""
 _everywhere: dict[tuple[int, str], Options] = {}
 """SDKs that are instrumented for every client, by stack and name."""
 
@@ -226,17 +230,25 @@ class _CopyPatch(Patch):
             options = self.some.get(instance)
             if options is not None and sdk_of(copy) is not None:
                 instrument_client(copy, self.engine, options)
+                # Of the client that was instrumented: a copy between may be gone by then.
+                origin = _origins.get(instance)
+                root = (origin() if origin is not None else None) or instance
+                _origins.add(copy, weakref.ref(root))
+                Done(root, self.engine, copy, take_back=partial(forget_client, engine=self.engine))
             return copy
 
         return wrapt.FunctionWrapper(original, wrapper)
 
 
 def forget_client(client: Any, engine: Engine) -> None:
-    """Let nothing act for this client any more, for any client if it is `None`."""
+    """Let nothing act for this client any more, nor for its copies; for any client if it is `None`."""
     clients = _clients.get(id(engine))
-    if clients is None:
-        return
     if client is None:
-        del _clients[id(engine)]
-    else:
+        _clients.pop(id(engine), None)
+        return
+    if clients is not None:
         clients.discard(client)
+    for patch in patches_of(engine):
+        if patch.some.get(client) is not None:
+            patch.revoke(client)
+    undo(client, engine)

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from .._urls import bare_url
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -125,16 +127,3 @@ def _shown(value: Any, hidden: set[str], depth: int) -> Any:
         else:
             shown[key] = _shown(item, hidden, depth - 1)
     return shown
-
-
-def bare_url(url: str) -> str:
-    """Return scheme, host and path of a URL: a user, a password or a query may be a credential."""
-    from urllib.parse import urlsplit
-
-    try:
-        parts = urlsplit(url)
-        host, port = parts.hostname or "", f":{parts.port}" if parts.port else ""
-    except ValueError:
-        return ""
-    host = f"[{host}]" if ":" in host else host
-    return f"{parts.scheme}://{host}{port}{parts.path}"

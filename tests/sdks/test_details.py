@@ -309,3 +309,15 @@ def test_undoing_one_way_leaves_the_others(server, turns):
     assert turns == []
     chat(named, stream=False)
     assert len(turns) == 1
+
+
+def test_undoing_a_client_undoes_its_copies(server, turns):
+    """`with_options` copies, and copies of them, were instrumented with it."""
+    had = Everything()
+    client = moa.instrument(client_of("openai", server))
+    copies = [client.with_options(timeout=3), client.copy().with_options(timeout=4)]
+    moa.uninstrument(client)
+    for each in (client, *copies):
+        chat(each, stream=False)
+    assert turns == []
+    assert had == Everything()
