@@ -26,7 +26,8 @@ def python(cwd, *args, stdin="", flags=(), **env):
     return subprocess.run(
         [sys.executable, *flags, *args],
         cwd=cwd,
-        env={**os.environ, **env},
+        # Measured processes would print, and end, otherwise.
+        env={name: value for name, value in os.environ.items() if not name.startswith("COV")} | env,
         input=stdin,
         capture_output=True,
         encoding="utf-8",
