@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from ._drive import Effect
     from ._options import Known, Shape
     from ._slot import CallSlot
+    from ._stream import StreamState
 
 __all__ = ["Asked", "check_readable", "check_stream", "check_value", "render_reply", "wants_stream"]
 
@@ -41,6 +42,7 @@ class Asked(Protocol):
     owner: object
     shape: Shape
     slot: CallSlot
+    state: StreamState | None
 
 
 def wants_stream(asked: Asked) -> bool:
@@ -114,7 +116,7 @@ def render_reply(asked: Asked, reply: Reply) -> Generator[Effect, Any, Any]:
     if not can_answer(asked.owner, known.form):
         if stream != call.stream:
             call = replace(call, stream=stream)
-        return render(reply, call, known.form, is_async=asked.is_async)
+        return render(reply, call, known.form, is_async=asked.is_async, sdk=known.sdk)
     args, kwargs = call.args, call.kwargs
     if isinstance(call.messages, Recorder):
         # The user's iterator is left alone: nothing is sent.
@@ -129,4 +131,12 @@ def render_reply(asked: Asked, reply: Reply) -> Generator[Effect, Any, Any]:
         kwargs=kwargs,
         stream=stream,
     )
-    return (yield Resolve(made, asked.slot.turn.scope())) if is_awaitable(made) else made
+    scope = asked.slot.turn.scope()
+    if is_awaitable(made):
+        made = yield Resolve(made, scope)
+    if asked.state is not None and is_manager(made):
+        # The caller is inside the first manager's `with` already.
+        if hasattr(made, "__enter__"):
+            return made.__enter__()
+        return (yield Resolve(made.__aenter__(), scope))
+    return made

@@ -8,7 +8,17 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from ._call import Outcome
 
-__all__ = ["ErrorInfo", "claim", "drop_frames", "error_of", "once", "outcome_of", "process_id", "without_our_frames"]
+__all__ = [
+    "ErrorInfo",
+    "claim",
+    "drop_frames",
+    "error_of",
+    "left",
+    "once",
+    "outcome_of",
+    "process_id",
+    "without_our_frames",
+]
 
 _CANCELS = frozenset({"CancelledError", "Cancelled"})
 
@@ -49,6 +59,32 @@ def outcome_of(error: BaseException) -> Outcome:
     if isinstance(error, KeyboardInterrupt | SystemExit) or type(error).__name__ in _CANCELS:
         return "cancelled"
     return "error"
+
+
+def left(error: BaseException | None, helper: object = None) -> tuple[Outcome, BaseException | None]:
+    """
+    Return how a `with` block ended.
+
+    Args:
+        error: The exception that left it.
+        helper: The SDK's object that was read in it: what that raises is not the consumer's.
+    """
+    if error is None or isinstance(error, GeneratorExit):
+        return "closed", None
+    outcome = outcome_of(error)
+    if outcome == "error" and not _came_from(error, helper):
+        outcome = "consumer_error"
+    return outcome, error
+
+
+def _came_from(error: BaseException, helper: object) -> bool:
+    """Whether an exception passed a method of an object."""
+    trace = error.__traceback__ if helper is not None else None
+    while trace is not None:
+        if trace.tb_frame.f_locals.get("self") is helper:
+            return True
+        trace = trace.tb_next
+    return False
 
 
 class ErrorInfo(NamedTuple):

@@ -17,7 +17,7 @@ import wrapt
 
 from ._log import log
 from ._options import Options
-from ._patch import CallPatch, Patch, known_patch, patches_of, remember, sweep
+from ._patch import CallPatch, Patch, known_patch, locked, patches_of, remember, sweep
 from ._paths import ITSELF, Done, is_later, name_of, undo, walk, wrap_at
 from ._sdk import SDKS, forget_client, forget_sdk, instrument_client, instrument_sdk, sdk_of
 from .errors import TargetError
@@ -109,11 +109,12 @@ class _SubclassPatch(Patch):
 
     def _watch_init(self, cls: type) -> None:
         """Resolve dotted paths on each instance, after its `__init__`."""
-        patch = known_patch(cls, "__init__", self.engine, "init")
-        if patch is None:
-            patch = _InitPatch(cls, "__init__", self.engine, "init")
-            remember(patch)
-        patch.allow(self, Options("init"))
+        with locked():
+            patch = known_patch(cls, "__init__", self.engine, "init")
+            if patch is None:
+                patch = _InitPatch(cls, "__init__", self.engine, "init")
+                remember(patch)
+            patch.allow(self, Options("init"))
         Done(self.owner, self.engine, self, patch=patch)
 
     def resolve(self, instance: Any) -> None:
@@ -212,13 +213,14 @@ def instrument(obj: Any, engine: Engine, targets: Sequence[tuple[str, Options]],
 
 def _watch_class(cls: type, engine: Engine, targets: Sequence[tuple[str, Options]]) -> None:
     """Go on with subclasses to come, and with what only instances have."""
-    hook = known_patch(cls, "__init_subclass__", engine, "subclass")
-    if hook is None:
-        hook = _SubclassPatch(cls, "__init_subclass__", engine, "subclass")
-        hook.methods, hook.paths = [], []
-        remember(hook)
-    assert isinstance(hook, _SubclassPatch)  # noqa: S101 - it was made here
-    hook.allow(cls, Options("subclass"))
+    with locked():
+        hook = known_patch(cls, "__init_subclass__", engine, "subclass")
+        if hook is None:
+            hook = _SubclassPatch(cls, "__init_subclass__", engine, "subclass")
+            hook.methods, hook.paths = [], []
+            remember(hook)
+        assert isinstance(hook, _SubclassPatch)  # noqa: S101 - it was made here
+        hook.allow(cls, Options("subclass"))
     Done(cls, engine, cls, patch=hook)
     hook.add(targets)
 

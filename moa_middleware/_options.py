@@ -64,11 +64,24 @@ class Options(NamedTuple):
 class Known:
     """What is known of one wrapped function, found out at its first traced call."""
 
-    __slots__ = ("defaults", "form", "is_manager", "name", "qualname", "reads", "returns_coroutine", "shape", "spec")
+    __slots__ = (
+        "defaults",
+        "form",
+        "is_manager",
+        "name",
+        "qualname",
+        "reads",
+        "returns_coroutine",
+        "sdk",
+        "shape",
+        "spec",
+    )
 
     def __init__(self, fn: Callable[..., Any], options: Options, path: str) -> None:
         bare = _called(fn)
-        self.is_manager = path.endswith(".stream") and _root_of(bare) in _SDKS
+        self.sdk = root if (root := _root_of(bare)) in _SDKS else ""
+        """The SDK that it is of."""
+        self.is_manager = path.endswith(".stream") and bool(self.sdk)
         """Whether it returns a stream manager, whatever its arguments say."""
         self.returns_coroutine = inspect.iscoroutinefunction(bare)
         async_generator = inspect.isasyncgenfunction(bare)

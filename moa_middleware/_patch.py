@@ -9,6 +9,8 @@ patch a kind and stack, however often it is asked for; it goes when nobody needs
 from __future__ import annotations
 
 import inspect
+import os
+import threading
 import weakref
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
 
     from ._wrap import Engine
 
-__all__ = ["CallPatch", "Identities", "Patch", "known_patch", "patch_for", "patches_of", "remember", "sweep"]
+__all__ = ["CallPatch", "Identities", "Patch", "known_patch", "locked", "patch_for", "patches_of", "remember", "sweep"]
 
 
 class Identities:
@@ -52,8 +54,27 @@ class Identities:
         if self.get(obj) is not None:
             del self._items[id(obj)]
 
+    def items(self) -> list[tuple[Any, Any]]:
+        """Return the objects that are still there, each with what is kept with it."""
+        found = [(reference(), value) for reference, value in list(self._items.values())]
+        return [(obj, value) for obj, value in found if obj is not None]
+
     def __len__(self) -> int:
         return len(self._items)
+
+
+_locked = threading.RLock()
+"""Held while the registry or an attribute changes, and never while foreign code runs that may import."""
+
+
+def _new_lock() -> None:
+    """Let a forked child not wait for a lock whose holder it does not have."""
+    global _locked  # noqa: PLW0603 - one lock a process
+    _locked = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):  # pragma: no branch - not on Windows
+    os.register_at_fork(after_in_child=_new_lock)
 
 
 class Patch:
@@ -105,11 +126,12 @@ class Patch:
 
     def allow(self, target: Any, options: Options) -> None:
         """Act for one object, for a class that inherits it, or for everyone: that is the owner."""
-        if target is self.owner:
-            self.everyone = self.everyone or options
-        elif self.some.get(target) is None:
-            self.some.add(target, options)
-            self._narrowed = self._narrowed or isinstance(target, type)
+        with _locked:
+            if target is self.owner:
+                self.everyone = self.everyone or options
+            elif self.some.get(target) is None:
+                self.some.add(target, options)
+                self._narrowed = self._narrowed or isinstance(target, type)
 
     def options_for(self, instance: Any) -> Options | None:
         """Return how it acts for an object, `None` if it does not."""
@@ -121,28 +143,30 @@ class Patch:
 
     def revoke(self, target: Any) -> None:
         """Act for it no more; the attribute is put back when nobody is left."""
-        if target is self.owner:
-            self.everyone = None
-        else:
-            self.some.discard(target)
-        if self.everyone is None and not len(self.some):
-            self.undo()
+        with _locked:
+            if target is self.owner:
+                self.everyone = None
+            else:
+                self.some.discard(target)
+            if self.everyone is None and not len(self.some):
+                self.undo()
 
     def undo(self) -> None:
         """Put the original back. A wrapper that others have wrapped since stays, and does nothing."""
-        self.everyone = None
-        self.some = Identities()
-        self.undone = True
-        _patches.pop(self.key, None)
-        if vars(self.owner).get(self.name) is not self.wrapper:
-            return
-        last = self
-        while last._below is not None and last._below.undone:
-            last = last._below
-        if last.had:
-            setattr(self.owner, self.name, last._original)
-        else:
-            delattr(self.owner, self.name)
+        with _locked:
+            self.everyone = None
+            self.some = Identities()
+            self.undone = True
+            _patches.pop(self.key, None)
+            if vars(self.owner).get(self.name) is not self.wrapper:
+                return
+            last = self
+            while last._below is not None and last._below.undone:
+                last = last._below
+            if last.had:
+                setattr(self.owner, self.name, last._original)
+            else:
+                delattr(self.owner, self.name)
 
     @property
     def present(self) -> bool:
@@ -176,9 +200,8 @@ class CallPatch(Patch):
         cache: dict[str, Known] = {}
 
         def wrapper(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
-            target = self.via(instance) if self.via else instance
-            options = self.options_for(target)
-            if options is None or (self.via is not None and getattr(target, MARK, False)):
+            options = self.options_for(self.via(instance) if self.via else instance)
+            if options is None or getattr(getattr(instance, "_client", None), MARK, False):
                 return wrapped(*args, **kwargs)
             return call_through(self.engine, options, cache, self.path, wrapped, instance, args, kwargs)
 
@@ -193,12 +216,17 @@ def patch_for(
     owner: Any, name: str, engine: Engine, *, kind: str, path: str = "", via: Callable[[Any], Any] | None = None
 ) -> Patch:
     """Return the patch of this attribute, made if there is none."""
-    found = known_patch(owner, name, engine, kind)
-    if found is not None:
+    with _locked:
+        found = known_patch(owner, name, engine, kind)
+        if found is None:
+            found = CallPatch(owner, name, engine, kind=kind, path=path, via=via)
+            remember(found)
         return found
-    made = CallPatch(owner, name, engine, kind=kind, path=path, via=via)
-    remember(made)
-    return made
+
+
+def locked() -> threading.RLock:
+    """Return the lock to hold from finding a patch to letting it act: without a target it may be undone between."""
+    return _locked
 
 
 def known_patch(owner: Any, name: str, engine: Engine, kind: str) -> Patch | None:
@@ -209,16 +237,19 @@ def known_patch(owner: Any, name: str, engine: Engine, kind: str) -> Patch | Non
 
 def remember(patch: Patch) -> None:
     """Keep a patch, weakly."""
-    _patches[patch.key] = patch
+    with _locked:
+        _patches[patch.key] = patch
 
 
 def sweep() -> None:
     """Put back what is replaced for nobody any more: the clients that it was for are gone."""
-    for patch in list(_patches.values()):
-        if patch.everyone is None and not len(patch.some):
-            patch.undo()
+    with _locked:
+        for patch in list(_patches.values()):
+            if patch.everyone is None and not len(patch.some):
+                patch.undo()
 
 
 def patches_of(engine: Engine) -> list[Patch]:
     """Return every patch of a stack."""
-    return [patch for patch in list(_patches.values()) if patch.engine is engine]
+    with _locked:
+        return [patch for patch in list(_patches.values()) if patch.engine is engine]

@@ -12,7 +12,7 @@ import weakref
 from types import FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any
 
-from ._patch import Patch, known_patch, patch_for
+from ._patch import Patch, locked, patch_for
 from ._wrap import layer_of
 from .errors import TargetError
 
@@ -165,14 +165,13 @@ def wrap_at(obj: Any, path: str, engine: Engine, options: Options, *, root: Any 
             if place is not owner:
                 msg = f"{name_of(owner)} objects cannot be referenced weakly; instrument the class"
                 raise TargetError(msg) from None
-    patch = known_patch(place, name, engine, kind)
-    if patch is None:
+    with locked():
         try:
             patch = patch_for(place, name, engine, kind=kind, path=path)
         except (AttributeError, TypeError, ValueError) as error:
             msg = f"{name_of(place)}.{name} cannot be replaced: {error} (target {path!r})"
             raise TargetError(msg) from error
-    patch.allow(owner, options)
+        patch.allow(owner, options)
     Done(obj if root is None else root, engine, owner, patch=patch)
 
 

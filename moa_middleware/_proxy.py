@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import wrapt
 
 from ._drive import drive_async, drive_sync
-from ._endings import outcome_of
+from ._endings import left, outcome_of
 from ._held import HELD, STEPS_OF, HeldProxy, close_async, forward
 from ._kinds import is_stream, raw_under
 from ._log import log
@@ -29,10 +29,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from types import TracebackType
 
-    from ._call import Outcome
     from ._drive import Conversation, Ended
 
-__all__ = ["StateProxy", "held_proxy", "left", "manager_proxy", "own_state", "proxy_class", "put_under", "stream_proxy"]
+__all__ = ["StateProxy", "held_proxy", "manager_proxy", "own_state", "proxy_class", "put_under", "stream_proxy"]
 
 
 class StateProxy(wrapt.BaseObjectProxy):  # type: ignore[type-arg]  # wrapt's cannot be subscribed
@@ -56,6 +55,8 @@ class ManagerProxy(StateProxy):
     def __init__(self, wrapped: Any, state: StreamState) -> None:
         super().__init__(wrapped)
         self._self_state = state
+        self._self_helper: Any = None
+        """A weak reference to the SDK's helper that came of entering it, if one did."""
         self._self_entered = True
         """Whether it is the wrapped manager that was entered, and not one of a resend."""
 
@@ -160,14 +161,6 @@ def _inner(self: Any, value: Any) -> Any:
     return stream_proxy(value, self._self_state, keep=self) if is_stream(value) else value
 
 
-def left(error: BaseException | None) -> tuple[Outcome, BaseException | None]:
-    """Return how a `with` block ended."""
-    if error is None or isinstance(error, GeneratorExit):
-        return "closed", None
-    outcome = outcome_of(error)
-    return ("consumer_error" if outcome == "error" else outcome), error
-
-
 def _quietly(raised: BaseException, error: BaseException | None) -> None:
     """Let a middleware's exception out of a `with`, unless it would hide the block's own."""
     if error is None or not isinstance(raised, Exception):
@@ -182,9 +175,13 @@ def _exit(self: Any, kind: type[BaseException] | None, error: BaseException | No
         return self.__wrapped__.__exit__(kind, error, trace)
     finally:
         try:
-            state.end(*left(error))
+            state.end(*left(error, _helper_of(self)))
         except BaseException as raised:
             _quietly(raised, error)
+
+
+def _helper_of(self: Any) -> Any:
+    return self._self_helper() if isinstance(self, ManagerProxy) and self._self_helper is not None else None
 
 
 async def _aexit(
@@ -196,7 +193,7 @@ async def _aexit(
         return await self.__wrapped__.__aexit__(kind, error, trace)
     finally:
         try:
-            await state.end_async(*left(error))
+            await state.end_async(*left(error, _helper_of(self)))
         except BaseException as raised:
             _quietly(raised, error)
 
@@ -233,6 +230,8 @@ def _entered(self: Any, ended: Ended) -> Any:
     """Return what the user's `as` gets: a proxy that keeps its manager, where it is a stream."""
     if ended.suspended and own_state(raw_under(ended.value)) is not self._self_state:
         return stream_proxy(ended.value, self._self_state, keep=self)
+    if ended.suspended:
+        self._self_helper = weakref.ref(ended.value)
     return ended.value
 
 
@@ -334,6 +333,7 @@ def _make(kind: type, base: type, table: dict[str, Any]) -> type:
         names.update({there: HELD[there] for here, there in STEPS_OF if here in names})
     # A proxy travels as what it stands for: it copies and pickles where that does.
     names.update({name: forward(name) for name in ("__reduce_ex__", "__reduce__")})
+    names["__repr__"] = lambda self: repr(self.__wrapped__)
     names["__copy__"] = lambda self: copy(self.__wrapped__)
     names["__deepcopy__"] = lambda self, memo: deepcopy(self.__wrapped__, memo)
     others = (("__await__", _await), ("__call__", _call))

@@ -16,20 +16,23 @@ import weakref
 from typing import TYPE_CHECKING, Any
 
 from ._drive import drive_async, drive_sync
-from ._endings import outcome_of
+from ._endings import left, outcome_of
 from ._kinds import is_stream
-from ._proxy import StateProxy, left, proxy_class, stream_proxy
-from ._stream import Entered
+from ._observe import count_fault
+from ._proxy import StateProxy, proxy_class, stream_proxy
+from ._stream import Entered, through
+from .shapes.reply import Accumulator
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator, Sequence
+    from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+    from types import FrameType
 
-    from ._call import Outcome
+    from ._call import Outcome, Reply
     from ._drive import Ended
     from ._slot import Attempt
     from ._stream import StreamState
 
-__all__ = ["raw_proxy"]
+__all__ = ["raw_proxy", "read_body"]
 
 
 class RawProxy(StateProxy):
@@ -78,7 +81,12 @@ def _known(self: Any, parsed: Any) -> Any:
 
 
 def _entered(self: Any, ended: Ended) -> Any:
-    made = stream_proxy(ended.value, self._self_state, keep=self) if ended.suspended else ended.value
+    state: StreamState = self._self_state
+    made = ended.value
+    if ended.suspended:
+        made = stream_proxy(made, state, keep=self)
+        # From here on it is the stream that is dropped or kept; others may hold the response for long.
+        state.watch(made)
     self._self_parsed = weakref.ref(made)
     return made
 
@@ -86,32 +94,118 @@ def _entered(self: Any, ended: Ended) -> Any:
 _classes: weakref.WeakKeyDictionary[type, Any] = weakref.WeakKeyDictionary()
 
 
-def raw_proxy(source: Any, state: StreamState, attempt: Attempt) -> Any:
-    """Return a proxy around a raw response, whose body feeds `state` however it is read."""
+def raw_proxy(source: Any, state: StreamState, attempt: Attempt, *, asked: bool) -> Any:
+    """
+    Return a proxy around a raw response, whose body feeds `state` however it is read.
+
+    Args:
+        source: The response.
+        state: Of the reply.
+        attempt: The request.
+        asked: Whether a stream was asked for.
+    """
     is_async = inspect.iscoroutinefunction(type(source).parse)
     proxy = proxy_class(type(source), RawProxy, {"parse": _parse_async if is_async else _parse}, _classes)(
         source, state
     )
-    state.watch(proxy)
-    _tap(source.http_response, state, attempt)
+    # Not the proxy: whoever reads the HTTP response itself may have dropped that.
+    state.watch(source.http_response)
+    _tap(source.http_response, state, _Body(source.http_response, state, attempt, asked=asked))
     return proxy
 
 
 # The body. ----------------------------------------------------------------------------------------
 
 
-class _Body:
-    """What is read of a body: the events of a stream, or one JSON object."""
+def _in_exit() -> bool:
+    """Whether a response is closed by leaving a `with`: the exception that Python handles then is that of its block."""
+    frame: FrameType | None = sys._getframe(1)
+    for _ in range(_FRAMES):
+        frame = frame.f_back if frame is not None else None
+        if frame is not None and frame.f_code.co_name in ("__exit__", "__aexit__"):
+            return True
+    return False
 
-    def __init__(self, response: Any, state: StreamState, attempt: Attempt) -> None:
+
+_FRAMES = 5
+"""From an SDK's manager to the response that it closes."""
+
+
+class _Events:
+    """What the bytes of a body say: the events of a stream, or one JSON object."""
+
+    def __init__(self, headers: Any, feed: Callable[[Any], object], *, asked: bool) -> None:
+        self.feed = feed
+        self.encoded = "content-encoding" in headers
+        kind = headers.get("content-type", "").lower()
+        # Gateways name a stream as they like; a stream that was asked for may still be one object.
+        whole = "json" in kind and not any(word in kind for word in ("ndjson", "jsonl", "json-seq"))
+        self.streamed = "event-stream" in kind or (asked and not whole)
+        self._pieces: list[bytes] = []
+        """Of the line that is not over yet; of the whole body, where that is no stream."""
+        self._data: list[bytes] = []
+        """Lines of the event that is not over yet."""
+
+    def take(self, data: bytes) -> None:
+        """Take a piece of the body in; never raises."""
+        try:
+            if not self.streamed or (b"\n" not in data and b"\r" not in data):
+                self._pieces.append(data)  # joined once, where a line ends
+                return
+            data, self._pieces = b"".join([*self._pieces, data]), []
+            # A line ends with any of the three; which of them, the next piece may tell.
+            held = b"\r" if data.endswith(b"\r") else b""
+            lines = data[: len(data) - len(held)].replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n")
+            self._pieces = [lines.pop() + held]
+            for line in lines:
+                self._line(line)
+        except Exception as error:
+            count_fault("body", error)
+
+    def _line(self, line: bytes) -> None:
+        if line.startswith(b"data:"):
+            self._data.append(line[5:].removeprefix(b" "))
+        elif line.startswith(b"{"):
+            self._event(line)  # a line of JSON is an event of its own
+        elif not line and self._data:
+            data, self._data = b"\n".join(self._data), []
+            self._event(data)
+
+    def _event(self, data: bytes) -> None:
+        try:
+            event = json.loads(data)
+        except (ValueError, RecursionError):
+            return  # `[DONE]`, or no JSON
+        self.feed(event)
+
+    def over(self) -> None:
+        """Read what is left, at the end of the body; never raises."""
+        if self.streamed:
+            self.take(b"\n\n")
+        else:
+            self._event(b"".join(self._pieces))
+
+
+class _Body(_Events):
+    """A body that is read now, by whoever the caller lets read it."""
+
+    def __init__(self, response: Any, state: StreamState, attempt: Attempt, *, asked: bool) -> None:
+        super().__init__(response.headers, self._fed, asked=asked)
         self.state = state
-        self.streamed = "text/event-stream" in response.headers.get("content-type", "")
         self.stepping = False
         """Whether a piece is being read: httpx closes a response when it has read the last one."""
-        self._rest = b""
         attempt.streamed = self.streamed
         self._handled = id(sys.exc_info()[1])
         """The exception that the caller handles already, whatever becomes of this response."""
+
+    def _fed(self, event: Any) -> None:
+        self.state.acc.feed(event)
+        if self.state.taps:
+            through(event, self.state.taps)
+
+    def understands(self, method: str) -> bool:
+        """Whether what a method gives can be read: raw bytes may be compressed."""
+        return not (self.encoded and method.endswith("_raw"))
 
     def left(self) -> tuple[Outcome, BaseException | None] | None:
         """
@@ -122,43 +216,25 @@ class _Body:
         """
         if self.stepping:
             return None
-        error = sys.exc_info()[1]
+        error = sys.exc_info()[1] if _in_exit() else None
         how = left(error if id(error) != self._handled else None)
         if self.state.readers:
             self.state.closing = how
             return None
         return how
 
-    def take(self, data: bytes) -> None:
-        """Take a piece of the body in; never raises."""
-        self._rest += data
-        if not self.streamed:
-            return
-        *lines, self._rest = self._rest.split(b"\n")
-        for line in lines:
-            self._line(line)
 
-    def _line(self, line: bytes) -> None:
-        if line.startswith(b"data:"):
-            try:
-                event = json.loads(line[5:])
-            except ValueError:
-                return  # `[DONE]`
-            self.state.acc.feed(event)
-
-    def over(self) -> None:
-        """Read what is left, at the end of the body."""
-        if self.streamed:
-            self._line(self._rest)
-            return
-        try:
-            whole = json.loads(self._rest)
-        except ValueError:
-            return
-        self.state.acc.feed(whole)
+def read_body(source: Any, *, asked: bool) -> tuple[Reply, bool]:
+    """Return what a raw response says whose body is there, and whether that was a stream."""
+    response, acc = source.http_response, Accumulator()
+    events = _Events(response.headers, acc.feed, asked=asked)
+    events.take(response.content)
+    events.over()
+    reply = acc.reply()
+    return (reply if events.streamed else reply.replace(chunks=None)), events.streamed
 
 
-_READING = ("iter_bytes", "aiter_bytes")
+_READING = ("iter_bytes", "aiter_bytes", "iter_raw", "aiter_raw")
 _CLOSING = ("close", "aclose")
 
 
@@ -168,52 +244,64 @@ def _untap(response: Any, names: Sequence[str] = (*_READING, *_CLOSING)) -> None
             vars(response).pop(name, None)
 
 
-def _tap(response: Any, state: StreamState, attempt: Attempt) -> None:
+def _tap(response: Any, state: StreamState, body: _Body) -> None:
     """
     Look at the bytes of a response as they pass; every way to read its body goes through these.
 
     The methods are put on this one response, and taken off when it is over. They hold it weakly: a
     cycle would keep its connection open.
     """
-    body = _Body(response, state, attempt)
     there = weakref.ref(response)
     kind = type(response)
 
-    def iter_bytes(*args: Any, **kwargs: Any) -> Iterator[bytes]:
-        source = kind.iter_bytes(there(), *args, **kwargs)
-        while True:
-            body.stepping = True
-            try:
-                data = next(source)
-            except StopIteration:
-                break
-            except BaseException as error:
-                state.end(outcome_of(error), error)
-                raise
-            finally:
-                body.stepping = False
-            body.take(data)
-            yield data
-        body.over()
-        state.end("completed")
+    def reading(name: str) -> Any:
+        def read(*args: Any, **kwargs: Any) -> Iterator[bytes]:
+            source = getattr(kind, name)(there(), *args, **kwargs)
+            if body.stepping or not body.understands(name):
+                yield from source  # the other one, which passes it on, is looked at
+                return
+            while True:
+                body.stepping = True
+                try:
+                    data = next(source)
+                except StopIteration:
+                    break
+                except BaseException as error:
+                    state.end(outcome_of(error), error)
+                    raise
+                finally:
+                    body.stepping = False
+                body.take(data)
+                yield data
+            body.over()
+            state.end("completed")
 
-    async def aiter_bytes(*args: Any, **kwargs: Any) -> AsyncIterator[bytes]:
-        source = kind.aiter_bytes(there(), *args, **kwargs)
-        while True:
-            body.stepping = True
-            try:
-                data = await anext(source)
-            except StopAsyncIteration:
-                break
-            except BaseException as error:
-                await state.end_async(outcome_of(error), error)
-                raise
-            finally:
-                body.stepping = False
-            body.take(data)
-            yield data
-        body.over()
-        await state.end_async("completed")
+        return read
+
+    def reading_later(name: str) -> Any:
+        async def read(*args: Any, **kwargs: Any) -> AsyncIterator[bytes]:
+            source = getattr(kind, name)(there(), *args, **kwargs)
+            if body.stepping or not body.understands(name):
+                async for data in source:
+                    yield data
+                return
+            while True:
+                body.stepping = True
+                try:
+                    data = await anext(source)
+                except StopAsyncIteration:
+                    break
+                except BaseException as error:
+                    await state.end_async(outcome_of(error), error)
+                    raise
+                finally:
+                    body.stepping = False
+                body.take(data)
+                yield data
+            body.over()
+            await state.end_async("completed")
+
+        return read
 
     def close() -> None:
         try:
@@ -231,6 +319,7 @@ def _tap(response: Any, state: StreamState, attempt: Attempt) -> None:
             if how is not None:
                 await state.end_async(*how)
 
-    for name, method in zip((*_READING, *_CLOSING), (iter_bytes, aiter_bytes, close, aclose), strict=True):
-        setattr(response, name, method)
+    for name in _READING:
+        setattr(response, name, (reading_later if name.startswith("a") else reading)(name))
+    response.close, response.aclose = close, aclose
     state.follow(lambda *_: _untap(there()))

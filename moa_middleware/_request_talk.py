@@ -15,11 +15,12 @@ from ._drive import Deliver, Drain, Invoke, Resolve
 from ._endings import drop_frames, outcome_of
 from ._futures import Done, follow, future_done, is_awaitable, is_future, outcome_of_future
 from ._kinds import is_manager, is_raw, is_stream, raw_under
+from ._log import log
 from ._proxy import held_proxy, manager_proxy, own_state, put_under, stream_proxy
-from ._raw import raw_proxy
+from ._raw import raw_proxy, read_body
 from ._scope import Order
 from ._stream import DROPPED, End, Entered, StreamState, through
-from .shapes.reply import Accumulator
+from .shapes.reply import Accumulator, read_reply
 from .shapes.request import Recorder
 
 if TYPE_CHECKING:
@@ -107,7 +108,7 @@ class OneRequest:
             box = [value]
             value = None
         except BaseException as error:
-            self._ended(Reply(outcome=outcome_of(error), error=error, source=self.source), error)
+            self._ended(_refused(error).replace(source=self.source), error)
             raise
         return (yield from self.receive(box))
 
@@ -129,13 +130,17 @@ class OneRequest:
                 if not isinstance(got, Entered):
                     return self._stream_ended(got)
                 box.append(got.value)
+                got = None  # as above: it would keep what was entered
             if is_future(box[0]):
                 return (yield from self._future(box))
+            if is_raw(box[0]) and of.state is None and self._is_held:
+                return (yield from self._raw_held(box))
             if is_raw(box[0]) and of.state is None:
                 got = yield from self._raw(box)
                 if not isinstance(got, Entered):
                     return self._stream_ended(got)
                 box.append(got.value)
+                got = None
             if is_stream(box[0]):
                 return (yield from self._stream(box))
         except GeneratorExit:
@@ -187,12 +192,38 @@ class OneRequest:
         """Hand a raw response out; returns the stream that came out of it, or how its body ended."""
         state = self._hold_open()
         state.scope = None  # reading a body makes no call
-        box.append(raw_proxy(box.pop(), state, self.attempt))
+        if state.mapped is not None:
+            # What the caller reads of it are bytes; a stream that comes out of it begins anew.
+            state.mapped, state.take = None, None
+            state.taps = [tap for tap in state.taps if tap.kind == "on_chunk"]
+            log("moa.body_unchanged", reason="map_chunks changes a parsed stream, not a body that the caller reads")
+        box.append(raw_proxy(box.pop(), state, self.attempt, asked=self.call.stream))
         self.of.delivered = True
         got = yield Deliver(box.pop())
         if isinstance(got, Entered):
             self.of.delivered = False
         return got
+
+    @property
+    def _is_held(self) -> bool:
+        """Whether a middleware wants the reply whole before the caller gets anything of it."""
+        return any(tap.kind == "buffer" for tap in self.call._taps)
+
+    def _raw_held(self, box: list[Any]) -> Replied:
+        """Read the body of a raw response before the caller gets it; who reads it then reads it from memory."""
+        response = box[0].http_response
+        read = response.aread if hasattr(response.stream, "__aiter__") else response.read
+        try:
+            value = yield Invoke(read, (), {}, self.scope)
+            if is_awaitable(value):
+                yield Resolve(value, self.scope)
+        except BaseException as error:
+            self._ended(Reply(outcome=outcome_of(error), error=error, source=self.source), error)
+            raise
+        reply, self.attempt.streamed = read_body(box[0], asked=self.call.stream)
+        reply = self._ended(reply.replace(source=self.source))
+        self._wired(reply, box.pop())
+        return reply, None
 
     def _future(self, box: list[Any]) -> Replied:
         """Give the very future back, and end with it."""
@@ -219,8 +250,8 @@ class OneRequest:
         inner = own_state(box[0])
         if inner is not None and not taps and not of.middleware and of.state is None:
             return (yield from self._follow(inner, box))
-        if any(tap.kind == "buffer" for tap in taps):
-            return (yield from self._held(box))
+        if self._is_held:
+            return (yield from self._held(box, raw))
         if of.state is None:
             state = self._hold_open()
             if raw is None:
@@ -276,8 +307,15 @@ class OneRequest:
         self.of.wire.append(Wired(reply, None, attempt))
         return reply, end
 
-    def _held(self, box: list[Any]) -> Replied:
-        """Read a stream to its end before the caller gets anything of it."""
+    def _held(self, box: list[Any], raw: Any) -> Replied:
+        """
+        Read a stream to its end before the caller gets anything of it.
+
+        Args:
+            box: Holds the stream, or an SDK's helper over one.
+            raw: The stream under the helper, `None` if there is none.
+        """
+        source = box[0] if raw is None else raw
         acc = Accumulator()
         chunks: list[Any] = []
         taps = [tap for tap in reversed(self.call._taps) if tap.kind != "buffer"]
@@ -294,7 +332,7 @@ class OneRequest:
 
         failure: BaseException | None = None
         try:
-            yield Drain(box[0], take, self.scope)
+            yield Drain(source, take, self.scope)
         except BaseException as error:
             failure = error
             raise
@@ -304,5 +342,16 @@ class OneRequest:
             reply = acc.reply().replace(outcome=outcome, error=failure, source=self.source)
             reply = self._ended(reply, failure)
             failure = None
-        self._wired(reply, held_proxy(box.pop(), chunks), mapped)
+        held = held_proxy(source, chunks)
+        if raw is not None:
+            box[0]._raw_stream = held
+            held = box[0]
+        self._wired(reply, held, mapped)
         return reply, None
+
+
+def _refused(error: BaseException) -> Reply:
+    """Return what a request came to that raised; an SDK that refuses a reply may hand it over with its exception."""
+    completion = getattr(error, "completion", None)  # openai's, where a parsed reply is too long or was filtered
+    reply = Reply() if completion is None else read_reply(completion)
+    return reply.replace(outcome=outcome_of(error), error=error, raw=None)

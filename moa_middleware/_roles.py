@@ -59,7 +59,12 @@ def infer(nodes: Sequence[Node], escape: Callable[[str], bytes]) -> None:
     unnamed = [node for node in nodes if node.role is None]
     evidence = _Evidence(nodes, escape)
     if unnamed and not any(node.role == "aggregator" for node in nodes):
-        evidence.aggregator(unnamed).role = "aggregator"
+        found = evidence.aggregator(unnamed)
+        asked_alike = evidence.fan_out(found, unnamed)
+        for node in asked_alike:
+            node.role = "reference"
+        if not asked_alike:
+            found.role = "aggregator"
     evidence.apply()
     for node in nodes:
         node.role = node.role or "call"
@@ -89,6 +94,19 @@ class _Evidence:
             if found is None or node is found or (node.failed and self._stands(found, node)):
                 return node
         return unnamed[-1]
+
+    def fan_out(self, found: Node, unnamed: Sequence[Node]) -> list[Node]:
+        """
+        Return the calls of a turn that never came to its aggregator: several were asked the same.
+
+        A turn that was left before its last call, or that only compares models. An aggregator that
+        was asked twice has read somebody.
+        """
+        if found.answered or not found.input:
+            return []
+        alike = [node for node in unnamed if not node.failed and node.input == found.input]
+        read = any(self._stands(other, found) for other in unnamed if other is not found)
+        return alike if len(alike) > 1 and not read else []
 
     def apply(self) -> None:
         for node in self.nodes:

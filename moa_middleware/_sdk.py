@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import wrapt
 
 from ._log import log
-from ._patch import Identities, Patch, known_patch, patch_for, patches_of, remember
+from ._patch import Identities, Patch, known_patch, locked, patch_for, patches_of, remember
 from ._paths import Done, undo
 
 if TYPE_CHECKING:
@@ -67,12 +67,22 @@ SDKS = frozenset(_CLIENTS) | frozenset(_FUNCTIONS)
 """Names of the SDKs that are known."""
 _COPIES = ("copy", "with_options")
 
-_clients: dict[int, Identities] = {}
-"""Instrumented clients, by the identity of their stack; a hook may fire after `uninstrument`."""
+
+class _Wanted:
+    """What one stack wants of the SDKs: for single clients, and for everyone."""
+
+    __slots__ = ("clients", "everywhere", "hooked")
+
+    def __init__(self) -> None:
+        self.clients = Identities()
+        self.everywhere: dict[str, Options] = {}
+        self.hooked: set[str] = set()
+        """Modules whose import is waited for: once, however many clients come and go."""
+
+
+_wanted: weakref.WeakKeyDictionary[Engine, _Wanted] = weakref.WeakKeyDictionary()
 _origins = Identities()
 """The client that a copy goes back to, weakly."""
-_everywhere: dict[tuple[int, str], Options] = {}
-"""SDKs that are instrumented for every client, by stack and name."""
 
 
 def sdk_of(obj: object) -> str | None:
@@ -93,27 +103,20 @@ def instrument_client(client: Any, engine: Engine, options: Options) -> None:
     """Let the SDK's classes act for this client."""
     sdk = sdk_of(client)
     assert sdk is not None  # noqa: S101 - the caller asked
-    clients = _clients.setdefault(id(engine), Identities())
+    clients = _wanted.setdefault(engine, _Wanted()).clients
     if clients.get(client) is not None:
         return
     clients.add(client, options)
     _forget_bound(client, client, 0)
-    reference = weakref.ref(client)
-
-    def asked() -> tuple[Any, Options | None]:
-        target = reference()
-        known = _clients.get(id(engine))
-        return target, known.get(target) if known is not None and target is not None else None
-
-    for resource in _CLIENTS[sdk]:
-        _when_imported(resource.module, _patcher(resource, engine, asked))
+    _act(engine, sdk, client, options)
     for name in _COPIES:
         owner = next(c for c in type(client).__mro__ if name in vars(c))
-        patch = known_patch(owner, name, engine, "copy")
-        if patch is None:
-            patch = _CopyPatch(owner, name, engine, "copy")
-            remember(patch)
-        patch.allow(client, options)
+        with locked():
+            patch = known_patch(owner, name, engine, "copy")
+            if patch is None:
+                patch = _CopyPatch(owner, name, engine, "copy")
+                remember(patch)
+            patch.allow(client, options)
 
 
 _BOUND = ("with_raw_response", "with_streaming_response")
@@ -145,76 +148,79 @@ def instrument_sdk(name: str, engine: Engine, options: Options) -> None:
         engine: The stack.
         options: Of its calls.
     """
-    _everywhere.setdefault((id(engine), name), options)
+    with locked():
+        everywhere = _wanted.setdefault(engine, _Wanted()).everywhere
+        _act(engine, name, None, everywhere.setdefault(name, options))
 
-    def asked() -> Options | None:
-        return _everywhere.get((id(engine), name))
 
-    for resource in _CLIENTS.get(name, ()):
-        _when_imported(resource.module, _patcher(resource, engine, lambda: (None, asked())))
+def _act(engine: Engine, sdk: str, target: Any, options: Options) -> None:
+    """Patch the modules of an SDK that are there for a client, for everyone if it is `None`; wait for the others."""
+    hooked = _wanted[engine].hooked
+    modules = [resource.module for resource in _CLIENTS.get(sdk, ())] or [sdk]
+    for name in dict.fromkeys(modules):
+        loaded = sys.modules.get(name)
+        if loaded is not None and not getattr(getattr(loaded, "__spec__", None), "_initializing", False):
+            _patch_module(engine, sdk, loaded, target, options)
+        elif name not in hooked:
+            hooked.add(name)
+            wrapt.register_post_import_hook(_hook(weakref.ref(engine), sdk), name)
 
-    def patch_functions(module: Any) -> None:
-        said = asked()
-        for function in _FUNCTIONS[name] if said is not None else ():
-            patch_for(module, function, engine, kind=options.kind, path=function).allow(module, options)
 
-    if name in _FUNCTIONS:
-        _when_imported(name, patch_functions)
+def _hook(stack: weakref.ref[Any], sdk: str) -> Callable[[Any], None]:
+    def imported(module: Any) -> None:
+        """Patch a module for all who want it; a fault of ours is nobody's import error."""
+        engine = stack()
+        if engine is None:
+            return
+        wanted = _wanted.get(engine)
+        if wanted is None:
+            return
+        wanted.hooked.discard(module.__name__)
+        try:
+            if sdk in wanted.everywhere:
+                _patch_module(engine, sdk, module, None, wanted.everywhere[sdk])
+            for client, options in wanted.clients.items():
+                if sdk_of(client) == sdk:
+                    _patch_module(engine, sdk, module, client, options)
+        except Exception as error:
+            log("moa.target_missing", key=module.__name__, target=module.__name__, error=type(error).__qualname__)
+
+    return imported
+
+
+def _patch_module(engine: Engine, sdk: str, module: Any, target: Any, options: Options) -> None:
+    for owner, name, path in _methods(sdk, module):
+        via = None if owner is module else _client_of
+        with locked():
+            made = patch_for(owner, name, engine, kind=options.kind, path=path, via=via)
+            made.allow(owner if target is None else target, options)
+
+
+def _methods(sdk: str, module: Any) -> list[tuple[Any, str, str]]:
+    """Return what an SDK's module has to be patched: owner, name and path, as far as this version has it."""
+    found = [(module, name, name) for name in _FUNCTIONS.get(sdk, ()) if hasattr(module, name)]
+    for resource in _CLIENTS.get(sdk, ()):
+        for cls in resource.classes if resource.module == module.__name__ else ():
+            owner = getattr(module, cls, None)
+            names = [name for name in resource.methods if owner is not None and name in vars(owner)]
+            found += [(owner, name, f"{resource.path}.{name}") for name in names]
+    return found
 
 
 def forget_sdk(name: str | None, engine: Engine) -> None:
     """Let an SDK act for nobody but the clients that were named themselves; for every SDK if it is `None`."""
-    for key in [key for key in _everywhere if key[0] == id(engine) and name in (None, key[1])]:
-        del _everywhere[key]
-        for resource in _CLIENTS.get(key[1], ()):
-            for owner, method in _methods(resource, sys.modules.get(resource.module)):
-                patch = known_patch(owner, method, engine, "call")
-                if patch is not None:
-                    patch.revoke(owner)
-        module = sys.modules.get(key[1])
-        for function in _FUNCTIONS.get(key[1], ()) if module is not None else ():
-            patch = known_patch(module, function, engine, "call")
-            if patch is not None:
-                patch.revoke(module)
-
-
-def _methods(resource: _Resource, module: Any) -> list[tuple[Any, str]]:
-    """Return the classes of a resource with their methods, as far as this version has them."""
-    owners = [getattr(module, cls, None) for cls in resource.classes]
-    return [(owner, name) for owner in owners if owner is not None for name in resource.methods if name in vars(owner)]
-
-
-def _patcher(
-    resource: _Resource, engine: Engine, asked: Callable[[], tuple[Any, Options | None]]
-) -> Callable[[Any], None]:
-    """Return what patches a resource's classes, if they are still asked for then."""
-
-    def patch(module: Any) -> None:
-        target, options = asked()
-        if options is None:
+    with locked():
+        wanted = _wanted.get(engine)
+        if wanted is None:
             return
-        for owner, name in _methods(resource, module):
-            path = f"{resource.path}.{name}"
-            made = patch_for(owner, name, engine, kind=options.kind, path=path, via=_client_of)
-            made.allow(owner if target is None else target, options)
-
-    return patch
-
-
-def _when_imported(name: str, patch: Callable[[Any], None]) -> None:
-    """Patch a module that is there, or that will be; a fault of ours is nobody's import error."""
-
-    def guarded(module: Any) -> None:
-        try:
-            patch(module)
-        except Exception as error:
-            log("moa.target_missing", key=name, target=name, error=type(error).__qualname__)
-
-    loaded = sys.modules.get(name)
-    if loaded is not None and not getattr(getattr(loaded, "__spec__", None), "_initializing", False):
-        guarded(loaded)
-    else:
-        wrapt.register_post_import_hook(guarded, name)
+        for sdk in [sdk for sdk in wanted.everywhere if name in (None, sdk)]:
+            del wanted.everywhere[sdk]
+            modules = [resource.module for resource in _CLIENTS.get(sdk, ())] or [sdk]
+            for module in [sys.modules[name] for name in dict.fromkeys(modules) if name in sys.modules]:
+                for owner, method, _ in _methods(sdk, module):
+                    patch = known_patch(owner, method, engine, "call")
+                    if patch is not None:
+                        patch.revoke(owner)
 
 
 class _CopyPatch(Patch):
@@ -242,12 +248,13 @@ class _CopyPatch(Patch):
 
 def forget_client(client: Any, engine: Engine) -> None:
     """Let nothing act for this client any more, nor for its copies; for any client if it is `None`."""
-    clients = _clients.get(id(engine))
+    wanted = _wanted.get(engine)
     if client is None:
-        _clients.pop(id(engine), None)
+        if wanted is not None:
+            wanted.clients = Identities()
         return
-    if clients is not None:
-        clients.discard(client)
+    if wanted is not None:
+        wanted.clients.discard(client)
     for patch in patches_of(engine):
         if patch.some.get(client) is not None:
             patch.revoke(client)

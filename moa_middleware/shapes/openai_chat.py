@@ -156,23 +156,28 @@ def _namespace(value: Any) -> Any:
     return value
 
 
-def _model(name: str, payload: dict[str, Any]) -> Any:
+def _model(name: str, payload: dict[str, Any], sdk: str) -> Any:
     """Return the payload as the SDK's own class where the SDK is loaded, else a look-alike."""
+    if sdk == "litellm":
+        litellm = sys.modules["litellm"]
+        # litellm's class has no place for a usage that is null.
+        known = {key: value for key, value in payload.items() if value is not None}
+        return (litellm.ModelResponse if name == "ChatCompletion" else litellm.ModelResponseStream)(**known)
     types = sys.modules.get("openai.types.chat")
     if types is None:
         return _namespace(payload)
     return getattr(types, name).model_validate(payload)
 
 
-def render_value(reply: Reply, model: str | None) -> Any:
-    """Return a reply as a completed response."""
-    return _model("ChatCompletion", completion(reply, model, "message"))
+def render_value(reply: Reply, model: str | None, sdk: str = "") -> Any:
+    """Return a reply as a completed response, of an SDK's own class where one is named."""
+    return _model("ChatCompletion", completion(reply, model, "message"), sdk)
 
 
-def render_chunks(reply: Reply, model: str | None) -> list[Any]:
+def render_chunks(reply: Reply, model: str | None, sdk: str = "") -> list[Any]:
     """Return a reply as the chunks of a stream."""
     payload = completion(reply, model, "delta")
-    return [_model("ChatCompletionChunk", payload)]
+    return [_model("ChatCompletionChunk", payload, sdk)]
 
 
 def render_chunk(raw: Any, chunk: Chunk) -> Any:

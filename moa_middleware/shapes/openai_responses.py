@@ -99,10 +99,6 @@ def _whole(acc: Accumulator, response: Any, *, repeats: bool = False) -> None:
     acc.failure = _failure(response)
 
 
-def _error(acc: Accumulator, event: Any) -> None:
-    acc.failure = _failure({"error": event})
-
-
 _EVENTS: dict[str, Callable[[Accumulator, Any], None]] = {
     "response.output_text.delta": _text_delta,
     "response.reasoning_text.delta": _reasoning_delta,
@@ -121,7 +117,6 @@ _EVENTS: dict[str, Callable[[Accumulator, Any], None]] = {
     "response.incomplete": _over,
     "response.failed": _over,
     "response.cancelled": _over,
-    "response.error": _error,
 }
 """The others repeat what was said, or tell of progress."""
 
@@ -136,6 +131,11 @@ def feed(acc: Accumulator, chunk: Any) -> bool:
         return True
     if _is_response(chunk):
         _whole(acc, chunk)
+        return True
+    error = peek(chunk, "error") or (chunk if kind == "error" else None)
+    if error is not None and (kind == "error" or acc.count == 1) and isinstance(peek(error, "message"), str):
+        # An event of its own kind, which the SDK passes on; or an error in place of a stream.
+        acc.failure = _failure({"error": error})
         return True
     return False
 

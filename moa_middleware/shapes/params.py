@@ -6,12 +6,11 @@ A credential in an argument that nobody thought of is named, and never shown.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections import deque
+from collections.abc import Mapping
+from typing import Any
 
 from .._urls import bare_url
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 __all__ = ["read_params"]
 
@@ -60,8 +59,26 @@ _EXTRA_BODY = frozenset(
 # Said elsewhere in the record, or an argument of the turn's rather than of the request.
 _ELSEWHERE = frozenset({"model", "stream", "session_id", "preset"})
 
-_TOOL_SECRETS = frozenset({"api_key", "authorization", "authorization_token", "domain_secrets", "headers"})
+_TOOL_SECRETS = frozenset(
+    {
+        "access_token",
+        "api_key",
+        "apikey",
+        "authorization",
+        "authorization_token",
+        "client_secret",
+        "cookie",
+        "domain_secrets",
+        "headers",
+        "password",
+        "secret",
+        "token",
+        "x-api-key",
+    }
+)
 """Keys of a tool that tell how to get to a server of the user's (OpenAI's `mcp`, containers)."""
+_SCHEMAS = frozenset({"parameters", "input_schema", "function"})
+"""Keys of a tool under which properties have names of the caller's choice."""
 _DEPTH = 8
 
 
@@ -83,8 +100,10 @@ def read_params(
         if name in elsewhere or name in _ELSEWHERE or value is None:
             continue
         if name == "tools":
-            params[name], hidden = _without_credentials(value)
-            omitted += [f"tools.{key}" for key in hidden]
+            shown, hidden = _without_credentials(value)
+            if shown is not None:
+                params[name] = shown
+            omitted += [f"tools.{key}" for key in hidden] if shown is not None else [name]
         elif name in allowed:
             params[name] = value
         elif name == "extra_body" and isinstance(value, dict):
@@ -98,27 +117,29 @@ def read_params(
 
 
 def _without_credentials(tools: Any) -> tuple[Any, list[str]]:
-    """Return tools without the ways into their servers, and the names of what was left out."""
-    if not isinstance(tools, list | tuple):
-        return tools, []
+    """Return tools without the ways into their servers, and the names of what was left out; `None` if it cannot tell."""
+    if isinstance(tools, Mapping):
+        tools = [tools]
+    if not isinstance(tools, list | tuple | deque | frozenset | set):
+        return None, []
     hidden: set[str] = set()
-    shown = [tool if _is_function(tool) else _shown(tool, hidden, _DEPTH) for tool in tools]
-    return (shown, sorted(hidden)) if hidden else (tools, [])
-
-
-def _is_function(tool: Any) -> bool:
-    """Whether a tool is a function of the caller's: its schema may have properties of any name."""
-    return isinstance(tool, dict) and not tool.keys().isdisjoint(("function", "parameters", "input_schema"))
+    shown = [_shown(tool, hidden, _DEPTH) for tool in tools]
+    return shown, sorted(hidden)
 
 
 def _shown(value: Any, hidden: set[str], depth: int) -> Any:
     if isinstance(value, list | tuple):
         return [_shown(item, hidden, depth - 1) for item in value] if depth else []
-    if not isinstance(value, dict):
+    dump = getattr(value, "model_dump", None)
+    if callable(dump) and not isinstance(value, type):
+        value = dump(mode="json", exclude_unset=True)
+    if not isinstance(value, Mapping):
         return value
     shown = {}
     for key, item in value.items():
-        if key in _TOOL_SECRETS or not depth:
+        if key in _SCHEMAS:
+            shown[key] = item
+        elif str(key).casefold() in _TOOL_SECRETS or not depth:
             hidden.add(str(key))
         elif isinstance(item, str) and "://" in item and (bare := bare_url(item)) != item:
             # `https://user:password@host/mcp?key=…` is a way in as well.

@@ -53,7 +53,28 @@ async def replay_async(chunks: Iterable[Any]) -> AsyncIterator[Any]:
         yield chunk
 
 
-def render(reply: Reply, call: Call, family: str, *, is_async: bool) -> Any:
+class _BothWays:
+    """Chunks that are complete already, for a consumer in either world: litellm's streams are both."""
+
+    def __init__(self, chunks: Iterable[Any]) -> None:
+        self._chunks = iter(chunks)
+
+    def __iter__(self) -> Iterator[Any]:
+        return self
+
+    def __next__(self) -> Any:
+        return next(self._chunks)
+
+    def __aiter__(self) -> AsyncIterator[Any]:
+        return self
+
+    async def __anext__(self) -> Any:
+        for chunk in self._chunks:
+            return chunk
+        raise StopAsyncIteration
+
+
+def render(reply: Reply, call: Call, family: str, *, is_async: bool, sdk: str = "") -> Any:
     """
     Return a reply in the form that the caller of a look-alike, or of a plain function, asked for.
 
@@ -62,14 +83,17 @@ def render(reply: Reply, call: Call, family: str, *, is_async: bool) -> Any:
         call: The call that it answers.
         family: The shape of the function, as `RequestSpec` found it.
         is_async: Whether a stream is to be an async one.
+        sdk: Name of the SDK that the function is of, "" for any other.
 
     Returns:
         A completed response or a string; for a stream, an iterator.
     """
     if family == "openai_chat":
         if not call.stream:
-            return openai_chat.render_value(reply, call.model)
-        chunks = openai_chat.render_chunks(reply, call.model)
+            return openai_chat.render_value(reply, call.model, sdk)
+        chunks = openai_chat.render_chunks(reply, call.model, sdk)
+        if sdk == "litellm":
+            return _BothWays(chunks)
     elif not call.stream:
         return reply.text
     else:

@@ -60,6 +60,10 @@ _SHAPES = (openai_chat, openai_responses, anthropic, plain)
 """In the order in which they are asked; the last takes whatever it can."""
 
 
+_TELLING = frozenset({"choices", "object", "type"})
+"""Keys without which a dict is of none of the SDKs' shapes."""
+
+
 class Accumulator:
     """
     The text of a stream, gathered as it passes.
@@ -130,6 +134,8 @@ class Accumulator:
             if read is not None and isinstance(chunk, cls):
                 self.add(read(chunk))
                 return True
+        if type(chunk) is dict and _TELLING.isdisjoint(chunk):
+            return plain.feed(self, chunk)
         return any(shape.feed(self, chunk) for shape in _SHAPES)
 
     def choice(self, index: int) -> Choice:

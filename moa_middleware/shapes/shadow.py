@@ -87,5 +87,31 @@ def answer(
     # Not the environment's: a proxy that it names would be set up for nothing.
     make = http.AsyncClient if is_async else http.Client
     shadow._client = make(transport=http.MockTransport(respond), base_url=client._client.base_url, trust_env=False)
+    # Nothing is sent, so nobody is asked for a token, and no hook of the user's sees a request.
+    shadow._prepare_options = _same_later if is_async else _same
+    shadow._prepare_request = _nothing_later if is_async else _nothing
+    if not getattr(shadow, "api_key", "none"):
+        shadow.api_key = "none"
+    twin = copy(owner)
+    twin._client = shadow
+    for name, bound in vars(owner).items():
+        if getattr(bound, "__self__", None) is client:
+            setattr(twin, name, getattr(shadow, bound.__name__))  # `_post` and the like
     method = getattr(fn, "__func__", fn)
-    return method(type(owner)(shadow), *args, **kwargs)
+    return method(twin, *args, **kwargs)
+
+
+def _same(options: Any) -> Any:
+    return options
+
+
+async def _same_later(options: Any) -> Any:
+    return options
+
+
+def _nothing(_request: Any) -> None:
+    return None
+
+
+async def _nothing_later(_request: Any) -> None:
+    return None

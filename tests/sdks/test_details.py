@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+
 import anthropic
 import openai
 import pytest
@@ -321,3 +323,62 @@ def test_undoing_a_client_undoes_its_copies(server, turns):
         chat(each, stream=False)
     assert turns == []
     assert had == Everything()
+
+
+@pytest.mark.parametrize(("sdk", "open_one"), [("openai", "chat"), ("openai", "responses"), ("anthropic", "messages")])
+def test_a_manager_that_is_entered_by_hand_and_dropped(sdk, open_one, turns):
+    """Nobody leaves it: its stream ends as abandoned when it is collected, and its connection closes."""
+    script = Script("One two", pieces=["One ", "two"], break_after=None, piece_delay=0.0)
+    with ScriptedServer({"m": script}) as server:
+        client = moa.instrument(client_of(sdk, server))
+
+        def drop():
+            if open_one == "chat":
+                stream = client.chat.completions.stream(**CHAT).__enter__()
+            elif open_one == "responses":
+                stream = client.responses.stream(**RESPONSE).__enter__()
+            else:
+                stream = client.messages.stream(**MESSAGE).__enter__()
+            next(iter(stream))
+
+        drop()
+        gc.collect()
+        gc.collect()
+        assert moa.status().open_turns == 0
+    assert [of(turn)["outcome"] for turn in turns] == ["abandoned"]
+
+
+def test_what_a_helper_raises_is_no_error_of_the_consumers(turns):
+    """A reply that does not fit the caller's class: the SDK raises, inside the caller's `with`."""
+    import pydantic
+
+    class Answer(pydantic.BaseModel):
+        sky: int
+
+    with ScriptedServer({"m": Script('{"sky": "blue"}')}) as server:
+        client = moa.instrument(client_of("openai", server))
+        with (
+            pytest.raises(pydantic.ValidationError),
+            client.chat.completions.stream(response_format=Answer, **CHAT) as s,
+        ):
+            s.until_done()
+        with pytest.raises(ZeroDivisionError), client.chat.completions.stream(**CHAT) as s:
+            next(iter(s))
+            1 / 0
+    assert [of(turn)["outcome"] for turn in turns] == ["error", "consumer_error"]
+
+
+def test_a_parsed_reply_that_the_sdk_refuses_is_on_record(turns):
+    """Too long to be parsed: the SDK raises, and hands the completion over with its exception."""
+    import pydantic
+
+    class Answer(pydantic.BaseModel):
+        sky: str
+
+    with ScriptedServer({"m": Script('{"sky": "bl', finish_reason="length")}) as server:
+        client = moa.instrument(client_of("openai", server))
+        with pytest.raises(openai.LengthFinishReasonError):
+            client.chat.completions.parse(response_format=Answer, **CHAT)
+    call = of(turns[0])
+    assert (call["outcome"], call["output"], call["finish_reason"]) == ("error", '{"sky": "bl', "length")
+    assert call["usage"]["output_tokens"]

@@ -151,3 +151,33 @@ def test_a_middleware_repeats_a_request_that_failed(form, turns):
         [*turn["calls"], *([turn["aggregator"]] if turn["aggregator"] else [])], key=lambda c: c["attempt"]
     )
     assert [(one["attempt"], one["outcome"]) for one in attempts] == [(1, "error"), (2, "completed")]
+
+
+@forms
+def test_a_middleware_holds_a_reply_back_and_passes_it_on(form, run, turns):
+    """`call.buffer()` alone: the caller gets the very text, in the form that was asked for."""
+
+    def hold(call):
+        call.buffer()
+        yield call
+
+    assert run(form, moa.Stack([hold])) == TEXT
+    assert (of(turns[0])["outcome"], of(turns[0])["output"]) == ("completed", TEXT)
+
+
+@forms
+def test_a_middleware_holds_a_reply_back_and_answers_another(form, run, turns, server):
+    """Nothing of the provider's text gets through, however the caller reads it."""
+
+    def guard(call):
+        call.buffer()
+        reply = yield call
+        assert reply.text == TEXT
+        return moa.Reply(text="Withheld.")
+
+    before = len(server.received)
+    assert run(form, moa.Stack([guard])) == "Withheld."
+    assert len(server.received) == before + 1
+    [turn] = turns
+    assert turn["aggregator"]["output"] == "Withheld."
+    assert [call["output"] for call in turn["calls"]] == [TEXT]
