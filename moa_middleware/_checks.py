@@ -7,15 +7,18 @@ from typing import TYPE_CHECKING, Any
 
 from ._flow import name_of
 from ._wrap import layer_of
-from .errors import DecorationError, MiddlewareError
+from .errors import DecorationError, MiddlewareError, SettingsError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
+    from typing import TypeAlias
 
     from ._options import Options
     from ._wrap import Engine
 
-__all__ = ["OF_CALLS", "OF_TURNS", "check_parameter", "checked", "is_decorated", "unknown"]
+    Redaction: TypeAlias = str | Callable[[str], str]
+
+__all__ = ["OF_CALLS", "OF_TURNS", "check_parameter", "checked", "is_decorated", "redaction", "unknown"]
 
 OF_TURNS = ("session_id", "preset", "tags")
 OF_CALLS = ("label", "layer", "model", "provider", "session_id", "preset", "messages", "tags")
@@ -40,6 +43,37 @@ def checked(items: Iterable[Any], what: str) -> tuple[Any, ...]:
             msg = f"{what}[{index}] is a {type(item).__name__}, which cannot be called"
             raise MiddlewareError(msg)
     return result
+
+
+def redaction(given: Any) -> tuple[str | None, tuple[Callable[[str], str], ...]]:
+    """
+    Return the names of rules that were given, `None` for those of the environment, and the functions.
+
+    Raises:
+        SettingsError: Something is neither a rule nor a function of one text.
+    """
+    from ._patterns import RULES  # its patterns take their time to compile
+
+    if given is None:
+        return None, ()
+    several: Any = given
+    if isinstance(given, str) or callable(given) or not hasattr(given, "__iter__"):
+        several = (given,)
+    items: list[Any] = [*several]
+    names = [name.strip() for item in items if isinstance(item, str) for name in item.split(",") if name.strip()]
+    functions = tuple(item for item in items if not isinstance(item, str))
+    for name in names:
+        if name.lower() not in RULES:
+            msg = f"configure(redact=…): there is no rule {name!r:.80}, only {', '.join(RULES)}"
+            raise SettingsError(msg)
+    for item in functions:
+        if not callable(item):
+            msg = f"configure(redact=…) takes functions and names of rules, got {type(item).__name__}"
+            raise SettingsError(msg)
+        if inspect.iscoroutinefunction(item):
+            msg = f"configure(redact=…): `{name_of(item)}` is async; nobody could await it while a line is written"
+            raise SettingsError(msg)
+    return (None if functions and not names else ",".join(names)), functions
 
 
 def unknown(where: str, name: str, known: Sequence[str]) -> str:

@@ -8,12 +8,13 @@ neither pydantic nor the tracing package is imported.
 from __future__ import annotations
 
 import os
+import sys
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from . import _targets
-from ._checks import checked
+from ._checks import checked, redaction
 from ._log import log
 from ._observe import faults
 from ._stack import Stack, set_recording_source
@@ -25,9 +26,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from ._call import Middleware
+    from ._checks import Redaction
     from ._turn import Recording
     from .records import TurnRecord
     from .settings import Settings
+    from .tracing.content import Content
     from .tracing.writer import Writer
 
 __all__ = ["Status", "configure", "default_stack", "flush", "listening", "status"]
@@ -43,6 +46,8 @@ _VARIABLES = (
     "MOA_PROPAGATE_THREADS",
     "MOA_CAPTURE",
     "MOA_REDACT",
+    "MOA_MAX_FILE_BYTES",
+    "MOA_MAX_FIELD_BYTES",
 )
 _TARGETS = "MOA_INSTRUMENT"
 _OFF = frozenset({"", "0", "false", "no", "off", "f", "n"})
@@ -64,10 +69,11 @@ class Status(NamedTuple):
 
     Attributes:
         written: Lines written.
-        refused: Lines that the writer refused: they are lost.
+        refused: Lines that the writer refused when they came; they wait, were written later, or are lost.
         waiting: Lines that wait to be written.
         open_turns: Turns that are open.
         faults: Faults of observers and of the recording, none of which reached a call.
+        lost: Refused lines that wait no more: there were too many.
     """
 
     written: int
@@ -75,6 +81,7 @@ class Status(NamedTuple):
     waiting: int
     open_turns: int
     faults: int
+    lost: int = 0
 
 
 _named: set[str] = set()
@@ -94,6 +101,7 @@ class _State:
         _named.clear()
         self.writer: Writer | None = None
         self.on_turn: Callable[[TurnRecord], object] | None = None
+        self.redactors: tuple[Callable[[str], str], ...] = ()
         self.listeners: tuple[Callable[[TurnRecord], object], ...] = ()
         self.changed()
 
@@ -106,13 +114,23 @@ class _State:
 _state = _State()
 
 
+def _hold_still() -> None:
+    """Let a fork wait for a tracer in the making: a child that inherits an import half done never ends it."""
+    _state.lock.acquire(timeout=5)
+
+
+def _go_on() -> None:
+    with suppress(RuntimeError):  # not to be had in time
+        _state.lock.release()
+
+
 def _new_lock() -> None:
     """Let a forked child not wait for a lock whose holder it does not have."""
     _state.lock = threading.RLock()
 
 
 if hasattr(os, "register_at_fork"):  # pragma: no branch - not on Windows
-    os.register_at_fork(after_in_child=_new_lock)
+    os.register_at_fork(before=_hold_still, after_in_parent=_go_on, after_in_child=_new_lock)
 
 
 def _recording() -> Recording | None:
@@ -133,7 +151,8 @@ def _recording() -> Recording | None:
         return current[1]
     try:
         _name_unknown()
-        tracer = _tracer(saving=on)
+        with _state.lock:
+            tracer = _tracer(saving=on)
         _state.current = (key, tracer)
         return tracer
     except Exception as error:
@@ -162,30 +181,39 @@ def _tracer(*, saving: bool) -> Recording | None:
     if _state.on_turn is not None:
         listeners.append(_state.on_turn)
     saving = saving and settings is not None and settings.save_traces
-    if not saving and not listeners:
+    if settings is None or not (saving or listeners):
+        # Also the listeners': without its settings a record could tell what must not be told.
         return None
     writer: Writer | None = None
-    if saving and settings is not None:
-        writer = _state.writer or FileWriter(settings.trace_dir)
+    if saving:
+        writer = _state.writer or FileWriter(settings.trace_dir, max_file_bytes=settings.max_file_bytes)
     return Tracer(
         writer=writer,
         listeners=listeners,
-        session_id=settings.session_id if settings is not None else None,
-        fanout_only=settings is not None and settings.turns == "fanout",
-        propagate_threads=settings is None or settings.propagate_threads,
+        session_id=settings.session_id,
+        fanout_only=settings.turns == "fanout",
+        propagate_threads=settings.propagate_threads,
+        content=_content(settings),
     )
+
+
+def _content(settings: Settings) -> Content | None:
+    """Return what is written of content, `None` for all of it."""
+    metadata, limit, rules = settings.capture == "metadata", settings.max_field_bytes, settings.rules
+    if not (metadata or limit or rules or _state.redactors):
+        return None
+    from .tracing.content import Content
+    from .tracing.redact import Redactor
+
+    return Content(metadata=metadata, limit=limit, redactor=Redactor(rules, _state.redactors))
 
 
 def _settings() -> Settings | None:
     """Return the settings in force; a bad one is logged and keeps tracing off."""
     from pydantic import ValidationError
 
-    from .settings import Settings, describe_problem, withheld
+    from .settings import Settings, describe_problem
 
-    missing = withheld(os.environ)
-    if missing is not None:
-        log("moa.tracing_off", key=missing, reason=f"{missing} asks for what does not work yet")
-        return None
     try:
         return Settings(**_state.overrides)
     except ValidationError as error:
@@ -204,6 +232,10 @@ def configure(
     session_id: str | None = _UNSET,
     turns: str | None = _UNSET,
     propagate_threads: bool | None = _UNSET,
+    capture: str | None = _UNSET,
+    redact: Redaction | Iterable[Redaction] | None = _UNSET,
+    max_field_bytes: int | None = _UNSET,
+    max_file_bytes: int | None = _UNSET,
     middleware: Iterable[Middleware] = _UNSET,
     observers: Iterable[Middleware] = _UNSET,
     writer: Writer | None = _UNSET,
@@ -221,6 +253,12 @@ def configure(
         session_id: Session of turns that name none.
         turns: `all`, or `fanout` for those only that ran references.
         propagate_threads: Carry turns into bare threads and executors.
+        capture: `full`, or `metadata` for sizes in place of content.
+        redact: What changes the texts that are written: functions that take a text and return one,
+            names of rules (`secrets`, `emails`, `phones`), or several of both. Functions come after
+            the rules. Without a name the rules are those of the environment.
+        max_field_bytes: UTF-8 bytes of a text that are written at most.
+        max_file_bytes: A file that would grow above it is renamed first, to `<session>~s<number>.jsonl`.
         middleware: Of the default stack, the first outermost.
         observers: Of the default stack.
         writer: Takes the lines in place of the files: any object with
@@ -237,7 +275,13 @@ def configure(
         "session_id": session_id,
         "turns": turns,
         "propagate_threads": propagate_threads,
+        "capture": capture,
+        "max_field_bytes": max_field_bytes,
+        "max_file_bytes": max_file_bytes,
     }
+    redactors = _state.redactors
+    if redact is not _UNSET:
+        given["redact"], redactors = redaction(redact)
     overrides = dict(_state.overrides)
     for name, value in given.items():
         if value is _UNSET:
@@ -263,6 +307,7 @@ def configure(
             _state.writer = writer
         if on_turn is not _UNSET:
             _state.on_turn = on_turn
+        _state.redactors = redactors
         _state.changed()
 
 
@@ -308,28 +353,32 @@ def listening(listener: Callable[[TurnRecord], object]) -> Iterator[None]:
 
 
 def reset() -> None:
-    """Forget what was configured; for tests."""
+    """Forget what was configured, and what waits to be written; for tests."""
+    outbox = _outbox()
+    if outbox is not None:
+        outbox.forget()
     with _state.lock:
         _state.reset()
     default_stack.replace(middleware=(), observers=())
 
 
+def _outbox() -> Any:
+    # Not imported for the asking: while nothing was traced there is nothing to count or to write.
+    return sys.modules.get("moa_middleware.tracing.outbox")
+
+
 def status() -> Status:
     """Return the counters of this process."""
-    import sys
-
-    written = refused = waiting = 0
-    # Not imported for the asking: while nothing was traced there is nothing to count.
-    tracing = sys.modules.get("moa_middleware.tracing.observer")
-    if tracing is not None:
-        written, refused = tracing.counters.written, tracing.counters.refused
-        waiting = tracing.waiting()
-    return Status(written, refused, waiting, open_turns(), faults())
+    outbox = _outbox()
+    if outbox is None:
+        return Status(0, 0, 0, open_turns(), faults())
+    tally = outbox.tally
+    return Status(tally.written, tally.refused, outbox.waiting(), open_turns(), faults(), tally.lost)
 
 
 def flush(*, open_streams: bool = False) -> Status:
     """
-    Finish streams that were broken off and not taken up again, and write what waits.
+    Finish streams that were broken off and not taken up again, and write what waits, also what was refused.
 
     For notebooks, where a stream that was left by `break` stays in a variable, and for handlers of
     SIGTERM.
@@ -341,10 +390,8 @@ def flush(*, open_streams: bool = False) -> Status:
     Returns:
         The counters afterwards.
     """
-    import sys
-
     finish_broken_off(everything=open_streams)
-    tracing = sys.modules.get("moa_middleware.tracing.observer")
-    if tracing is not None:
-        tracing.drain()
+    outbox = _outbox()
+    if outbox is not None:
+        outbox.flush()
     return status()

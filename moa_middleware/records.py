@@ -57,7 +57,7 @@ class UsageRecord(TypedDict, total=False):
 
 
 class OmittedRecord(TypedDict):
-    """Why a value is `null` that was there, and how large it was."""
+    """Why a value is `null` or cut, and how large the whole was."""
 
     reason: str
     """`metadata`, `limit` or `redactor_failed`."""

@@ -9,19 +9,15 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import platformdirs
 from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
+from ._patterns import RULES
 
-__all__ = ["Settings", "describe_problem", "withheld"]
-
-# Announced, not working yet: tracing without them could write what must not be written.
-_PROTECTIVE = {"MOA_REDACT": (), "MOA_CAPTURE": ("full",)}
+__all__ = ["Settings", "describe_problem"]
 
 
 def _default_trace_dir() -> Path:
@@ -39,6 +35,11 @@ class Settings(BaseSettings):
         turns: `all`, or `fanout` for those only that ran references.
         propagate_threads: Carry the turn into bare threads and executors.
         instrument: What `moa run` instruments, with commas between.
+        capture: `full`, or `metadata` for sizes in place of content.
+        redact: Names of the rules for what is written, with commas between: `secrets`, `emails`,
+            `phones`.
+        max_field_bytes: UTF-8 bytes of a text that are written at most.
+        max_file_bytes: A file that would grow above it is renamed first, and another begun.
     """
 
     model_config = SettingsConfigDict(env_prefix="MOA_", env_ignore_empty=True, extra="ignore", frozen=True)
@@ -49,6 +50,25 @@ class Settings(BaseSettings):
     turns: Literal["all", "fanout"] = "all"
     propagate_threads: bool = True
     instrument: str | None = None
+    capture: Literal["full", "metadata"] = "full"
+    redact: str | None = None
+    max_field_bytes: int | None = Field(default=None, ge=1)
+    max_file_bytes: int | None = Field(default=None, ge=1)
+
+    @property
+    def rules(self) -> tuple[str, ...]:
+        """The redaction rules, in the order in which they are applied."""
+        named = _names(self.redact or "")
+        return tuple(name for name in RULES if name in named)
+
+    @field_validator("redact")
+    @classmethod
+    def _know(cls, value: str | None) -> str | None:
+        # An unknown name could mean anything that must not be written.
+        if value is not None and not _names(value) <= RULES.keys():
+            msg = f"takes {', '.join(RULES)}, with commas between"
+            raise ValueError(msg)
+        return value
 
     @field_validator("trace_dir", mode="before")
     @classmethod
@@ -61,13 +81,8 @@ class Settings(BaseSettings):
         return value
 
 
-def withheld(environ: Mapping[str, str]) -> str | None:
-    """Return the variable that keeps tracing off because what it asks for is not there, if any."""
-    for name, fine in _PROTECTIVE.items():
-        value = environ.get(name, "").strip().lower()
-        if value and value not in fine:
-            return name
-    return None
+def _names(value: str) -> set[str]:
+    return {name.strip().lower() for name in value.split(",")} - {""}
 
 
 def describe_problem(error: ValidationError) -> str:

@@ -585,8 +585,9 @@ BAD = {
     "MOA_SAVE_TRACES": "perhaps",
     "MOA_TURNS": "some",
     "MOA_PROPAGATE_THREADS": "maybe",
-    "MOA_REDACT": "emails",
-    "MOA_CAPTURE": "metadata",
+    "MOA_REDACT": "emails, names",
+    "MOA_CAPTURE": "sizes",
+    "MOA_MAX_FIELD_BYTES": "0",
 }
 
 
@@ -844,7 +845,7 @@ def test_every_setting_is_looked_at_each_turn():
     """The variables that are watched are those of the settings, and those that withhold."""
     from moa_middleware import _default, settings
 
-    expected = {f"MOA_{name.upper()}" for name in settings.Settings.model_fields} | settings._PROTECTIVE.keys()
+    expected = {f"MOA_{name.upper()}" for name in settings.Settings.model_fields}
     expected -= {"MOA_INSTRUMENT"}  # the runner's, which looks at it once
     assert expected == set(_default._VARIABLES)
 

@@ -20,7 +20,7 @@ from pydantic import ValidationError
 
 import moa_middleware as moa
 
-from ..settings import Settings, describe_problem, withheld
+from ..settings import Settings, describe_problem
 from ..testing import ScriptedServer
 from ..tracing.writer import FileWriter
 from ._demo_client import DemoClient
@@ -141,9 +141,6 @@ def _configured() -> tuple[Path, str]:
     Raises:
         Failure: A setting in the environment is bad, or the directory cannot be written.
     """
-    missing = withheld(os.environ)
-    if missing is not None:
-        raise Failure(f"moa demo: {missing} asks for what does not work yet: nothing would be saved", USAGE)
     try:
         trace_dir = Settings().trace_dir.absolute()
     except ValidationError as error:

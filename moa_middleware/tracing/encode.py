@@ -29,6 +29,8 @@ __all__ = ["Raw", "encode", "join", "warm_up"]
 
 _DEPTH = 150
 """Levels below which a value is cut; pydantic_core gives up at 255."""
+_BITS = 14_000
+"""Of an integer; 4,300 digits, the most that `json` reads back, have 14,284."""
 # A subclass is read as what it is at the bottom: its own methods may consume, or ask a database.
 _MAPPINGS: tuple[Any, ...] = (OrderedDict, dict, MappingProxyType)
 _SEQUENCES: tuple[Any, ...] = (list, tuple, set, frozenset, deque)
@@ -78,7 +80,11 @@ def encode(value: Any) -> Raw:
     try:
         return Raw(_to_json(value))
     except Exception:
-        text = json.dumps(_plain(value), ensure_ascii=True, allow_nan=False, separators=(",", ":"))
+        try:
+            text = json.dumps(_plain(value), ensure_ascii=True, allow_nan=False, separators=(",", ":"))
+        except Exception:
+            # Near the end of the stack, say: a word in its place, so that the rest of the record stands.
+            return Raw(_to_json(_safe_str(value)))
         return Raw(text.encode("ascii"))
 
 
@@ -107,7 +113,8 @@ def _plain(value: Any, depth: int = 0, above: tuple[int, ...] = ()) -> Any:
     if kind is float:
         return value if math.isfinite(value) else _not_finite(value)
     if kind is int:
-        return value
+        # More digits than Python reads or writes: exact, as a text.
+        return value if value.bit_length() < _BITS else f"{value:#x}"
     if depth > _DEPTH or id(value) in above:
         return "..."
     above = (*above, id(value))
@@ -142,7 +149,7 @@ def _walk(value: Any, depth: int, above: tuple[int, ...]) -> Any:
     if issubclass(kind, str):
         return str.__str__(value)
     if issubclass(kind, int):
-        return int.__int__(value)
+        return _plain(int.__int__(value), depth, above)
     if issubclass(kind, float):
         return _plain(float.__float__(value), depth, above)
     if issubclass(kind, bytes | bytearray | memoryview):
@@ -151,7 +158,7 @@ def _walk(value: Any, depth: int, above: tuple[int, ...]) -> Any:
         return _class(value)
     dump = getattr(kind, "model_dump", None)
     if callable(dump):
-        return _plain(dump(value, mode="json", warnings=False), depth, above)
+        return _plain(_dumped(value, dump), depth, above)
     if hasattr(kind, "__dataclass_fields__"):
         return {field.name: _plain(getattr(value, field.name), depth, above) for field in dataclasses.fields(kind)}
     base = _base(kind, _TIMES)
@@ -160,6 +167,26 @@ def _walk(value: Any, depth: int, above: tuple[int, ...]) -> Any:
     if kind is SimpleNamespace:
         return _plain(vars(value), depth, above)
     return _safe_str(value)
+
+
+def _dumped(value: Any, dump: Any) -> Any:
+    """Return the fields of a model, as JSON has them unless that would use an iterator up."""
+    # This one leaves iterators and whatever pydantic does not know as they are.
+    fields = dump(value, mode="python", warnings=False)
+    if _holds_iterator(fields):
+        return fields
+    try:
+        return dump(value, mode="json", warnings=False)
+    except Exception:
+        return fields
+
+
+def _holds_iterator(value: Any) -> bool:
+    if isinstance(value, dict):
+        return any(map(_holds_iterator, value.values()))
+    if isinstance(value, _SEQUENCES):
+        return any(map(_holds_iterator, value))
+    return hasattr(type(value), "__next__")
 
 
 def _base(kind: type, known: tuple[Any, ...]) -> Any:

@@ -2,29 +2,24 @@
 The tracer: keeps a turn's requests while it runs, and writes its line when it closes.
 
 Nothing that fails in here reaches the caller. It takes no lock: a turn may close inside a
-finaliser, in any thread, in the middle of another line's writing. Such a line joins the queue that
-the running write drains.
+finaliser, in any thread, in the middle of another line's writing (`outbox`).
 """
 
 from __future__ import annotations
 
-import json
 import os
 import socket
-import threading
 import time
-from collections import deque
 from functools import partial
-from itertools import count
+from itertools import count, islice
 from typing import TYPE_CHECKING, Any
 
 from .. import _threads
-from .._endings import outcome_of
-from .._log import log
 from .._observe import count_fault
 from .._version import __version__
 from ..records import SCHEMA
-from . import record, snapshot
+from . import outbox, record, snapshot
+from .backlog import Line
 from .encode import Raw, encode, join, warm_up
 
 if TYPE_CHECKING:
@@ -33,65 +28,40 @@ if TYPE_CHECKING:
     from .._call import Call
     from .._slot import Attempt, CallSlot
     from .._turn import Turn
+    from .content import Content
     from .writer import Writer
 
 __all__ = ["Counters", "Tracer"]
 
 
 class Counters:
-    """What became of the lines of this process."""
+    """The process as its lines name it, and the numbers of its lines."""
 
     def __init__(self) -> None:
-        self.written = 0
-        self.refused = 0
         self.started_at = time.time()
         self.host = socket.gethostname()
         self.pid = os.getpid()
         self.lines = count(1)
 
-    def writer_fields(self, lines: Iterator[int] | None = None) -> dict[str, Any]:
-        """Return the record's `writer`; each call takes the next number, of `lines` if given."""
+    def numbers(self) -> Iterator[int]:
+        """Return the numbers that are still to be given."""
         if self.pid != os.getpid():
             # A forked child counts its own lines.
             self.__init__()  # type: ignore[misc]
+        return self.lines
+
+    def writer_fields(self, number: int) -> dict[str, Any]:
+        """Return the record's `writer`."""
         return {
             "version": __version__,
             "host": self.host,
             "pid": self.pid,
             "started_at": self.started_at,
-            "seq": next(self.lines if lines is None else lines),
+            "seq": number,
         }
 
 
 counters = Counters()
-
-
-class _Queue(threading.local):
-    """Lines of one thread that wait for the one that is being written."""
-
-    def __init__(self) -> None:
-        self.empty()
-
-    def empty(self) -> None:
-        self.items: deque[Callable[[], None]] = deque()
-        self.busy = False
-
-
-_queue = _Queue()
-
-if hasattr(os, "register_at_fork"):  # pragma: no branch - not on Windows
-    # A child forked by a listener stands inside its parent's write, and owes none of its lines.
-    os.register_at_fork(after_in_child=_queue.empty)
-
-
-def waiting() -> int:
-    """Return how many lines of this thread wait to be written."""
-    return len(_queue.items)
-
-
-def _is_ours(error: BaseException) -> bool:
-    """Whether an exception is a fault of ours: pydantic_core's panics are no `Exception`."""
-    return isinstance(error, Exception) or outcome_of(error) == "error"
 
 
 class Tracer:
@@ -104,6 +74,7 @@ class Tracer:
         session_id: For turns that name none.
         fanout_only: Record only turns that ran references.
         propagate_threads: Carry turns into bare threads and executors.
+        content: What is written of content, `None` for all of it.
     """
 
     def __init__(
@@ -114,8 +85,10 @@ class Tracer:
         session_id: str | None = None,
         fanout_only: bool = False,
         propagate_threads: bool = True,
+        content: Content | None = None,
     ) -> None:
         self._writer = writer
+        self._content = content
         self._listeners = tuple(listeners)
         self._session_id = session_id
         self._fanout_only = fanout_only
@@ -147,95 +120,80 @@ class Tracer:
 
     def closed(self, turn: Turn) -> None:
         """Write the turn's line."""
-        if turn.by_hand and not turn.calls:
-            return  # it lent session, preset and tags to the turns inside
-        if self._fanout_only and not record.ran_references(turn):
-            return
-        try:
-            ts, writer = time.time(), None
-            try:
-                parts, references = record.turn_record(turn, ts=ts)
-                if self._fanout_only and not references:
-                    return
-                writer = self._writer_fields()
-                line = join({**parts, "writer": writer})
-            except BaseException as error:
-                self._fault(error, turn)
-                line = _minimal(turn, ts, error, writer or self._writer_fields())
-            self._put(turn.session_id, bytes(line), late=False)
-        except BaseException as error:
-            self._fault(error, turn)
+        number: list[int] = []
+        self._finish(turn, lambda: self._lines_of(turn, number))
 
     def ended_late(self, turn: Turn, slot: CallSlot) -> None:
         """Write the line of a call that outlived its turn."""
         try:
-            lines = record.late_records(turn, slot, ts=time.time())
-            self._put(turn.session_id, *map(bytes, lines), late=True)
-        except BaseException as error:
-            self._fault(error, turn)
+            self._finish(turn, lambda: self._late_lines_of(turn, slot))
         finally:
             _drop_content(slot)
 
-    def _writer_fields(self) -> dict[str, Any]:
-        # A line that only listeners get takes no number of those that are written: no gap.
-        return counters.writer_fields(None if self._writer is not None else self._unwritten)
+    def _finish(self, turn: Turn, make: Callable[[], list[Line]]) -> None:
+        """Make lines and let them go; an interrupt goes on after that."""
+        lines: list[Line] = []
+        try:
+            lines += make()
+            outbox.send(lines)
+        except BaseException as error:
+            if not outbox.is_ours(error):
+                outbox.send(lines or make())
+            self._fault(error, turn)
+
+    def _lines_of(self, turn: Turn, number: list[int]) -> list[Line]:
+        """Return the turn's line; its number is taken once, or a gap would tell of a line that was not."""
+        if turn.by_hand and not turn.calls:
+            return []  # it lent session, preset and tags to the turns inside
+        if self._fanout_only and not record.ran_references(turn):
+            return []
+        ts = time.time()
+        try:
+            parts, references = record.turn_record(turn, ts=ts)
+            if self._fanout_only and not references:
+                return []
+            line = join({**parts, "writer": self._writer_fields(number)})
+        except BaseException as error:
+            self._fault(error, turn)
+            line = _minimal(turn, ts, error, self._writer_fields(number))
+        return [self._line(turn.session_id, line, late=False)]
+
+    def _late_lines_of(self, turn: Turn, slot: CallSlot) -> list[Line]:
+        lines = record.late_records(turn, slot, ts=time.time())
+        return [self._line(turn.session_id, line, late=True) for line in lines]
+
+    def _writer_fields(self, number: list[int] | None = None) -> dict[str, Any]:
+        number = [] if number is None else number
+        if not number:
+            # A line that only listeners get takes no number of those that are written: no gap.
+            numbers = counters.numbers() if self._writer is not None else self._unwritten
+            number.extend(islice(numbers, 1))
+        return counters.writer_fields(number[0])
 
     def _fault(self, error: BaseException, turn: Turn) -> None:
         """Count a fault of ours; what interrupts the program is not ours to keep."""
-        if not _is_ours(error):
+        if not outbox.is_ours(error):
             raise error
         turn.faults += 1
         count_fault("tracing", error)
 
     # Lines ---------------------------------------------------------------------------------------
 
+    def _line(self, session_id: str | None, data: bytes, *, late: bool) -> Line:
+        listeners = self._listeners
+        if self._content is not None:
+            data, urgent = self._content.line(data)
+            if urgent is not None:
+                # What interrupted a function of the user's goes on when the line is written.
+                listeners = (*listeners, partial(_raise, urgent))
+        return Line(data + b"\n", session_id=session_id, writer=self._writer, late=late, listeners=listeners)
+
     def _put(self, session_id: str | None, *lines: bytes, late: bool) -> None:
-        # All are in the queue before one is written: an interrupt leaves the rest there.
-        _queue.items.extend(partial(self._write, session_id, line, late=late) for line in lines)
-        drain()
-
-    def _write(self, session_id: str | None, line: bytes, *, late: bool) -> None:
-        try:
-            if self._writer is not None:
-                self._hand_over(self._writer, session_id, line + b"\n", late=late)
-        finally:
-            for listener in self._listeners:
-                try:
-                    listener(json.loads(line))
-                except Exception as error:
-                    count_fault("on_turn", error)
-
-    def _hand_over(
-        self, writer: Writer, session_id: str | None, line: bytes, *, late: bool, again: bool = False
-    ) -> None:
-        try:
-            method = getattr(writer, "write_late", writer.write) if late else writer.write
-            method(session_id, line)
-        except BaseException as error:
-            if not _is_ours(error) and not again:
-                # Interrupted: the line may be lost, so it is written once more before that goes on.
-                self._hand_over(writer, session_id, line, late=late, again=True)
-                raise
-            counters.refused += 1
-            reason = type(error).__qualname__
-            if isinstance(error, OSError) and error.strerror:
-                reason = f"{reason}: {error.strerror}"
-            log("moa.trace_refused", key=reason, writer=type(writer).__qualname__, error=reason)
-            if not _is_ours(error):
-                raise
-        else:
-            counters.written += 1
+        outbox.send([self._line(session_id, line, late=late) for line in lines])
 
 
-def drain() -> None:
-    """Write this thread's lines, unless this thread is writing already."""
-    while _queue.items and not _queue.busy:
-        _queue.busy = True
-        try:
-            while _queue.items:
-                _queue.items.popleft()()
-        finally:
-            _queue.busy = False
+def _raise(error: BaseException, _record: object) -> None:
+    raise error
 
 
 def _drop_content(slot: CallSlot) -> None:

@@ -1,5 +1,5 @@
 """
-Appending lines: one file a session, one `write` a line.
+Where lines go: one file a session, or any object of the user's.
 
 A file is opened for each line, since a kept descriptor writes into files that were rotated away.
 """
@@ -12,19 +12,13 @@ import unicodedata
 from pathlib import Path
 from typing import Protocol
 
+from ._append import Receipt, append
+
 __all__ = ["FileWriter", "Writer", "file_name"]
 
 _UNKNOWN = "unknown-session"
 _LONGEST = 100
 _DEVICES = frozenset({"con", "prn", "aux", "nul"} | {f"com{n}" for n in range(10)} | {f"lpt{n}" for n in range(10)})
-_FLAGS = (
-    os.O_WRONLY
-    | os.O_APPEND
-    | os.O_CREAT
-    | getattr(os, "O_CLOEXEC", 0)
-    | getattr(os, "O_NOFOLLOW", 0)
-    | getattr(os, "O_BINARY", 0)
-)
 
 
 class Writer(Protocol):
@@ -37,6 +31,10 @@ class Writer(Protocol):
     def write(self, session_id: str | None, line: bytes) -> None:
         """
         Keep one line.
+
+        A line for which it raises an exception waits, and is given to it again later. If it is
+        interrupted (Ctrl-C), it gets the same line once more at once, since nobody else can know
+        whether it had kept it.
 
         Args:
             session_id: The turn's session, `None` if it has none.
@@ -81,10 +79,13 @@ class FileWriter:
 
     Args:
         trace_dir: The directory; it is made, with mode 0700, at the first line.
+        max_file_bytes: A file that would grow above it is renamed first, to
+            `<session>~s<number>.jsonl`; `None` lets files grow.
     """
 
-    def __init__(self, trace_dir: os.PathLike[str] | str) -> None:
+    def __init__(self, trace_dir: os.PathLike[str] | str, *, max_file_bytes: int | None = None) -> None:
         self.trace_dir = Path(trace_dir)
+        self.max_file_bytes = max_file_bytes
 
     def __repr__(self) -> str:
         """Name the directory."""
@@ -101,7 +102,7 @@ class FileWriter:
         Raises:
             OSError: The directory or the disk refuses it.
         """
-        self._append(self.trace_dir, session_id, line)
+        self.append(session_id, line, Receipt())
 
     def write_late(self, session_id: str | None, line: bytes) -> None:
         """
@@ -110,21 +111,37 @@ class FileWriter:
         Raises:
             OSError: The directory or the disk refuses it.
         """
-        self._append(self.trace_dir / "late", session_id, line)
+        self.append(session_id, line, Receipt(), late=True)
 
-    def _append(self, directory: Path, session_id: str | None, line: bytes) -> None:
-        path = directory / file_name(session_id)
+    def append(self, session_id: str | None, line: bytes, receipt: Receipt, *, late: bool = False) -> None:
+        """
+        Append one line.
+
+        Args:
+            session_id: Names the file.
+            line: Ends with a newline.
+            receipt: Tells, whatever is raised, whether the line is in the file.
+            late: Whether it is that of a late call.
+
+        Raises:
+            OSError: The directory or the disk refuses it.
+        """
+        directory = self.trace_dir / "late" if late else self.trace_dir
+        path = os.fspath(directory / file_name(session_id))
         try:
-            descriptor = os.open(path, _FLAGS, 0o600)
+            append(path, line, receipt, limit=self.max_file_bytes)
         except FileNotFoundError:
-            for folder in (*reversed(directory.parents), directory):
-                # Each level that is missing is ours; one that is there keeps its mode.
-                if not folder.exists():
-                    folder.mkdir(mode=0o700, exist_ok=True)
-            descriptor = os.open(path, _FLAGS, 0o600)
-        try:
-            rest = memoryview(line)
-            while rest:
-                rest = rest[os.write(descriptor, rest) :]
-        finally:
-            os.close(descriptor)
+            make_directory(directory)
+            append(path, line, receipt, limit=self.max_file_bytes)
+
+
+def make_directory(directory: Path) -> None:
+    """
+    Make a directory and those above it, for this user alone; one that is there keeps its mode.
+
+    Raises:
+        OSError: It cannot be made.
+    """
+    for folder in (*reversed(directory.parents), directory):
+        if not folder.exists():
+            folder.mkdir(mode=0o700, exist_ok=True)

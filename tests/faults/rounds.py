@@ -1,0 +1,225 @@
+"""The rounds: crowds of writers, kills, full disks, a hanging lock and an event loop beside it."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import random
+import signal
+import statistics
+import subprocess
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+from .evidence import look, start
+
+CROWD = """
+processes, threads, me = map(int, sys.argv[3:6])
+sizes = [int(size) for size in sys.argv[6].split(",")]
+def work(thread):
+    for number, size in enumerate(sizes):
+        turn(f"{me}-{thread}-{number}", size)
+running = [threading.Thread(target=work, args=(t,)) for t in range(threads)]
+[thread.start() for thread in running]; [thread.join() for thread in running]
+assert (0, 0) == (moa.status().refused, moa.status().waiting), moa.status()
+"""
+
+
+def crowd(place, *, processes, threads, sizes, seed):
+    """Let processes with threads append turns of some sizes, each in an order of its own, to one file."""
+    running = []
+    for me in range(processes):
+        order = [*sizes]
+        random.Random(f"{seed} {me}").shuffle(order)
+        running.append(start(CROWD, place, processes, threads, me, ",".join(map(str, order))))
+    codes = [process.wait(600) for process in running]
+    assert not any(codes), codes
+    return look(place)
+
+
+KILLED = """
+# A nursery: it forks a warm writer for each round, so that a round takes no start of an interpreter.
+import moa_middleware.tracing.observer
+ask("warm-up", "")
+sizes = [int(size) for size in sys.argv[3].split(",")]
+for line in sys.stdin:
+    round_ = line.strip()
+    pid = os.fork()
+    if not pid:
+        for number in range(10**9):
+            turn(f"{round_}-{number}", sizes[number % len(sizes)])
+            if not number:
+                os.write(1, b"%d\\n" % os.getpid())
+    os.waitpid(pid, 0)
+    ask(f"after-{round_}", "")
+    os.write(1, b"next\\n")
+"""
+
+
+def kills(place, *, rounds, seed, sizes=(20_000, 2_000_000), longest=0.03):
+    """Kill a writer at a random moment, again and again; each time the next one writes a line."""
+    chance = random.Random(seed)
+    torn = [0]
+    with start(KILLED, place, ",".join(map(str, sizes)), stdin=subprocess.PIPE, stdout=subprocess.PIPE) as nursery:
+        for number in range(rounds):
+            nursery.stdin.write(b"%d\n" % number)
+            nursery.stdin.flush()
+            pid = int(nursery.stdout.readline())
+            time.sleep(chance.random() * longest)
+            os.kill(pid, signal.SIGKILL)
+            assert b"next\n" == nursery.stdout.readline()
+            torn.append(torn[-1])
+        nursery.stdin.close()
+        assert 0 == nursery.wait(60)
+    found = look(place)
+    text = (place / "traces" / "s.jsonl").read_bytes()
+    after = sum(text.count(b'"output":"after-%d "' % number) == 2 for number in range(rounds))
+    return found, after
+
+
+FULL = """
+import resource
+count, size = int(sys.argv[3]), int(sys.argv[4])
+hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
+answers = 0
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[5]), hard))
+for number in range(count):
+    name = f"{number}"
+    answers += ask(name, text_of(name, size)).startswith(name)
+full = moa.status()
+resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
+for number in range(count, 2 * count):
+    turn(f"{number}", size)
+end = moa.flush()
+import json
+print(json.dumps({"answers": answers, "refused": full.refused, "waited": full.waiting, "lost": end.lost,
+                  "waiting": end.waiting, "written": end.written}))
+"""
+
+
+def full_disk(place, *, turns, size):
+    """Let a disk be full, then have space again; returns the worker's own counters too."""
+    worker = start(FULL, place, turns, size, turns * size // 2, stdout=subprocess.PIPE)
+    told, _ = worker.communicate(timeout=120)
+    assert 0 == worker.returncode
+    return look(place), json.loads(told)
+
+
+@contextmanager
+def locked(path):
+    """Hold the lock of a file, in another process than the writers'."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("ab") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+HELD = """
+for number in range(int(sys.argv[3])):
+    began = time.perf_counter()
+    turn(f"{number}", 50_000)
+    print(time.perf_counter() - began)
+"""
+
+
+def held_lock(place, *, turns):
+    """Hold the lock for ever; returns what is found, and the seconds that each turn took."""
+    with locked(place / "traces" / "s.jsonl"):
+        worker = start(HELD, place, turns, stdout=subprocess.PIPE)
+        told, _ = worker.communicate(timeout=120)
+    assert 0 == worker.returncode
+    return look(place), [float(line) for line in told.split()]
+
+
+LOOP = """
+import asyncio
+async def answer(name):
+    await asyncio.sleep(random.random() * 0.3)
+    text = text_of(name, 20_000)
+    @moa.turn
+    async def create():
+        await asyncio.sleep(0.01)
+        return ask(name, text)
+    await create()
+    os.write(acks, f"{name} {hashlib.sha256(f'{name} {text}'.encode()).hexdigest()}\\n".encode())
+
+async def tick(gaps):
+    last = time.perf_counter()
+    while True:
+        await asyncio.sleep(0.001)
+        now = time.perf_counter()
+        gaps.append(now - last)
+        last = now
+
+async def main():
+    ask("warm-up", "")
+    gaps = []
+    ticker = asyncio.create_task(tick(gaps))
+    await asyncio.sleep(0.05)
+    gaps.clear()
+    for burst in range(int(sys.argv[4])):
+        await asyncio.gather(*(answer(f"{burst}-{number}") for number in range(int(sys.argv[3]))))
+    ticker.cancel()
+    print(max(gaps))
+
+import gc
+gc.collect(); gc.freeze()
+asyncio.run(main())
+"""
+
+
+def event_loop(place, *, turns, bursts=1, traced=True):
+    """
+    Let a server work on many turns at once while another process holds the lock; returns its longest stall.
+
+    Without traces it is the control: how long the machine itself stalls the same loop.
+    """
+    first = "" if traced else "import moa_middleware\nmoa_middleware.configure = lambda **_: None\n"
+    with locked(place / "traces" / "s.jsonl"):
+        worker = start(LOOP, place, turns, bursts, first=first, stdout=subprocess.PIPE)
+        told, _ = worker.communicate(timeout=120)
+    assert 0 == worker.returncode
+    return look(place), float(told)
+
+
+COLLECTED = """
+import gc
+class Cycle:
+    def __init__(self, name):
+        @moa.reference
+        def stream():
+            yield f"{name} "
+            yield "never read"
+        self.stream = stream()
+        next(self.stream)
+        self.me = self
+def work(thread):
+    for number in range(int(sys.argv[3])):
+        Cycle(f"dropped-{thread}-{number}")
+        turn(f"{thread}-{number}", 2000)
+gc.set_threshold(1)
+threads = [threading.Thread(target=work, args=(t,)) for t in range(4)]
+[thread.start() for thread in threads]; [thread.join() for thread in threads]
+gc.set_threshold(700)
+gc.collect()
+assert moa.status().waiting == 0
+"""
+
+
+def collections(place, *, turns):
+    """Force a collection at each allocation while lines are written; streams are finished in the middle of them."""
+    worker = start(COLLECTED, place, turns)
+    assert 0 == worker.wait(300)
+    return look(place)
+
+
+def spread(values):
+    """Return median and maximum, in milliseconds."""
+    return 1000 * statistics.median(values), 1000 * max(values)
+
+
+def size_of(place):
+    """Return the bytes of the files below a directory."""
+    return sum(path.stat().st_size for path in Path(place).rglob("*") if path.is_file())
