@@ -79,6 +79,7 @@ class CallSlot:
     """One call, with all its attempts."""
 
     __slots__ = (
+        "apart",
         "attempts",
         "chosen",
         "claimed",
@@ -134,6 +135,8 @@ class CallSlot:
         self.listing: Any = None
         """How the turn's line lists its calls, kept while there are late ones."""
         self.claimed = once()
+        self.apart = False
+        """Whether it has a late line of its own, which still needs its content."""
         if self.parent is not None:
             self.parent.inner.append(self)
         if turn.recording is not None and not turn.over:
@@ -177,6 +180,6 @@ class CallSlot:
         self.chosen = self.request = self.client = None
         for attempt in attempts:
             for slot in attempt.inner:
-                if slot.done:
+                if slot.done and not slot.apart:
                     slot.drop_content()
             attempt.drop_content()

@@ -205,3 +205,49 @@ def test_a_role_that_was_inferred_for_the_turn_is_that_of_the_late_line(turns):
     names = ("call_id", "index", "role", "layer", "role_source")
     assert [listed[name] for name in names] == [late["call"][name] for name in names]
     assert ("reference", 1, "inferred") == (listed["role"], listed["layer"], listed["role_source"])
+
+
+@pytest.mark.parametrize("inner_calls", [1, 2])
+def test_calls_that_end_at_the_same_instant_are_told_once(inner_calls, turns, monkeypatch):
+    """The outer has ended and is being told when the inner ends in another thread."""
+    from moa_middleware.tracing.observer import Tracer
+
+    waits = []
+
+    @moa.reference(label="late inner")
+    def late_inner(slow):
+        slow.pause()
+        return inner_reply("one")
+
+    def inner_reply(text):
+        return {"choices": [{"message": {"content": text}}], "usage": {"prompt_tokens": 1000, "completion_tokens": 9}}
+
+    @moa.reference(label="outer")
+    def outer(slow):
+        for number in range(inner_calls - 1):
+            inner(str(number))
+        nested = Slow(late_inner)
+        nested.start()
+        waits.append(nested)
+        slow.pause()
+        return "out"
+
+    tell, inside, told = Tracer.ended_late, threading.Event(), threading.Event()
+
+    def at_the_same_instant(self, turn, slot):
+        if slot.label == "outer":
+            waits[0].go_on.set()
+            inside.wait(2)
+            tell(self, turn, slot)
+            told.set()
+        else:
+            inside.set()
+            assert told.wait(10)
+            tell(self, turn, slot)
+
+    monkeypatch.setattr(Tracer, "ended_late", at_the_same_instant)
+    run(outer)
+    waits[0].end()
+    found = joined(turns)
+    assert 1 + inner_calls == len(found)
+    assert 1000 * inner_calls == tokens(found)

@@ -14,7 +14,7 @@ from .credentials import hide, texts
 from .encode import Raw, encode
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from .._call import Reply, Usage
     from .._endings import ErrorInfo
@@ -182,16 +182,20 @@ def _fold(outer: dict[str, Any], inner: Mapping[str, Any]) -> None:
         outer["source"] = inner["source"]
 
 
-def entries_of(slot: CallSlot, *, late: bool = False) -> list[Entry]:
-    """Return the records of a call and of the calls inside it, the attempt that it came down to last."""
+def entries_of(slot: CallSlot, *, late: bool = False, apart: Collection[CallSlot] = ()) -> list[Entry]:
+    """
+    Return the records of a call and of the calls inside it, the attempt that it came down to last.
+
+    Those that are `apart` have a record of their own.
+    """
     entries: list[Entry] = []
     for attempt in slot.attempts:
         inner: list[Entry] = []
         settled = [s for s in attempt.inner if s.attempts]
         for child in settled:
-            inner += entries_of(child, late=late)
+            inner += entries_of(child, late=late, apart=apart)
         own = Entry(slot, attempt, _fields(slot, attempt, late=late), is_last=attempt is slot.final)
-        if len(settled) == 1:
+        if len(settled) == 1 and settled[0] not in apart:
             only = next(entry for entry in inner if entry.is_last)
             inner.remove(only)
             _fold(own.fields, only.fields)
@@ -201,7 +205,7 @@ def entries_of(slot: CallSlot, *, late: bool = False) -> list[Entry]:
         else:
             own.has_inner = bool(settled)
         for entry in inner:
-            if len(settled) == 1 and entry.fields["parent"] is None:
+            if len(settled) == 1 and settled[0] not in apart and entry.fields["parent"] is None:
                 entry.fields["parent"] = attempt.id
         entries += inner
         entries.append(own)

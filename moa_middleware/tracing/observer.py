@@ -200,7 +200,7 @@ def _drop_content(slot: CallSlot) -> None:
     """Forget a late call whose lines are out, and what has ended inside it."""
     for attempt in slot.attempts:
         for inner in attempt.inner:
-            if inner.done:
+            if inner.done and not inner.apart:
                 _drop_content(inner)
         attempt.drop_content()
     slot.request = None

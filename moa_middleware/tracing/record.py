@@ -10,6 +10,7 @@ from __future__ import annotations
 from itertools import count
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from .._endings import claim
 from .._roles import Node, infer
 from ..records import LATE_SCHEMA, SCHEMA
 from ..shapes.reply import read_reply
@@ -238,8 +239,9 @@ def late_records(turn: Turn, slot: CallSlot, *, ts: float) -> Iterator[Raw]:
     Before it come its earlier requests and the calls inside it, but for those that the turn's line
     told whole, and for those that still run and will have a line of their own.
     """
-    for entry in entries_of(slot, late=True):
-        if not entry.slot.done:
+    apart = _apart(slot)
+    for entry in entries_of(slot, late=True, apart=apart):
+        if entry.slot in apart:
             continue
         listing = _listing_of(entry.slot)
         place = listing.places.get(entry.attempt.id) if listing is not None else None
@@ -255,6 +257,18 @@ def late_records(turn: Turn, slot: CallSlot, *, ts: float) -> Iterator[Raw]:
                 "call": join(entry.fields),
             }
         )
+
+
+def _apart(slot: CallSlot) -> set[CallSlot]:
+    """Return the calls inside a late one that are not told with it: they still run, or tell of themselves at this moment."""
+    apart: set[CallSlot] = set()
+    for attempt in slot.attempts:
+        for inner in attempt.inner:
+            if not inner.done or not (inner.settled or claim(inner.claimed)):
+                inner.apart = True
+                apart.add(inner)
+            apart |= _apart(inner)
+    return apart
 
 
 def _credentials(entries: list[Entry]) -> list[str]:
@@ -287,6 +301,6 @@ def _place_late(entry: Entry, listing: _Listing | None, place: _Place | None) ->
         fields["role"], fields["role_source"], fields["layer"] = place.role, place.role_source, place.layer
     fields["role"] = fields["role"] or "call"
     fields["role_source"] = fields["role_source"] or "inferred"
-    if fields["role"] == "reference" and fields["layer"] is None:
+    if fields["role"] == "reference" and fields["layer"] is None and place is None:
         fields["layer"] = 1
     _finish(entry)
