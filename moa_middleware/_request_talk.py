@@ -351,7 +351,17 @@ class OneRequest:
 
 
 def _refused(error: BaseException) -> Reply:
-    """Return what a request came to that raised; an SDK that refuses a reply may hand it over with its exception."""
-    completion = getattr(error, "completion", None)  # openai's, where a parsed reply is too long or was filtered
+    """Return what a request came to that raised: an SDK that cannot parse a reply has had it all the same."""
+    completion = getattr(error, "completion", None)  # openai's, of a reply that is too long or was filtered
+    trace = error.__traceback__
+    while completion is None and trace is not None:
+        if trace.tb_frame.f_code.co_name == "parser":
+            values = trace.tb_frame.f_locals
+            completion = next((values[name] for name in _UNPARSED if name in values), None)
+        trace = trace.tb_next
     reply = Reply() if completion is None else read_reply(completion)
     return reply.replace(outcome=outcome_of(error), error=error, raw=None)
+
+
+_UNPARSED = ("raw_completion", "raw_response", "response")
+"""Names of the reply in the function by which the SDKs' `parse` makes the caller's class of it."""

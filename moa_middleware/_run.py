@@ -67,6 +67,8 @@ def run(args: list[str]) -> None:
             _refuse("-m needs the name of a module")
         _run_module(name, rest)
         return
+    elif first in ("-", "-c"):
+        _refuse(f"{first} has no program that could be run again by processes of its own: put it into a file")
     elif first.startswith("-"):
         _refuse(f"there is no option {first}; Python's own go before -m: python {first} -m moa_middleware run …")
     if not first:

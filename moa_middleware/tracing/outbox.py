@@ -216,6 +216,8 @@ def _refuse(line: Line, error: BaseException) -> None:
     reason = type(error).__qualname__
     if isinstance(error, OSError) and error.strerror:
         reason = f"{reason}: {error.strerror}"
+        if error.filename is not None:
+            reason = f"{reason}: {error.filename}"
     lost = 1 if line.doubtful else backlog.add(line)
     tally.add(refused=1, lost=lost)
     writer = type(line.writer).__qualname__

@@ -382,3 +382,26 @@ def test_a_parsed_reply_that_the_sdk_refuses_is_on_record(turns):
     call = of(turns[0])
     assert (call["outcome"], call["output"], call["finish_reason"]) == ("error", '{"sky": "bl', "length")
     assert call["usage"]["output_tokens"]
+
+
+@pytest.mark.parametrize("api", ["chat", "responses", "messages"])
+def test_a_reply_that_does_not_fit_is_on_record(api, turns):
+    """The model answered, and was paid: the caller gets the exception, the record the reply."""
+    import pydantic
+
+    class Answer(pydantic.BaseModel):
+        sky: int
+
+    with ScriptedServer({"m": Script('{"sky": "blue"}')}) as server:
+        client = moa.instrument(client_of("anthropic" if api == "messages" else "openai", server))
+        with pytest.raises(pydantic.ValidationError):
+            if api == "chat":
+                client.chat.completions.parse(response_format=Answer, **CHAT)
+            elif api == "responses":
+                client.responses.parse(text_format=Answer, **RESPONSE)
+            else:
+                client.messages.parse(output_format=Answer, **MESSAGE)
+    call = of(turns[0])
+    assert (call["outcome"], call["output"]) == ("error", '{"sky": "blue"}')
+    assert call["usage"]["output_tokens"]
+    assert call["error"]["type"].endswith("ValidationError")
