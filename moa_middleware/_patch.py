@@ -56,7 +56,8 @@ class Identities:
 
     def items(self) -> list[tuple[Any, Any]]:
         """Return the objects that are still there, each with what is kept with it."""
-        found = [(reference(), value) for reference, value in list(self._items.values())]
+        # A copy first: a collection while a list is made calls back, and takes items out.
+        found = [(reference(), value) for reference, value in self._items.copy().values()]
         return [(obj, value) for obj, value in found if obj is not None]
 
     def __len__(self) -> int:
