@@ -9,6 +9,7 @@ standard, *Server-sent events*.
 
 from __future__ import annotations
 
+import copyreg
 import inspect
 import json
 import sys
@@ -24,7 +25,7 @@ from ._stream import Entered, through
 from .shapes.reply import Accumulator
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+    from collections.abc import AsyncIterator, Callable, Iterator
     from types import FrameType
 
     from ._call import Outcome, Reply
@@ -71,7 +72,9 @@ def _known(self: Any, parsed: Any) -> Any:
     if self._self_parsed is None:
         if state.ended is not None:
             return parsed  # its body was read in another way
-        _untap(self.__wrapped__.http_response, _READING)
+        body = vars(self.__wrapped__.http_response).get(_BODY)
+        if body is not None:
+            body.parsed = True
         return None
     made = self._self_parsed()
     if made is None:
@@ -192,6 +195,10 @@ class _Body(_Events):
     def __init__(self, response: Any, state: StreamState, attempt: Attempt, *, asked: bool) -> None:
         super().__init__(response.headers, self._fed, asked=asked)
         self.state = state
+        self.kind: Any = None
+        """The response's own class."""
+        self.parsed = False
+        """Whether a stream came out of it, which is read in its place."""
         self.stepping = False
         """Whether a piece is being read: httpx closes a response when it has read the last one."""
         attempt.streamed = self.streamed
@@ -234,92 +241,123 @@ def read_body(source: Any, *, asked: bool) -> tuple[Reply, bool]:
     return (reply if events.streamed else reply.replace(chunks=None)), events.streamed
 
 
-_READING = ("iter_bytes", "aiter_bytes", "iter_raw", "aiter_raw")
-_CLOSING = ("close", "aclose")
+_BODY = "_moa_body"
+"""Attribute of a response that is looked at."""
 
 
-def _untap(response: Any, names: Sequence[str] = (*_READING, *_CLOSING)) -> None:
-    if response is not None:
-        for name in names:
-            vars(response).pop(name, None)
+def _untap(response: Any) -> None:
+    """Let a response be of its own class again."""
+    body = vars(response).pop(_BODY, None) if response is not None else None
+    if body is not None:
+        response.__class__ = body.kind
 
 
 def _tap(response: Any, state: StreamState, body: _Body) -> None:
     """
-    Look at the bytes of a response as they pass; every way to read its body goes through these.
+    Look at the bytes of a response as they pass; every way to read its body goes through a few methods.
 
-    The methods are put on this one response, and taken off when it is over. They hold it weakly: a
-    cycle would keep its connection open.
+    This one response is of a subclass of its class until it is over. Methods put on the object
+    itself would hold it, a cycle that keeps its connection open, or lose it while it is collected.
     """
+    body.kind = type(response)
+    vars(response)[_BODY] = body
+    response.__class__ = _tapped(body.kind)
     there = weakref.ref(response)
-    kind = type(response)
-
-    def reading(name: str) -> Any:
-        def read(*args: Any, **kwargs: Any) -> Iterator[bytes]:
-            source = getattr(kind, name)(there(), *args, **kwargs)
-            if body.stepping or not body.understands(name):
-                yield from source  # the other one, which passes it on, is looked at
-                return
-            while True:
-                body.stepping = True
-                try:
-                    data = next(source)
-                except StopIteration:
-                    break
-                except BaseException as error:
-                    state.end(outcome_of(error), error)
-                    raise
-                finally:
-                    body.stepping = False
-                body.take(data)
-                yield data
-            body.over()
-            state.end("completed")
-
-        return read
-
-    def reading_later(name: str) -> Any:
-        async def read(*args: Any, **kwargs: Any) -> AsyncIterator[bytes]:
-            source = getattr(kind, name)(there(), *args, **kwargs)
-            if body.stepping or not body.understands(name):
-                async for data in source:
-                    yield data
-                return
-            while True:
-                body.stepping = True
-                try:
-                    data = await anext(source)
-                except StopAsyncIteration:
-                    break
-                except BaseException as error:
-                    await state.end_async(outcome_of(error), error)
-                    raise
-                finally:
-                    body.stepping = False
-                body.take(data)
-                yield data
-            body.over()
-            await state.end_async("completed")
-
-        return read
-
-    def close() -> None:
-        try:
-            kind.close(there())
-        finally:
-            how = body.left()
-            if how is not None:
-                state.end(*how)
-
-    async def aclose() -> None:
-        try:
-            await kind.aclose(there())
-        finally:
-            how = body.left()
-            if how is not None:
-                await state.end_async(*how)
-
-    for name in _READING:
-        setattr(response, name, (reading_later if name.startswith("a") else reading)(name))
-    response.close, response.aclose = close, aclose
     state.follow(lambda *_: _untap(there()))
+
+
+_tapped_classes: weakref.WeakKeyDictionary[type, Any] = weakref.WeakKeyDictionary()
+
+
+def _tapped(kind: type) -> Any:
+    found = _tapped_classes.get(kind)
+    if found is None:
+        names: dict[str, Any] = {name: _reading(kind, name) for name in ("iter_bytes", "iter_raw")}
+        names.update({name: _reading_later(kind, name) for name in ("aiter_bytes", "aiter_raw")})
+        names.update({"close": _close, "aclose": _aclose, "__reduce_ex__": _reduce, "__doc__": kind.__doc__})
+        names.update({"__module__": kind.__module__, "__qualname__": kind.__qualname__})
+        found = _tapped_classes[kind] = type(kind.__name__, (kind,), names)
+    return found
+
+
+def _reduce(self: Any, _protocol: Any) -> Any:
+    """Pickle a response as one of its own class, by the function that pickle itself uses."""
+    state = {name: value for name, value in self.__getstate__().items() if name != _BODY}
+    return copyreg._reconstructor, (vars(self)[_BODY].kind, object, None), state  # type: ignore[attr-defined]
+
+
+def _reading(kind: Any, name: str) -> Any:
+    original = getattr(kind, name)
+
+    def read(self: Any, *args: Any, **kwargs: Any) -> Iterator[bytes]:
+        source = original(self, *args, **kwargs)
+        body: _Body | None = vars(self).get(_BODY)
+        if body is None or body.parsed or body.stepping or not body.understands(name):
+            yield from source  # nothing to see, or the other one, which passes it on, is looked at
+            return
+        while True:
+            body.stepping = True
+            try:
+                data = next(source)
+            except StopIteration:
+                break
+            except BaseException as error:
+                body.state.end(outcome_of(error), error)
+                raise
+            finally:
+                body.stepping = False
+            body.take(data)
+            yield data
+        body.over()
+        body.state.end("completed")
+
+    return read
+
+
+def _reading_later(kind: Any, name: str) -> Any:
+    original = getattr(kind, name)
+
+    async def read(self: Any, *args: Any, **kwargs: Any) -> AsyncIterator[bytes]:
+        source = original(self, *args, **kwargs)
+        body: _Body | None = vars(self).get(_BODY)
+        if body is None or body.parsed or body.stepping or not body.understands(name):
+            async for data in source:
+                yield data
+            return
+        while True:
+            body.stepping = True
+            try:
+                data = await anext(source)
+            except StopAsyncIteration:
+                break
+            except BaseException as error:
+                await body.state.end_async(outcome_of(error), error)
+                raise
+            finally:
+                body.stepping = False
+            body.take(data)
+            yield data
+        body.over()
+        await body.state.end_async("completed")
+
+    return read
+
+
+def _close(self: Any) -> None:
+    body: _Body | None = vars(self).get(_BODY)
+    try:
+        super(type(self), self).close()
+    finally:
+        how = body.left() if body is not None else None
+        if body is not None and how is not None:
+            body.state.end(*how)
+
+
+async def _aclose(self: Any) -> None:
+    body: _Body | None = vars(self).get(_BODY)
+    try:
+        await super(type(self), self).aclose()
+    finally:
+        how = body.left() if body is not None else None
+        if body is not None and how is not None:
+            await body.state.end_async(*how)

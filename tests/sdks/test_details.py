@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import pickle
 
 import anthropic
 import openai
@@ -405,3 +406,31 @@ def test_a_reply_that_does_not_fit_is_on_record(api, turns):
     assert (call["outcome"], call["output"]) == ("error", '{"sky": "blue"}')
     assert call["usage"]["output_tokens"]
     assert call["error"]["type"].endswith("ValidationError")
+
+
+def test_a_raw_response_in_a_cycle_is_closed_when_it_is_collected(server, turns):
+    """As litellm keeps them: stream, response and client's own objects go at once, in any order."""
+    client = moa.instrument(client_of("openai", server))
+
+    def drop():
+        cycle = {}
+        cycle["self"] = cycle
+        cycle["raw"] = client.chat.completions.with_raw_response.create(stream=True, **CHAT)
+        cycle["steps"] = iter(cycle["raw"].parse())
+        next(cycle["steps"])
+
+    drop()
+    gc.collect()  # what cannot be raised there would fail this test
+    assert [of(turn)["outcome"] for turn in turns] == ["abandoned"]
+
+
+def test_a_raw_response_is_of_its_own_class_again(server, turns):
+    """While its body is looked at, it is of a subclass; it can be pickled all the while."""
+    client = moa.instrument(client_of("openai", server))
+    response = client.chat.completions.with_raw_response.create(stream=True, **CHAT).http_response
+    name = type(response).__qualname__
+    assert pickle.loads(pickle.dumps(response)).status_code == 200
+    assert "The " in "".join(response.iter_text())
+    assert type(response).__qualname__ == name
+    assert type(response) is type(pickle.loads(pickle.dumps(response)))
+    assert of(turns[0])["outcome"] == "completed"
