@@ -48,14 +48,13 @@ _VARIABLES = (
     "MOA_REDACT",
     "MOA_MAX_FILE_BYTES",
     "MOA_MAX_FIELD_BYTES",
+    "MOA_JOURNAL",
 )
 _TARGETS = "MOA_INSTRUMENT"
 _OFF = frozenset({"", "0", "false", "no", "off", "f", "n"})
 
 
 class _Unset:
-    """Stand for an argument that was not given."""
-
     def __repr__(self) -> str:
         return "<as it is>"
 
@@ -125,8 +124,7 @@ def _go_on() -> None:
 
 
 def _new_lock() -> None:
-    """Let a forked child not wait for a lock whose holder it does not have."""
-    _state.lock = threading.RLock()
+    _state.lock = threading.RLock()  # the child does not have its holder
 
 
 if hasattr(os, "register_at_fork"):  # pragma: no branch - not on Windows
@@ -194,6 +192,7 @@ def _tracer(*, saving: bool) -> Recording | None:
         fanout_only=settings.turns == "fanout",
         propagate_threads=settings.propagate_threads,
         content=_content(settings),
+        journal=settings.journal,
     )
 
 
@@ -236,6 +235,7 @@ def configure(
     redact: Redaction | Iterable[Redaction] | None = _UNSET,
     max_field_bytes: int | None = _UNSET,
     max_file_bytes: int | None = _UNSET,
+    journal: bool | None = _UNSET,
     middleware: Iterable[Middleware] = _UNSET,
     observers: Iterable[Middleware] = _UNSET,
     writer: Writer | None = _UNSET,
@@ -259,6 +259,7 @@ def configure(
             the rules. Without a name the rules are those of the environment.
         max_field_bytes: UTF-8 bytes of a text that are written at most.
         max_file_bytes: A file that would grow above it is renamed first, to `<session>~s<number>.jsonl`.
+        journal: Keep the calls of open turns on the disk, for `moa recover`; a writer of your own has none.
         middleware: Of the default stack, the first outermost.
         observers: Of the default stack.
         writer: Takes the lines in place of the files: any object with
@@ -278,6 +279,7 @@ def configure(
         "capture": capture,
         "max_field_bytes": max_field_bytes,
         "max_file_bytes": max_file_bytes,
+        "journal": journal,
     }
     redactors = _state.redactors
     if redact is not _UNSET:

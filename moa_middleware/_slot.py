@@ -162,7 +162,17 @@ class CallSlot:
         return attempt
 
     def finish(self) -> None:
-        """End the call; a late one is told to the recording at once, with the calls inside it."""
+        """End the call: the recording is told while the turn is open, and of a late one with the calls inside it."""
+        turn = self.turn
+        if turn.recording is not None and not turn.over and turn.alive:
+            try:
+                turn.recording.ended(turn, self)
+            finally:
+                self._end()
+        else:
+            self._end()
+
+    def _end(self) -> None:
         self.done = True
         self.stream = None
         turn = self.turn

@@ -41,6 +41,9 @@ class Recording(Protocol):
     def began(self, attempt: Attempt, call: Call) -> None:
         """Learn that a request goes out."""
 
+    def ended(self, turn: Turn, slot: CallSlot) -> None:
+        """Learn that a call of an open turn is about to end."""
+
     def closed(self, turn: Turn) -> None:
         """Learn that a turn is over."""
 

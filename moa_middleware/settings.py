@@ -40,6 +40,7 @@ class Settings(BaseSettings):
             `phones`.
         max_field_bytes: UTF-8 bytes of a text that are written at most.
         max_file_bytes: A file that would grow above it is renamed first, and another begun.
+        journal: Keep the calls of open turns on the disk, for `moa recover`.
     """
 
     model_config = SettingsConfigDict(env_prefix="MOA_", env_ignore_empty=True, extra="ignore", frozen=True)
@@ -54,6 +55,7 @@ class Settings(BaseSettings):
     redact: str | None = None
     max_field_bytes: int | None = Field(default=None, ge=1)
     max_file_bytes: int | None = Field(default=None, ge=1)
+    journal: bool = False
 
     @property
     def rules(self) -> tuple[str, ...]:

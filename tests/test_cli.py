@@ -36,7 +36,8 @@ def test_help_names_the_verbs(option):
     """The help lists each verb with what it does."""
     done = moa(option)
     assert (0, "") == (done.returncode, done.stderr)
-    assert "demo  Run one Mixture-of-Agents turn" in done.stdout
+    assert "demo     Run one Mixture-of-Agents turn" in done.stdout
+    assert "recover  Write the turns of processes that died" in done.stdout
 
 
 def test_version_is_the_package_s():

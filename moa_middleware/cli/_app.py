@@ -16,7 +16,7 @@ from typer.main import get_command
 
 __all__ = ["VERBS", "run"]
 
-VERBS = ("demo", "run")
+VERBS = ("demo", "run", "recover")
 """In the order of the help."""
 
 

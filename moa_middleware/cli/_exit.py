@@ -6,9 +6,10 @@ It must import nothing, since it says what is missing when typer and rich are.
 
 from __future__ import annotations
 
-__all__ = ["CLEAN", "INTERRUPTED", "MISSING", "UNREADABLE", "USAGE", "Failure", "missing_extra"]
+__all__ = ["CLEAN", "FINDINGS", "INTERRUPTED", "MISSING", "UNREADABLE", "USAGE", "Failure", "missing_extra"]
 
 CLEAN = 0
+FINDINGS = 1
 USAGE = 2
 UNREADABLE = 3
 MISSING = 4

@@ -15,12 +15,15 @@ from itertools import count, islice
 from typing import TYPE_CHECKING, Any
 
 from .. import _threads
+from .._log import log
 from .._observe import count_fault
 from .._version import __version__
 from ..records import SCHEMA
 from . import outbox, record, snapshot
 from .backlog import Line
 from .encode import Raw, encode, join, warm_up
+from .journal import Journal
+from .writer import FileWriter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -75,6 +78,7 @@ class Tracer:
         fanout_only: Record only turns that ran references.
         propagate_threads: Carry turns into bare threads and executors.
         content: What is written of content, `None` for all of it.
+        journal: Keep the calls of open turns beside the files.
     """
 
     def __init__(
@@ -86,8 +90,10 @@ class Tracer:
         fanout_only: bool = False,
         propagate_threads: bool = True,
         content: Content | None = None,
+        journal: bool = False,
     ) -> None:
         self._writer = writer
+        self._journal = Journal(writer.trace_dir) if journal and isinstance(writer, FileWriter) else None
         self._content = content
         self._listeners = tuple(listeners)
         self._session_id = session_id
@@ -118,10 +124,27 @@ class Tracer:
         except BaseException as error:
             self._fault(error, attempt.slot.turn)
 
+    def ended(self, turn: Turn, slot: CallSlot) -> None:
+        """Keep a call until its turn is written; that of a turn of its own is written next."""
+        if self._journal is None or not slot.attempts or (turn.implicit and slot.parent is None):
+            return
+        try:
+            urgent = self._journal.add(turn, slot, self._content)
+            if urgent is not None:
+                raise urgent
+        except OSError as error:
+            log(
+                "moa.journal_refused",
+                key=type(error).__qualname__,
+                error=f"{type(error).__qualname__}: {error.strerror}",
+            )
+        except BaseException as error:
+            self._fault(error, turn)
+
     def closed(self, turn: Turn) -> None:
         """Write the turn's line."""
         number: list[int] = []
-        self._finish(turn, lambda: self._lines_of(turn, number))
+        self._finish(turn, lambda: self._without_journal(turn, self._lines_of(turn, number)))
 
     def ended_late(self, turn: Turn, slot: CallSlot) -> None:
         """Write the line of a call that outlived its turn."""
@@ -157,6 +180,16 @@ class Tracer:
             self._fault(error, turn)
             line = _minimal(turn, ts, error, self._writer_fields(number))
         return [self._line(turn.session_id, line, late=False)]
+
+    def _without_journal(self, turn: Turn, lines: list[Line]) -> list[Line]:
+        """Let the turn's journal go when its line is written, at once if it has none."""
+        journal = self._journal
+        if journal is not None and journal.has(turn.id):
+            for line in lines:
+                line.after = partial(journal.remove, turn.id)
+            if not lines:
+                journal.remove(turn.id)
+        return lines
 
     def _late_lines_of(self, turn: Turn, slot: CallSlot) -> list[Line]:
         lines = record.late_records(turn, slot, ts=time.time())

@@ -1,0 +1,249 @@
+"""
+The journal: what the calls of an open turn said, kept until the turn's own line is written.
+
+Each call that ends is appended at once to `<trace_dir>/open/<turn id>.jsonl`; the file goes with the
+turn's line. What a killed process leaves there is made a turn of by `recover`. Each line stands for
+itself, since threads append in any order and the last line may be torn. This module must not know
+how a turn is put together again.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .._endings import claim, once, process_id
+from ._append import Receipt, append
+from .encode import encode, join
+from .entries import EMPTY, NULL, entries_of
+from .writer import make_directory
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from .._slot import CallSlot
+    from .._turn import Turn
+    from .content import Content
+    from .snapshot import Snapshot
+
+__all__ = ["FOLDER", "JOURNAL_SCHEMA", "Journal", "is_alive", "this_process"]
+
+JOURNAL_SCHEMA = "moa-journal/1"
+FOLDER = "open"
+"""Below the trace directory."""
+
+
+class Journal:
+    """
+    The journals of this process's open turns.
+
+    It takes no lock: calls end in any thread, and in finalisers.
+
+    Args:
+        trace_dir: The directory of the traces.
+    """
+
+    def __init__(self, trace_dir: os.PathLike[str] | str) -> None:
+        self._directory = Path(trace_dir) / FOLDER
+        self._begun: dict[str, list[bool]] = {}
+        """For each turn that has a file, the right to write down what the turn was asked."""
+
+    def path_of(self, turn_id: str) -> Path:
+        """Return the file of a turn."""
+        return self._directory / f"{turn_id}.jsonl"
+
+    def has(self, turn_id: str) -> bool:
+        """Whether a turn of this process has a file."""
+        return turn_id in self._begun
+
+    def add(self, turn: Turn, slot: CallSlot, content: Content | None) -> BaseException | None:
+        """
+        Append a call that ended, with the calls inside it.
+
+        Args:
+            turn: Its turn, which is open.
+            slot: The call.
+            content: What is written of content, `None` for all of it.
+
+        Returns:
+            What interrupted a function of the user's that redacts; to be raised.
+
+        Raises:
+            OSError: The directory or the disk refuses it.
+        """
+        token = self._begun.setdefault(turn.id, once())
+        first = claim(token)
+        data: bytes = join(_line(turn, slot, first=first))
+        urgent: BaseException | None = None
+        if content is not None:
+            data, urgent = content.line(data)
+        receipt = Receipt()
+        path = os.fspath(self.path_of(turn.id))
+        try:
+            try:
+                append(path, data + b"\n", receipt)
+            except FileNotFoundError:
+                make_directory(self._directory)
+                append(path, data + b"\n", receipt)
+        finally:
+            if first and not receipt.whole:
+                token.append(True)  # the next call's line tells it
+            if self._begun.get(turn.id) is not token:
+                # The turn's line was written meanwhile, and its journal removed.
+                _unlink(path)
+        return urgent
+
+    def remove(self, turn_id: str) -> None:
+        """Remove the file of a turn whose line is written."""
+        if self._begun.pop(turn_id, None) is not None:
+            _unlink(os.fspath(self.path_of(turn_id)))
+
+
+def _unlink(path: str) -> None:
+    try:
+        os.unlink(path)  # noqa: PTH108 - a `Path` costs more
+    except OSError:
+        return  # `recover` removes it
+
+
+def _line(turn: Turn, slot: CallSlot, *, first: bool) -> dict[str, Any]:
+    """Return a line: who writes, the turn's own request in the first one, and the calls."""
+    entries = entries_of(slot, late=True)
+    calls, places = [], []
+    for entry in entries:
+        fields = entry.fields
+        fields["late"] = False
+        fields["label"] = fields["label"] or fields["model"] or entry.slot.name or None
+        calls.append(join(fields))
+        places.append(
+            {
+                "order": [*entry.slot.order, entry.attempt.number],
+                "chosen": entry.is_last and slot.parent is None,
+                "sum": entry.has_inner,
+            }
+        )
+    line: dict[str, Any] = {
+        "schema": JOURNAL_SCHEMA,
+        "turn_id": turn.id,
+        "session_id": turn.session_id,
+        "process": this_process(),
+        "instrumentation_errors": turn.faults,
+        "turns": list(turn.turns),
+        "covers": list(_ids(slot)),
+        "places": places,
+    }
+    if first:
+        line["turn"] = join(_header(turn))
+    line["calls"] = encode([]) if not calls else type(calls[0])(b"[" + b",".join(calls) + b"]")
+    return line
+
+
+def _header(turn: Turn) -> dict[str, Any]:
+    """Return what is known of a turn before it ends."""
+    shot: Snapshot | None = turn.memo
+    return {
+        "preset": turn.preset,
+        "started_at": turn.clock.started_at,
+        "input_messages": shot.messages if shot else NULL,
+        "params": shot.params if shot else EMPTY,
+        "parent_turn_id": turn.parent.id if turn.parent is not None else None,
+        "tags": encode(dict(turn.tags)),
+        "implicit": turn.implicit,
+        "trace_context": turn.trace_context,
+    }
+
+
+def _ids(slot: CallSlot) -> Iterator[str]:
+    """Yield the ids of a call's requests and of those inside: a later line stands for those of an earlier one."""
+    for attempt in slot.attempts:
+        yield attempt.id
+        for inner in attempt.inner:
+            yield from _ids(inner)
+
+
+# Processes ---------------------------------------------------------------------------------------
+
+_known: dict[int, dict[str, Any]] = {}
+"""This process as its journals name it, by its id."""
+
+
+def this_process() -> dict[str, Any]:
+    """Return what tells this process from every other, on this machine and elsewhere."""
+    pid = process_id()
+    found = _known.get(pid)
+    if found is None:
+        found = {**_machine(), "pid": pid, "started": _started(pid)}
+        _known.clear()
+        _known[pid] = found
+    return found
+
+
+def is_alive(process: dict[str, Any]) -> bool | None:
+    """
+    Whether a process runs still.
+
+    Returns:
+        `None` if that cannot be told from here: it belongs to another machine or container.
+    """
+    here = _machine()
+    if process.get("host") != here["host"]:
+        return None
+    if process.get("boot") != here["boot"]:
+        return False
+    if process.get("space") != here["space"]:
+        return None
+    pid, started = process.get("pid"), process.get("started")
+    if type(pid) is not int or pid <= 0:
+        return None
+    if started is None:
+        return _exists(pid)
+    return bool(_started(pid) == started)
+
+
+def _machine() -> dict[str, Any]:
+    """Return the machine, its boot, and the space of process ids (a container has its own)."""
+    return {
+        "host": os.uname().nodename if hasattr(os, "uname") else os.environ.get("COMPUTERNAME"),
+        "boot": _read("/proc/sys/kernel/random/boot_id"),
+        "space": _space(),
+    }
+
+
+def _read(path: str) -> str | None:
+    try:
+        return Path(path).read_text(encoding="utf-8", errors="replace").strip()
+    except OSError:
+        return None
+
+
+def _space() -> str | None:
+    try:
+        return os.readlink("/proc/self/ns/pid")  # noqa: PTH115 - it is no path
+    except (OSError, AttributeError):
+        return None
+
+
+def _started(pid: int) -> int | None:
+    """Return when a process started, in clock ticks since boot; `None` if there is none, or no way to know."""
+    text = _read(f"/proc/{pid}/stat")
+    if text is None:
+        return None
+    # The name in parentheses may hold anything; the state is the first field behind it.
+    fields = text.rpartition(")")[2].split()
+    try:
+        return None if fields[0] in ("Z", "X") else int(fields[19])
+    except (IndexError, ValueError):
+        return None
+
+
+def _exists(pid: int) -> bool | None:
+    if os.name != "posix":
+        return None  # a signal would end it there
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
