@@ -269,12 +269,13 @@ def _tap(response: Any, state: StreamState, body: _Body) -> None:
 _tapped_classes: weakref.WeakKeyDictionary[type, Any] = weakref.WeakKeyDictionary()
 
 
-def _tapped(kind: type) -> Any:
+def _tapped(kind: Any) -> Any:
     found = _tapped_classes.get(kind)
     if found is None:
         names: dict[str, Any] = {name: _reading(kind, name) for name in ("iter_bytes", "iter_raw")}
         names.update({name: _reading_later(kind, name) for name in ("aiter_bytes", "aiter_raw")})
-        names.update({"close": _close, "aclose": _aclose, "__reduce_ex__": _reduce, "__doc__": kind.__doc__})
+        names.update({"close": _closing(kind.close), "aclose": _closing_later(kind.aclose)})
+        names.update({"__reduce_ex__": _reduce, "__doc__": kind.__doc__})
         names.update({"__module__": kind.__module__, "__qualname__": kind.__qualname__})
         found = _tapped_classes[kind] = type(kind.__name__, (kind,), names)
     return found
@@ -343,21 +344,29 @@ def _reading_later(kind: Any, name: str) -> Any:
     return read
 
 
-def _close(self: Any) -> None:
-    body: _Body | None = vars(self).get(_BODY)
-    try:
-        super(type(self), self).close()
-    finally:
-        how = body.left() if body is not None else None
-        if body is not None and how is not None:
-            body.state.end(*how)
+def _closing(original: Any) -> Any:
+    def close(self: Any) -> None:
+        body: _Body | None = vars(self).get(_BODY)
+        try:
+            original(self)
+        finally:
+            how = body.left() if body is not None else None
+            if body is not None and how is not None:
+                outcome, error = how
+                body.state.end(outcome, error)
+
+    return close
 
 
-async def _aclose(self: Any) -> None:
-    body: _Body | None = vars(self).get(_BODY)
-    try:
-        await super(type(self), self).aclose()
-    finally:
-        how = body.left() if body is not None else None
-        if body is not None and how is not None:
-            await body.state.end_async(*how)
+def _closing_later(original: Any) -> Any:
+    async def aclose(self: Any) -> None:
+        body: _Body | None = vars(self).get(_BODY)
+        try:
+            await original(self)
+        finally:
+            how = body.left() if body is not None else None
+            if body is not None and how is not None:
+                outcome, error = how
+                await body.state.end_async(outcome, error)
+
+    return aclose
