@@ -67,7 +67,8 @@ class Found(NamedTuple):
 def environment():
     """Return the environment of a worker."""
     env = {name: value for name, value in os.environ.items() if not name.startswith(("MOA_", "COVERAGE"))}
-    return {**env, "PYTHONPATH": str(ROOT)}
+    # Python 3.12 and later warn of a fork beside threads, which is what some of the workers are for.
+    return {**env, "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "ignore:This process:DeprecationWarning"}
 
 
 def start(code, place, *args, first="", python=sys.executable, **kwargs):
