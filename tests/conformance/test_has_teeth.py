@@ -574,6 +574,35 @@ def test_a_case_tells_what_it_lacks():
         case.check()
 
 
+class Chunk:
+    """A piece of a class that `piece_of` of `World` does not know."""
+
+
+class Forgets(conformance.World):
+    """Its author forgot `piece_of`."""
+
+    supports = frozenset({"sync", "stream", "cut"})
+
+    def make_client(self):
+        class Client:
+            def create(self, messages, stream=True):
+                yield Chunk()
+                raise ConnectionError
+
+        return Client()
+
+    def call(self, client, messages, *, stream):
+        return client.create(messages, stream=stream)
+
+
+def test_what_a_world_lacks_is_told_as_that_in_every_case():
+    """No scenario takes it for the error that it had planned."""
+    found = [result for result in conformance.run(Forgets).results if result.case.scenario.name == "cut_in_the_middle"]
+    assert [result.verdict for result in found].count("failed") == 1
+    for result in (each for each in found if each.verdict == "failed"):
+        assert "Forgets does not define `piece_of`" in result.reason, result
+
+
 def test_every_scenario_is_described():
     """A sentence each, for reports."""
     for case in conformance.cases(Dicts):

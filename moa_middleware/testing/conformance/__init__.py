@@ -14,12 +14,13 @@ to be the same in all three; with traces on, the record has to say what happened
 
 from ._case import Case, ConformanceError, Report, Result, cases, run
 from ._plan import Capability, Plan, Stop, ToolCall
-from ._world import Message, World
+from ._world import IncompleteWorldError, Message, World
 
 __all__ = [
     "Capability",
     "Case",
     "ConformanceError",
+    "IncompleteWorldError",
     "Message",
     "Plan",
     "Report",

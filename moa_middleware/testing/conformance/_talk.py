@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from ._look import describe, error_of
 from ._plan import Plan
+from ._world import IncompleteWorldError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Coroutine, Iterator
@@ -241,6 +242,8 @@ class Talk:
         """Catch what the block raises, and note it."""
         try:
             yield
+        except IncompleteWorldError:
+            raise
         except BaseException as error:
             self.raised = error_of(error, self.user.world)
         self.note("raised", self.raised)

@@ -17,13 +17,17 @@ if TYPE_CHECKING:
 
     from ...records import CallRecord, TurnRecord
 
-__all__ = ["Message", "World"]
+__all__ = ["IncompleteWorldError", "Message", "World"]
 
 Message: TypeAlias = dict[str, str]
 """A message of a request: `role` and `content`."""
 
 _ADDRESS = re.compile(r"0x[0-9a-fA-F]{6,}")
 _MEETING_SECONDS = 10.0
+
+
+class IncompleteWorldError(TypeError):
+    """A world lacks a method that a scenario needs; no scenario takes it for what its client raised."""
 
 
 class World:
@@ -75,11 +79,11 @@ class World:
 
     def make_client(self) -> Any:
         """Return a client for sync code that nobody has instrumented."""
-        raise NotImplementedError(self._lacks("make_client"))
+        raise self._lacks("make_client")
 
     def make_async_client(self) -> Any:
         """Return a client for async code that nobody has instrumented; called inside the event loop."""
-        raise NotImplementedError(self._lacks("make_async_client"))
+        raise self._lacks("make_async_client")
 
     def call(self, client: Any, messages: Any, *, stream: bool) -> Any:
         """
@@ -90,19 +94,19 @@ class World:
             messages: A list with one message of the role "user", or an iterator of it. Hand it on.
             stream: Whether a stream is asked for.
         """
-        raise NotImplementedError(self._lacks("call"))
+        raise self._lacks("call")
 
     def piece_of(self, chunk: Any) -> str:
         """Return the text that a chunk adds to the first choice; empty if it adds none."""
         if isinstance(chunk, str):
             return chunk
-        raise NotImplementedError(self._lacks("piece_of"))
+        raise self._lacks("piece_of")
 
     def text_of(self, value: Any) -> str | None:
         """Return the text of a whole reply."""
         if value is None or isinstance(value, str):
             return value
-        raise NotImplementedError(self._lacks("text_of"))
+        raise self._lacks("text_of")
 
     # What the author may say. ---------------------------------------------------------------------
 
@@ -135,19 +139,19 @@ class World:
 
     def manager(self, client: Any, messages: Any) -> Any:
         """Call the form that returns a manager, which gives the stream when it is entered."""
-        raise NotImplementedError(self._lacks("manager"))
+        raise self._lacks("manager")
 
     def final_of(self, stream: Any) -> Any:
         """Return the whole reply, or an awaitable of it, of a manager's stream: its `get_final_completion`, say."""
-        raise NotImplementedError(self._lacks("final_of"))
+        raise self._lacks("final_of")
 
     def raw(self, client: Any, messages: Any, *, stream: bool) -> Any:
         """Call the form that returns the response, with `headers` and `parse()`; its body is read unless `stream`."""
-        raise NotImplementedError(self._lacks("raw"))
+        raise self._lacks("raw")
 
     def raw_stream(self, client: Any, messages: Any, *, stream: bool) -> Any:
         """Call the form that returns a manager, which gives the response, not yet read, when it is entered."""
-        raise NotImplementedError(self._lacks("raw_stream"))
+        raise self._lacks("raw_stream")
 
     def view(self, chunk: Any) -> object:
         """Return what is compared of a chunk or value beside its class and text: something with `==` and `repr`."""
@@ -245,8 +249,8 @@ class World:
         """Let each request wait until `count` of them are there."""
         self._meeting = threading.Barrier(count) if count > 1 else None
 
-    def _lacks(self, name: str) -> str:
-        return f"{type(self).__name__} does not define `{name}`"
+    def _lacks(self, name: str) -> IncompleteWorldError:
+        return IncompleteWorldError(f"{type(self).__name__} does not define `{name}`")
 
 
 def _stops(plan: Plan) -> BaseException:
