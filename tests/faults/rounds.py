@@ -59,15 +59,20 @@ for line in sys.stdin:
 
 
 def kills(place, *, rounds, seed, sizes=(20_000, 2_000_000), longest=0.03):
-    """Kill a writer at a random moment, again and again; each time the next one writes a line."""
+    """
+    Kill a writer at a random moment, again and again; each time the next one writes a line.
+
+    The moment lies within `longest` seconds, or within thrice what a first turn took where the machine is slower.
+    """
     chance = random.Random(seed)
     torn = [0]
     with start(KILLED, place, ",".join(map(str, sizes)), stdin=subprocess.PIPE, stdout=subprocess.PIPE) as nursery:
         for number in range(rounds):
+            began = time.perf_counter()
             nursery.stdin.write(b"%d\n" % number)
             nursery.stdin.flush()
             pid = int(nursery.stdout.readline())
-            time.sleep(chance.random() * longest)
+            time.sleep(chance.random() * max(longest, 3 * (time.perf_counter() - began)))
             os.kill(pid, signal.SIGKILL)
             assert b"next\n" == nursery.stdout.readline()
             torn.append(torn[-1])

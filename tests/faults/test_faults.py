@@ -41,7 +41,7 @@ def test_kills_cost_no_acknowledged_turn(place, seed):
     """At most one torn tail a round, and the next writer's line is whole."""
     found, after = rounds.kills(place, rounds=30, seed=seed)
     assert found.clean
-    assert found.acknowledged > 30
+    assert found.acknowledged >= 30  # the first of each round; how many more depends on the machine
     assert found.torn <= 30
     assert 30 == after
 
