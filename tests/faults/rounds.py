@@ -9,11 +9,12 @@ import random
 import signal
 import statistics
 import subprocess
+import sys
 import time
 from contextlib import contextmanager
 from pathlib import Path
 
-from .evidence import look, start
+from .evidence import environment, lines_of, look, start
 
 CROWD = """
 processes, threads, me = map(int, sys.argv[3:6])
@@ -84,6 +85,63 @@ def kills(place, *, rounds, seed, sizes=(20_000, 2_000_000), longest=0.03):
     return found, after
 
 
+JOURNALS = """
+moa.configure(journal=True)
+@moa.turn
+def create(name, size):
+    for number in range(4):
+        turn(f"{name}-{number}", size)
+create("warm-up", 100)
+os.write(1, b"ready\\n")
+for line in sys.stdin:
+    round_ = line.strip()
+    pid = os.fork()
+    if not pid:
+        for number in range(10**9):
+            create(f"{round_}-{number}", (2_000, 200_000)[number % 2])
+            if not number:
+                os.write(1, b"%d\\n" % os.getpid())
+    os.waitpid(pid, 0)
+    os.write(1, b"next\\n")
+"""
+
+
+RECOVERED = (0, 1)
+"""How `moa recover` ends: nothing was to be done, or turns were recovered."""
+
+
+def journals(place, *, rounds, seed, longest=0.03, every=20):
+    """
+    Kill a writer that keeps a journal, again and again, with `moa recover` beside it; a reference is what counts.
+
+    Returns what is found, how many turns crashed, and how many journals with a whole line are left.
+    """
+    chance = random.Random(seed)
+    recover = [sys.executable, "-m", "moa_middleware", "recover", str(place / "traces"), "--json"]
+    beside = None
+    with start(JOURNALS, place, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as nursery:
+        assert b"ready\n" == nursery.stdout.readline()
+        for number in range(rounds):
+            began = time.perf_counter()
+            nursery.stdin.write(b"%d\n" % number)
+            nursery.stdin.flush()
+            pid = int(nursery.stdout.readline())
+            time.sleep(chance.random() * max(longest, 3 * (time.perf_counter() - began)))
+            os.kill(pid, signal.SIGKILL)
+            assert b"next\n" == nursery.stdout.readline()
+            if number % every == 0:
+                assert beside is None or beside.wait(60) in RECOVERED
+                beside = subprocess.Popen(recover, env=environment(), stdout=subprocess.DEVNULL)
+        nursery.stdin.close()
+        assert 0 == nursery.wait(60)
+    assert beside.wait(60) in RECOVERED
+    assert subprocess.call(recover, env=environment(), stdout=subprocess.DEVNULL) in RECOVERED
+    crashed = sum(b'"outcome":"crashed"' in line for line in lines_of(place / "traces" / "s.jsonl"))
+    # One that was killed while it began holds no whole line, and nothing that had been acknowledged.
+    left = sum(b"\n" in path.read_bytes() for path in (place / "traces" / "open").iterdir())
+    return look(place), crashed, left
+
+
 FULL = """
 import resource
 count, size = int(sys.argv[3]), int(sys.argv[4])
@@ -150,13 +208,22 @@ async def answer(name):
     await create()
     os.write(acks, f"{name} {hashlib.sha256(f'{name} {text}'.encode()).hexdigest()}\\n".encode())
 
+def seconds_not_run():
+    # How long this thread was ready to run and the machine ran others: no stall of ours. Linux tells it in
+    # nanoseconds, in the second number (the kernel's Documentation/scheduler/sched-stats.rst).
+    try:
+        with open("/proc/thread-self/schedstat", "rb", buffering=0) as file:
+            return int(file.read().split()[1]) / 1e9
+    except OSError:
+        return 0.0
+
 async def tick(gaps):
-    last = time.perf_counter()
+    last, missed = time.perf_counter(), seconds_not_run()
     while True:
         await asyncio.sleep(0.001)
-        now = time.perf_counter()
-        gaps.append(now - last)
-        last = now
+        now, missed_now = time.perf_counter(), seconds_not_run()
+        gaps.append((now - last - (missed_now - missed), now - last))
+        last, missed = now, missed_now
 
 async def main():
     ask("warm-up", "")
@@ -167,7 +234,7 @@ async def main():
     for burst in range(int(sys.argv[4])):
         await asyncio.gather(*(answer(f"{burst}-{number}") for number in range(int(sys.argv[3]))))
     ticker.cancel()
-    print(max(gaps))
+    print(*map(max, zip(*gaps)))
 
 import gc
 gc.collect(); gc.freeze()
@@ -177,16 +244,18 @@ asyncio.run(main())
 
 def event_loop(place, *, turns, bursts=1, traced=True):
     """
-    Let a server work on many turns at once while another process holds the lock; returns its longest stall.
+    Let a server work on many turns at once while another process holds the lock; returns its longest stalls.
 
-    Without traces it is the control: how long the machine itself stalls the same loop.
+    The first is without the time in which the machine ran other processes, the second is with it, both in seconds.
+    Without traces it is the control: how long the work of the server itself stalls the same loop.
     """
     first = "" if traced else "import moa_middleware\nmoa_middleware.configure = lambda **_: None\n"
     with locked(place / "traces" / "s.jsonl"):
         worker = start(LOOP, place, turns, bursts, first=first, stdout=subprocess.PIPE)
         told, _ = worker.communicate(timeout=120)
     assert 0 == worker.returncode
-    return look(place), float(told)
+    own, wall = map(float, told.split())
+    return look(place), own, wall
 
 
 COLLECTED = """

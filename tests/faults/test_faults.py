@@ -46,6 +46,15 @@ def test_kills_cost_no_acknowledged_turn(place, seed):
     assert 30 == after
 
 
+def test_kills_cost_no_finished_reference_where_there_is_a_journal(place, seed):
+    """Recovery runs beside the writers; each reference that had returned is on record once, and no journal is left."""
+    found, crashed, left = rounds.journals(place, rounds=20, seed=seed)
+    assert found.clean
+    assert found.acknowledged >= 4 * 20
+    assert crashed > 0
+    assert 0 == left
+
+
 def test_a_full_disk_destroys_no_line(place):
     """Each call had its answer; what was refused waited, and was written afterwards."""
     found, told = rounds.full_disk(place, turns=10, size=50_000)
@@ -67,10 +76,10 @@ def test_a_lock_that_hangs_delays_a_turn_by_half_a_second_at_most(place):
 
 
 def test_an_event_loop_does_not_stand_still_for_a_lock(place):
-    """200 turns at once; the longest gap between two ticks is below 20 ms in one of a few tries."""
+    """200 turns at once; the longest gap between two ticks is below 20 ms."""
     gaps = []
-    for attempt in range(4):  # the machine itself may stall a process for longer
-        found, gap = rounds.event_loop(place / str(attempt), turns=200)
+    for attempt in range(4):  # a virtual machine may stand still as a whole
+        found, gap, _ = rounds.event_loop(place / str(attempt), turns=200)
         assert found.clean
         assert (201, 200, 0) == (found.turns, found.acknowledged, found.torn)
         gaps.append(gap)
