@@ -543,6 +543,34 @@ def test_hostile_session_ids_stay_inside_and_apart(trace_dir, read_lines):
     assert all(found[str(n)] == session for n, session in enumerate(HOSTILE) if session not in odd)
 
 
+def test_a_relative_directory_stays_where_it_was(tmp_path, monkeypatch, read_lines):
+    """A program that changes its working directory between two turns has one trace."""
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MOA_SAVE_TRACES", "1")
+    monkeypatch.setenv("MOA_TRACE_DIR", "traces")
+    answer = moa.turn(lambda: "answer")
+    answer()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    answer()
+    assert 2 == len(read_lines(tmp_path / "traces"))
+    assert [] == list((tmp_path / "elsewhere").iterdir())
+
+
+def test_a_working_directory_that_is_gone_costs_nothing(tmp_path, monkeypatch, read_lines):
+    """An absolute directory needs none."""
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    monkeypatch.setenv("MOA_SAVE_TRACES", "1")
+    monkeypatch.setenv("MOA_TRACE_DIR", str(tmp_path / "traces"))
+    assert "answer" == moa.turn(lambda: "answer")()
+    monkeypatch.setenv("MOA_TRACE_DIR", "traces")
+    assert "answer" == moa.turn(lambda: "answer")()
+    assert 1 == len(read_lines(tmp_path / "traces"))
+
+
 def test_a_late_call_has_a_file_of_the_same_name(tmp_path):
     """In a directory of its own, with the same care."""
     writer = FileWriter(tmp_path)

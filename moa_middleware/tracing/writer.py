@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import unicodedata
+from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
@@ -78,13 +79,16 @@ class FileWriter:
     Appends to `<trace_dir>/<session>.jsonl`; late calls go to `late/`, in a file of the same name.
 
     Args:
-        trace_dir: The directory; it is made, with mode 0700, at the first line.
+        trace_dir: The directory; it is made, with mode 0700, at the first line. A relative one is
+            below the working directory of this moment, also if that changes later.
         max_file_bytes: A file that would grow above it is renamed first, to
             `<session>~s<number>.jsonl`; `None` lets files grow.
     """
 
     def __init__(self, trace_dir: os.PathLike[str] | str, *, max_file_bytes: int | None = None) -> None:
         self.trace_dir = Path(trace_dir)
+        with suppress(OSError):  # the working directory may be gone
+            self.trace_dir = self.trace_dir.absolute()
         self.max_file_bytes = max_file_bytes
 
     def __repr__(self) -> str:
