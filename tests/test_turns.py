@@ -571,14 +571,17 @@ def test_one_block_may_be_entered_by_several_tasks_at_once(turns):
     """Nothing of one use is kept on the block."""
     block = moa.turn(session_id="shared")
 
-    async def one(number):
+    async def one(number, mine, later):
         with block as turn:
-            await asyncio.sleep(0.001 * (5 - number))
+            await later.wait()
             reference(f"r{number}")(MESSAGES)
             assert turn is moa.current_turn()
+        mine.set()
 
     async def main():
-        await asyncio.gather(*(one(number) for number in range(5)))
+        over = [asyncio.Event() for _ in range(6)]
+        over[5].set()
+        await asyncio.gather(*(one(number, over[number], over[number + 1]) for number in range(5)))
 
     asyncio.run(main())
     assert [[f"r{n}"] for n in reversed(range(5))] == [outputs(record) for record in turns]
