@@ -171,6 +171,10 @@ class Binding(Protocol):
         """Return the fields of `call` that follow from these changes."""
         ...
 
+    def offers_tools(self, kwargs: Mapping[str, Any]) -> bool:
+        """Whether a request may be answered with tool calls, as far as can be told."""
+        ...
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:

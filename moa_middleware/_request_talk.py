@@ -183,7 +183,9 @@ class OneRequest:
 
     def _hold_open(self) -> StreamState:
         of = self.of
-        state = StreamState(of.talk, taps=self.call._taps, scope=self.scope)
+        call = self.call
+        tools = call._binding is None or call._binding.offers_tools(call.kwargs)
+        state = StreamState(of.talk, taps=call._taps, scope=self.scope, tools=tools)
         of.state = of.slot.stream = state
         state.slot = of.slot
         return state

@@ -72,15 +72,42 @@ def iterate(proxy: Any, state: StreamState, source: Iterator[Any]) -> Iterator[A
     state.readers.append(None)
     try:
         while True:
-            feed, take = state.acc.feed, state.take
+            acc, take = state.acc, state.take
             yielding = False
             try:
                 if take is None:
-                    for chunk in source:
-                        feed(chunk)
-                        yielding = True
-                        yield chunk
-                        yielding = False
+                    while True:
+                        # As long as not all is known of the chunks' kind, each is read as a whole.
+                        for chunk in source:
+                            acc.feed_whole(chunk)
+                            yielding = True
+                            yield chunk
+                            yielding = False
+                            if acc.simple:
+                                break
+                        else:
+                            break
+                        append, tools = acc.texts.append, acc.tools
+                        for chunk in source:
+                            # Each chunk of a long answer passes here. This is `acc.feed` without its call.
+                            try:
+                                (item,) = chunk.choices
+                                delta = item.delta
+                                text = delta.content
+                                if text and not item.index and not (tools and getattr(delta, "tool_calls", None)):
+                                    append(text)
+                                    acc.last = chunk
+                                else:
+                                    acc.feed_whole(chunk)
+                            except Exception:
+                                acc.feed_whole(chunk)
+                            yielding = True
+                            yield chunk
+                            yielding = False
+                            if not acc.simple:
+                                break
+                        else:
+                            break
                 else:
                     for raw in source:
                         chunk = take(raw)
@@ -116,15 +143,42 @@ async def iterate_async(proxy: Any, state: StreamState, source: AsyncIterator[An
     state.readers.append(None)
     try:
         while True:
-            feed, take = state.acc.feed, state.take
+            acc, take = state.acc, state.take
             yielding = False
             try:
                 if take is None:
-                    async for chunk in source:
-                        feed(chunk)
-                        yielding = True
-                        yield chunk
-                        yielding = False
+                    while True:
+                        # As long as not all is known of the chunks' kind, each is read as a whole.
+                        async for chunk in source:
+                            acc.feed_whole(chunk)
+                            yielding = True
+                            yield chunk
+                            yielding = False
+                            if acc.simple:
+                                break
+                        else:
+                            break
+                        append, tools = acc.texts.append, acc.tools
+                        async for chunk in source:
+                            # Each chunk of a long answer passes here. This is `acc.feed` without its call.
+                            try:
+                                (item,) = chunk.choices
+                                delta = item.delta
+                                text = delta.content
+                                if text and not item.index and not (tools and getattr(delta, "tool_calls", None)):
+                                    append(text)
+                                    acc.last = chunk
+                                else:
+                                    acc.feed_whole(chunk)
+                            except Exception:
+                                acc.feed_whole(chunk)
+                            yielding = True
+                            yield chunk
+                            yielding = False
+                            if not acc.simple:
+                                break
+                        else:
+                            break
                 else:
                     async for raw in source:
                         chunk = take(raw)

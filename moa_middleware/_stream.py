@@ -74,11 +74,16 @@ class StreamState:
         "take",
         "talk",
         "taps",
+        "tools",
         "under",
     )
 
-    def __init__(self, talk: Conversation, *, taps: Sequence[Tap] = (), scope: Scope | None = None) -> None:
+    def __init__(
+        self, talk: Conversation, *, taps: Sequence[Tap] = (), scope: Scope | None = None, tools: bool = True
+    ) -> None:
         self.talk = talk
+        self.tools = tools
+        """Whether the request offers tools, which may then be called beside any text."""
         self.scope = scope
         """Where each step runs, for a generator whose body may make calls; `None` for an SDK's."""
         self.owner_pid = process_id()
@@ -104,7 +109,7 @@ class StreamState:
 
     def begin(self, taps: Sequence[Tap] = ()) -> None:
         """Begin with a source, or with another one that goes on in its place."""
-        self.acc = Accumulator()
+        self.acc = Accumulator(tools=self.tools)
         self.taps = [tap for tap in reversed(taps) if tap.kind != "buffer"]
         self.mapped = Accumulator() if any(t.kind == "map_chunks" for t in self.taps) else None
         self.take: Callable[[Any], Any] | None = None

@@ -299,7 +299,9 @@ def test_plain_objects_carry_usage_and_tool_calls():
     assert "f" == acc.reply().tool_calls[0]["function"]["name"]
 
 
-@pytest.mark.parametrize("value", [3, 2.5, object(), [1, 2], {"nothing": 1}, (1, 2)], ids=repr)
+@pytest.mark.parametrize(
+    "value", [3, 2.5, object(), [1, 2], {"nothing": 1}, (1, 2)], ids=lambda value: type(value).__name__
+)
 def test_an_unknown_value_is_named(value):
     """By type and a bounded repr."""
     reply = read_reply(value)

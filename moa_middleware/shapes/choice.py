@@ -7,7 +7,7 @@ from typing import Any
 
 from .usage import get
 
-__all__ = ["Choice", "json_text", "replaced"]
+__all__ = ["Choice", "json_text", "replaced", "texts_of"]
 
 
 class Choice:
@@ -63,8 +63,13 @@ class Choice:
 
     def joined(self, kind: str) -> str | None:
         """Return one kind of text, `None` if there was none."""
-        pieces: list[str] = getattr(self, kind)
-        return "".join(pieces) if pieces else None
+        pieces: list[Any] = getattr(self, kind)
+        if not pieces:
+            return None
+        try:
+            return "".join(pieces)
+        except TypeError:  # a content that is a list of parts
+            return "".join(text for piece in list(pieces) for text in texts_of(piece)) or None
 
     def calls(self) -> tuple[dict[str, Any], ...]:
         """Return the tool calls in OpenAI's form."""
@@ -84,6 +89,15 @@ class Choice:
             "tool_calls": list(self.calls()),
             "finish_reason": self.finish_reason,
         }
+
+
+def texts_of(content: Any) -> list[str]:
+    """Return the text of a content, which is a string or a list of parts."""
+    if isinstance(content, str):
+        return [content] if content else []
+    if isinstance(content, list):
+        return [text for part in content if isinstance(text := get(part, "text"), str) and text]
+    return []
 
 
 def json_text(value: Any) -> str:

@@ -75,24 +75,48 @@ class Accumulator:
     __slots__ = (
         "choices",
         "cost_usd",
-        "count",
         "details",
         "events",
         "failure",
+        "fed",
         "first_ns",
         "form",
+        "last",
+        "settled",
         "shape",
+        "simple",
         "single",
         "speakers",
+        "texts",
+        "tools",
         "unknown",
         "unread",
         "usage",
     )
 
-    def __init__(self, *, single: bool = False) -> None:
+    def __init__(self, *, single: bool = False, tools: bool = True) -> None:
         self.single = single
         """Whether it takes one chunk, for a tap: an event that repeats others has nothing to say then."""
-        self.count = 0
+        self.tools = tools
+        """Whether tool calls may come beside a text."""
+        self.fed = 0
+        """Chunks that were read as a whole."""
+        self.simple = False
+        """
+        Whether the chunks so far are OpenAI's with one choice that says nothing but text.
+
+        From then on the text of each is all that is read at once, with its tool calls where the
+        request offers tools: each further attribute of a pydantic model costs 25 ns on Python 3.11,
+        a tenth of the whole. What else may come with a text is read from the last of a run of texts.
+        The first text and all chunks without one are read as a whole, so that a stream that thinks
+        or calls tools is none of these.
+        """
+        self.texts: list[Any] = []
+        """The texts of that choice."""
+        self.settled = 0
+        """How many of them are counted in `fed`."""
+        self.last: Any = None
+        """The chunk with the last of those that are not."""
         self.first_ns: int | None = None
         """Monotonic time of the first chunk, in nanoseconds."""
         self.unread = 0
@@ -113,16 +137,51 @@ class Accumulator:
         self.failure: BaseException | None = None
         """What the provider told of a failure, without raising."""
 
+    @property
+    def count(self) -> int:
+        """Chunks so far."""
+        return self.fed + len(self.texts) - self.settled
+
     def feed(self, chunk: Any) -> None:
         """Take one chunk in; never raises."""
-        if not self.count:
+        if self.simple:
+            # The loops of `_steps` hold a copy of this: a call costs as much again.
+            try:
+                (item,) = chunk.choices
+                delta = item.delta
+                text = delta.content
+                if text and not item.index and not (self.tools and getattr(delta, "tool_calls", None)):
+                    self.texts.append(text)
+                    self.last = chunk
+                    return
+            except Exception:
+                pass  # it is read as a whole then
+        self.feed_whole(chunk)
+
+    def feed_whole(self, chunk: Any) -> None:
+        """Take one chunk in with all that it says; never raises."""
+        self.settle()
+        if not self.fed:
             self.first_ns = perf_counter_ns()
-        self.count += 1
+        self.fed += 1
         try:
             if not self._feed(chunk):
                 self.unread += 1
                 if self.unknown is None:
                     self.unknown = describe(chunk)
+        except Exception:
+            self.unread += 1
+        self.settled = len(self.texts)
+
+    def settle(self) -> None:
+        """Take in what else the last of the chunks said of which only the text was read."""
+        number = len(self.texts)
+        if number == self.settled:
+            return
+        self.fed += number - self.settled
+        self.settled = number
+        try:
+            openai_chat.feed_rest(self, self.last)
         except Exception:
             self.unread += 1
 
@@ -166,6 +225,7 @@ class Accumulator:
     @property
     def finished(self) -> bool:
         """Whether every choice has told its finish reason, so that nothing of it is missing."""
+        self.settle()
         return bool(self.choices) and all(choice.finish_reason is not None for choice in self.choices.values())
 
     def _main(self, choices: list[Choice]) -> Choice | None:
@@ -178,6 +238,7 @@ class Accumulator:
 
     def reply(self) -> Reply:
         """Return what has been gathered so far."""
+        self.settle()
         choices = [self.choices[index] for index in sorted(self.choices)]
         first = self._main(choices) or Choice(0)
         return Reply(

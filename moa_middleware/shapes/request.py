@@ -127,6 +127,10 @@ def recorder_of(messages: Any, system: Any = None) -> Recorder | None:
     return Recorder(messages, system) if kind in _ITERATORS or kind is Recorder else None
 
 
+_TOOLS = ("tools", "functions", "tool_choice", "function_call", "extra_body")
+"""Keywords of the SDKs' functions that offer tools, or may."""
+
+
 class Request(NamedTuple):
     """The parts of one request, as they stand in its arguments."""
 
@@ -215,6 +219,10 @@ class RequestSpec:
             place or "",
             system,
         )
+
+    def offers_tools(self, kwargs: Mapping[str, Any]) -> bool:
+        """Whether a request may be answered with tool calls, as far as can be told."""
+        return self.family == "plain" or any(kwargs.get(name) for name in _TOOLS)
 
     def put(
         self, args: tuple[Any, ...], kwargs: Mapping[str, Any], name: str, value: Any
