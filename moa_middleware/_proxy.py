@@ -21,8 +21,9 @@ from ._endings import left, outcome_of
 from ._held import HELD, STEPS_OF, HeldProxy, close_async, forward
 from ._kinds import is_stream, raw_under
 from ._log import log
+from ._loops import iterate, iterate_async, makes_no_calls
 from ._scope import enter, leave
-from ._steps import iterate, iterate_async, runs, step, step_async, steps_class
+from ._steps import runs, step, step_async, step_next, steps_class
 from ._stream import Entered, StreamState
 
 if TYPE_CHECKING:
@@ -47,6 +48,8 @@ class StreamProxy(StateProxy):
         super().__init__(wrapped)
         self._self_state = state
         self._self_keep = keep
+        self._self_step: Any = None
+        """Takes a step, once one was taken."""
 
 
 class ManagerProxy(StateProxy):
@@ -266,7 +269,7 @@ def _talk(self: Any) -> Conversation:
 
 _ITERATION: dict[str, Any] = {
     "__iter__": _iter,
-    "__next__": step,
+    "__next__": step_next,
     "__aiter__": _aiter,
     "__anext__": step_async,
     "send": _send,
@@ -361,6 +364,8 @@ def proxy_class(kind: type, base: type, table: dict[str, Any], cache: weakref.We
 
 def stream_proxy(source: Any, state: StreamState, *, keep: object = None) -> Any:
     """Return a proxy around a stream that feeds `state`."""
+    if makes_no_calls(source):
+        state.scope = None
     proxy = proxy_class(type(source), StreamProxy, _STREAM, _stream_classes)(source, state, keep)
     if keep is None:
         state.watch(proxy)

@@ -26,7 +26,7 @@ FLOORS = [
     {"_drive", "_observe"},
     {"_stream", "_options"},
     {"_steps", "_futures", "_kinds"},
-    {"_held", "_prepared"},
+    {"_held", "_prepared", "_loops"},
     {"_proxy"},
     {"_raw"},
     {"_request_talk", "_turn_talk", "_answering"},

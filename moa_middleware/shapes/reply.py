@@ -92,6 +92,7 @@ class Accumulator:
         "unknown",
         "unread",
         "usage",
+        "words",
     )
 
     def __init__(self, *, single: bool = False, tools: bool = True) -> None:
@@ -111,6 +112,8 @@ class Accumulator:
         The first text and all chunks without one are read as a whole, so that a stream that thinks
         or calls tools is none of these.
         """
+        self.words = False
+        """Whether the chunks so far are strings."""
         self.texts: list[Any] = []
         """The texts of that choice."""
         self.settled = 0
@@ -144,6 +147,9 @@ class Accumulator:
 
     def feed(self, chunk: Any) -> None:
         """Take one chunk in; never raises."""
+        if self.words and type(chunk) is str:
+            self.texts.append(chunk)
+            return
         if self.simple:
             # The loops of `_steps` hold a copy of this: a call costs as much again.
             try:
@@ -180,15 +186,20 @@ class Accumulator:
             return
         self.fed += number - self.settled
         self.settled = number
+        last, self.last = self.last, None
         try:
-            openai_chat.feed_rest(self, self.last)
+            if last is not None:
+                openai_chat.feed_rest(self, last)
         except Exception:
             self.unread += 1
 
     def _feed(self, chunk: Any) -> bool:
         if type(chunk) is str:
-            (plain.voice(self, None) if self.speakers else self.choice(0)).text.append(chunk)
+            self.texts = (plain.voice(self, None) if self.speakers else self.choice(0)).text
+            self.texts.append(chunk)
+            self.words = not self.speakers
             return True
+        self.words = False
         for cls, read, _ in _registered:
             if read is not None and isinstance(chunk, cls):
                 self.add(read(chunk))
