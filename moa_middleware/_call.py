@@ -29,6 +29,7 @@ __all__ = [
     "Tap",
     "Usage",
     "Wait",
+    "complete",
     "sleep",
     "wait",
 ]
@@ -274,6 +275,13 @@ class Call:
     def __repr__(self) -> str:
         """Name the call without its content, so that a log of it leaks nothing."""
         return f"<Call {self.id} role={self.role} label={self.label} attempt={self.attempt}>"
+
+
+def complete(reply: Reply, **changes: Any) -> Reply:
+    """Change a reply that nobody has seen yet, and return it: a copy costs 6 µs."""
+    for name, value in changes.items():
+        object.__setattr__(reply, name, value)
+    return reply
 
 
 SAID = frozenset({"text", "tool_calls", "reasoning", "refusal", "choices", "finish_reason"})

@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ._answering import check_readable, check_stream, check_value, render_reply, wants_stream
-from ._call import SAID, Call, Reply
+from ._call import SAID, Call, Reply, complete
 from ._drive import Deliver
 from ._endings import outcome_of
 from ._flow import Send, chain
@@ -259,8 +259,9 @@ class CallTalk:
         attempt = self.slot.attempt()
         if attempt.number == 1 and self.call.id:
             attempt.id = self.call.id
-        # Its own list: what the observers register is for this request only.
-        call = replace(call, attempt=attempt.number, id=attempt.id, _entry=attempt, _taps=[*call._taps])
+        if self.middleware or self.observers:
+            # Its own list: what the observers register is for this request only.
+            call = replace(call, attempt=attempt.number, id=attempt.id, _entry=attempt, _taps=[*call._taps])
         observation = Observation(self._fault)
         try:
             observation.begin(self.observers, call)
@@ -274,10 +275,10 @@ class CallTalk:
     def ended(
         self, attempt: Attempt, observation: Observation, reply: Reply, error: BaseException | None = None
     ) -> Reply:
-        """Take down how a request ended; returns its reply, timed."""
+        """Take down how a request ended, with a reply that is new; returns it, timed."""
         clock = attempt.clock
         clock.stop()
-        reply = reply.replace(duration_ms=clock.duration_ms, first_chunk_ms=clock.first_chunk_ms)
+        complete(reply, duration_ms=clock.duration_ms, first_chunk_ms=clock.first_chunk_ms)
         if reply.source == "provider":
             reply = attempt.completed(reply)
             if self.known.form == "plain" and reply._details.get("shape") is not None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ._drive import drive_last
 from ._stream import End
+from ._types import of_type
 
 if TYPE_CHECKING:
     from ._drive import Conversation
@@ -23,7 +24,12 @@ class Done(NamedTuple):
 
 def is_future(value: object) -> bool:
     """Whether a value is a Task or Future, which goes back to the caller as the same object."""
-    return hasattr(type(value), "add_done_callback")
+    return _is_future_type(type(value))
+
+
+@of_type
+def _is_future_type(kind: type) -> bool:
+    return hasattr(kind, "add_done_callback")
 
 
 def is_awaitable(value: object) -> bool:

@@ -8,16 +8,22 @@ from __future__ import annotations
 
 from typing import Any
 
+from ._types import of_type
 from .shapes.raw import is_raw_type
 from .shapes.reply import read_reply
 
 __all__ = ["is_manager", "is_raw", "is_stream", "raw_under"]
 
 
+@of_type
+def _is_foreign_proxy(kind: type) -> bool:
+    return hasattr(kind, "__object_proxy__") and not hasattr(kind, "__moa_proxy__")
+
+
 def _kind(value: Any) -> type:
     """Return the type that decides what a value is; a foreign proxy has every method there is."""
     kind = type(value)
-    while hasattr(kind, "__object_proxy__") and not hasattr(kind, "__moa_proxy__"):
+    while _is_foreign_proxy(kind):
         value = value.__wrapped__
         kind = type(value)
     return kind
@@ -28,16 +34,25 @@ def _is_mock(kind: type) -> bool:
     return hasattr(kind, "mock_calls") and hasattr(kind, "assert_has_calls")
 
 
+@of_type
+def _is_stream_type(kind: type) -> bool:
+    return (hasattr(kind, "__next__") or hasattr(kind, "__anext__")) and not _is_mock(kind)
+
+
+@of_type
+def _is_entered_type(kind: type) -> bool:
+    return not _is_mock(kind) and (hasattr(kind, "__enter__") or hasattr(kind, "__aenter__"))
+
+
 def is_stream(value: object) -> bool:
     """Whether a value is a stream. `__iter__` proves nothing: pydantic's models have it."""
-    kind = _kind(value)
-    return (hasattr(kind, "__next__") or hasattr(kind, "__anext__")) and not _is_mock(kind)
+    return _is_stream_type(_kind(value))
 
 
 def is_manager(value: object) -> bool:
     """Whether a value has to be entered before it is a stream."""
     kind = _kind(value)
-    if is_stream(value) or _is_mock(kind) or not (hasattr(kind, "__enter__") or hasattr(kind, "__aenter__")):
+    if not _is_entered_type(kind) or _is_stream_type(kind):
         return False
     # A response object that can be closed by `with` is a value: it has its text already.
     return read_reply(value).text is None
@@ -55,7 +70,7 @@ def is_raw(value: object) -> bool:
 def raw_under(value: object) -> Any:
     """Return the raw stream that a helper of an SDK reads (`messages.stream()`), `None` for anything else."""
     kind = _kind(value)
-    if hasattr(kind, "__moa_proxy__") or _is_mock(kind):
+    if hasattr(kind, "__moa_proxy__"):
         return None
     raw = getattr(value, "__dict__", {}).get("_raw_stream")
-    return raw if raw is not None and is_stream(raw) else None
+    return raw if raw is not None and is_stream(raw) and not _is_mock(kind) else None

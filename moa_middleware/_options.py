@@ -8,6 +8,7 @@ the call nothing.
 from __future__ import annotations
 
 import inspect
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -104,14 +105,16 @@ class Known:
         return self.defaults | self.spec.bind(args, kwargs) if self.defaults else self.spec.bind(args, kwargs)
 
     def reply_of(self, value: Any) -> Reply:
-        """Return what the function returned as a reply."""
-        reply = None
+        """Return what the function returned as a reply that is new."""
         if self.reads is not None:
             try:
                 reply = self.reads(value)
             except Exception as error:
                 count_fault("option reads", error)
-        return reply if isinstance(reply, Reply) else read_reply(value)
+            else:
+                if isinstance(reply, Reply):
+                    return replace(reply)
+        return read_reply(value)
 
 
 def _called(fn: Any) -> Any:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from ._call import Reply
+from ._call import Reply, complete
 from ._drive import Deliver, Drain, Invoke, Resolve
 from ._endings import drop_frames, outcome_of
 from ._futures import Done, follow, future_done, is_awaitable, is_future, outcome_of_future
@@ -148,7 +148,7 @@ class OneRequest:
             if self.attempt.reply is None:
                 self._ended(Reply(outcome="abandoned", source=self.source))
             raise
-        reply = self._ended(self.of.known.reply_of(box[0]).replace(source=self.source))
+        reply = self._ended(complete(self.of.known.reply_of(box[0]), source=self.source))
         self._wired(reply, box[0])
         return reply, None
 
@@ -235,7 +235,7 @@ class OneRequest:
         if error is not None:
             reply = Reply(outcome=outcome_of(error), error=error, source=self.source)
         else:
-            reply = self.of.known.reply_of(result).replace(source=self.source)
+            reply = complete(self.of.known.reply_of(result), source=self.source)
         reply = self._ended(reply)
         self._wired(reply)
         return reply, None
@@ -296,8 +296,8 @@ class OneRequest:
         if self.attempt.streamed:
             self.attempt.clock.first_ns = state.acc.first_ns
         else:
-            reply = reply.replace(chunks=None)  # a raw response in one piece
-        reply = reply.replace(outcome=end.outcome, error=end.error or reply.error, source=self.source)
+            complete(reply, chunks=None)  # a raw response in one piece
+        complete(reply, outcome=end.outcome, error=end.error or reply.error, source=self.source)
         early = end.error is not None and self.of.is_early(end)
         reply = self._ended(reply, end.error if early else None)
         state.reply = self.attempt.reply

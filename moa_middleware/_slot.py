@@ -52,7 +52,10 @@ class Attempt:
         understood = reply.text is not None or bool(reply.tool_calls)
         keeps = understood and not isinstance(raw, tuple) and (not isinstance(raw, dict) or "choices" in raw)
         self.error = error_of(reply.error) if self.slot.turn.recording is not None else None
-        self.reply = replace(reply, error=None, raw=raw if keeps else None)
+        if reply.error is None and (keeps or raw is None):
+            self.reply = reply
+        else:
+            self.reply = replace(reply, error=None, raw=raw if keeps else None)
 
     def completed(self, reply: Reply) -> Reply:
         """Complete the reply of a call around a single other one: tokens and price are known there."""

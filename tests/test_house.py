@@ -18,7 +18,7 @@ PACKAGE = ROOT / "moa_middleware"
 # A module imports only from lower floors, at its top or inside a function; imports for the type
 # checkers are free. One line a floor.
 FLOORS = [
-    {"errors", "records", "_patterns", "_version", "_ids", "_endings", "_urls"},
+    {"errors", "records", "_patterns", "_version", "_ids", "_endings", "_urls", "_types"},
     {"settings", "_call", "_scope"},
     {"_flow", "_roles", "shapes", "_slot"},
     {"_turn"},

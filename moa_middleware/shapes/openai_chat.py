@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from .._call import Chunk, Reply
 from .choice import Choice, texts_of
-from .usage import get, read_cost, read_usage
+from .usage import fields_of, get, read_cost, read_usage
 from .wire import completion
 
 if TYPE_CHECKING:
@@ -31,20 +31,12 @@ _DETAILS = (
 )
 
 
-def _reasoning(message: Any) -> Any:
-    """Return the reasoning, which is no field of OpenAI's: asking a pydantic model for what it lacks costs 1 µs."""
-    extra: Any = None if isinstance(message, dict) else getattr(message, "__pydantic_extra__", _NONE)
-    if extra is _NONE or isinstance(message, dict):
-        return get(message, "reasoning_content") or get(message, "reasoning")
-    fields = message.__dict__ if not extra else {**message.__dict__, **extra}
-    return fields.get("reasoning_content") or fields.get("reasoning")
-
-
 def _take(choice: Choice, message: Any, *, text: bool = True) -> None:
     """Take in a delta, or a whole message: they have the same keys."""
+    message = fields_of(message)
     if text:
         choice.text += texts_of(get(message, "content"))
-    reasoning = _reasoning(message)
+    reasoning = get(message, "reasoning_content") or get(message, "reasoning")
     if isinstance(reasoning, str):
         choice.reasoning.append(reasoning)
     refusal = get(message, "refusal")
@@ -74,11 +66,12 @@ def _are_choices(items: Any) -> bool:
     """Whether a list of this name is one of replies."""
     if not isinstance(items, Sequence) or isinstance(items, str):
         return False
-    return any(
-        name in item if isinstance(item, dict) else hasattr(item, name)
-        for item in items
-        for name in ("delta", "message", "text")
-    )
+    for item in items:
+        fields = fields_of(item)
+        for name in ("delta", "message", "text"):
+            if name in fields if isinstance(fields, dict) else hasattr(item, name):
+                return True
+    return False
 
 
 def feed(acc: Accumulator, chunk: Any) -> bool:
@@ -97,6 +90,8 @@ def feed_rest(acc: Accumulator, chunk: Any) -> None:
 
 
 def _feed(acc: Accumulator, chunk: Any, choices: Any, *, text: bool = True) -> None:
+    is_dict = isinstance(chunk, dict)
+    chunk = fields_of(chunk)
     for name, key in _DETAILS:
         value = get(chunk, name)
         if value is not None:
@@ -105,7 +100,7 @@ def _feed(acc: Accumulator, chunk: Any, choices: Any, *, text: bool = True) -> N
     if usage is not None:
         acc.usage = usage
     choice = None
-    for item in choices:
+    for item in map(fields_of, choices):
         index = get(item, "index")
         choice = acc.choice(index if type(index) is int else 0)
         delta = get(item, "delta")
@@ -125,7 +120,7 @@ def _feed(acc: Accumulator, chunk: Any, choices: Any, *, text: bool = True) -> N
             and choice.index == 0
             and bool(choice.text)
             and not (choice.reasoning or choice.refusal or choice.tools or acc.speakers or acc.single)
-            and not isinstance(chunk, dict)
+            and not is_dict
         )
 
 
@@ -135,7 +130,8 @@ def read(value: Any) -> Reply | None:
     if items is None:
         return None
     choices: list[Choice] = []
-    for position, item in enumerate(items):
+    fields = fields_of(value)
+    for position, item in enumerate(map(fields_of, items)):
         index = get(item, "index")
         choice = Choice(index if type(index) is int else position)
         message = get(item, "message")
@@ -149,8 +145,8 @@ def read(value: Any) -> Reply | None:
         choice.finish_reason = finish if isinstance(finish, str) else None
         choices.append(choice)
     first = choices[0] if choices else Choice(0)
-    usage = get(value, "usage")
-    details = {key: get(value, name) for name, key in _DETAILS}
+    usage = get(fields, "usage")
+    details = {key: get(fields, name) for name, key in _DETAILS}
     return Reply(
         text=first.joined("text"),
         tool_calls=first.calls(),

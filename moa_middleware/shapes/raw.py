@@ -8,11 +8,14 @@ from __future__ import annotations
 
 from typing import Any
 
+from .._types import of_type
+
 __all__ = ["body_of", "is_raw_type"]
 
 _NAMES = ("parse", "http_request", "status_code", "headers")
 
 
+@of_type
 def is_raw_type(kind: type) -> bool:
     """Whether objects of a type are raw responses of an SDK."""
     return all(hasattr(kind, name) for name in _NAMES)

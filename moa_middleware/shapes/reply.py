@@ -12,7 +12,7 @@ from __future__ import annotations
 from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any
 
-from .._call import Chunk, Reply, Usage
+from .._call import Chunk, Reply, Usage, complete
 from . import anthropic, openai_chat, openai_responses, plain
 from .choice import Choice
 from .raw import body_of
@@ -248,8 +248,16 @@ class Accumulator:
         return choices[0] if choices else None
 
     def reply(self) -> Reply:
-        """Return what has been gathered so far."""
+        """Return what has been gathered so far, as a reply that is new; never raises."""
         self.settle()
+        try:
+            return self._reply()
+        except Exception:  # an odd usage object, say
+            self.usage = None
+            self.unread += 1
+            return self._reply()
+
+    def _reply(self) -> Reply:
         choices = [self.choices[index] for index in sorted(self.choices)]
         first = self._main(choices) or Choice(0)
         return Reply(
@@ -300,7 +308,7 @@ def read_chunk(raw: Any) -> Chunk:
 
 
 def read_reply(value: Any) -> Reply:
-    """Return a value in one piece as a reply; what is not understood is named under `raw`."""
+    """Return a value in one piece as a reply that is new; what is not understood is named under `raw`."""
     try:
         for cls, _, read in _registered:
             if read is not None and isinstance(value, cls):
@@ -311,7 +319,7 @@ def read_reply(value: Any) -> Reply:
         for shape in _SHAPES:
             reply: Reply | None = shape.read(value if body is None else body)
             if reply is not None:
-                return reply.replace(raw=value)
+                return complete(reply, raw=value)
     except Exception:
         pass
     return Reply(source="provider", raw=value, _details={"unknown": describe(value)})

@@ -11,7 +11,17 @@ from typing import Any
 
 from .._call import Usage
 
-__all__ = ["get", "read_cost", "read_usage"]
+__all__ = ["fields_of", "get", "read_cost", "read_usage"]
+
+
+def fields_of(obj: Any) -> Any:
+    """Return the fields of a pydantic model as a dict, anything else as it is: asking a model for what it lacks costs 1 µs."""
+    if type(obj) is dict:
+        return obj
+    extra = getattr(obj, "__pydantic_extra__", False)
+    if extra is None or type(extra) is dict:
+        return {**obj.__dict__, **extra} if extra else obj.__dict__
+    return obj
 
 
 def get(obj: Any, name: str) -> Any:
@@ -33,12 +43,14 @@ def read_usage(raw: Any) -> Usage | None:
     """Return the tokens that a provider's usage object reports, `None` if it reports none."""
     if raw is None:
         return None
+    raw = fields_of(raw)
     details_in = (
         get(raw, "prompt_tokens_details") or get(raw, "input_tokens_details") or get(raw, "input_token_details")
     )
     details_out = (
         get(raw, "completion_tokens_details") or get(raw, "output_tokens_details") or get(raw, "output_token_details")
     )
+    details_in, details_out = fields_of(details_in), fields_of(details_out)
     cached = _number(details_in, "cached_tokens", "cache_read")
     written = _number(details_in, "cache_write_tokens", "cache_creation")
     total = _number(raw, "prompt_tokens")
@@ -69,6 +81,7 @@ def read_cost(raw: Any, reply: Any = None) -> float | None:
         raw: The usage object: OpenRouter and litellm put `cost` there.
         reply: The completed response: litellm puts `response_cost` among its `_hidden_params`.
     """
+    raw = fields_of(raw)
     hidden = get(reply, "_hidden_params") if reply is not None else None
     for cost in (get(raw, "cost"), hidden.get("response_cost") if isinstance(hidden, dict) else None):
         if isinstance(cost, int | float) and not isinstance(cost, bool):

@@ -17,15 +17,16 @@ import marshal
 import math
 from collections import OrderedDict, deque
 from datetime import date, datetime, time
+from secrets import token_hex
 from types import MappingProxyType, SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from pydantic_core import to_json
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
-__all__ = ["Raw", "encode", "join", "warm_up"]
+__all__ = ["Pieces", "Raw", "encode", "join", "list_of", "pieces_of", "warm_up"]
 
 _DEPTH = 150
 """Levels below which a value is cut; pydantic_core gives up at 255."""
@@ -88,21 +89,55 @@ def encode(value: Any) -> Raw:
         return Raw(text.encode("ascii"))
 
 
-def join(parts: Mapping[str, Any]) -> Raw:
-    """Return an object whose values may be encoded already, in the order of its keys."""
-    pieces: list[bytes] = []
-    pending: dict[str, Any] = {}
+class Pieces(list[bytes]):
+    """JSON in pieces, so that what is long is copied once, when the whole line is put together."""
+
+    __slots__ = ()
+
+
+_HOLE = f"moa {token_hex(16)}"
+"""Holds the place of what is encoded already. Nobody can know it, so no content has it."""
+_HOLE_JSON = f'"{_HOLE}"'.encode()
+
+
+def pieces_of(parts: Mapping[str, Any]) -> Pieces:
+    """
+    Return an object whose values may be encoded already, in the order of its keys.
+
+    What is not is encoded at once: each encoding costs some 3 µs whatever its size.
+    """
+    rest = dict(parts)
+    ready: list[Any] = []
     for key, value in parts.items():
-        if type(value) is not Raw:
-            pending[key] = value
-            continue
-        if pending:
-            pieces.append(encode(pending)[1:-1])
-            pending = {}
-        pieces.append(b'"%s":%s' % (key.encode(), value))
-    if pending:
-        pieces.append(encode(pending)[1:-1])
-    return Raw(b"{" + b",".join(pieces) + b"}")
+        if type(value) is Raw or type(value) is Pieces:
+            rest[key] = _HOLE
+            ready.append(value)
+    found = Pieces()
+    for index, piece in enumerate(encode(rest).split(_HOLE_JSON)):
+        if index:
+            value = ready[index - 1]
+            if type(value) is Raw:
+                found.append(value)
+            else:
+                found += value
+        found.append(piece)
+    return found
+
+
+def list_of(items: Iterable[Pieces]) -> Pieces:
+    """Return a list of objects."""
+    found = Pieces([b"["])
+    for item in items:
+        if len(found) > 1:
+            found.append(b",")
+        found += item
+    found.append(b"]")
+    return found
+
+
+def join(parts: Mapping[str, Any]) -> Raw:
+    """Return the same as `pieces_of` in one piece."""
+    return Raw(b"".join(pieces_of(parts)))
 
 
 def _plain(value: Any, depth: int = 0, above: tuple[int, ...] = ()) -> Any:

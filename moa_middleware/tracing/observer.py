@@ -21,12 +21,12 @@ from .._version import __version__
 from ..records import SCHEMA
 from . import outbox, record, snapshot
 from .backlog import Line
-from .encode import Raw, encode, join, warm_up
+from .encode import Pieces, Raw, encode, pieces_of, warm_up
 from .journal import Journal
 from .writer import FileWriter
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from .._call import Call
     from .._slot import Attempt, CallSlot
@@ -175,10 +175,11 @@ class Tracer:
             parts, references = record.turn_record(turn, ts=ts)
             if self._fanout_only and not references:
                 return []
-            line = join({**parts, "writer": self._writer_fields(number)})
+            parts["writer"] = self._writer_fields(number)
+            line = pieces_of(parts)
         except BaseException as error:
             self._fault(error, turn)
-            line = _minimal(turn, ts, error, self._writer_fields(number))
+            line = Pieces([_minimal(turn, ts, error, self._writer_fields(number))])
         return [self._line(turn.session_id, line, late=False)]
 
     def _without_journal(self, turn: Turn, lines: list[Line]) -> list[Line]:
@@ -193,7 +194,7 @@ class Tracer:
 
     def _late_lines_of(self, turn: Turn, slot: CallSlot) -> list[Line]:
         lines = record.late_records(turn, slot, ts=time.time())
-        return [self._line(turn.session_id, line, late=True) for line in lines]
+        return [self._line(turn.session_id, (line,), late=True) for line in lines]
 
     def _writer_fields(self, number: list[int] | None = None) -> dict[str, Any]:
         number = [] if number is None else number
@@ -212,17 +213,21 @@ class Tracer:
 
     # Lines ---------------------------------------------------------------------------------------
 
-    def _line(self, session_id: str | None, data: bytes, *, late: bool) -> Line:
+    def _line(self, session_id: str | None, pieces: Iterable[bytes], *, late: bool) -> Line:
         listeners = self._listeners
         if self._content is not None:
-            data, urgent = self._content.line(data)
+            data, urgent = self._content.line(b"".join(pieces))
+            pieces = (data,)
             if urgent is not None:
                 # What interrupted a function of the user's goes on when the line is written.
                 listeners = (*listeners, partial(_raise, urgent))
-        return Line(data + b"\n", session_id=session_id, writer=self._writer, late=late, listeners=listeners)
+        # Put together here, once: a line may be long.
+        return Line(
+            b"".join((*pieces, b"\n")), session_id=session_id, writer=self._writer, late=late, listeners=listeners
+        )
 
     def _put(self, session_id: str | None, *lines: bytes, late: bool) -> None:
-        outbox.send([self._line(session_id, line, late=late) for line in lines])
+        outbox.send([self._line(session_id, (line,), late=late) for line in lines])
 
 
 def _raise(error: BaseException, _record: object) -> None:

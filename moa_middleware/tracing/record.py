@@ -14,7 +14,7 @@ from .._endings import claim
 from .._roles import Node, infer
 from ..records import LATE_SCHEMA, SCHEMA
 from ..shapes.reply import read_reply
-from .encode import Raw, encode, join
+from .encode import Pieces, Raw, encode, join, list_of, pieces_of
 from .entries import EMPTY, NULL, TOKENS, Entry, credentials_of, entries_of, error_record
 
 if TYPE_CHECKING:
@@ -181,10 +181,8 @@ def _output(turn: Turn, aggregator: Entry | None, entries: list[Entry]) -> str |
     return aggregator.fields["output"] if aggregator is not None else None
 
 
-def _list(entries: list[Entry]) -> Raw:
-    if not entries:
-        return _EMPTY_LIST
-    return Raw(b"[" + b",".join(join(entry.fields) for entry in entries) + b"]")
+def _list(entries: list[Entry]) -> Raw | Pieces:
+    return list_of(pieces_of(entry.fields) for entry in entries) if entries else _EMPTY_LIST
 
 
 def ran_references(turn: Turn) -> bool:
@@ -219,11 +217,11 @@ def turn_record(turn: Turn, *, ts: float) -> tuple[dict[str, Any], int]:
         "params": shot.params if shot else EMPTY,
         "output": _output(turn, aggregator, entries),
         "references": _list(references),
-        "aggregator": join(aggregator.fields) if aggregator is not None else NULL,
+        "aggregator": pieces_of(aggregator.fields) if aggregator is not None else NULL,
         "calls": _list(others),
         "parent_turn_id": turn.parent.id if turn.parent is not None else None,
         "turns": list(turn.turns),
-        "tags": encode(dict(turn.tags)),
+        "tags": encode(dict(turn.tags)) if turn.tags else EMPTY,
         "totals": _totals(entries),
         "implicit": turn.implicit,
         "instrumentation_errors": turn.faults,
