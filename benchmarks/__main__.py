@@ -1,0 +1,56 @@
+"""
+What the library costs, beside captures by hand and beside other tracers.
+
+    uv run --group bench python -m benchmarks
+
+It exits with 1 if a limit is not met.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import platform
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from .measure import FEWEST
+from .plan import Plan
+from .table import Row, as_json, as_markdown, as_text
+
+PARTS = ("chunks", "calls", "turn", "flush", "imports")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", action="append", choices=PARTS, help="this part; may be given several times")
+    parser.add_argument("--pairs", type=int, default=41, help="interleaved rounds (default: 41)")
+    parser.add_argument("--quick", action="store_true", help="few rounds, small sizes: a look, no result")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows there too")
+    parser.add_argument("--markdown", action="store_true", help="print the table as the documentation shows it")
+    options = parser.parse_args()
+    for name in [name for name in os.environ if name.startswith("MOA_")]:
+        del os.environ[name]
+    rows: list[Row] = []
+    with tempfile.TemporaryDirectory(prefix="moa-bench-") as directory:
+        os.environ["MOA_TRACE_DIR"] = str(Path(directory, "moa"))
+        plan = Plan(Path(directory), 7 if options.quick else options.pairs, quick=options.quick)
+        for name in options.only or PARTS:
+            began = time.monotonic()
+            for row in importlib.import_module(f".{name}", __package__).rows(plan):
+                rows.append(row)
+                print(".", end="", file=sys.stderr, flush=True)
+            print(f" {name}: {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
+    print((as_markdown if options.markdown else as_text)(rows))
+    if plan.pairs < FEWEST:
+        print(f"\n{plan.pairs} pairs are too few to be quoted; {FEWEST} are the least.")
+    if options.json:
+        options.json.write_text(as_json(rows, {"python": platform.python_version(), "pairs": plan.pairs}) + "\n")
+    return int(any(row.met is False for row in rows))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
