@@ -21,14 +21,20 @@ from .measure import FEWEST
 from .plan import Plan
 from .table import Row, as_json, as_markdown, as_text
 
-PARTS = ("chunks", "calls", "turn", "flush", "imports")
+PARTS = ("chunks", "generators", "calls", "turn", "flush", "memory", "growth", "sdk", "imports", "footprint")
+RIVALS = "rivals"
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", action="append", choices=PARTS, help="this part; may be given several times")
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--only", action="append", choices=(*PARTS, RIVALS), help="this part; may be given several times"
+    )
     parser.add_argument("--pairs", type=int, default=41, help="interleaved rounds (default: 41)")
     parser.add_argument("--quick", action="store_true", help="few rounds, small sizes: a look, no result")
+    parser.add_argument("--rivals", action="store_true", help="other tracers too; installs them in a temporary place")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows there too")
     parser.add_argument("--markdown", action="store_true", help="print the table as the documentation shows it")
     options = parser.parse_args()
@@ -38,7 +44,10 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="moa-bench-") as directory:
         os.environ["MOA_TRACE_DIR"] = str(Path(directory, "moa"))
         plan = Plan(Path(directory), 7 if options.quick else options.pairs, quick=options.quick)
-        for name in options.only or PARTS:
+        for name in (
+            *(options.only or PARTS),
+            *([RIVALS] if options.rivals and RIVALS not in (options.only or ()) else []),
+        ):
             began = time.monotonic()
             for row in importlib.import_module(f".{name}", __package__).rows(plan):
                 rows.append(row)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from functools import partial
-from time import process_time_ns, thread_time_ns, perf_counter_ns
+from time import perf_counter_ns, process_time_ns, thread_time_ns
 from typing import TYPE_CHECKING, Any
 
 import moa_middleware as moa
 
 from . import ready
 from .contenders import BARE, HAND, MIDDLEWARE, OFF, ON, SAME, SEED, contenders, switch
-from .measure import Cost, cost_of, differences, interleave, ratios
+from .measure import Cost, cost_of, cpu, differences, interleave, ratios
 from .table import Row
 
 if TYPE_CHECKING:
@@ -82,7 +82,12 @@ def is_back() -> int:
     completions = client.chat.completions
 
     def attributes() -> list[Any]:
-        return [client.chat, client.chat.completions, *vars(client.chat.completions).values(), vars(type(completions))["create"]]
+        return [
+            client.chat,
+            client.chat.completions,
+            *vars(client.chat.completions).values(),
+            vars(type(completions))["create"],
+        ]
 
     before = attributes()
     moa.instrument(client)
@@ -102,31 +107,39 @@ def streams_off() -> int:
     return wrapped
 
 
-def cpu(costs: list[Cost]) -> list[float]:
-    return [one.process for one in costs]
-
-
 def micro(costs: list[Cost]) -> list[float]:
     return [one.process / 1000 for one in costs]
 
 
 def rows(plan: Plan) -> Iterator[Row]:
     """Yield what calls cost."""
-    exact = partial(Row, PART)
-    yield exact("uninstrumented: wrappers left", plan.exactly(is_back()), "", 0)
-    yield exact("off: streams that come back wrapped", plan.exactly(streams_off()), "", 0)
+    yield Row(PART, "uninstrumented: wrappers left", plan.exactly(is_back()), "", 0)
+    yield Row(PART, "off: streams that come back wrapped", plan.exactly(streams_off()), "", 0)
 
     found = whole_calls(plan, 1000, (BARE, OFF), 500)
-    yield Row(PART, "off, a create: added", differences(micro(found[OFF]), micro(found[BARE])), "µs", 2, plan.beside(found))
+    yield Row(
+        PART, "off, a create: added", differences(micro(found[OFF]), micro(found[BARE])), "µs", 2, plan.beside(found)
+    )
 
     found = entries(plan, 60_000)
-    yield Row(PART, "call entry, 60 kB of messages", differences(micro(found[ON]), micro(found[BARE])), "µs", 250, plan.beside(found))
+    yield Row(
+        PART,
+        "call entry, 60 kB of messages",
+        differences(micro(found[ON]), micro(found[BARE])),
+        "µs",
+        250,
+        plan.beside(found),
+    )
     found = entries(plan, 1000)
-    yield Row(PART, "call entry, 1 kB", differences(micro(found[ON]), micro(found[BARE])), "µs", None, plan.beside(found))
+    yield Row(
+        PART, "call entry, 1 kB", differences(micro(found[ON]), micro(found[BARE])), "µs", None, plan.beside(found)
+    )
 
     names = (BARE, HAND, SAME, SEED, OFF, ON, MIDDLEWARE)
     for size, count in ((1000, 40), (60_000, 20)):
         found = whole_calls(plan, size, names, count)
         what = f"whole call, {size // 1000} kB of messages"
-        yield Row(PART, f"{what}: added", differences(micro(found[ON]), micro(found[BARE])), "µs", None, plan.beside(found))
+        yield Row(
+            PART, f"{what}: added", differences(micro(found[ON]), micro(found[BARE])), "µs", None, plan.beside(found)
+        )
         yield Row(PART, f"{what}: to by hand, text only", ratios(cpu(found[ON]), cpu(found[HAND])), "×")

@@ -12,15 +12,16 @@ from typing import TYPE_CHECKING, Any
 
 from . import ready
 from .contenders import BARE, HAND, MIDDLEWARE, OFF, ON, SAME, contenders
-from .measure import Cost, cost_of, differences, interleave, ratios
+from .measure import Cost, cost_of, cpu, differences, interleave, ratios
 from .table import Row
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from .measure import Spread
     from .plan import Plan
 
-__all__ = ["rows"]
+__all__ = ["LONG", "REQUEST", "SHORT", "added_by_chunk", "by_for", "rows"]
 
 SHORT, LONG = 200, 10_200
 REQUEST = {"model": "m", "messages": ready.messages(1000), "stream": True}
@@ -46,66 +47,74 @@ async def _by_async_for(create: Callable[..., Any]) -> None:
         pass
 
 
-def by_async_for(loop: asyncio.AbstractEventLoop, create: Callable[..., Any]) -> None:
-    loop.run_until_complete(_by_async_for(create))
+def by_async_for(loop: asyncio.Runner, create: Callable[..., Any]) -> None:
+    loop.run(_by_async_for(create))
 
 
-def slopes(
+Sampler = dict[str, "Callable[[], Cost]"]
+
+
+def samplers(
     plan: Plan, names: tuple[str, ...], make: Callable[[int], list[Any]], stream: Any, consume: Any, *, is_async: bool
-) -> dict[str, list[Cost]]:
-    """Return what one chunk takes, by contender and round, in nanoseconds."""
+) -> Sampler:
+    """Return by contender what takes the cost of one chunk: the slope between two lengths."""
     parts = contenders(plan.directory, *names)
     chunks = {count: make(count) for count in (SHORT, LONG)}
     texts = {count: ready.text_of(count) for count in chunks}
-
-    def sample(name: str) -> Cost:
-        part = parts[name]
-        costs = {}
-        for count in chunks:
-            part.ready()
-            costs[count] = cost_of(partial(consume, creates[name, count]))
-            part.check(texts[count])
-        return costs[LONG].less(costs[SHORT]).per(LONG - SHORT)
-
     creates = {}
     for name, part in parts.items():
         for count, them in chunks.items():
             answer = partial(stream, them)
             creates[name, count] = part.creates_async(answer) if is_async else part.creates(answer)
-    return interleave({name: partial(sample, name) for name in names}, plan.pairs)
+
+    def sample(name: str) -> Cost:
+        costs = {}
+        for count in chunks:
+            parts[name].ready()
+            costs[count] = cost_of(partial(consume, creates[name, count]))
+            parts[name].check(texts[count])
+        return costs[LONG].less(costs[SHORT]).per(LONG - SHORT)
+
+    return {name: partial(sample, name) for name in names}
 
 
-def cpu(costs: list[Cost]) -> list[float]:
-    return [one.process for one in costs]
+def added_by_chunk(plan: Plan) -> Callable[[], Cost]:
+    """Return what takes the cost that is added to a chunk of OpenAI's in a `for`."""
+    found = samplers(plan, (BARE, ON), ready.openai_chunks, ready.ready_stream, by_for, is_async=False)
+    return lambda: found[ON]().less(found[BARE]())
 
 
 def rows(plan: Plan) -> Iterator[Row]:
     """Yield what chunks cost."""
-    sync = partial(slopes, plan, is_async=False)
-    loop = asyncio.new_event_loop()
-    part = "chunks"
 
-    found = sync((BARE, HAND, SAME, OFF, ON, MIDDLEWARE), ready.openai_chunks, ready.ready_stream, by_for)
-    beside = plan.beside(found, "ns")
-    yield Row(part, "OpenAI chunk, for: to by hand, text only", ratios(cpu(found[ON]), cpu(found[HAND])), "×", 1.35, beside)
-    added = [one.less(two) for one, two in zip(found[ON], found[BARE], strict=True)]
-    theirs = [one.less(two) for one, two in zip(found[HAND], found[BARE], strict=True)]
-    yield Row(part, "the same, without what bare takes", ratios(cpu(added), cpu(theirs)), "×")
-    yield Row(part, "OpenAI chunk, for: added", differences(cpu(found[ON]), cpu(found[BARE])), "ns")
-    yield Row(part, "the same with 3 middleware", differences(cpu(found[MIDDLEWARE]), cpu(found[BARE])), "ns")
-    yield Row(part, "off, per chunk", differences(cpu(found[OFF]), cpu(found[BARE])), "ns", 0)
+    def run(consume: Any, make: Any, stream: Any, *names: str, is_async: bool = False) -> dict[str, list[Cost]]:
+        return interleave(samplers(plan, names, make, stream, consume, is_async=is_async), plan.pairs)
 
-    found = sync((BARE, HAND, SAME, ON), ready.plain_chunks, ready.ready_stream, by_for)
-    yield Row(part, "plain chunk, for: added", differences(cpu(found[ON]), cpu(found[BARE])), "ns", 120, plan.beside(found, "ns"))
+    def row(what: str, measured: Spread, unit: str, limit: float | None = None, *, told: bool = False) -> Row:
+        return Row("chunks", what, measured, unit, limit, plan.beside(found, "ns") if told else "")
 
-    found = sync((BARE, HAND, ON), ready.plain_chunks, ready.ready_stream, by_next)
-    yield Row(part, "plain chunk, next(): added", differences(cpu(found[ON]), cpu(found[BARE])), "ns", 350, plan.beside(found, "ns"))
+    def added(name: str = ON) -> Spread:
+        return differences(cpu(found[name]), cpu(found[BARE]))
 
-    found = slopes(plan, (BARE, HAND, ON), ready.plain_chunks, ready.ready_async_stream, partial(by_async_for, loop), is_async=True)
-    yield Row(part, "plain chunk, async for: to by hand", ratios(cpu(found[ON]), cpu(found[HAND])), "×", 1.5, plan.beside(found, "ns"))
-    found = slopes(plan, (BARE, HAND, ON), ready.openai_chunks, ready.ready_async_stream, partial(by_async_for, loop), is_async=True)
-    yield Row(part, "OpenAI chunk, async for: to by hand", ratios(cpu(found[ON]), cpu(found[HAND])), "×", 1.5, plan.beside(found, "ns"))
+    def to_hand() -> Spread:
+        return ratios(cpu(found[ON]), cpu(found[HAND]))
 
-    found = sync((BARE, HAND, ON), ready.openai_chunks, ready.OwnStream, by_for)
-    yield Row(part, "stream of a class of one's own, OpenAI chunks: added", differences(cpu(found[ON]), cpu(found[BARE])), "ns", None, plan.beside(found, "ns"))
+    found = run(by_for, ready.openai_chunks, ready.ready_stream, BARE, HAND, SAME, OFF, ON, MIDDLEWARE)
+    yield row("OpenAI chunk, for: to by hand, text only", to_hand(), "×", 1.35, told=True)
+    ours, theirs = ([one.less(two) for one, two in zip(found[name], found[BARE], strict=True)] for name in (ON, HAND))
+    yield row("the same, both less what bare takes", ratios(cpu(ours), cpu(theirs)), "×")
+    yield row("OpenAI chunk, for: added", added(), "ns")
+    yield row("OpenAI chunk, for, 3 middleware: added", added(MIDDLEWARE), "ns")
+    yield row("OpenAI chunk, for, off: added", added(OFF), "ns", 0)
+    found = run(by_for, ready.plain_chunks, ready.ready_stream, BARE, HAND, SAME, ON)
+    yield row("plain chunk, for: added", added(), "ns", 120, told=True)
+    found = run(by_next, ready.plain_chunks, ready.ready_stream, BARE, HAND, ON)
+    yield row("plain chunk, next(): added", added(), "ns", 350, told=True)
+    found = run(by_for, ready.plain_chunks, ready.OwnStream, BARE, HAND, ON)
+    yield row("plain chunk, a stream class of one's own: added", added(), "ns", 400, told=True)
+    loop = asyncio.Runner()
+    by_async = partial(by_async_for, loop)
+    for kind, make in (("plain", ready.plain_chunks), ("OpenAI", ready.openai_chunks)):
+        found = run(by_async, make, ready.ready_async_stream, BARE, HAND, ON, is_async=True)
+        yield row(f"{kind} chunk, async for: to by hand, text only", to_hand(), "×", 1.5, told=True)
     loop.close()

@@ -26,12 +26,12 @@ SAME = "by hand, same fields"
 SEED = "seed's writer"
 
 
-def switch(on: bool) -> None:
+def switch(*, on: bool) -> None:
     """Turn the traces on or off, as a user does it in a running process."""
     os.environ["MOA_SAVE_TRACES"] = "1" if on else "0"
 
 
-class Lost(AssertionError):
+class LostError(AssertionError):
     """A contender that lost text does not count."""
 
 
@@ -52,9 +52,13 @@ class Contender:
         if name in kinds:
             self.path = directory / f"{name.replace(' ', '-')}.jsonl"
             self.capture = kinds[name](self.path)
-        if name in (ON, MIDDLEWARE):
+        self.stack: Any = None
+        """Whose decorators are used, `None` for those who have none."""
+        if name.startswith(ON.partition(",")[0]):
+            self.stack = moa.Stack([_one, _two, _three]) if name == MIDDLEWARE else moa
+        self.on = self.stack is not None and name != OFF
+        if self.on:
             self.path = directory / "moa" / "unknown-session.jsonl"
-        self.stack: Any = {OFF: moa, ON: moa, MIDDLEWARE: moa.Stack([_one, _two, _three])}.get(name)
 
     def creates(self, answer: Callable[[], Any]) -> Callable[..., Any]:
         """Return what the caller calls for a stream, or a value if `answer` makes one."""
@@ -86,7 +90,7 @@ class Contender:
 
     def ready(self) -> None:
         """Set the switch for this one, and make room for its line."""
-        switch(self.name in (ON, MIDDLEWARE))
+        switch(on=self.on)
         if self.path is not None and self.path.exists():
             os.truncate(self.path, 0)
 
@@ -99,7 +103,7 @@ class Contender:
             drafts: Those of the references.
 
         Raises:
-            Lost: It is not that.
+            LostError: It is not that.
         """
         if self.path is None:
             return
@@ -108,10 +112,10 @@ class Contender:
         output = aggregator["output"] if aggregator else record["output"]
         if output != text:
             msg = f"{self.name} lost text: {len(output or '')} characters of {len(text)}"
-            raise Lost(msg)
+            raise LostError(msg)
         if drafts is not None and drafts != [one["output"] for one in record["references"]]:
             msg = f"{self.name} lost text of references"
-            raise Lost(msg)
+            raise LostError(msg)
 
 
 def _one(call: Any) -> Any:

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from . import ready
 from .contenders import ON, SEED, Contender
-from .measure import Cost, cost_of, interleave, ratios, spread
+from .measure import Cost, cost_of, cpu, interleave, ratios, spread
+from .mixture import MODELS, Now, client_of
 from .table import Row
-from .turn import DRAFTS, MODELS, client_class
+from .turn import mixture_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,53 +20,49 @@ if TYPE_CHECKING:
 __all__ = ["rows"]
 
 CHUNKS = 20
+WHOLE = "with keeping the requests"
+DRAFTS = {model: f"The draft of {model}. " * 5 for model in MODELS}
 
 
-class Now:
-    """An executor that does things at once: threads are not what is measured here."""
-
-    map = staticmethod(map)
-
-
-def flushes(plan: Plan, size: int, pairs: int) -> tuple[dict[str, list[Cost]], dict[str, list[Cost]]]:
+def flushes(plan: Plan, size: int) -> dict[tuple[str, str], list[Cost]]:
     """Return what the last step of a turn takes whose line has so many bytes, and what the whole turn does."""
-    drafts = sum(map(len, DRAFTS.values()))
     chunks, text = ready.openai_chunks(CHUNKS), ready.text_of(CHUNKS)
-    each = max((size - 2 * drafts) // (len(MODELS) + 2), 1)
-    # The turn's own request is in our record too; the record by hand has the references' and the aggregator's.
-    asked = {ON: ready.messages(each), SEED: ready.messages(each * (len(MODELS) + 2) // (len(MODELS) + 1))}
-    parts = {name: Contender(name, plan.directory) for name in (ON, SEED)}
-    clients: dict[str, Any] = {name: client_class(name, part)(chunks, Now()) for name, part in parts.items()}
+    # Our record has the turn's own request beside those of the references and of the aggregator.
+    requests = {ON: len(MODELS) + 2, SEED: len(MODELS) + 1}
+    frame = {ON: 6500, SEED: 1500}
+    asked = {name: ready.messages((size - frame[name]) // count) for name, count in requests.items()}
+    parts = {name: Contender(name, plan.directory) for name in requests}
+    clients: dict[str, Any] = {name: mixture_of(part)(client_of(chunks, DRAFTS), Now()) for name, part in parts.items()}
 
-    def sample(name: str, *, whole: bool) -> Cost:
-        parts[name].ready()
-        if whole:
+    def sample(name: str, what: str) -> Cost:
+        part = parts[name]
+        part.ready()
+        if what == WHOLE:
             cost = cost_of(lambda: list(clients[name].create(asked[name])))
         else:
             steps = iter(clients[name].create(asked[name]))
             for _ in chunks:
                 next(steps)
             cost = cost_of(partial(next, steps, None))
-        parts[name].check(text, list(DRAFTS.values()))
-        written = parts[name].path.stat().st_size  # type: ignore[union-attr]
-        assert 0.8 * size < written < 1.3 * size, (name, size, written)
+        part.check(text, list(DRAFTS.values()))
+        assert part.path is not None
+        written = part.path.stat().st_size
+        assert 0.85 * size < written < 1.15 * size, f"{name}: a line of {written} bytes in place of {size}"
         return cost
 
-    samples = {name: partial(sample, name, whole=False) for name in parts}
-    wholes = {f"{name}, whole": partial(sample, name, whole=True) for name in parts}
-    found = interleave(samples | wholes, pairs)
-    return {name: found[name] for name in samples}, {name: found[f"{name}, whole"] for name in samples}
+    return interleave({(name, what): partial(sample, name, what) for name in parts for what in ("", WHOLE)}, plan.pairs)
 
 
 def rows(plan: Plan) -> Iterator[Row]:
     """Yield what lines cost."""
-    for size, limit in ((30_000, None), (500_000, 1.0), (5_000_000, None)):
-        found, whole = flushes(plan, size, plan.pairs)
+    for size, limit, share in ((10_000, None, None), (500_000, 1.0, 0.2), (5_000_000, None, 0.2)):
+        found = flushes(plan, size)
+        ours, theirs = found[ON, ""], found[SEED, ""]
+        beside = plan.beside({ON: ours, SEED: theirs}, "ms")
+        whole = {name: found[name, WHOLE] for name in (ON, SEED)}
         what = f"flush of {size // 1000} kB"
-        ours, theirs = found[ON], found[SEED]
-        yield Row("flush", f"{what}, CPU", spread(one.process / 1e6 for one in ours), "ms", limit, plan.beside(found, "ms"))
+        yield Row("flush", f"{what}, CPU", spread(one.process / 1e6 for one in ours), "ms", limit, beside)
         yield Row("flush", f"{what}, wall", spread(one.wall / 1e6 for one in ours), "ms", limit)
-        share = ratios([one.process for one in ours], [one.process for one in theirs])
-        yield Row("flush", f"{what}: to seed's writer, CPU", share, "×", 0.2)
-        share = ratios([one.process for one in whole[ON]], [one.process for one in whole[SEED]])
-        yield Row("flush", f"{what}, with keeping the requests: to seed's writer", share, "×", None, plan.beside(whole, "ms"))
+        yield Row("flush", f"{what}, to seed's writer", ratios(cpu(ours), cpu(theirs)), "×", share)
+        both = ratios(cpu(whole[ON]), cpu(whole[SEED]))
+        yield Row("flush", f"the same {WHOLE}", both, "×", None, plan.beside(whole, "ms"))

@@ -13,12 +13,14 @@ import random
 from math import comb
 from statistics import median
 from time import perf_counter_ns, process_time_ns, thread_time_ns
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 
-__all__ = ["Cost", "Spread", "cost_of", "differences", "interleave", "ratios", "spread"]
+    Name = TypeVar("Name", bound=Hashable)
+
+__all__ = ["FEWEST", "Cost", "Spread", "cost_of", "cpu", "differences", "interleave", "ratios", "spread"]
 
 FEWEST = 30
 """Pairs, for a table that can be quoted."""
@@ -59,9 +61,9 @@ def cost_of(run: Callable[[], object]) -> Cost:
     return Cost(process_time_ns() - process, thread_time_ns() - caller, perf_counter_ns() - wall)
 
 
-def interleave(samples: Mapping[str, Callable[[], Cost]], rounds: int) -> dict[str, list[Cost]]:
+def interleave(samples: Mapping[Name, Callable[[], Cost]], rounds: int) -> dict[Name, list[Cost]]:
     """Take each sample once a round, in random order; the first round warms up and does not count."""
-    found: dict[str, list[Cost]] = {name: [] for name in samples}
+    found: dict[Name, list[Cost]] = {name: [] for name in samples}
     order = list(samples)
     shuffle = random.Random(20).shuffle  # noqa: S311  # an order that can be repeated
     gc.collect()
@@ -73,6 +75,11 @@ def interleave(samples: Mapping[str, Callable[[], Cost]], rounds: int) -> dict[s
             if number:
                 found[name].append(cost)
     return found
+
+
+def cpu(costs: Iterable[Cost]) -> list[float]:
+    """Return the CPU time of all threads, in nanoseconds."""
+    return [one.process for one in costs]
 
 
 def spread(values: Iterable[float]) -> Spread:

@@ -59,7 +59,9 @@ def as_text(rows: Sequence[Row]) -> str:
     """Return the table for a terminal."""
     cells = [HEADS, *(row.cells() for row in rows)]
     widths = [max(len(line[column]) for line in cells) for column in range(len(HEADS))]
-    return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(line, widths)).rstrip() for line in cells)
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in cells
+    )
 
 
 def as_markdown(rows: Sequence[Row]) -> str:

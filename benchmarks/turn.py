@@ -9,72 +9,59 @@ from typing import TYPE_CHECKING, Any
 import moa_middleware as moa
 
 from . import ready
-from .captures import SameFields, Seed, TextOnly
 from .contenders import BARE, HAND, MIDDLEWARE, OFF, ON, SAME, SEED, Contender
-from .measure import Cost, cost_of, interleave, ratios
+from .measure import Cost, cost_of, cpu, interleave, ratios
+from .mixture import DRAFTS, MODELS, Mixture, client_of, consume
 from .table import Row
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
+    from .captures import TextOnly
     from .plan import Plan
 
-__all__ = ["rows"]
+__all__ = ["mixture_of", "rows"]
 
-MODELS = ("model-a", "model-b", "model-c", "model-d")
 CHUNKS = 500
-DRAFTS = {model: f"The draft of {model}. " + "It says a thing or two. " * 80 for model in MODELS}
+INFERRED = "moa, on, roles inferred"
 
 
-class Mixture:
-    """A client as the README shows it, over ready-made replies."""
-
-    def __init__(self, chunks: list[Any], pool: Any) -> None:
-        self.replies = {model: ready.reply(text) for model, text in DRAFTS.items()}
-        self.chunks = chunks
-        self.pool = pool
-
-    def ask(self, model: str, messages: Any) -> Any:
-        return self.replies[model]
-
-    def synthesize(self, messages: Any) -> Any:
-        return ready.ready_stream(self.chunks)
-
-    def create(self, messages: Any) -> Any:
-        replies = list(self.pool.map(lambda model: self.ask(model, messages), MODELS))
-        drafts = "\n\n".join(reply.choices[0].message.content for reply in replies)
-        return self.synthesize([*messages, {"role": "user", "content": f"Combine:\n\n{drafts}"}])
-
-
-def traced(stack: Any) -> Any:
-    """Return the same client with the decorators of a stack."""
+def decorated(stack: Any) -> Any:
+    """Return the client with the decorators of a stack."""
 
     @stack.client
-    class Traced(Mixture):
+    class Decorated(Mixture):
         @stack.reference
         def ask(self, model: str, messages: Any) -> Any:
-            return self.replies[model]
+            return super().ask(model, messages)
 
         @stack.aggregator
         def synthesize(self, messages: Any) -> Any:
-            return ready.ready_stream(self.chunks)
+            return super().synthesize(messages)
 
         def create(self, messages: Any) -> Any:
             return super().create(messages)
 
-    return Traced
+    return Decorated
 
 
-def by_hand(kind: type[TextOnly], path: Path) -> Any:
-    """Return the same client that writes its turn itself."""
-    capture = kind(path)
+class Inferred(Mixture):
+    """The client as it is, over an instrumented SDK: the roles of its calls are found by data flow."""
+
+    def __init__(self, sdk: Any, pool: Any) -> None:
+        super().__init__(moa.instrument(sdk), pool)
+
+    @moa.turn
+    def create(self, messages: Any) -> Any:
+        return super().create(messages)
+
+
+def by_hand(capture: TextOnly) -> Any:
+    """Return a client that writes its turns itself."""
 
     class Written(Mixture):
         def create(self, messages: Any) -> Any:
-            replies = list(self.pool.map(lambda model: self.ask(model, messages), MODELS))
-            drafts = "\n\n".join(reply.choices[0].message.content for reply in replies)
-            final = [*messages, {"role": "user", "content": f"Combine:\n\n{drafts}"}]
+            replies, final = self.gather(messages)
             references = [
                 {"model": model, "input_messages": messages, **capture.read(reply)}
                 for model, reply in zip(MODELS, replies, strict=True)
@@ -84,18 +71,13 @@ def by_hand(kind: type[TextOnly], path: Path) -> Any:
     return Written
 
 
-def client_class(name: str, part: Contender) -> Any:
-    """Return the client of one contender."""
-    kinds = {HAND: TextOnly, SAME: SameFields, SEED: Seed}
-    if name in kinds and part.path is not None:
-        return by_hand(kinds[name], part.path)
-    return Mixture if name == BARE else traced(part.stack)
-
-
-def consume(client: Any, messages: Any, count: int) -> None:
-    for _ in range(count):
-        for _ in client.create(messages):
-            pass
+def mixture_of(part: Contender) -> Any:
+    """Return the class of one contender's client."""
+    if part.capture is not None:
+        return by_hand(part.capture)
+    if part.name == INFERRED:
+        return Inferred
+    return Mixture if part.stack is None else decorated(part.stack)
 
 
 def turns(plan: Plan, size: int, names: tuple[str, ...], *, count: int = 10) -> dict[str, list[Cost]]:
@@ -104,7 +86,7 @@ def turns(plan: Plan, size: int, names: tuple[str, ...], *, count: int = 10) -> 
     chunks, text = ready.openai_chunks(CHUNKS), ready.text_of(CHUNKS)
     messages = ready.messages(size)
     with ThreadPoolExecutor(len(MODELS)) as pool:
-        clients = {name: client_class(name, part)(chunks, pool) for name, part in parts.items()}
+        clients = {name: mixture_of(part)(client_of(chunks, DRAFTS), pool) for name, part in parts.items()}
 
         def sample(name: str) -> Cost:
             parts[name].ready()
@@ -115,16 +97,14 @@ def turns(plan: Plan, size: int, names: tuple[str, ...], *, count: int = 10) -> 
         return interleave({name: partial(sample, name) for name in names}, plan.pairs)
 
 
-def cpu(costs: list[Cost]) -> list[float]:
-    return [one.process for one in costs]
-
-
 def rows(plan: Plan) -> Iterator[Row]:
     """Yield what turns cost."""
-    names = (BARE, HAND, SAME, SEED, OFF, ON, MIDDLEWARE)
+    names = (BARE, HAND, SAME, SEED, OFF, ON, MIDDLEWARE, INFERRED)
     for size, limit in ((8000, 1.25), (1000, None), (60_000, None)):
         found = turns(plan, size, names)
-        what = f"MoA turn, {size // 1000} kB prompt"
-        yield Row("turn", f"{what}: to by hand, text only", ratios(cpu(found[ON]), cpu(found[HAND])), "×", limit, plan.beside(found))
-        yield Row("turn", f"{what}: to seed's writer", ratios(cpu(found[ON]), cpu(found[SEED])), "×")
-        yield Row("turn", f"{what}: to by hand, same fields", ratios(cpu(found[ON]), cpu(found[SAME])), "×")
+        ours, hand = cpu(found[ON]), cpu(found[HAND])
+        what = f"MoA turn, prompt of {size // 1000} kB, to"
+        yield Row("turn", f"{what} by hand, text only", ratios(ours, hand), "×", limit, plan.beside(found))
+        yield Row("turn", f"{what} the same, roles inferred", ratios(cpu(found[INFERRED]), hand), "×", limit)
+        yield Row("turn", f"{what} by hand, same fields", ratios(ours, cpu(found[SAME])), "×")
+        yield Row("turn", f"{what} seed's writer", ratios(ours, cpu(found[SEED])), "×")
