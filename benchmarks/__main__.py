@@ -15,6 +15,7 @@ import platform
 import sys
 import tempfile
 import time
+from importlib.metadata import version
 from pathlib import Path
 
 from .measure import FEWEST
@@ -23,6 +24,18 @@ from .table import Row, as_json, as_markdown, as_text
 
 PARTS = ("chunks", "generators", "calls", "turn", "flush", "memory", "growth", "sdk", "imports", "footprint")
 RIVALS = "rivals"
+
+
+def about(pairs: int) -> list[str]:
+    """Return what the figures rest on."""
+    versions = ", ".join(f"{name} {version(name)}" for name in ("moa-middleware", "openai", "pydantic-core", "wrapt"))
+    few = "" if pairs >= FEWEST else f", too few to be quoted: {FEWEST} are the least"
+    return [
+        f"{time.strftime('%Y-%m-%d', time.gmtime())}, {platform.system()} {platform.machine()}, {os.cpu_count()} cores, "
+        f"load {os.getloadavg()[0]:.1f} at the end",
+        f"Python {platform.python_version()}, {versions}",
+        f"{pairs} interleaved pairs{few}",
+    ]
 
 
 def main() -> int:
@@ -53,11 +66,10 @@ def main() -> int:
                 rows.append(row)
                 print(".", end="", file=sys.stderr, flush=True)
             print(f" {name}: {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
-    print((as_markdown if options.markdown else as_text)(rows))
-    if plan.pairs < FEWEST:
-        print(f"\n{plan.pairs} pairs are too few to be quoted; {FEWEST} are the least.")
+    told = about(plan.pairs)
+    print(as_markdown(rows, told) if options.markdown else "\n".join([*told, "", as_text(rows)]))
     if options.json:
-        options.json.write_text(as_json(rows, {"python": platform.python_version(), "pairs": plan.pairs}) + "\n")
+        options.json.write_text(as_json(rows, {"about": told, "pairs": plan.pairs}) + "\n")
     return int(any(row.met is False for row in rows))
 
 

@@ -113,7 +113,7 @@ def micro(costs: list[Cost]) -> list[float]:
 
 def rows(plan: Plan) -> Iterator[Row]:
     """Yield what calls cost."""
-    yield Row(PART, "uninstrumented: wrappers left", plan.exactly(is_back()), "", 0)
+    yield Row(PART, "uninstrumented: attributes that are not the original ones", plan.exactly(is_back()), "", 0)
     yield Row(PART, "off: streams that come back wrapped", plan.exactly(streams_off()), "", 0)
 
     found = whole_calls(plan, 1000, (BARE, OFF), 500)

@@ -43,6 +43,8 @@ class Row(NamedTuple):
         return self.what, f"{number(middle)} {self.unit}", interval, limit, share, verdict, self.note
 
 
+BEGIN = "<!-- python -m benchmarks --markdown -->"
+END = "<!-- end of the tables -->"
 HEADS = ("what", "measured", "95 % interval", "limit", "of the limit", "", "beside it")
 
 
@@ -64,10 +66,12 @@ def as_text(rows: Sequence[Row]) -> str:
     )
 
 
-def as_markdown(rows: Sequence[Row]) -> str:
-    """Return the table for the documentation."""
-    lines = [HEADS, ["---"] * len(HEADS), *(row.cells() for row in rows)]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+def as_markdown(rows: Sequence[Row], about: Sequence[str]) -> str:
+    """Return the tables for the documentation, between marks: what they rest on, the figures, and everybody's medians."""
+    figures = [HEADS[:-1], ["---"] * (len(HEADS) - 1), *(row.cells()[:-1] for row in rows)]
+    medians = [(HEADS[0], HEADS[-1]), ("---", "---"), *((row.what, row.note) for row in rows if row.note)]
+    tables = ("\n".join("| " + " | ".join(line) + " |" for line in lines) for lines in (figures, medians))
+    return "\n\n".join([BEGIN, "\n".join(f"* {line}" for line in about), *tables, END])
 
 
 def as_json(rows: Sequence[Row], about: dict[str, Any]) -> str:
