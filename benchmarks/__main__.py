@@ -30,9 +30,9 @@ def about(pairs: int) -> list[str]:
     """Return what the figures rest on."""
     versions = ", ".join(f"{name} {version(name)}" for name in ("moa-middleware", "openai", "pydantic-core", "wrapt"))
     few = "" if pairs >= FEWEST else f", too few to be quoted: {FEWEST} are the least"
+    day, load = time.strftime("%Y-%m-%d", time.gmtime()), os.getloadavg()[0]
     return [
-        f"{time.strftime('%Y-%m-%d', time.gmtime())}, {platform.system()} {platform.machine()}, {os.cpu_count()} cores, "
-        f"load {os.getloadavg()[0]:.1f} at the end",
+        f"{day}, {platform.system()} {platform.machine()}, {os.cpu_count()} cores, load {load:.1f} at the end",
         f"Python {platform.python_version()}, {versions}",
         f"{pairs} interleaved pairs{few}",
     ]
@@ -57,10 +57,10 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="moa-bench-") as directory:
         os.environ["MOA_TRACE_DIR"] = str(Path(directory, "moa"))
         plan = Plan(Path(directory), 7 if options.quick else options.pairs, quick=options.quick)
-        for name in (
-            *(options.only or PARTS),
-            *([RIVALS] if options.rivals and RIVALS not in (options.only or ()) else []),
-        ):
+        names = list(options.only or PARTS)
+        if options.rivals and RIVALS not in names:
+            names.append(RIVALS)
+        for name in names:
             began = time.monotonic()
             for row in importlib.import_module(f".{name}", __package__).rows(plan):
                 rows.append(row)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from .plan import Plan
 
-__all__ = ["rows"]
+__all__ = ["rows", "whole_call"]
 
 PART = "calls"
 TEXT = "An answer of some length. " * 40
@@ -29,8 +29,8 @@ def many(create: Callable[..., Any], request: dict[str, Any], count: int) -> Non
         create(**request)
 
 
-def whole_calls(plan: Plan, size: int, names: tuple[str, ...], count: int) -> dict[str, list[Cost]]:
-    """Return what one call takes that is answered in one piece, its line included."""
+def whole_call(plan: Plan, size: int, names: tuple[str, ...], count: int) -> dict[str, Callable[[], Cost]]:
+    """Return by contender what takes the cost of a call that is answered in one piece, its line included."""
     reply = ready.reply(TEXT)
     parts = contenders(plan.directory, *names)
     creates = {name: part.creates(lambda: reply) for name, part in parts.items()}
@@ -42,7 +42,12 @@ def whole_calls(plan: Plan, size: int, names: tuple[str, ...], count: int) -> di
         parts[name].check(TEXT)
         return cost
 
-    return interleave({name: partial(sample, name) for name in names}, plan.pairs)
+    return {name: partial(sample, name) for name in names}
+
+
+def whole_calls(plan: Plan, size: int, names: tuple[str, ...], count: int) -> dict[str, list[Cost]]:
+    """Return what one call takes, by contender and round."""
+    return interleave(whole_call(plan, size, names, count), plan.pairs)
 
 
 def entries(plan: Plan, size: int, count: int = 20) -> dict[str, list[Cost]]:

@@ -14,6 +14,7 @@ import json
 import os
 import sys
 import tempfile
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -110,7 +111,7 @@ def of_chunk(part: Contender) -> Count:
     """Count what one chunk takes, beyond what its call does."""
     found = {}
     for number in (SHORT, LONG):
-        create = part.creates(lambda chunks=ready.openai_chunks(number): ready.ready_stream(chunks))
+        create = part.creates(partial(ready.ready_stream, ready.openai_chunks(number)))
 
         def run(create: Any = create) -> None:
             for _ in create(stream=True, **REQUEST):
