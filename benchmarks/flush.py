@@ -63,6 +63,6 @@ def rows(plan: Plan) -> Iterator[Row]:
         what = f"flush of {size // 1000} kB"
         yield Row("flush", f"{what}, CPU", spread(one.process / 1e6 for one in ours), "ms", limit, beside)
         yield Row("flush", f"{what}, wall", spread(one.wall / 1e6 for one in ours), "ms", limit)
-        yield Row("flush", f"{what}, to seed's writer", ratios(cpu(ours), cpu(theirs)), "×", share)
+        yield Row("flush", f"{what}: to seed's writer", ratios(cpu(ours), cpu(theirs)), "×", share)
         both = ratios(cpu(whole[ON]), cpu(whole[SEED]))
-        yield Row("flush", f"the same {WHOLE}", both, "×", None, plan.beside(whole, "ms"))
+        yield Row("flush", f"{what}, {WHOLE}: to seed's writer", both, "×", None, plan.beside(whole, "ms"))

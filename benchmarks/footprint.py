@@ -55,4 +55,4 @@ def rows(plan: Plan) -> Iterator[Row]:
     note = ", ".join(f"{name} {size / 1e6:.2g} MB" for name, size in sorted(sizes.items()))
     where = f"Python {sys.version_info[0]}.{sys.version_info[1]}"
     yield Row("footprint", "packages beside openai", plan.exactly(len(ours)), "", 6, f"itself included; {where}")
-    yield Row("footprint", "the same, size", plan.exactly(sum(sizes.values()) / 1e6), "MB", 3, note)
+    yield Row("footprint", "packages beside openai, size", plan.exactly(sum(sizes.values()) / 1e6), "MB", 3, note)

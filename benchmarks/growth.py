@@ -17,7 +17,7 @@ from .calls import whole_call
 from .chunks import by_async_for, by_for
 from .contenders import HAND, ON, SEED, contenders
 from .measure import Cost, cost_of, cpu, interleave, ratios
-from .table import Row
+from .table import Row, number
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -79,7 +79,7 @@ def growth(plan: Plan, found: Costs, sizes: tuple[int, ...], *, what: str, other
     told = []
     for name, them in pairs.items():
         few, many = (median(values) for values in zip(*them, strict=True))
-        told.append(f"{name} {few:.3g}, then {many:.3g} ns")
+        told.append(f"{name} {number(few)}, then {number(many)} ns")
     note = f"a {unit}: " + "; ".join(told)
     span = f"{sizes[0]:,} to {sizes[-1]:,}"
     yield Row("growth", f"{what}, {span}: growth, to {other}", ratios(grown[ON], grown[other]), "×", LINEAR, note)

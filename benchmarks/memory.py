@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import ready
 from .contenders import HAND, ON, Contender
-from .table import Row
+from .table import Row, number
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,8 +22,8 @@ FIRST, LAST = 500, 8500
 
 def fresh(count: int) -> Iterator[Any]:
     """Yield chunks that nobody else holds, each with a text of its own, of ten characters."""
-    for number in range(count):
-        yield ready.one_chunk(f"{number:09d} ")
+    for which in range(count):
+        yield ready.one_chunk(f"{which:09d} ")
 
 
 def held(part: Contender) -> float:
@@ -34,16 +34,16 @@ def held(part: Contender) -> float:
     sizes = {}
     tracemalloc.start()
     try:
-        for number in range(LAST + 1):
+        for which in range(LAST + 1):
             next(steps)
-            if number in (FIRST, LAST):
+            if which in (FIRST, LAST):
                 gc.collect()
-                sizes[number] = tracemalloc.get_traced_memory()[0]
+                sizes[which] = tracemalloc.get_traced_memory()[0]
     finally:
         tracemalloc.stop()
     for _ in steps:
         pass
-    part.check("".join(f"{number:09d} " for number in range(LAST + 10)))
+    part.check("".join(f"{which:09d} " for which in range(LAST + 10)))
     return (sizes[LAST] - sizes[FIRST]) / (LAST - FIRST)
 
 
@@ -51,4 +51,4 @@ def rows(plan: Plan) -> Iterator[Row]:
     """Yield what is held."""
     by_hand = held(Contender(HAND, plan.directory))
     ours = plan.exactly(held(Contender(ON, plan.directory)))
-    yield Row("memory", "held per chunk of 10 characters", ours, "B", 100, f"{HAND} {by_hand:.3g} B")
+    yield Row("memory", "held per chunk of 10 characters", ours, "B", 100, f"{HAND} {number(by_hand)} B")

@@ -6,6 +6,7 @@ from statistics import median
 from typing import TYPE_CHECKING, NamedTuple
 
 from .measure import Cost, Spread
+from .table import number
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -32,6 +33,6 @@ class Plan(NamedTuple):
         told = []
         for name, costs in found.items():
             process, caller = (median(values) / scale for values in list(zip(*costs, strict=True))[:2])
-            own = f" (caller {caller:.3g})" if caller < 0.97 * process else ""
-            told.append(f"{name} {process:.3g}{own}")
+            own = f" (caller {number(caller)})" if caller < 0.97 * process else ""
+            told.append(f"{name} {number(process)}{own}")
         return "; ".join(told) + f" {unit}"

@@ -104,19 +104,19 @@ def rows(plan: Plan) -> Iterator[Row]:
     try:
         bare, ours, *rivals = [worker.name for worker in workers]
         orders = (
-            ("chunks", "a chunk of OpenAI's", 0.4, "ns"),
-            ("turn", "a MoA turn", 0.25, "µs"),
-            ("call", "a call", None, "µs"),
+            ("chunks", "OpenAI chunk, for", 0.4, "ns"),
+            ("turn", "MoA turn, prompt of 8 kB", 0.25, "µs"),
+            ("call", "call, not streamed", None, "µs"),
         )
         for order, what, limit, unit in orders:
             found = interleave({worker.name: partial(worker.ask, order) for worker in workers}, plan.pairs)
             added = {name: beyond(found, name, bare) for name in (ours, *rivals)}
             best = min(rivals, key=lambda name: median(added[name]))
             told = plan.beside(found, unit)
-            yield Row("rivals", f"{what}, added: to that of {best}", ratios(added[ours], added[best]), "×", limit, told)
+            yield Row("rivals", f"{what}, added: to {best}", ratios(added[ours], added[best]), "×", limit, told)
             for other in rivals:
                 if other != best:
-                    yield Row("rivals", f"{what}, added: to that of {other}", ratios(added[ours], added[other]), "×")
+                    yield Row("rivals", f"{what}, added: to {other}", ratios(added[ours], added[other]), "×")
     finally:
         for worker in workers:
             worker.close()

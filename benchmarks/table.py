@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
     from .measure import Spread
 
-__all__ = ["Row", "as_json", "as_markdown", "as_text"]
+__all__ = ["BEGIN", "END", "Row", "as_json", "as_markdown", "as_text", "number"]
 
 
 class Row(NamedTuple):

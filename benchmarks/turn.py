@@ -103,8 +103,10 @@ def rows(plan: Plan) -> Iterator[Row]:
     for size, limit in ((8000, 1.25), (1000, None), (60_000, None)):
         found = turns(plan, size, names)
         ours, hand = cpu(found[ON]), cpu(found[HAND])
-        what = f"MoA turn, prompt of {size // 1000} kB, to"
-        yield Row("turn", f"{what} by hand, text only", ratios(ours, hand), "×", limit, plan.beside(found))
-        yield Row("turn", f"{what} the same, roles inferred", ratios(cpu(found[INFERRED]), hand), "×", limit)
-        yield Row("turn", f"{what} by hand, same fields", ratios(ours, cpu(found[SAME])), "×")
-        yield Row("turn", f"{what} seed's writer", ratios(ours, cpu(found[SEED])), "×")
+        what = f"MoA turn, prompt of {size // 1000} kB"
+        yield Row("turn", f"{what}: to by hand, text only", ratios(ours, hand), "×", limit, plan.beside(found))
+        yield Row(
+            "turn", f"{what}, roles inferred: to by hand, text only", ratios(cpu(found[INFERRED]), hand), "×", limit
+        )
+        yield Row("turn", f"{what}: to by hand, same fields", ratios(ours, cpu(found[SAME])), "×")
+        yield Row("turn", f"{what}: to seed's writer", ratios(ours, cpu(found[SEED])), "×")
