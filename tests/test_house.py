@@ -18,7 +18,7 @@ PACKAGE = ROOT / "moa_middleware"
 # A module imports only from lower floors, at its top or inside a function; imports for the type
 # checkers are free. One line a floor.
 FLOORS = [
-    {"errors", "records", "_patterns", "_version", "_ids", "_endings", "_urls", "_types"},
+    {"errors", "records", "_patterns", "_version", "_ids", "_endings", "_urls", "_types", "_processes"},
     {"settings", "_call", "_scope"},
     {"_flow", "_roles", "shapes", "_slot"},
     {"_turn"},
@@ -38,7 +38,7 @@ FLOORS = [
     {"_instrument", "_offered"},
     {"_targets"},
     {"_stack"},
-    {"tracing", "middleware"},
+    {"tracing", "middleware", "read"},
     {"_default"},
     {"testing", "compat", "_run"},
     {"cli"},
