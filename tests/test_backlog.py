@@ -120,6 +120,45 @@ def test_one_that_is_always_refused_does_not_hold_up_the_others(error, moody):
     assert 1 == moa.status().waiting
 
 
+def test_lines_of_a_file_keep_their_order(tmp_path, monkeypatch, read_lines):
+    """Though it refuses them again and again; and the oldest fall out, not those in the middle."""
+    (tmp_path / "bad.jsonl").mkdir()
+    monkeypatch.setattr(outbox.backlog, "most_lines", 6)
+    moa.configure(save_traces=True, trace_dir=tmp_path)
+    for number in range(9):
+        with moa.tag(session_id="bad"):
+            ask(f"{number}")
+        with moa.tag(session_id="good"):
+            ask(f"good {number}")
+    (tmp_path / "bad.jsonl").rmdir()
+    with moa.tag(session_id="bad"):
+        ask("9")
+    records = read_lines(tmp_path)
+    assert [*map(str, range(3, 10))] == [text for text in texts(records) if "good" not in text]
+    assert [f"good {number}" for number in range(9)] == [text for text in texts(records) if "good" in text]
+    assert 0 == moa.status().waiting
+
+
+def test_a_file_that_refuses_does_not_hold_up_another(tmp_path, read_lines):
+    """Whichever refused last is tried last."""
+    bad = [tmp_path / f"bad-{number}.jsonl" for number in range(4)]
+    for path in bad:
+        path.mkdir(parents=True)
+    moa.configure(save_traces=True, trace_dir=tmp_path)
+    for path in bad:
+        with moa.tag(session_id=path.stem):
+            ask(path.stem)
+    bad[3].rmdir()
+    for number in range(4):
+        ask(f"{number}")
+    bad = [path for path in bad if path.is_dir()]
+    for path in bad:
+        path.rmdir()
+    assert {"bad-3", "0", "1", "2", "3"} == set(texts(read_lines(tmp_path)))
+    moa.flush()
+    assert 8 == len(read_lines(tmp_path))
+
+
 def test_another_writer_does_not_get_them(moody, trace_dir, read_lines):
     """They were meant for the first one; `flush` tries all."""
     ask("1")

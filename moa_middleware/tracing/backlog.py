@@ -12,6 +12,7 @@ import os
 import time
 from collections import deque
 from contextlib import suppress
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from .._endings import once, process_id
@@ -29,6 +30,8 @@ MOST_LINES = 1000
 """How many lines wait at most."""
 MOST_BYTES = 64 * 1024 * 1024
 """How many bytes wait at most, in lines."""
+_TRIES = 2
+"""How many files may refuse a line while another one waits."""
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT}) if hasattr(errno, "EDQUOT") else frozenset({errno.ENOSPC})
 
 
@@ -57,6 +60,7 @@ class Line:
         "receipt",
         "refused",
         "session_id",
+        "spare",
         "uncounted",
         "untold",
         "writer",
@@ -78,6 +82,8 @@ class Line:
         self.late = late
         self.listeners = listeners
         self.after = after
+        self.spare: Callable[[], None] | None = None
+        """Keeps the line elsewhere, if it is refused."""
         self.receipt = Receipt()
         self.pid = process_id()
         self.begun = False
@@ -96,6 +102,11 @@ class Line:
         """What tells its writer from others; two writers into one directory are one."""
         writer = self.writer
         return str(writer.trace_dir) if isinstance(writer, FileWriter) else id(writer)
+
+    @property
+    def place(self) -> Hashable:
+        """What refuses it, if it is not the disk: its file, or a writer of the user's for reasons of its own."""
+        return (self.key, self.session_id, self.late) if isinstance(self.writer, FileWriter) else id(self)
 
     @property
     def ours(self) -> bool:
@@ -143,6 +154,9 @@ class Backlog:
         self.most_lines = most_lines
         self.most_bytes = most_bytes
         self._lines: deque[Line] = deque()
+        self._refused: dict[Hashable, int] = {}
+        """Files that refused a line when it was tried again, in the order in which they did."""
+        self._numbers = count(1)
 
     def __len__(self) -> int:
         """Count the lines."""
@@ -151,6 +165,7 @@ class Backlog:
     def clear(self) -> None:
         """Forget all lines."""
         self._lines.clear()
+        self._refused.clear()
 
     def add(self, line: Line) -> int:
         """
@@ -183,36 +198,53 @@ class Backlog:
         self, attempt: Callable[[Line], BaseException | None], *, key: Hashable = None, seconds: float | None = None
     ) -> None:
         """
-        Try lines again, the oldest first.
+        Try lines again, the oldest first; none overtakes an older one of its file.
 
         Args:
             attempt: Tries one; returns what it was refused with.
-            key: Only those of one writer, and up to the first that is refused; `None` tries each once.
+            key: Only those of one writer, until the disk is full or a few files have refused one;
+                `None` tries all.
             seconds: When to stop, though lines are left.
         """
         end = None if seconds is None else time.monotonic() + seconds
+        refused = 0
+        for lines in self._by_place(key):
+            for line in lines:
+                error = self._retry(line, attempt)
+                if error is not None:
+                    refused += 1
+                    if not _is_full(error):
+                        self._refused[line.place] = next(self._numbers)
+                    break
+                self._refused.pop(line.place, None)
+                if end is not None and time.monotonic() >= end:
+                    return
+            if key is not None and error is not None and (_is_full(error) or refused >= _TRIES):
+                return
+
+    def _by_place(self, key: Hashable) -> list[list[Line]]:
+        """Return the lines of each file, those files first that have not refused one, or not lately."""
+        found: dict[Hashable, list[Line]] = {}
         for line in list(self._lines):
-            if key is not None and line.key != key:
-                continue
-            token: list[bool] = []
-            error: BaseException | None = None
-            try:
-                with suppress(IndexError):
-                    token.extend(map(list.pop, (line.free,)))
-                if token and not line.receipt.whole:
-                    error = _no_room(line) or attempt(line)
-            finally:
-                if token and line.receipt.whole:
-                    self._drop(line)
-                line.free.extend(token)
-            if key is None:
-                continue
-            if error is not None:
-                if not _is_full(error) and self._drop(line):
-                    self._lines.append(line)  # the fault may be that of its file alone
-                break
-            if end is not None and time.monotonic() >= end:
-                break
+            if key is None or line.key == key:
+                found.setdefault(line.place, []).append(line)
+        for place in self._refused.keys() - found.keys() if key is None else ():
+            self._refused.pop(place, None)
+        return [found[place] for place in sorted(found, key=lambda place: self._refused.get(place, 0))]
+
+    def _retry(self, line: Line, attempt: Callable[[Line], BaseException | None]) -> BaseException | None:
+        token: list[bool] = []
+        error: BaseException | None = None
+        try:
+            with suppress(IndexError):
+                token.extend(map(list.pop, (line.free,)))
+            if token and not line.receipt.whole:
+                error = _no_room(line) or attempt(line)
+        finally:
+            if token and line.receipt.whole:
+                self._drop(line)
+            line.free.extend(token)
+        return error
 
 
 def _is_full(error: BaseException) -> bool:

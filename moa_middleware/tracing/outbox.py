@@ -13,8 +13,9 @@ import json
 import os
 import threading
 from collections import deque
+from contextlib import suppress
 from itertools import count, islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .._endings import claim, outcome_of
 from .._log import log
@@ -166,8 +167,18 @@ def drain() -> None:
 
 def flush() -> None:
     """Write this thread's lines, and try again all that wait."""
+    if _queue.busy:
+        # A signal handler in the middle of a line: the process may end with it. The line itself is not
+        # acknowledged yet; those of the handler's own turns are.
+        for line in list(_queue.items):
+            if not line.begun:
+                with suppress(ValueError):
+                    _queue.items.remove(line)
+                    line.begun = True
+                    _process(line)
+        return
     drain()
-    if _queue.busy or not backlog:
+    if not backlog:
         return
     try:
         _queue.busy = True
@@ -190,9 +201,20 @@ def _process(line: Line) -> None:
         if line.listeners and line.ours and claim(line.untold):
             for listener in line.listeners:
                 try:
-                    listener(json.loads(line.data))
+                    listener(_record_of(line.data))
                 except Exception as error:
                     count_fault("on_turn", error)
+
+
+def _record_of(data: bytes) -> Any:
+    try:
+        return json.loads(data)
+    except ValueError:
+        # More digits than Python reads: whoever looks at them gets a text.
+        return json.loads(data, parse_int=lambda figures: int(figures) if len(figures) <= _DIGITS else figures)
+
+
+_DIGITS = 4300
 
 
 def _try(line: Line) -> BaseException | None:
@@ -213,6 +235,9 @@ def _try(line: Line) -> BaseException | None:
 def _refuse(line: Line, error: BaseException) -> None:
     """Count and log a line that was refused, and let it wait."""
     line.refused = True
+    if line.spare is not None:
+        with suppress(OSError):
+            line.spare()
     reason = type(error).__qualname__
     if isinstance(error, OSError) and error.strerror:
         reason = f"{reason}: {error.strerror}"
@@ -231,7 +256,9 @@ def _at_exit() -> None:
     flush()
     if backlog:
         tally.add(lost=len(backlog))
-        log("moa.trace_lost", key="exit", lines=len(backlog), reason="it was refused until the process ended")
+    if tally.lost:
+        # All of them: what was told before was told once a minute.
+        log("moa.trace_lost", key="exit", lines=tally.lost, reason="refused until the process ended, or fallen out")
 
 
 atexit.register(_at_exit)
