@@ -18,12 +18,17 @@ def is_alive(process: dict[str, Any]) -> bool | None:
     Whether a process runs still.
 
     Returns:
-        `None` if that cannot be told from here: it belongs to another machine or container.
+        `None` if that cannot be told from here: it belongs to another machine, container or sandbox.
     """
     here = machine()
     if process.get("host") != here["host"]:
         return None
-    if process.get("boot") != here["boot"]:
+    if process.get("machine") != here["machine"]:
+        return None  # another of the same name
+    boot = process.get("boot")
+    if (boot is None) != (here["boot"] is None):
+        return None  # one of the two could not see `/proc`, in a sandbox say
+    if boot != here["boot"]:
         return False
     if process.get("space") != here["space"]:
         return None
@@ -32,13 +37,17 @@ def is_alive(process: dict[str, Any]) -> bool | None:
         return None
     if began is None:
         return _exists(pid)
-    return bool(started(pid) == began)
+    now = started(pid)
+    if now is None and started(os.getpid()) is None:
+        return _exists(pid)  # this process cannot see when any began
+    return bool(now == began)
 
 
 def machine() -> dict[str, Any]:
-    """Return the machine, its boot, and the space of process ids (a container has its own)."""
+    """Return the machine by name and id (machine-id(5)), its boot, and the space of process ids (a container has its own)."""
     return {
         "host": os.uname().nodename if hasattr(os, "uname") else os.environ.get("COMPUTERNAME"),
+        "machine": _read("/etc/machine-id"),
         "boot": _read("/proc/sys/kernel/random/boot_id"),
         "space": _space(),
     }

@@ -75,8 +75,10 @@ class Turn:
         "entered",
         "error",
         "faults",
+        "hidden",
         "id",
         "implicit",
+        "journalled",
         "memo",
         "order",
         "outcome",
@@ -134,6 +136,10 @@ class Turn:
         self.answered_by: CallSlot | None = None
         """The call whose own stream was returned."""
         self.faults = 0
+        self.hidden: list[str] = []
+        """What an exception out of a turn inside this one may quote, and no record may tell."""
+        self.journalled = True
+        """Whether a journal may keep its calls: not once its line is written."""
         self.memo: Any = None
         self.over = False
         self._claimed = once()
@@ -231,7 +237,7 @@ class Turn:
             if around is None:
                 slot.drop_content()
         self.calls = []
-        self.entered = []
+        self.entered, self.hidden = [], []
         self.request = self.reply = self.returned = self.error = self.memo = None
         self.answered_by = None
 

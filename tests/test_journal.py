@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,6 +17,8 @@ import pytest
 
 import moa_middleware as moa
 from moa_middleware import _default
+from moa_middleware._processes import started
+from moa_middleware.tracing import _append
 from moa_middleware.tracing.journal import JOURNAL_SCHEMA, is_alive, this_process
 from moa_middleware.tracing.recover import recover
 from moa_middleware.tracing.writer import FileWriter, file_name
@@ -135,7 +138,7 @@ def test_recovery_again_changes_nothing(place):
     killed(place)
     moa_recover(place)
     before = (place / "s.jsonl").read_bytes()
-    assert (0, "nothing to recover\n") == moa_recover(place)
+    assert (0, f"nothing to recover in {place}\n") == moa_recover(place)
     assert before == (place / "s.jsonl").read_bytes()
 
 
@@ -209,7 +212,7 @@ def test_journals_of_other_machines_wait_for_a_word(place):
     for line in lines:
         line["process"]["host"] = "another"
     journal.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    assert (0, True) == ((found := moa_recover(place))[0], "another machine" in found[1])
+    assert (1, True) == ((found := moa_recover(place))[0], "another machine" in found[1])
     assert [journal] == journals(place)
     assert 1 == moa_recover(place, "--elsewhere")[0]
     assert [] == journals(place)
@@ -271,7 +274,7 @@ def test_what_is_no_journal_is_left_alone(place, tmp_path):
     (folder / "e.jsonl").touch()
     (folder / "f.jsonl").touch()
     os.utime(folder / "f.jsonl", (1, 1))
-    assert ["unreadable"] * 4 + ["live", "empty"] == whats(place)
+    assert ["unreadable"] * 4 + ["new", "empty"] == whats(place)
     assert [*torn, "d.jsonl", "e.jsonl"] == [path.name for path in journals(place)]
     assert 1 == moa_recover(place)[0]
     for path in journals(place):
@@ -315,7 +318,7 @@ def test_a_recovery_that_is_killed_is_repeated(place, read_lines):
     assert 1 == len(read_lines(place))
 
 
-def test_a_full_disk_leaves_the_journal(place):
+def test_a_refused_line_leaves_the_journal(place):
     """What cannot be written stays where it is, and is told as such."""
     killed(place)
     before = journals(place)
@@ -383,7 +386,7 @@ def test_what_comes_back_is_what_would_have_been_written(tmp_path, place, read_l
     lived = tmp_path / "lived"
     subprocess.run(script(MODELS + body.replace("END", "pass")), env=environment(lived), check=True, timeout=60)
     (back,), (turn,) = read_lines(place), read_lines(lived)
-    of_the_end = {"outcome", "ended_at", "duration_ms", "output", "writer"}
+    of_the_end = {"outcome", "error", "ended_at", "duration_ms", "output", "writer"}
     assert _timeless({key: back[key] for key in back.keys() - of_the_end}) == _timeless(
         {key: turn[key] for key in turn.keys() - of_the_end}
     )
@@ -659,7 +662,163 @@ def test_a_call_that_is_kept_too_late_leaves_no_file(trace_dir, monkeypatch):
             fcntl.flock(file, fcntl.LOCK_EX)
             thread = threading.Thread(target=ask, args=("Why not?",))
             thread.start()
-            time.sleep(0.05)  # it waits for the lock now
-            _default._recording()._journal.remove(turn.id)
+            wait_for(lambda: _append._opened)  # it waits for the lock now
+            _default.recording()._journal.remove(turn)
         thread.join()
         assert [] == journals(trace_dir)
+        ask("And now?")
+        assert [] == journals(trace_dir)
+
+
+def wait_for(what, seconds=20):
+    """Wait until something is so."""
+    end = time.monotonic() + seconds
+    while not what():
+        assert time.monotonic() < end
+        time.sleep(0.001)
+
+
+def test_a_call_around_is_told_again_when_the_one_inside_ends_later(place, read_lines):
+    """As in the turn that lives: one call, with the tokens of the inner one."""
+    body = """
+    go, told = threading.Event(), threading.Event()
+
+    @moa.reference
+    def outer(n):
+        def inner():
+            go.wait()
+            ask(n)
+            told.set()
+        threading.Thread(target=inner).start()
+        return "what the outer one said"
+
+    @moa.turn
+    def create(messages):
+        outer(3)
+        go.set(), told.wait()
+        time.sleep(0.05)
+        die()
+
+    create([])
+    """
+    killed(place, body)
+    assert ["recovered"] == whats(place)
+    (turn,) = read_lines(place)
+    assert 1 == turn["totals"]["calls"]
+    assert [4] == [call["usage"]["output_tokens"] for call in turn["references"]]
+    assert [] == turn["calls"]
+
+
+def test_a_turn_that_ended_comes_back_as_it_ended(tmp_path, place, read_lines):
+    """Its line was refused until its process ended, and stands in its journal."""
+    place.mkdir()
+    (place / "s.jsonl").mkdir()  # in the file's place
+    program = script("@moa.turn\ndef create(messages):\n    return ask(1)\n\ncreate([])\n")
+    subprocess.run(program, env=environment(place), check=True, capture_output=True, timeout=60)
+    (place / "s.jsonl").rmdir()
+    assert ["recovered"] == whats(place)
+    (turn,) = read_lines(place)
+    assert ("completed", None) == (turn["outcome"], turn["error"])
+    assert turn["output"] == turn["references"][0]["output"] or turn["output"] == turn["aggregator"]["output"]
+    assert turn["writer"]["pid"] != os.getpid()
+
+
+def test_one_odd_line_or_file_costs_itself(place, read_lines):
+    """Neither a pipe in `open/`, nor a number that is none, nor a line of another form stops the others."""
+    killed(place)
+    killed(place)
+    one, other = journals(place)
+    lines = one.read_text().splitlines()
+    odd = json.loads(lines[-1])
+    del odd["calls"][0]["parent"]
+    one.write_text("\n".join([*lines[:-1], json.dumps(odd), ""]))
+    line = json.loads(other.read_text().splitlines()[0])
+    line["calls"][0]["started_at"] = 1e999
+    odd = json.dumps({**line, "turn_id": "0"})
+    (place / "open" / "0.jsonl").write_text(odd + "\n")
+    os.mkfifo(place / "open" / "1.jsonl")
+    assert ["unreadable", "recovered", "recovered", "unreadable"] == whats(place)
+    shutil.rmtree(place / "open")
+    assert [2, 3] == sorted(len(turn["references"]) for turn in read_lines(place))
+
+
+@pytest.mark.parametrize("gone", ["boot", "started", "machine"])
+def test_what_cannot_be_seen_is_not_taken_for_dead(gone, place):
+    """A sandbox without `/proc` wrote the journal: only `--elsewhere` takes it for dead."""
+    killed(place)
+    (path,) = journals(place)
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    for line in lines:
+        line["process"][gone] = None
+        line["process"]["pid"] = os.getpid()
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert ["live" if gone == "started" else "elsewhere"] == whats(place)
+    assert [path] == journals(place)
+
+
+def test_a_journal_that_somebody_holds_is_left_alone(place):
+    """Another recovery is at it: what it does is not done twice."""
+    killed(place)
+    (path,) = journals(place)
+    with path.open("rb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        assert ["busy"] == whats(place)
+    assert [path] == journals(place)
+    assert not (place / "s.jsonl").exists()
+    assert ["recovered"] == whats(place)
+
+
+def test_a_journal_that_goes_while_its_lock_is_waited_for_is_nobodys(place):
+    """The other recovery has written its turn by then."""
+    killed(place)
+    (path,) = journals(place)
+    found = []
+    with path.open("rb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        thread = threading.Thread(target=lambda: found.extend(whats(place)))
+        thread.start()
+        wait_for(lambda: len([name for name in os.listdir("/proc/self/fd") if leads_to(name, path)]) > 1)
+        path.unlink()
+    thread.join(20)
+    assert found in ([], ["busy"])  # busy where the machine took longer than the lock is waited for
+    assert not (place / "s.jsonl").exists()
+
+
+def leads_to(name, path):
+    """Whether a descriptor of this process is of a file."""
+    try:
+        return os.readlink(f"/proc/self/fd/{name}") == str(path)
+    except OSError:
+        return False
+
+
+def test_the_request_is_told_by_the_next_call_where_the_first_was_refused(place, read_lines):
+    """The right to tell it is given back."""
+    body = """
+    @moa.turn(preset="trio")
+    def create(messages):
+        os.mkdir(os.environ["MOA_TRACE_DIR"])
+        open(os.environ["MOA_TRACE_DIR"] + "/open", "w").close()
+        ask(0)
+        os.unlink(os.environ["MOA_TRACE_DIR"] + "/open")
+        ask(1)
+        die()
+
+    create([{"role": "user", "content": "Why?"}])
+    """
+    killed(place, body)
+    assert ["recovered"] == whats(place)
+    (turn,) = read_lines(place)
+    assert ("trio", [{"role": "user", "content": "Why?"}]) == (turn["preset"], turn["input_messages"])
+    assert 1 == len(turn["references"])
+
+
+def test_a_zombie_is_dead():
+    """It has a process id still, and does nothing any more."""
+    child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    process = {**this_process(), "pid": child.pid, "started": started(child.pid)}
+    assert is_alive(process) is True
+    child.stdin.close()
+    wait_for(lambda: is_alive(process) is False)
+    child.wait()
+    assert is_alive(process) is False

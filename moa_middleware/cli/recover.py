@@ -29,7 +29,8 @@ _SAYS = {
     "written": "removed, its turn is written",
     "empty": "removed, it is empty",
     "live": "left alone, its process runs",
-    "elsewhere": "left alone, its process is of another machine or container",
+    "elsewhere": "left alone, its process is of another machine or container: see --elsewhere",
+    "new": "left alone, it is empty and new",
     "busy": "left alone, it is locked",
     "unreadable": "cannot be read",
     "failed": "could not be recovered",
@@ -40,7 +41,7 @@ _WOULD_SAY = {
     "written": "would be removed, its turn is written",
     "empty": "would be removed, it is empty",
 }
-_QUIET = frozenset({"live", "elsewhere", "busy", "written", "empty"})
+_QUIET = frozenset({"live", "new", "busy", "written", "empty"})
 """What is as it should be."""
 
 
@@ -62,7 +63,7 @@ def recover(
 
     settings = _settings()
     folder = directory if directory is not None else settings.trace_dir
-    if directory is not None and not directory.is_dir():
+    if not folder.is_dir() and (directory is not None or "trace_dir" in settings.model_fields_set):
         raise Failure(f"moa recover: {one_line(str(directory))} is no directory", UNREADABLE)
     found: list[Finding] = []
     try:
@@ -76,7 +77,7 @@ def recover(
     if as_json:
         typer.echo(json.dumps(_summary(found, folder, dry_run=dry_run)))
     elif not found:
-        typer.echo("nothing to recover")
+        typer.echo(f"nothing to recover in {one_line(str(folder))}")
     if any(finding.what not in _QUIET for finding in found):
         raise typer.Exit(FINDINGS)
 

@@ -73,15 +73,17 @@ class Journal:
         Raises:
             OSError: The directory or the disk refuses it.
         """
+        if not turn.journalled:
+            return None
         token = self._begun.setdefault(turn.id, once())
         first = claim(token)
-        data: bytes = join(_line(turn, slot, first=first))
-        urgent: BaseException | None = None
-        if content is not None:
-            data, urgent = content.line(data)
         receipt = Receipt()
-        path = os.fspath(self.path_of(turn.id))
+        urgent: BaseException | None = None
         try:
+            data: bytes = join(_line(turn, slot, first=first))
+            if content is not None:
+                data, urgent = content.line(data)
+            path = os.fspath(self.path_of(turn.id))
             try:
                 append(path, data + b"\n", receipt)
             except FileNotFoundError:
@@ -90,15 +92,26 @@ class Journal:
         finally:
             if first and not receipt.whole:
                 token.append(True)  # the next call's line tells it
-            if self._begun.get(turn.id) is not token:
+            if not turn.journalled:
                 # The turn's line was written meanwhile, and its journal removed.
-                _unlink(path)
+                self._begun.pop(turn.id, None)
+                _unlink(os.fspath(self.path_of(turn.id)))
         return urgent
 
-    def remove(self, turn_id: str) -> None:
-        """Remove the file of a turn whose line is written."""
-        if self._begun.pop(turn_id, None) is not None:
-            _unlink(os.fspath(self.path_of(turn_id)))
+    def keep_line(self, turn_id: str, line: bytes) -> None:
+        """
+        Append the turn's own line, which its file has refused: it is what `recover` writes then.
+
+        Raises:
+            OSError: The disk refuses this one too.
+        """
+        append(os.fspath(self.path_of(turn_id)), line, Receipt())
+
+    def remove(self, turn: Turn) -> None:
+        """Remove the file of a turn whose line is written, or that has none."""
+        turn.journalled = False
+        if self._begun.pop(turn.id, None) is not None:
+            _unlink(os.fspath(self.path_of(turn.id)))
 
 
 def _unlink(path: str) -> None:

@@ -8,18 +8,19 @@ beside writers and beside another of its kind. What stands in a journal has been
 
 from __future__ import annotations
 
-import json
 import os
+import stat
 import time
 from contextlib import suppress
+from copy import deepcopy
 from itertools import islice
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from .._roles import Node, infer
 from ..records import SCHEMA
 from . import _lock
-from ._append import Receipt, segments
+from ._append import Receipt
+from ._written import Written, is_line_of, loaded
 from .encode import encode
 from .entries import TOKENS
 from .journal import FOLDER, JOURNAL_SCHEMA, is_alive
@@ -27,17 +28,18 @@ from .observer import counters
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+    from pathlib import Path
 
     from .writer import FileWriter
 
 __all__ = ["Finding", "recover"]
 
+# A pipe in the file's place must not hold us; files know no such wait.
+_FLAGS = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NONBLOCK", 0)
 _YOUNG = 60.0
 """Seconds for which a journal that says nothing may be one that is being begun."""
 
-_DIGITS = 4000
-
-What = Literal["recovered", "written", "empty", "live", "elsewhere", "busy", "unreadable", "failed"]
+What = Literal["recovered", "written", "empty", "live", "elsewhere", "new", "busy", "unreadable", "failed"]
 
 
 class Finding(NamedTuple):
@@ -48,8 +50,9 @@ class Finding(NamedTuple):
         path: The journal.
         what: `recovered`: its turn is written now; `written`: the turn was written already; `empty`: it
             says nothing; all three are removed. The others stay: `live` is of a process that runs,
-            `elsewhere` of another machine or container, `busy` is locked, `unreadable` holds no
-            whole line, and the turn of `failed` could not be written.
+            `elsewhere` of another machine or container, `new` is empty and less than a minute old,
+            so that it may be one that is being begun, `busy` is locked, `unreadable` holds no whole
+            line, and the turn of `failed` could not be written.
         calls: Calls that were saved.
         error: What went wrong.
     """
@@ -77,46 +80,57 @@ def recover(writer: FileWriter, *, dry_run: bool = False, elsewhere: bool = Fals
         names = sorted(entry.name for entry in os.scandir(folder) if entry.name.endswith(".jsonl"))
     except FileNotFoundError:
         return
+    written = Written(writer, {name.removesuffix(".jsonl") for name in names})
     for name in names:
-        finding = _one(folder / name, writer, dry_run=dry_run, elsewhere=elsewhere)
+        finding = _one(folder / name, written, dry_run=dry_run, elsewhere=elsewhere)
         if finding is not None:
             yield finding
 
 
-def _one(path: Path, writer: FileWriter, *, dry_run: bool, elsewhere: bool) -> Finding | None:
+def _one(path: Path, written: Written, *, dry_run: bool, elsewhere: bool) -> Finding | None:
     """Deal with one journal; `None` if somebody else has removed it."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0))
+        descriptor = _opened(path)
     except FileNotFoundError:
         return None
     except OSError as error:
         return Finding(path, "unreadable", error=_words(error))
     try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            return Finding(path, "unreadable", error="it is no regular file")
         if _lock.acquire(descriptor, time.monotonic() + _lock.PATIENCE) is False:
             return Finding(path, "busy")
         if not _is_at(path, descriptor):
             return None
         with open(descriptor, "rb", closefd=False) as file:
             lines = [line for line in file.read().split(b"\n") if line.strip()]
-        return _judge(path, lines, writer, dry_run=dry_run, elsewhere=elsewhere)
+        return _judge(path, lines, written, dry_run=dry_run, elsewhere=elsewhere)
     except OSError as error:
         return Finding(path, "failed", error=_words(error))
-    except (AttributeError, LookupError, TypeError, ValueError) as error:
-        # Another's file, or another version's.
+    except Exception as error:
+        # Another's file, or another version's: it must not keep the others from being recovered.
         return Finding(path, "unreadable", error=type(error).__qualname__)
     finally:
         _lock.release(descriptor)
         os.close(descriptor)
 
 
-def _judge(path: Path, lines: list[bytes], writer: FileWriter, *, dry_run: bool, elsewhere: bool) -> Finding:
+def _opened(path: Path) -> int:
+    """Open a journal, to write if that may be: network file systems lock no other (flock(2))."""
+    try:
+        return os.open(path, _FLAGS | os.O_RDWR)
+    except PermissionError:
+        return os.open(path, _FLAGS | os.O_RDONLY)
+
+
+def _judge(path: Path, lines: list[bytes], written: Written, *, dry_run: bool, elsewhere: bool) -> Finding:
     turn_id = path.name.removesuffix(".jsonl")
-    told = [line for line in map(_loaded, lines) if _is_journal(line, turn_id)]
+    told = [line for line in map(loaded, lines) if _is_journal(line, turn_id)]
     if not told:
         if lines:
             return Finding(path, "unreadable", error="it holds no whole line")
         if time.time() - path.stat().st_mtime < _YOUNG:
-            return Finding(path, "live")
+            return Finding(path, "new")
         return _removed(Finding(path, "empty"), dry_run=dry_run)
     alive = is_alive(told[-1]["process"])
     if alive is None and not elsewhere:
@@ -124,9 +138,16 @@ def _judge(path: Path, lines: list[bytes], writer: FileWriter, *, dry_run: bool,
     if alive:
         return Finding(path, "live")
     session_id = told[-1]["session_id"]
-    if _is_written(writer.path_of(session_id), turn_id):
+    writer = written.writer
+    if written.has(session_id, turn_id):
         return _removed(Finding(path, "written"), dry_run=dry_run)
-    record, calls = _record(turn_id, session_id, told)
+    own = next((line for line in lines if is_line_of(line, turn_id)), None)
+    if own is not None:
+        # It had ended, and its line was refused until its process ended.
+        if not dry_run:
+            writer.append(session_id, own + b"\n", Receipt())
+        return _removed(Finding(path, "recovered", _calls_in(loaded(own))), dry_run=dry_run)
+    record, calls = _record_of_whole(turn_id, session_id, told)
     if not dry_run:
         # Its number last: one that is taken and not written would tell of a line that is missing.
         number = next(islice(counters.numbers(), 1))
@@ -157,16 +178,8 @@ def _words(error: OSError) -> str:
 # What a journal says ------------------------------------------------------------------------------
 
 
-def _loaded(line: bytes) -> Any:
-    try:
-        return json.loads(line, parse_int=_integer)
-    except (ValueError, RecursionError):
-        return None  # torn
-
-
-def _integer(figures: str) -> int | str:
-    # More digits than Python reads.
-    return int(figures) if len(figures) <= _DIGITS else figures
+def _calls_in(record: dict[str, Any]) -> int:
+    return len(record["references"]) + len(record["calls"]) + (record["aggregator"] is not None)
 
 
 def _is_journal(line: Any, turn_id: str) -> bool:
@@ -184,26 +197,6 @@ def _is_journal(line: Any, turn_id: str) -> bool:
         and len(line["calls"]) == len(line["places"])
         and all(isinstance(part, dict) for part in (*line["calls"], *line["places"]))
     )
-
-
-def _is_written(path: Path, turn_id: str) -> bool:
-    """Whether a turn's line is in its session's file, or in a sealed segment of it."""
-    # The file first: if it is sealed after that, it is among the segments.
-    return _holds(path, turn_id) or any(_holds(Path(segment), turn_id) for segment in segments(os.fspath(path)))
-
-
-def _holds(path: Path, turn_id: str) -> bool:
-    wanted = turn_id.encode()
-    try:
-        with path.open("rb") as file:
-            for line in file:
-                if wanted in line:
-                    record = _loaded(line)
-                    if isinstance(record, dict) and (record.get("schema"), record.get("turn_id")) == (SCHEMA, turn_id):
-                        return True
-    except FileNotFoundError:
-        return False
-    return False
 
 
 class _Saved(NamedTuple):
@@ -231,6 +224,19 @@ def _saved(told: Iterable[dict[str, Any]]) -> list[_Saved]:
     return saved
 
 
+def _record_of_whole(turn_id: str, session_id: str | None, told: list[dict[str, Any]]) -> tuple[dict[str, Any], int]:
+    """Return the same as `_record`, without the lines that it cannot read: they cost only themselves."""
+    try:
+        return _record(turn_id, session_id, told)
+    except Exception:
+        whole = []
+        for line in told:
+            with suppress(Exception):
+                _record(turn_id, session_id, [deepcopy(line)])
+                whole.append(line)
+        return _record(turn_id, session_id, whole)
+
+
 def _record(turn_id: str, session_id: str | None, told: list[dict[str, Any]]) -> tuple[dict[str, Any], int]:
     """Return the record of a turn but for its writer, and how many calls were saved."""
     saved = _saved(told)
@@ -249,7 +255,7 @@ def _record(turn_id: str, session_id: str | None, told: list[dict[str, Any]]) ->
         "session_id": session_id,
         "preset": turn.get("preset"),
         "outcome": "crashed",
-        "error": None,
+        "error": _death_of(told[-1]["process"]),
         "started_at": turn.get("started_at") or min((one.fields["started_at"] for one in saved), default=0.0),
         "ended_at": None,
         "duration_ms": None,
@@ -270,6 +276,13 @@ def _record(turn_id: str, session_id: str | None, told: list[dict[str, Any]]) ->
     if "omitted" in turn:
         record["omitted"] = turn["omitted"]
     return record, len(saved)
+
+
+def _death_of(process: dict[str, Any]) -> dict[str, str]:
+    """Say which process it was: the record's `writer` is the one that recovered it."""
+    pid, host = process.get("pid"), process.get("host")
+    where = f" on {host}" if isinstance(host, str) else ""
+    return {"type": "ProcessDied", "message": f"process {pid if type(pid) is int else 'unknown'}{where}"}
 
 
 def _name_roles(saved: list[_Saved]) -> None:
