@@ -6,11 +6,12 @@ What every model saw, what every model said, and what it cost: one JSON line per
 
 from ._blocks import tag
 from ._call import Call, Chunk, Flow, Middleware, Reply, Usage, sleep, wait
-from ._default import Status, configure, default_stack, flush, status
+from ._default import configure, default_stack
 from ._log import add_turn_ids
 from ._observe import observer
 from ._scope import carry
 from ._stack import Stack
+from ._status import Status, flush, status
 from ._target import Target
 from ._turn import Turn, current_turn
 from ._version import __version__

@@ -11,15 +11,12 @@ import os
 import sys
 import threading
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from . import _targets
 from ._checks import checked, redaction
 from ._log import log
-from ._observe import faults
 from ._stack import Stack, set_recording_source
-from ._stream import finish_broken_off
-from ._turn import open_turns
 from .errors import SettingsError
 
 if TYPE_CHECKING:
@@ -33,7 +30,7 @@ if TYPE_CHECKING:
     from .tracing.content import Content
     from .tracing.writer import Writer
 
-__all__ = ["Status", "configure", "default_stack", "flush", "listening", "status"]
+__all__ = ["configure", "default_stack", "listening", "loaded_outbox", "recording"]
 
 default_stack = Stack()
 
@@ -60,27 +57,6 @@ class _Unset:
 
 
 _UNSET: Any = _Unset()
-
-
-class Status(NamedTuple):
-    """
-    What became of this process's turns.
-
-    Attributes:
-        written: Lines written.
-        refused: Lines that the writer refused when they came; they wait, were written later, or are lost.
-        waiting: Lines that wait to be written.
-        open_turns: Turns that are open.
-        faults: Faults of observers and of the recording, none of which reached a call.
-        lost: Refused lines that wait no more: there were too many.
-    """
-
-    written: int
-    refused: int
-    waiting: int
-    open_turns: int
-    faults: int
-    lost: int = 0
 
 
 _named: set[str] = set()
@@ -131,7 +107,7 @@ if hasattr(os, "register_at_fork"):  # pragma: no branch - not on Windows
     os.register_at_fork(before=_hold_still, after_in_parent=_go_on, after_in_child=_new_lock)
 
 
-def _recording() -> Recording | None:
+def recording() -> Recording | None:
     """Return who records the turn that begins now."""
     explicit = _state.overrides.get("save_traces")
     if explicit is None:
@@ -221,7 +197,7 @@ def _settings() -> Settings | None:
         return None
 
 
-set_recording_source(_recording)
+set_recording_source(recording)
 
 
 def configure(
@@ -356,7 +332,7 @@ def listening(listener: Callable[[TurnRecord], object]) -> Iterator[None]:
 
 def reset() -> None:
     """Forget what was configured, and what waits to be written; for tests."""
-    outbox = _outbox()
+    outbox = loaded_outbox()
     if outbox is not None:
         outbox.forget()
     with _state.lock:
@@ -364,36 +340,6 @@ def reset() -> None:
     default_stack.replace(middleware=(), observers=())
 
 
-def _outbox() -> Any:
-    # Not imported for the asking: while nothing was traced there is nothing to count or to write.
+def loaded_outbox() -> Any:
+    """Return the module that lines leave by, `None` while nothing was traced: it is not imported for the asking."""
     return sys.modules.get("moa_middleware.tracing.outbox")
-
-
-def status() -> Status:
-    """Return the counters of this process."""
-    outbox = _outbox()
-    if outbox is None:
-        return Status(0, 0, 0, open_turns(), faults())
-    tally = outbox.tally
-    return Status(tally.written, tally.refused, outbox.waiting(), open_turns(), faults(), tally.lost)
-
-
-def flush(*, open_streams: bool = False) -> Status:
-    """
-    Finish streams that were broken off and not taken up again, and write what waits, also what was refused.
-
-    For notebooks, where a stream that was left by `break` stays in a variable, and for handlers of
-    SIGTERM.
-
-    Args:
-        open_streams: Finish every stream that is open, because the process is about to end without
-            Python's own exit (`os._exit`).
-
-    Returns:
-        The counters afterwards.
-    """
-    finish_broken_off(everything=open_streams)
-    outbox = _outbox()
-    if outbox is not None:
-        outbox.flush()
-    return status()

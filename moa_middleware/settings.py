@@ -8,6 +8,7 @@ Importing this module imports pydantic; the live path does so only when traces a
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,6 +23,9 @@ __all__ = ["Settings", "describe_problem"]
 
 def _default_trace_dir() -> Path:
     return platformdirs.user_state_path("moa_middleware") / "traces"
+
+
+_VARIABLE = re.compile(r"\$(?:[A-Za-z_]\w*|\{[^}]*\})")
 
 
 class Settings(BaseSettings):
@@ -79,7 +83,12 @@ class Settings(BaseSettings):
             if not os.fspath(value):
                 msg = "a directory is needed, this is empty"
                 raise ValueError(msg)
-            return Path(os.path.expandvars(os.fspath(value))).expanduser()
+            path = os.path.expandvars(os.fspath(value))
+            if unset := _VARIABLE.search(path):
+                # A directory of that name, below the working directory, is what nobody means.
+                msg = f"{unset[0]} is not set"
+                raise ValueError(msg)
+            return Path(path).expanduser()
         return value
 
 

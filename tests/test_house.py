@@ -40,6 +40,7 @@ FLOORS = [
     {"_stack"},
     {"tracing", "middleware", "read"},
     {"_default"},
+    {"_status"},
     {"testing", "compat", "_run"},
     {"cli"},
     {"__main__"},

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import fcntl
+import json
 import os
 import signal
 import subprocess
@@ -309,3 +311,70 @@ def test_collections_during_writing_neither_hang_nor_lose(trace_dir, read_lines)
     gc.collect()
     outcomes = sorted(record["outcome"] for record in read_lines(trace_dir))
     assert ["abandoned"] * 100 + ["completed"] * 100 == outcomes
+
+
+def test_a_handler_in_the_middle_of_a_line_loses_none_of_its_own(tmp_path):
+    """SIGTERM while the main thread waits for a lock: the handler's turn came back, and is flushed before the end."""
+    program = """
+import os, signal, sys, threading
+import moa_middleware as moa
+
+@moa.reference
+def ask(text):
+    return text
+
+def handler(*_):
+    ask("the handler's")
+    moa.flush(open_streams=True)
+    os._exit(0)
+
+signal.signal(signal.SIGTERM, handler)
+ask("first")
+print("ready", flush=True)
+sys.stdin.readline()
+threading.Timer(0.1, lambda: os.kill(os.getpid(), signal.SIGTERM)).start()
+ask("second")
+signal.pause()
+"""
+    env = {**os.environ, "MOA_SAVE_TRACES": "1", "MOA_TRACE_DIR": str(tmp_path)}
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen([sys.executable, "-c", program], env=env, **pipes) as process:
+        assert b"ready\n" == process.stdout.readline()
+        path = tmp_path / "unknown-session.jsonl"
+        with path.open("ab") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            process.communicate(b"\n", timeout=60)
+    texts = [json.loads(line)["references"][0]["output"] for line in path.read_bytes().splitlines() if line]
+    assert {"first", "the handler's"} <= set(texts)
+    assert len(texts) == len(set(texts))
+
+
+def test_a_file_system_that_knows_no_unicode_takes_the_line(tmp_path):
+    """In the locale C the file's name is spelt without it."""
+    program = """
+import moa_middleware as moa
+with moa.tag(session_id=chr(0x65e5) + chr(0x672c)):
+    moa.reference(lambda: "said")()
+print(moa.status())
+"""
+    env = {**os.environ, "MOA_SAVE_TRACES": "1", "MOA_TRACE_DIR": str(tmp_path)}
+    env |= {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    subprocess.run([sys.executable, "-c", program], env=env, check=True, timeout=60)
+    (path,) = tmp_path.glob("*.jsonl")
+    assert path.name.isascii()
+    assert "\u65e5\u672c" == json.loads(path.read_bytes())["session_id"]
+
+
+def test_the_status_says_whether_turns_are_saved(monkeypatch, tmp_path):
+    """A service's health check sees a bad setting; a directory below a variable that is not set is one."""
+    assert not moa.status().saving
+    monkeypatch.setenv("MOA_SAVE_TRACES", "1")
+    monkeypatch.setenv("MOA_TRACE_DIR", str(tmp_path))
+    assert moa.status().saving
+    monkeypatch.setenv("MOA_TRACE_DIR", "$MOA_NOT_SET_HERE/traces")
+    assert not moa.status().saving
+    monkeypatch.setenv("MOA_TRACE_DIR", "${TMPDIR_OF_MINE}/traces")
+    monkeypatch.setenv("TMPDIR_OF_MINE", str(tmp_path))
+    assert moa.status().saving
+    monkeypatch.setenv("MOA_REDACT", "nonsense")
+    assert not moa.status().saving

@@ -11,7 +11,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-from .._default import _recording
+from .._default import recording
 from .._ids import uuid7
 from .._observe import count_fault
 from .._patterns import secrets
@@ -62,16 +62,16 @@ def save_moa_turn(
             `output_location` is `assistant_message_in_session_db`.
     """
     try:
-        recording: Any = _recording()
-        if recording is None:
+        tracer: Any = recording()
+        if tracer is None:
             return
-        if recording._fanout_only and not reference_outputs:
+        if tracer._fanout_only and not reference_outputs:
             return
         text = aggregator_output or None
         ts = time.time()
         references = [
-            _reference(index, label, shown, accounting, ts)
-            for index, (label, shown, accounting) in enumerate(reference_outputs)
+            _reference(index, *(*reference, None, None, None)[:3], ts)  # older ones come without accounting
+            for index, reference in enumerate(reference_outputs)
         ]
         where = "inline" if not aggregator_streamed else "inline_from_stream" if text else _IN_SESSION_DB
         aggregator = {
@@ -85,7 +85,7 @@ def save_moa_turn(
             "streamed": bool(aggregator_streamed),
             "output_location": where,
         }
-        _write(recording, session_id, preset_name, references, aggregator)
+        _write(tracer, session_id, preset_name, references, aggregator)
     except Exception as error:
         count_fault("compat.hermes", error)
 
@@ -136,7 +136,12 @@ def consume_and_save_trace(
 
 
 def _text(value: Any) -> str | None:
-    return None if value is None else str(value)
+    if value is None:
+        return None
+    try:
+        return str(value)
+    except Exception:  # what it says costs no more than itself
+        return f"<{type(value).__qualname__}>"
 
 
 def _call(role: str, index: int, ts: float) -> dict[str, Any]:
@@ -190,7 +195,10 @@ def _reference(index: int, label: Any, shown: Any, accounting: Any, ts: float) -
     """Return the record of a reference; `shown` may be a shortened text, its accounting has the whole."""
 
     def known(name: str) -> Any:
-        return getattr(accounting, name, None)
+        try:
+            return getattr(accounting, name, None)
+        except Exception:
+            return None
 
     output = _text(known("output"))
     failure = failure_of(output if output is not None else shown)

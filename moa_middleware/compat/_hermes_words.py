@@ -16,7 +16,10 @@ def number(value: Any) -> float | None:
     """Return a price or a time as a JSON number, `None` for what is none; prices come as `Decimal`."""
     if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
         return None
-    found = float(value)
+    try:
+        found = float(value)
+    except (OverflowError, ValueError):
+        return None
     return found if math.isfinite(found) else None
 
 
@@ -33,11 +36,14 @@ def failure_of(text: Any) -> tuple[str, str] | None:
 
 def tokens_of(accounting: Any) -> dict[str, int | None]:
     """Return the tokens of a reference by the record's names, `{}` if there is no usage object."""
-    usage = getattr(accounting, "usage", None)
-    if usage is None:
+    try:
+        usage = getattr(accounting, "usage", None)
+        if usage is None:
+            return {}
+        # An object that lacks one of them is read as the agent reads it: none were spent.
+        found = {name: getattr(usage, name, 0) for name in TOKENS}
+    except Exception:
         return {}
-    # An object that lacks one of them is read as the agent reads it: none were spent.
-    found = {name: getattr(usage, name, 0) for name in TOKENS}
     return {name: value if type(value) is int else None for name, value in found.items()}
 
 

@@ -21,7 +21,7 @@ from .._version import __version__
 from ..records import SCHEMA
 from . import outbox, record, snapshot
 from .backlog import Line
-from .encode import Pieces, Raw, encode, pieces_of, warm_up
+from .encode import Raw, encode, pieces_of, warm_up
 from .journal import Journal
 from .writer import FileWriter
 
@@ -102,6 +102,11 @@ class Tracer:
         self._unwritten = count(1)
         warm_up()
 
+    @property
+    def saves(self) -> bool:
+        """Whether it writes lines, not only tells listeners."""
+        return self._writer is not None
+
     # What the turn tells -------------------------------------------------------------------------
 
     def opened(self, turn: Turn) -> None:
@@ -128,6 +133,8 @@ class Tracer:
         """Keep a call until its turn is written; that of a turn of its own is written next."""
         if self._journal is None or not slot.attempts or (turn.implicit and slot.parent is None):
             return
+        while slot.parent is not None and slot.parent.slot.done:
+            slot = slot.parent.slot  # it ended first, and is completed from this one: it is told again
         try:
             urgent = self._journal.add(turn, slot, self._content)
             if urgent is not None:
@@ -176,20 +183,23 @@ class Tracer:
             if self._fanout_only and not references:
                 return []
             parts["writer"] = self._writer_fields(number)
-            line = pieces_of(parts)
+            return [self._line(turn.session_id, pieces_of(parts), late=False)]
         except BaseException as error:
             self._fault(error, turn)
-            line = Pieces([_minimal(turn, ts, error, self._writer_fields(number))])
-        return [self._line(turn.session_id, line, late=False)]
+            # Without content: there is nothing in it to be withheld.
+            data = _minimal(turn, ts, error, self._writer_fields(number)) + b"\n"
+            return [Line(data, session_id=turn.session_id, writer=self._writer, listeners=self._listeners)]
 
     def _without_journal(self, turn: Turn, lines: list[Line]) -> list[Line]:
         """Let the turn's journal go when its line is written, at once if it has none."""
         journal = self._journal
-        if journal is not None and journal.has(turn.id):
+        if journal is not None:
             for line in lines:
-                line.after = partial(journal.remove, turn.id)
+                line.after = partial(journal.remove, turn)
+                if journal.has(turn.id):
+                    line.spare = partial(journal.keep_line, turn.id, line.data)
             if not lines:
-                journal.remove(turn.id)
+                journal.remove(turn)
         return lines
 
     def _late_lines_of(self, turn: Turn, slot: CallSlot) -> list[Line]:
