@@ -6,6 +6,8 @@ import gc
 import hashlib
 import json
 import re
+import subprocess
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -587,7 +589,7 @@ def test_integers_of_any_length_pass():
 
 def in_force():
     """Return what would be done to the lines of the next turn."""
-    recording = _default._recording()
+    recording = _default.recording()
     return None if recording is None else recording._content
 
 
@@ -670,3 +672,74 @@ def test_a_change_of_the_environment_holds_for_the_next_turn(turns, monkeypatch)
         monkeypatch.setenv("MOA_REDACT", value)
         say("a.b@example.com")
         assert expected == call_of(turns[-1])["output"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"to": "ann@example.com", "to": "nobody"}',
+        '[{"a": {"x": "ann@example.com", "x": 1}}]',
+        '{"ann@example.com": 1, "ann@example.com": 2}',
+    ],
+)
+def test_json_with_a_key_twice_hides_nothing(told, text):
+    """What the first one holds is read by nobody who parses it, and by everybody who looks."""
+    moa.configure(redact=["emails"])
+    moa.reference(lambda: text)()
+    assert "ann@example.com" not in told()
+
+
+def test_a_secret_at_the_cut_of_an_unknown_object_is_not_halved(told):
+    """The rule sees more than is written."""
+    for padding in range(440, 500, 4):
+
+        class Odd:
+            def __repr__(self):
+                return f"{'x' * padding} sk-proj-{'a1B2c3D4' * 6} and more"
+
+        def make(odd=Odd):
+            return odd()
+
+        moa.reference(make)()
+    assert "a1B2" not in told()
+
+
+@pytest.mark.parametrize("setting", [{}, {"redact": "emails"}, {"capture": "metadata"}])
+def test_no_depth_of_the_stack_costs_the_line(setting, trace_dir):
+    """A turn that closes where hardly any stack is left is written all the same, perhaps without its content."""
+    program = f"""
+import sys
+import moa_middleware as moa
+moa.configure(save_traces=True, trace_dir={str(trace_dir)!r}, **{setting!r})
+
+@moa.turn
+def create(messages):
+    return ask(messages)
+
+@moa.reference
+def ask(messages):
+    return "an answer that is long enough"
+
+def deep(levels, messages):
+    return deep(levels - 1, messages) if levels else create(messages)
+
+messages = [{{"role": "user", "content": "hi", "deep": None}}]
+inner = messages[0]
+for _ in range(100):
+    inner["deep"] = inner = {{"a": 1, "deep": None}}
+create(messages)
+sys.setrecursionlimit(400)
+came_back = 1
+for levels in range(150, 390):
+    try:
+        deep(levels, messages)
+        came_back += 1
+    except RecursionError:
+        pass
+sys.setrecursionlimit(2000)
+print(came_back)
+assert not moa.flush().waiting
+"""
+    done = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True, timeout=120)
+    lines = (trace_dir / "unknown-session.jsonl").read_bytes().splitlines()
+    assert len([line for line in lines if line]) >= int(done.stdout)

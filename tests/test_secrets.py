@@ -10,6 +10,7 @@ import gc
 import io
 import json
 import logging
+import threading
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -397,6 +398,49 @@ def test_an_error_that_quotes_a_key_of_no_known_form_is_written_without_it(evide
                 extra_query={"key": plain["query"]},
                 extra_body={"credential": {"deep": [plain["body"]]}},
             )
+    assert clean(evidence())
+
+
+def test_whoever_wraps_the_call_that_failed_tells_no_key_either(evidence):
+    """The error goes out through calls and turns around it, and through a late line."""
+    key = f"{MARK}-plain"
+    script = Script(status=401, error={"message": f"Nobody here: {key}."})
+    with ScriptedServer({"m": script}) as server:
+        client = moa.instrument(openai.OpenAI(base_url=server.base_url, api_key=key, max_retries=0))
+
+        @moa.reference
+        def ask():
+            return client.chat.completions.create(model="m", messages=MESSAGES)
+
+        @moa.reference
+        def twice():
+            with pytest.raises(openai.AuthenticationError):
+                ask()
+            return ask()
+
+        inner = moa.turn(twice)
+        outer = moa.turn(inner)
+        around = moa.reference(outer)
+        for call in (ask, twice, inner, outer, moa.turn(around)):
+            with pytest.raises(openai.AuthenticationError):
+                call()
+        gate = threading.Event()
+
+        @moa.reference
+        def late():
+            gate.wait(20)
+            ask()
+
+        def run():
+            with suppress(openai.AuthenticationError):
+                late()
+
+        with moa.turn():
+            thread = threading.Thread(target=run)
+            thread.start()
+        gate.set()
+        thread.join(20)
+        moa.uninstrument(client)
     assert clean(evidence())
 
 

@@ -47,13 +47,13 @@ def register_shape(
 
 
 def describe(obj: object) -> dict[str, str]:
-    """Return the type of an unknown object and the head of its `repr`, for the key `raw`."""
+    """Return the type of an unknown object and the head of its `repr`, longer than the key `raw` shows it."""
     kind = type(obj)
     try:
         text = repr(obj)
     except Exception:
         text = ""
-    return {"type": f"{kind.__module__}.{kind.__qualname__}", "repr": text[:500]}
+    return {"type": f"{kind.__module__}.{kind.__qualname__}", "repr": text[:2000]}
 
 
 _SHAPES = (openai_chat, openai_responses, anthropic, plain)

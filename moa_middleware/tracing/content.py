@@ -45,7 +45,7 @@ _HARMLESS_PARAMS = frozenset(
 _HARMLESS_IN_EXTRA_BODY = frozenset({"provider", "reasoning", "thinking"})
 _OF_TOOL_CALLS = frozenset({"id", "type", "name", "index", "call_id", "status"})
 """What tells one tool call from another; the rest of it is content."""
-_DIGITS = 4000
+_DIGITS = 4300
 _FAILED_RECORD = "moa.record_failed"
 """The tag of a record that could not be made: a word of ours."""
 

@@ -32,6 +32,8 @@ _DEPTH = 150
 """Levels below which a value is cut; pydantic_core gives up at 255."""
 _BITS = 14_000
 """Of an integer; 4,300 digits, the most that `json` reads back, have 14,284."""
+_DIGITS = 4300
+_BLOCK = 2048
 # A subclass is read as what it is at the bottom: its own methods may consume, or ask a database.
 _MAPPINGS: tuple[Any, ...] = (OrderedDict, dict, MappingProxyType)
 _SEQUENCES: tuple[Any, ...] = (list, tuple, set, frozenset, deque)
@@ -79,7 +81,11 @@ def encode(value: Any) -> Raw:
     except Exception:
         value = _plain(value)
     try:
-        return Raw(_to_json(value))
+        data = _to_json(value)
+        # In each such run of digits there is a whole block of digits: one look at each block's first one, mostly.
+        if len(data) > _DIGITS and any(data[at : at + _BLOCK].isdigit() for at in range(0, len(data), _BLOCK)):
+            data = _to_json(_plain(value))
+        return Raw(data)
     except Exception:
         try:
             text = json.dumps(_plain(value), ensure_ascii=True, allow_nan=False, separators=(",", ":"))

@@ -82,9 +82,14 @@ def error_record(error: ErrorInfo | None, told: Sequence[str] = ()) -> dict[str,
 
 
 def credentials_of(attempt: Attempt) -> list[str]:
-    """Return the texts that an exception of a request must not tell."""
+    """Return the texts that an exception of a request must not tell: its own, and those of the calls inside it."""
     shot: Snapshot | None = attempt.memo
-    return texts(shot.hidden if shot is not None else (), attempt.slot.client)
+    found = texts(shot.hidden if shot is not None else (), attempt.slot.client)
+    found += attempt.slot.turn.hidden
+    for inner in attempt.inner:
+        for one in inner.attempts:
+            found += credentials_of(one)
+    return sorted(found, key=len, reverse=True)
 
 
 def _location(reply: Reply | None, *, streamed: bool) -> str:
@@ -147,7 +152,8 @@ def _fields(slot: CallSlot, attempt: Attempt, *, late: bool) -> dict[str, Any]:
     }
     unknown = details.get("unknown")
     if unknown is not None and (reply is None or reply.text is None):
-        fields["raw"] = {name: secrets(text) for name, text in unknown.items()}
+        # Cut behind the rule: half a secret has no form that it could be known by.
+        fields["raw"] = {name: secrets(text)[:500] for name, text in unknown.items()}
     return fields
 
 

@@ -209,7 +209,7 @@ def turn_record(turn: Turn, *, ts: float) -> tuple[dict[str, Any], int]:
         "session_id": turn.session_id,
         "preset": turn.preset,
         "outcome": turn.outcome,
-        "error": error_record(turn.error, _credentials(entries)) if turn.error is not None else None,
+        "error": error_record(turn.error, _credentials(turn, entries)) if turn.error is not None else None,
         "started_at": turn.clock.started_at,
         "ended_at": turn.clock.ended_at,
         "duration_ms": turn.clock.duration_ms,
@@ -269,9 +269,13 @@ def _apart(slot: CallSlot) -> set[CallSlot]:
     return apart
 
 
-def _credentials(entries: list[Entry]) -> list[str]:
-    """Return what the exception of a turn may quote: it is mostly that of one of its calls."""
-    return [text for entry in entries if entry.attempt.error is not None for text in credentials_of(entry.attempt)]
+def _credentials(turn: Turn, entries: list[Entry]) -> list[str]:
+    """Return what the exception of a turn may quote: it is mostly that of one of its calls, or of a turn inside it."""
+    found = [text for entry in entries if entry.attempt.error is not None for text in credentials_of(entry.attempt)]
+    found += turn.hidden
+    if turn.parent is not None:
+        turn.parent.hidden += found
+    return found
 
 
 def _listing_of(slot: CallSlot) -> _Listing | None:

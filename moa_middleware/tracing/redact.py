@@ -215,7 +215,7 @@ def _inside(text: str, change: Callable[[str, str | None], str]) -> str | None:
     if not ((bare.startswith("{") and bare.endswith("}")) or (bare.startswith("[") and bare.endswith("]"))):
         return None
     try:
-        value = json.loads(bare, parse_int=_Figures, parse_float=_Figures)
+        value = json.loads(bare, parse_int=_Figures, parse_float=_Figures, object_pairs_hook=_object)
     except (ValueError, RecursionError):
         return None
     changed = [False]
@@ -223,6 +223,20 @@ def _inside(text: str, change: Callable[[str, str | None], str]) -> str | None:
     if not changed[0]:
         return text
     return json.dumps(found, ensure_ascii=False)
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """
+    Return an object of JSON.
+
+    Raises:
+        ValueError: A key stands there twice: what the first one holds would not be looked at.
+    """
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        msg = "a key stands there twice"
+        raise ValueError(msg)
+    return found
 
 
 class _Figures(str):

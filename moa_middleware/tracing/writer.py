@@ -19,7 +19,7 @@ __all__ = ["FileWriter", "Writer", "file_name"]
 
 _UNKNOWN = "unknown-session"
 _LONGEST = 100
-_DEVICES = frozenset({"con", "prn", "aux", "nul"} | {f"com{n}" for n in range(10)} | {f"lpt{n}" for n in range(10)})
+_DEVICES = frozenset({"con", "prn", "aux", "nul"} | {f"{port}{n}" for port in ("com", "lpt") for n in "0123456789¹²³"})
 
 
 class Writer(Protocol):
@@ -71,6 +71,11 @@ def file_name(session_id: str | None) -> str:
         while len(short.encode()) > 2 * _LONGEST:
             short = short[:-1]
         kept = f"{short}~{digest}"
+    try:
+        os.fsencode(kept)
+    except UnicodeEncodeError:  # in the locale C, say
+        digest = hashlib.sha256(session_id.encode("utf-8", "surrogatepass")).hexdigest()[:8]
+        kept = f"{''.join(c if c.isascii() else '_' for c in kept.partition('~')[0])}~{digest}"
     return f"{kept}.jsonl"
 
 
