@@ -66,7 +66,6 @@ def kills(place, *, rounds, seed, sizes=(20_000, 2_000_000), longest=0.03):
     The moment lies within `longest` seconds, or within thrice what a first turn took where the machine is slower.
     """
     chance = random.Random(seed)
-    torn = [0]
     with start(KILLED, place, ",".join(map(str, sizes)), stdin=subprocess.PIPE, stdout=subprocess.PIPE) as nursery:
         for number in range(rounds):
             began = time.perf_counter()
@@ -76,7 +75,6 @@ def kills(place, *, rounds, seed, sizes=(20_000, 2_000_000), longest=0.03):
             time.sleep(chance.random() * max(longest, 3 * (time.perf_counter() - began)))
             os.kill(pid, signal.SIGKILL)
             assert b"next\n" == nursery.stdout.readline()
-            torn.append(torn[-1])
         nursery.stdin.close()
         assert 0 == nursery.wait(60)
     found = look(place)
