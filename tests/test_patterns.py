@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import shlex
 import time
+from urllib.parse import quote, urlencode
 
 import pytest
 from hypothesis import given
@@ -104,6 +107,137 @@ PHONES = {
 }
 
 
+KEY = "aB3" * 20
+# Each whole, and nothing beside it.
+WHOLE = {
+    # quoted: up to the closing quote
+    'Password = "correct horse battery staple"': f'Password = "{MARK}"',
+    "DB_PASSWORD='correct horse battery staple'": f"DB_PASSWORD='{MARK}'",
+    "password=`a b c` here": f"password=`{MARK}` here",
+    "password: \u201ca b c\u201d here": f"password: \u201c{MARK}\u201d here",
+    "password='my dog rex 7'": f"password='{MARK}'",
+    "password = b'my dog rex 7', x": f"password = b'{MARK}', x",
+    'text before {"password": "correct horse battery"} after': f'text before {{"password": "{MARK}"}} after',
+    """curl http://host -d '{"password":"a b c d"}'""": f"""curl http://host -d '{{"password":"{MARK}"}}'""",
+    r"""curl host -d "{\"password\":\"a \\\"b\\\" d\"}" x""": rf"""curl host -d "{{\"password\":\"{MARK}\"}}" x""",
+    r'{"password": "a \"b\" \\", "x": 1} after': f'{{"password": "{MARK}", "x": 1}} after',
+    '{"a": 1, "password": "correct hor': f'{{"a": 1, "password": "{MARK}',
+    "os.environ['DB_PASSWORD'] = 'a b c'": f"os.environ['DB_PASSWORD'] = '{MARK}'",
+    "{'password' => 'a b c'}": f"{{'password' => '{MARK}'}}",
+    'if password == "a b c":': f'if password == "{MARK}":',
+    # without quotes: up to a blank or what closes
+    "password: Tr0ub4dor&3 x": f"password: {MARK} x",
+    "password: Tr0ub4dor(3": f"password: {MARK}",
+    "password=Tr0ub4dor&3; x": f"password={MARK}; x",
+    "login(password=hunter22, user=x)": f"login(password={MARK}, user=x)",
+    "?password=hunter22&x=1": f"?password={MARK}&x=1",
+    "user=a&password=hunter22&x=1": f"user=a&password={MARK}&x=1",
+    r'"password: hunter22\nnext"': rf'"password: {MARK}\nnext"',
+    "**password:** hunter22": f"**password:** {MARK}",
+    "**password**: hunter22": f"**password**: {MARK}",
+    "`password`: `hunter22`": f"`password`: `{MARK}`",
+    "password=$ecret99": f"password={MARK}",
+    # in addresses
+    "amqp://bob:p@ss@host/": f"amqp://{MARK}@host/",
+    "https://token:hunter22@host/path": f"https://{MARK}@host/path",
+    # names
+    "token=abc123def456": f"token={MARK}",
+    "TOKEN=AbcdefghijKL": f"TOKEN={MARK}",
+    "GITHUB_TOKEN=abc123def456": f"GITHUB_TOKEN={MARK}",
+    '{"token": "abc123def456"} x': f'{{"token": "{MARK}"}} x',
+    'config: {"githubToken": "abc123def456"}': f'config: {{"githubToken": "{MARK}"}}',
+    "http://host/?token=abc123def456&x=1": f"http://host/?token={MARK}&x=1",
+    "secret: hunter22": f"secret: {MARK}",
+    'x {"secret": "a b c"} x': f'x {{"secret": "{MARK}"}} x',
+    "JWT_SECRET=swordfish": f"JWT_SECRET={MARK}",
+    "pwd=hunter22": f"pwd={MARK}",
+    "Uid=sa;Pwd=hunter22;": f"Uid=sa;Pwd={MARK};",
+    "PGPASSWORD=hunter22 psql": f"PGPASSWORD={MARK} psql",
+    "DB_PASS=hunter22xyz": f"DB_PASS={MARK}",
+    "DB_PASS='a b c'": f"DB_PASS='{MARK}'",
+    "pass=hunter22": f"pass={MARK}",
+    "Cookie: session=abcdef; csrf=12": f"Cookie: {MARK}",
+    "-H 'Cookie: session=abcdef; csrf=12' x": f"-H 'Cookie: {MARK}' x",
+    "Set-Cookie: id=abcdef12; Path=/; HttpOnly": f"Set-Cookie: {MARK}",
+    'x {"cookie": "session=abc; a=b"} x': f'x {{"cookie": "{MARK}"}} x',
+    "AccountName=x;AccountKey=abcd+/EF12==;EndpointSuffix=y": f"AccountName=x;AccountKey={MARK};EndpointSuffix=y",
+    "SharedAccessKeyName=Root;SharedAccessKey=abcdef12=": f"SharedAccessKeyName=Root;SharedAccessKey={MARK}",
+    "https://h/c?sv=2021&sig=aBBK%2FX1%3D&se=x": f"https://h/c?sv=2021&sig={MARK}&se=x",
+    "https://h/c?X-Amz-Date=1&X-Amz-Signature=0a1b2c3d4e&x=y": f"https://h/c?X-Amz-Date=1&X-Amz-Signature={MARK}&x=y",
+    "mysql --password hunter22 -h x": f"mysql --password {MARK} -h x",
+    "x --db-password 'a b c' y": f"x --db-password '{MARK}' y",
+    "x --token abc123def456": f"x --token {MARK}",
+    '["--password", "a b c", "-h"]': f'["--password", "{MARK}", "-h"]',
+    "curl -u bob:hunter22 http://host": f"curl -u {MARK} http://host",
+    "curl -sSu 'bob:a b c' http://host": f"curl -sSu '{MARK}' http://host",
+    "curl --user=bob:hunter22 http://host": f"curl --user={MARK} http://host",
+    "Authorization: Basic hunter22hunter22": f"Authorization: Basic {MARK}",
+    '{"Authorization": "Bearer a b"} x': f'{{"Authorization": "Bearer {MARK}"}} x',
+    'Authorization: Digest username="b", response="abcdef"': f"Authorization: {MARK}",
+    "Authorization: AWS4-HMAC-SHA256 Credential=AK/x, Signature=ab": f"Authorization: {MARK}",
+    "myApiKey: 'abc def'": f"myApiKey: '{MARK}'",
+    # forms
+    f"npm_{KEY[:36]}": MARK,
+    f"SG.{KEY[:22]}.{KEY[:43]}": MARK,
+    f"pypi-AgEIcHlwaS5vcmc{KEY}": MARK,
+    f"dop_v1_{'0a1b' * 16}": MARK,
+    f"ya29.a0Af_{KEY}": MARK,
+    f"ya29.c.b0Aa_{KEY}": MARK,
+    f"r8_{KEY[:37]}": MARK,
+    f"pplx-{KEY[:48]}": MARK,
+    f"tvly-dev-{KEY[:32]}": MARK,
+    f"https://hooks.slack.com/services/T01234567/B01234567/{KEY[:24]}": f"https://hooks.slack.com/services/{MARK}",
+}
+# Names without a secret: words, code, types, places, tokens of language models.
+NO_VALUE = [
+    "token = tokenizer.next()",
+    'max_tokens=512, "total_tokens": 120, "max_tokens": 4096',
+    "secret santa, the secret: nobody knows, the secret of success",
+    "password: str",
+    "password: Optional[str] = None, password: str | None, api_key: SecretStr",
+    "if token == END:",
+    "if token == 'END':",
+    "the token: a word piece",
+    "pwd",
+    "cd src && pwd && ls",
+    "pwd: prints the working directory; PWD=/home/user22/src; {'pwd': '/srv/app22'}",
+    "cookie: chocolate, cookie: two spoons=2",
+    '{"token": "Hello", "logprob": -0.1}, {"token": "JavaScript"}, {"token": " tokens"}, {"token": 12345678}',
+    'eos_token: "</s>", pad_token="<|endoftext|>", "bos_token": "<|reserved_special_token_0|>"',
+    "tokens: 120, token_count=12345678, next_token_id: 50256, tokenizer: cl100k_base, tokenizer=cl100k_base",
+    "password=password, api_key=api_key, token=self.token, api_key=settings.openai_api_key)",
+    "password = getpass.getpass('Password: '), api_key = load_key(user), token = tokens[12]",
+    "headers['authorization'] = header_value",
+    "'password=' + password + '&x=' + x",
+    'print("password: ", x), print("Enter your password: ") or fail("token: ")',
+    'f"password={password}&token={token}", "password=%s", password="${DB_PASSWORD}", password="$DB_PASSWORD"',
+    "export DB_PASSWORD=$SECRET, token=$(cat file22), --password $PASSWORD, password: <your password>",
+    "Use --password to set it; the --password option is old; --token is new",
+    "case 'password': return foo_bar, if password: return None",
+    '{"password": {"type": "string"}, "secret": true, "token": null, "required": ["password", "token"]}',
+    "password: |",
+    "signature: int22345678, def f(signature=abcdefgh12), sig = inspect22.signature1",
+    "bypass: abcdef12, compass=abcdef12, 12 pass: 34 fail, pass: 12345678",
+    "docker run -u 1000:1000 image, sudo -u bob:staff ls, curl -u $USER:$PASS http://host",
+    "Authorization: Bearer, `Authorization: Bearer`, Authorization: Bearer <token>, 'Authorization': f'Bearer {key}'",
+    "secret: /etc/secrets/file22, token: https://host/v2/token, token: v10.11.12, secret: 2026-11-22",
+    "npm_config_registry npm_package_version r8_model pplx-70b-online tvly-YOUR_API_KEY SG.foo.bar ya29.x dop_v1_x",
+    "https://hooks.slack.com/services/ and https://example.com/services/T01234567",
+]
+
+
+@pytest.mark.parametrize("text", WHOLE)
+def test_a_credential_is_taken_whole_and_nothing_beside_it(text):
+    """Up to the closing quote, or up to a blank or what closes; the name, the quotes and the rest stay."""
+    assert WHOLE[text] == secrets(text)
+
+
+@pytest.mark.parametrize("text", NO_VALUE)
+def test_a_name_alone_is_no_credential(text):
+    """Prose, code, schemas, and the tokens of language models."""
+    assert text == secrets(text)
+
+
 @pytest.mark.parametrize("name", TAKEN)
 def test_a_credential_is_taken_out(name):
     """By its form or by the name before it; the words around it stay."""
@@ -160,6 +294,15 @@ def test_a_number_is_taken_out_where_it_is_marked_as_one(text):
         ("secrets", "password", " ", None),
         ("secrets", "max_tokens", "12", None),
         ("secrets", "tokenizer", "x", None),
+        ("secrets", "secret", "a b", MARK),
+        ("secrets", "githubToken", "abc123def456", MARK),
+        ("secrets", "token", "JavaScript", None),
+        ("secrets", "token", "12345678", None),
+        ("secrets", "PGPASSWORD", "abc", MARK),
+        ("secrets", "pwd", "hunter22", MARK),
+        ("secrets", "pwd", "/home/user", None),
+        ("secrets", "Cookie", "session=abc", MARK),
+        ("secrets", "cookie", "chocolate", None),
         ("phones", "phone", "0151 2345678", PHONE),
         ("phones", "contact.mobile", "015123456789", PHONE),
         ("phones", "phone", "ask later", None),
@@ -172,7 +315,71 @@ def test_a_value_is_known_by_its_name(rule, name, value, mark):
     assert mark == named(rule, name, value)
 
 
+# In some names the value has to look like a secret, so each one here does; the marks make it easy to find.
+DENSE = st.text("abcXYZ789._~+/%!#$*^@:?-", min_size=1, max_size=40).map(lambda text: f"qQ7x{text}Z9zq")
+DENSE = DENSE.filter(lambda text: "://" not in text)  # an address is no token
+ANY = st.text(st.characters(exclude_categories=["Cs", "Cc", "Zl", "Zp"]), max_size=40).map(
+    lambda text: f"qQ7x{text}Z9zq"
+)
+SURE = ["password", "DB_PASSWORD", "api_key", "X-Api-Key", "client_secret", "access_token", "accessToken", "PGPASSWORD"]
+UNSURE = ["token", "GITHUB_TOKEN", "secret", "APP_SECRET_TOKEN"]
+
+
+def traces(text):
+    """Return whether anything of a planted secret is left."""
+    found = secrets(text)
+    return "qQ7x" in found or "Z9zq" in found
+
+
+@given(st.sampled_from([*SURE, "secret"]), ANY, st.integers(0, 2))
+def test_no_part_of_a_secret_is_left_in_json(name, value, depth):
+    """Inside prose, and in JSON that is quoted in JSON again."""
+    text = json.dumps({"a": 1, name: value, "b": [2]}, ensure_ascii=False)
+    for _ in range(depth):
+        text = json.dumps({"body": text}, ensure_ascii=False)
+    assert not traces(f"before {text} after")
+
+
+@given(st.sampled_from(SURE + UNSURE), DENSE, st.integers(0, 2))
+def test_no_part_of_a_token_is_left_in_json(name, value, depth):
+    """Where the value has to look like one."""
+    text = json.dumps({"a": 1, name: value})
+    for _ in range(depth):
+        text = json.dumps([text])
+    assert not traces(f"before {text} after")
+
+
+@given(st.sampled_from(["password", "DB_PASSWORD", "PGPASSWORD", "API_KEY"]), ANY.filter(lambda text: "\\" not in text))
+def test_no_part_of_a_secret_is_left_in_an_environment(name, value):
+    """Quoted as a file of variables has it."""
+    text = value.replace('"', "")
+    assert not traces(f'A=1\n{name}="{text}"\nB=2')
+    if "'" not in value:
+        assert not traces(f"A=1\nexport {name}={shlex.quote(value + ' ')} B=2")
+
+
+@given(st.sampled_from(SURE + UNSURE), DENSE)
+def test_no_part_of_a_secret_is_left_without_quotes(name, value):
+    """In variables, headers and what configures."""
+    for text in (
+        f"A=1\n{name}={value}\nB=2",
+        f"{name}: {value}\r\nHost: x",
+        f"-H '{name}: {value}' x",
+        f"{name} = {value}",
+    ):
+        assert not traces(text)
+
+
+@given(st.sampled_from(["password", "api_key", "access_token", "token", "sig", "secret"]), ANY | DENSE)
+def test_no_part_of_a_secret_is_left_in_a_query(name, value):
+    """As a URL has it, and as a form has it."""
+    assert not traces(f"https://host/path?{urlencode({'a': 1, name: value, 'b': 2})} after")
+    assert not traces(f"GET /path?{name}={quote(value, safe='')}&b=2 HTTP/1.1")
+
+
 AWKWARD = [
+    *WHOLE,
+    *NO_VALUE,
     *TAKEN.values(),
     *LEFT_BY_ALL,
     *EMAILS,
@@ -217,6 +424,29 @@ LONG = {
     "brackets": "+(",
     "escapes": r"\n",
     "spaces": "bearer" + " " * 5000,
+    "names": "token=",
+    "sure names": "password=$a",
+    "quotes": 'password="',
+    "escaped quotes": r"password=\"",
+    "other quotes": "password='token=`secret=\"",
+    "slashes": 'password="' + "\\" * 5000,
+    "calls": "password=a(",
+    "ampersands": "password=a&",
+    "values": "token=" + "ab" * 200,
+    "blanks": "password" + " " * 5000,
+    "blanks after": "password=" + " " * 5000,
+    "flags": "--password ",
+    "dashes": "-" * 5000 + "password ",
+    "cookies": "cookie: a=b; ",
+    "fields": "authorization: digest a=b, ",
+    "signs": "token===",
+    "code": '"password=" + ',
+    "users": "curl -u a:",
+    "spaced names": "api key ",
+    "hooks": "hooks.slack.com/services/",
+    "mail keys": "SG.aaaaaaaaaaaaaaaaaaaa",
+    "ends": "password: a" + "<" * 1000,
+    "passwords": "a://b:" + "@" * 5000,
 }
 
 
