@@ -28,7 +28,7 @@ _TOKENS = re.compile(
       | AIza[A-Za-z0-9_-]{{35}}
       | gsk_[A-Za-z0-9]{{30,}} | xai-[A-Za-z0-9]{{30,}}
       | (?:AKIA|ASIA)[A-Z0-9]{{16}}(?![A-Z0-9])
-      | npm_[A-Za-z0-9]{{30,}}                              # 36; GitHub's changelog of 2021-09-23
+      | npm_[A-Za-z0-9]{{30,}}                              # 36; GitHub's blog of 2021-09-23, npm's new token format
       | SG\.[A-Za-z0-9_-]{{16,}}\.[A-Za-z0-9_-]{{16,}}      # 22 and 43; gitleaks, `sendgrid-api-token`
       | pypi-AgE[A-Za-z0-9_-]{{20,}}                        # a macaroon; gitleaks, `pypi-upload-token`
       | do[opr]_v1_[a-f0-9]{{40,}}                          # 64; DigitalOcean's release note of 2022-03-29
@@ -45,7 +45,7 @@ _TOKEN_HEADS = (
     *("hf_", "xox", "AIza", "gsk_", "xai-", "AKIA", "ASIA", "npm_", "SG.", "pypi-AgE", "_v1_", "ya29.", "r8_"),
     *("pplx-", "tvly-"),
 )
-# docs.slack.dev, "Sending messages using incoming webhooks": who has the address may post.
+# docs.slack.dev, "Incoming webhooks": who has the address may post; GitGuardian on its like for triggers.
 _WEBHOOK = re.compile(r"(?P<name>hooks\.slack\.com/(?:services|workflows|triggers)/)[A-Za-z0-9_]{6,}[A-Za-z0-9_/-]*")
 _JWT = re.compile(r"(?<![A-Za-z0-9_-])eyJ[A-Za-z0-9_-]{8,}\.eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}")
 _PRIVATE_KEY = re.compile(r"(?P<head>-----BEGIN [A-Z ]{0,30}PRIVATE KEY-----)(?:(?!-----(?:BEGIN|END)).)+", re.DOTALL)
