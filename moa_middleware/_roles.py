@@ -144,8 +144,8 @@ class _Evidence:
         return found
 
     def _stands(self, other: Node, node: Node) -> bool:
-        if not node.input:
-            return False
+        if not node.input or node.input == other.input:
+            return False  # all that was asked alike is common, as in each fan-out
         common: int | None = None
         for text, escaped in self._needles(other):
             # An input with a lone surrogate in it is written as ASCII escapes.

@@ -90,6 +90,7 @@ class Turn:
         "request",
         "returned",
         "session_id",
+        "shared",
         "tags",
         "trace_context",
         "turns",
@@ -141,6 +142,8 @@ class Turn:
         self.journalled = True
         """Whether a journal may keep its calls: not once its line is written."""
         self.memo: Any = None
+        self.shared: Any = None
+        """What the recording keeps of the last request, to know it again."""
         self.over = False
         self._claimed = once()
         self.alive_in = process_id()
@@ -238,7 +241,7 @@ class Turn:
                 slot.drop_content()
         self.calls = []
         self.entered, self.hidden = [], []
-        self.request = self.reply = self.returned = self.error = self.memo = None
+        self.request = self.reply = self.returned = self.error = self.memo = self.shared = None
         self.answered_by = None
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from .._call import Chunk, Reply
 from .choice import Choice, texts_of
-from .usage import fields_of, get, read_cost, read_usage
+from .usage import fields_of, get, getter, read_cost, read_usage
 from .wire import completion
 
 if TYPE_CHECKING:
@@ -33,20 +33,20 @@ _DETAILS = (
 
 def _take(choice: Choice, message: Any, *, text: bool = True) -> None:
     """Take in a delta, or a whole message: they have the same keys."""
-    message = fields_of(message)
+    find = getter(message)
     if text:
-        choice.text += texts_of(get(message, "content"))
-    reasoning = get(message, "reasoning_content") or get(message, "reasoning")
+        choice.text += texts_of(find("content"))
+    reasoning = find("reasoning_content") or find("reasoning")
     if isinstance(reasoning, str):
         choice.reasoning.append(reasoning)
-    refusal = get(message, "refusal")
+    refusal = find("refusal")
     if isinstance(refusal, str) and refusal:
         choice.refusal.append(refusal)
-    calls = get(message, "tool_calls")
+    calls = find("tool_calls")
     for call in calls or ():
         choice.add_tool_call(call)
-    function = get(message, "function_call")  # the form before tools
-    if not calls and isinstance(get(function, "name") or get(function, "arguments"), str):
+    function = find("function_call")  # the form before tools
+    if function is not None and not calls and isinstance(get(function, "name") or get(function, "arguments"), str):
         choice.add_tool_call({"function": function})
 
 
@@ -64,7 +64,7 @@ def _choices(obj: Any) -> Any:
 
 def _are_choices(items: Any) -> bool:
     """Whether a list of this name is one of replies."""
-    if not isinstance(items, Sequence) or isinstance(items, str):
+    if type(items) is not list and (not isinstance(items, Sequence) or isinstance(items, str)):
         return False
     for item in items:
         fields = fields_of(item)
@@ -91,26 +91,27 @@ def feed_rest(acc: Accumulator, chunk: Any) -> None:
 
 def _feed(acc: Accumulator, chunk: Any, choices: Any, *, text: bool = True) -> None:
     is_dict = isinstance(chunk, dict)
-    chunk = fields_of(chunk)
+    find = getter(chunk)
     for name, key in _DETAILS:
-        value = get(chunk, name)
+        value = find(name)
         if value is not None:
             acc.details[key] = value
-    usage = get(chunk, "usage")
+    usage = find("usage")
     if usage is not None:
         acc.usage = usage
     choice = None
-    for item in map(fields_of, choices):
-        index = get(item, "index")
+    for item in choices:
+        of_item = getter(item)
+        index = of_item("index")
         choice = acc.choice(index if type(index) is int else 0)
-        delta = get(item, "delta")
+        delta = of_item("delta")
         if delta is None:
-            delta = get(item, "message")
+            delta = of_item("message")
         if delta is not None:
             _take(choice, delta, text=text)
-        elif text and isinstance(get(item, "text"), str):
-            choice.text.append(get(item, "text"))
-        finish = get(item, "finish_reason")
+        elif text and isinstance(of_item("text"), str):
+            choice.text.append(of_item("text"))
+        finish = of_item("finish_reason")
         if isinstance(finish, str):
             choice.finish_reason = finish
     if choice is not None:
@@ -130,23 +131,24 @@ def read(value: Any) -> Reply | None:
     if items is None:
         return None
     choices: list[Choice] = []
-    fields = fields_of(value)
-    for position, item in enumerate(map(fields_of, items)):
-        index = get(item, "index")
+    find = getter(value)
+    for position, item in enumerate(items):
+        of_item = getter(item)
+        index = of_item("index")
         choice = Choice(index if type(index) is int else position)
-        message = get(item, "message")
+        message = of_item("message")
         if message is None:
-            message = get(item, "delta")
+            message = of_item("delta")
         if message is not None:
             _take(choice, message)
-        elif isinstance(get(item, "text"), str):
-            choice.text.append(get(item, "text"))
-        finish = get(item, "finish_reason")
+        elif isinstance(of_item("text"), str):
+            choice.text.append(of_item("text"))
+        finish = of_item("finish_reason")
         choice.finish_reason = finish if isinstance(finish, str) else None
         choices.append(choice)
     first = choices[0] if choices else Choice(0)
-    usage = get(fields, "usage")
-    details = {key: get(fields, name) for name, key in _DETAILS}
+    usage = find("usage")
+    details = {key: find(name) for name, key in _DETAILS}
     return Reply(
         text=first.joined("text"),
         tool_calls=first.calls(),

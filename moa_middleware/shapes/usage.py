@@ -7,11 +7,15 @@ Sources: OpenAI's `CompletionUsage` (`prompt_tokens` includes the cached part), 
 
 from __future__ import annotations
 
-from typing import Any
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from .._call import Usage
 
-__all__ = ["fields_of", "get", "read_cost", "read_usage"]
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["fields_of", "get", "getter", "read_cost", "read_usage"]
 
 
 def fields_of(obj: Any) -> Any:
@@ -31,9 +35,15 @@ def get(obj: Any, name: str) -> Any:
     return getattr(obj, name, None)
 
 
-def _number(obj: Any, *names: str) -> int | None:
+def getter(obj: Any) -> Callable[[str], Any]:
+    """Return a function that looks names up as `get` does, for an object of which many are asked."""
+    fields = fields_of(obj)
+    return fields.get if type(fields) is dict else partial(get, fields)
+
+
+def _number(find: Callable[[str], Any], *names: str) -> int | None:
     for name in names:
-        value = get(obj, name)
+        value = find(name)
         if isinstance(value, int) and not isinstance(value, bool):
             return value
     return None
@@ -43,34 +53,36 @@ def read_usage(raw: Any) -> Usage | None:
     """Return the tokens that a provider's usage object reports, `None` if it reports none."""
     if raw is None:
         return None
-    raw = fields_of(raw)
-    details_in = (
-        get(raw, "prompt_tokens_details") or get(raw, "input_tokens_details") or get(raw, "input_token_details")
-    )
-    details_out = (
-        get(raw, "completion_tokens_details") or get(raw, "output_tokens_details") or get(raw, "output_token_details")
-    )
-    details_in, details_out = fields_of(details_in), fields_of(details_out)
-    cached = _number(details_in, "cached_tokens", "cache_read")
-    written = _number(details_in, "cache_write_tokens", "cache_creation")
-    total = _number(raw, "prompt_tokens")
+    find = getter(raw)
+    details_in = find("prompt_tokens_details") or find("input_tokens_details") or find("input_token_details")
+    details_out = find("completion_tokens_details") or find("output_tokens_details") or find("output_token_details")
+    cached = written = None
+    if details_in is not None:
+        find_in = getter(details_in)
+        cached = _number(find_in, "cached_tokens", "cache_read")
+        written = _number(find_in, "cache_write_tokens", "cache_creation")
+    kept = _number(find, "cache_read_input_tokens", "cache_read_tokens") if cached is None else cached
+    if written is None:
+        written = _number(find, "cache_creation_input_tokens", "cache_write_tokens")
+    total = _number(find, "prompt_tokens")
     if total is None and details_in is not None:
-        total = _number(raw, "input_tokens")
-    usage = Usage(
-        # OpenAI counts cached tokens inside the prompt, the record counts them beside it.
-        input_tokens=max(total - (cached or 0), 0) if total is not None else _number(raw, "input_tokens"),
-        output_tokens=_number(raw, "completion_tokens", "output_tokens"),
-        cache_read_tokens=cached
-        if cached is not None
-        else _number(raw, "cache_read_input_tokens", "cache_read_tokens"),
-        cache_write_tokens=written
-        if written is not None
-        else _number(raw, "cache_creation_input_tokens", "cache_write_tokens"),
-        reasoning_tokens=_number(details_out, "reasoning_tokens", "reasoning")
-        if details_out is not None
-        else _number(raw, "reasoning_tokens"),
+        total = _number(find, "input_tokens")
+    # OpenAI counts cached tokens inside the prompt, the record counts them beside it.
+    asked = max(total - (cached or 0), 0) if total is not None else _number(find, "input_tokens")
+    said = _number(find, "completion_tokens", "output_tokens")
+    if details_out is not None:
+        reasoned = _number(getter(details_out), "reasoning_tokens", "reasoning")
+    else:
+        reasoned = _number(find, "reasoning_tokens")
+    if asked is said is kept is written is reasoned is None:
+        return None
+    return Usage(
+        input_tokens=asked,
+        output_tokens=said,
+        cache_read_tokens=kept,
+        cache_write_tokens=written,
+        reasoning_tokens=reasoned,
     )
-    return None if usage == Usage() else usage
 
 
 def read_cost(raw: Any, reply: Any = None) -> float | None:
@@ -81,9 +93,16 @@ def read_cost(raw: Any, reply: Any = None) -> float | None:
         raw: The usage object: OpenRouter and litellm put `cost` there.
         reply: The completed response: litellm puts `response_cost` among its `_hidden_params`.
     """
-    raw = fields_of(raw)
-    hidden = get(reply, "_hidden_params") if reply is not None else None
-    for cost in (get(raw, "cost"), hidden.get("response_cost") if isinstance(hidden, dict) else None):
-        if isinstance(cost, int | float) and not isinstance(cost, bool):
-            return float(cost)
+    hidden = _hidden(reply) if reply is not None else None
+    cost = getter(raw)("cost") if raw is not None else None
+    for price in (cost, hidden.get("response_cost") if isinstance(hidden, dict) else None):
+        if isinstance(price, int | float) and not isinstance(price, bool):
+            return float(price)
     return None
+
+
+def _hidden(reply: Any) -> Any:
+    if getattr(reply, "__pydantic_private__", False) is None:
+        # A model without private attributes: it would look for it in three places, and raise.
+        return reply.__dict__.get("_hidden_params")
+    return get(reply, "_hidden_params")

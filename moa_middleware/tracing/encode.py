@@ -19,14 +19,14 @@ from collections import OrderedDict, deque
 from datetime import date, datetime, time
 from secrets import token_hex
 from types import MappingProxyType, SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from pydantic_core import to_json
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
-__all__ = ["Pieces", "Raw", "encode", "join", "list_of", "pieces_of", "warm_up"]
+__all__ = ["Encoded", "Part", "Parts", "Pieces", "Raw", "encode", "encode_again", "join", "pieces_of", "warm_up"]
 
 _DEPTH = 150
 """Levels below which a value is cut; pydantic_core gives up at 255."""
@@ -46,6 +46,10 @@ class Raw(bytes):
     """JSON that is encoded already."""
 
     __slots__ = ()
+
+
+Encoded: TypeAlias = tuple[bytes, Raw]
+"""A value as `marshal` has it, and as JSON."""
 
 
 def _safe_str(value: Any) -> str:
@@ -95,8 +99,42 @@ def encode(value: Any) -> Raw:
         return Raw(text.encode("ascii"))
 
 
+def encode_again(value: Any, before: Encoded | None) -> tuple[Raw, Encoded | None]:
+    """
+    Return a value as JSON, and what tells that the next one is the same.
+
+    Args:
+        value: The value.
+        before: What was returned for the one before.
+
+    The references of a turn are mostly asked the same, and `marshal` finds that out in a tenth of
+    the time that JSON takes: equal bytes are equal values. It cannot be told by the identity of a
+    list, which may have been changed meanwhile.
+    """
+    try:
+        form = marshal.dumps(value)
+    except Exception:
+        return encode(value), before
+    if before is not None and before[0] == form:
+        return before[1], before
+    data = encode(value)
+    return data, (form, data)
+
+
 class Pieces(list[bytes]):
     """JSON in pieces, so that what is long is copied once, when the whole line is put together."""
+
+    __slots__ = ()
+
+
+class Part(dict[str, Any]):
+    """An object inside another whose values may be encoded already."""
+
+    __slots__ = ()
+
+
+class Parts(list[Part]):
+    """A list of such objects."""
 
     __slots__ = ()
 
@@ -104,41 +142,52 @@ class Pieces(list[bytes]):
 _HOLE = f"moa {token_hex(16)}"
 """Holds the place of what is encoded already. Nobody can know it, so no content has it."""
 _HOLE_JSON = f'"{_HOLE}"'.encode()
+_OPENED = frozenset({Raw, Part, Parts})
+
+
+def _with_holes(parts: Mapping[str, Any], ready: list[Raw]) -> dict[str, Any]:
+    """Return an object without what is encoded already, which is put into `ready` in the order of its places."""
+    rest = dict(parts)
+    for key, value in parts.items():
+        kind = type(value)
+        if kind in _OPENED:
+            if kind is Raw:
+                ready.append(value)
+                rest[key] = _HOLE
+            elif kind is Part:
+                rest[key] = _with_holes(value, ready)
+            else:
+                rest[key] = [_with_holes(part, ready) for part in value]
+    return rest
 
 
 def pieces_of(parts: Mapping[str, Any]) -> Pieces:
     """
     Return an object whose values may be encoded already, in the order of its keys.
 
-    What is not is encoded at once: each encoding costs some 3 µs whatever its size.
+    What is not is encoded at once, with the objects inside it: each encoding costs some 3 µs
+    whatever its size, and the 45 keys of each call are walked by none but the encoder.
     """
-    rest = dict(parts)
-    ready: list[Any] = []
-    for key, value in parts.items():
-        if type(value) is Raw or type(value) is Pieces:
-            rest[key] = _HOLE
-            ready.append(value)
+    ready: list[Raw] = []
+    rest = _with_holes(parts, ready)
+    try:
+        marshal.dumps(rest)
+        data = _to_json(rest)
+    except Exception:
+        # One by one, so that what is odd about one object costs the others nothing.
+        ready = []
+        data = encode(_with_holes({key: _alone(value) for key, value in parts.items()}, ready))
     found = Pieces()
-    for index, piece in enumerate(encode(rest).split(_HOLE_JSON)):
-        if index:
-            value = ready[index - 1]
-            if type(value) is Raw:
-                found.append(value)
-            else:
-                found += value
-        found.append(piece)
+    for piece, value in zip(data.split(_HOLE_JSON), [*ready, b""], strict=True):
+        found += (piece, value)
     return found
 
 
-def list_of(items: Iterable[Pieces]) -> Pieces:
-    """Return a list of objects."""
-    found = Pieces([b"["])
-    for item in items:
-        if len(found) > 1:
-            found.append(b",")
-        found += item
-    found.append(b"]")
-    return found
+def _alone(value: Any) -> Any:
+    """Return the objects inside another as encoded ones."""
+    if type(value) is Part:
+        return join(value)
+    return Raw(b"[%b]" % b",".join(map(join, value))) if type(value) is Parts else value
 
 
 def join(parts: Mapping[str, Any]) -> Raw:

@@ -117,15 +117,16 @@ class Tracer:
             if turn.session_id is None:
                 turn.session_id = self._session_id
             if turn.request is not None:
-                turn.memo = snapshot.of_request(turn.request)
+                turn.memo = snapshot.of_request(turn, turn.request)
         except BaseException as error:
             self._fault(error, turn)
 
     def began(self, attempt: Attempt, call: Call) -> None:
         """Take a request down as it goes out."""
         try:
-            request = attempt.slot.request
-            attempt.memo = snapshot.of_call(call, request.omitted if request is not None else ())
+            slot = attempt.slot
+            request = slot.request
+            attempt.memo = snapshot.of_call(slot.turn, call, request.omitted if request is not None else ())
         except BaseException as error:
             self._fault(error, attempt.slot.turn)
 

@@ -14,7 +14,7 @@ from .._endings import claim
 from .._roles import Node, infer
 from ..records import LATE_SCHEMA, SCHEMA
 from ..shapes.reply import read_reply
-from .encode import Pieces, Raw, encode, join, list_of, pieces_of
+from .encode import Part, Parts, Raw, encode, join
 from .entries import EMPTY, NULL, TOKENS, Entry, credentials_of, entries_of, error_record
 
 if TYPE_CHECKING:
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from .snapshot import Snapshot
 
 __all__ = ["late_records", "ran_references", "turn_record"]
-
-_EMPTY_LIST = Raw(b"[]")
 
 
 class _Place(NamedTuple):
@@ -181,10 +179,6 @@ def _output(turn: Turn, aggregator: Entry | None, entries: list[Entry]) -> str |
     return aggregator.fields["output"] if aggregator is not None else None
 
 
-def _list(entries: list[Entry]) -> Raw | Pieces:
-    return list_of(pieces_of(entry.fields) for entry in entries) if entries else _EMPTY_LIST
-
-
 def ran_references(turn: Turn) -> bool:
     """Whether a turn ran references, or made a call whose role is still open."""
     return any(slot.role in (None, "reference") for slot in turn.calls if slot.attempts)
@@ -216,9 +210,9 @@ def turn_record(turn: Turn, *, ts: float) -> tuple[dict[str, Any], int]:
         "input_messages": shot.messages if shot else NULL,
         "params": shot.params if shot else EMPTY,
         "output": _output(turn, aggregator, entries),
-        "references": _list(references),
-        "aggregator": pieces_of(aggregator.fields) if aggregator is not None else NULL,
-        "calls": _list(others),
+        "references": Parts(Part(entry.fields) for entry in references),
+        "aggregator": Part(aggregator.fields) if aggregator is not None else None,
+        "calls": Parts(Part(entry.fields) for entry in others),
         "parent_turn_id": turn.parent.id if turn.parent is not None else None,
         "turns": list(turn.turns),
         "tags": encode(dict(turn.tags)) if turn.tags else EMPTY,

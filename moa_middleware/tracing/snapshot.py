@@ -9,17 +9,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ..shapes.request import Recorder
-from .encode import Raw, encode
+from .encode import Raw, encode, encode_again
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from .._call import Call
+    from .._turn import Turn
     from ..shapes.request import Request
 
 __all__ = ["Snapshot", "of_call", "of_request"]
 
 _NULL = Raw(b"null")
+_EMPTY = Raw(b"{}")
 
 
 class Snapshot:
@@ -28,11 +30,21 @@ class Snapshot:
     __slots__ = ("_messages", "_recorder", "hidden", "model", "omitted", "params", "temperature")
 
     def __init__(
-        self, messages: Any, params: dict[str, Any], omitted: tuple[str, ...], kwargs: Mapping[str, Any] | None = None
+        self,
+        turn: Turn,
+        messages: Any,
+        params: Mapping[str, Any],
+        omitted: tuple[str, ...],
+        kwargs: Mapping[str, Any] | None = None,
     ) -> None:
-        self._recorder = messages if isinstance(messages, Recorder) else None
-        self._messages = _NULL if messages is None or self._recorder else encode(messages)
-        self.params = encode(params)
+        self._recorder = messages if type(messages) is not list and isinstance(messages, Recorder) else None
+        if messages is None or self._recorder is not None:
+            self._messages = _NULL
+        elif turn.over:
+            self._messages = encode(messages)
+        else:
+            self._messages, turn.shared = encode_again(messages, turn.shared)
+        self.params = encode(dict(params)) if params else _EMPTY
         temperature = params.get("temperature")
         usable = isinstance(temperature, int | float) and not isinstance(temperature, bool)
         self.temperature = temperature if usable else None
@@ -49,11 +61,11 @@ class Snapshot:
         return self._messages
 
 
-def of_request(request: Request) -> Snapshot:
+def of_request(turn: Turn, request: Request) -> Snapshot:
     """Return the snapshot of a turn's own request."""
-    return Snapshot(request.messages, request.params, request.omitted)
+    return Snapshot(turn, request.messages, request.params, request.omitted)
 
 
-def of_call(call: Call, omitted: tuple[str, ...]) -> Snapshot:
+def of_call(turn: Turn, call: Call, omitted: tuple[str, ...]) -> Snapshot:
     """Return the snapshot of a call, as it goes out."""
-    return Snapshot(call.messages, dict(call.params), omitted, call.kwargs)
+    return Snapshot(turn, call.messages, call.params, omitted, call.kwargs)
