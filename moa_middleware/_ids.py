@@ -7,6 +7,8 @@ import time
 
 __all__ = ["Clock", "uuid7"]
 
+_VARIANT = {figure: "89ab"[int(figure, 16) % 4] for figure in "0123456789abcdef"}
+
 
 def uuid7() -> str:
     """
@@ -14,11 +16,9 @@ def uuid7() -> str:
 
     Its random part is the kernel's, so that forked processes cannot repeat one another.
     """
-    raw = bytearray((time.time_ns() // 1_000_000).to_bytes(6, "big") + os.urandom(10))
-    raw[6] = 0x70 | raw[6] & 0x0F
-    raw[8] = 0x80 | raw[8] & 0x3F
-    text = raw.hex()
-    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+    time_ms = f"{time.time_ns() // 1_000_000:012x}"
+    text = os.urandom(10).hex()
+    return f"{time_ms[:8]}-{time_ms[8:]}-7{text[:3]}-{_VARIANT[text[3]]}{text[4:7]}-{text[7:19]}"
 
 
 class Clock:

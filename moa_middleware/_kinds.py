@@ -6,13 +6,14 @@ Decided by its type, as far as that will do, and never by touching what it holds
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
 from typing import Any
 
 from ._types import of_type
 from .shapes.raw import is_raw_type
 from .shapes.reply import read_reply
 
-__all__ = ["is_manager", "is_raw", "is_stream", "raw_under"]
+__all__ = ["is_manager", "is_raw", "is_stream", "is_value", "raw_under"]
 
 
 @of_type
@@ -42,6 +43,17 @@ def _is_stream_type(kind: type) -> bool:
 @of_type
 def _is_entered_type(kind: type) -> bool:
     return not _is_mock(kind) and (hasattr(kind, "__enter__") or hasattr(kind, "__aenter__"))
+
+
+@of_type
+def _is_value_type(kind: type) -> bool:
+    odd = _is_foreign_proxy(kind) or _is_stream_type(kind) or _is_entered_type(kind) or is_raw_type(kind)
+    return not odd and not hasattr(kind, "add_done_callback") and not issubclass(kind, Awaitable)
+
+
+def is_value(value: object) -> bool:
+    """Whether a value is none of what has to be awaited, entered or read: one question in place of five."""
+    return _is_value_type(type(value))
 
 
 def is_stream(value: object) -> bool:

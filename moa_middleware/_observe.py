@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from ._call import Middleware, Reply
 
-__all__ = ["Observation", "Observer", "faults", "observer"]
+__all__ = ["NOBODY", "Observation", "Observer", "faults", "observer"]
 
 F = TypeVar("F", bound="Middleware")
 
@@ -176,6 +176,14 @@ class Observation:
                 raise urgent
             finally:
                 urgent = None
+
+
+def _no_fault() -> None:
+    """Stand in where nobody observes."""
+
+
+NOBODY = Observation(_no_fault)
+"""For all requests that nobody observes."""
 
 
 class _Looking(list[Any]):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import inspect
 from dataclasses import replace
-from functools import partial
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import wrapt
@@ -186,13 +186,20 @@ def said(option: Any, instance: object, named: Mapping[str, Any]) -> Any:
     if instance is not None:
         given["self"] = instance
     try:
-        parameters = inspect.signature(option).parameters.values()
-        if not any(p.kind is p.VAR_KEYWORD for p in parameters):
-            given = {p.name: given[p.name] for p in parameters if p.name in given}
+        names = _taken(option)
+        if names is not None:
+            given = {name: given[name] for name in names if name in given}
         return option(**given)
     except Exception as error:
         count_fault(f"option {getattr(option, '__qualname__', '?')}", error)
         return None
+
+
+@lru_cache(maxsize=256)
+def _taken(option: Callable[..., Any]) -> tuple[str, ...] | None:
+    """Return the names of the arguments that a function takes, `None` if it takes any; a signature costs 10 µs."""
+    parameters = inspect.signature(option).parameters.values()
+    return None if any(p.kind is p.VAR_KEYWORD for p in parameters) else tuple(p.name for p in parameters)
 
 
 def text_of(value: Any) -> str | None:

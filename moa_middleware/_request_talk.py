@@ -14,7 +14,7 @@ from ._call import Reply, complete
 from ._drive import Deliver, Drain, Invoke, Resolve
 from ._endings import drop_frames, outcome_of
 from ._futures import Done, follow, future_done, is_awaitable, is_future, outcome_of_future
-from ._kinds import is_manager, is_raw, is_stream, raw_under
+from ._kinds import is_manager, is_raw, is_stream, is_value, raw_under
 from ._log import log
 from ._proxy import held_proxy, manager_proxy, own_state, put_under, stream_proxy
 from ._raw import raw_proxy, read_body
@@ -96,12 +96,12 @@ class OneRequest:
     def send(self, fn: Callable[..., Any]) -> Replied:
         """Call the wrapped function; returns the reply, and how its stream ended if it was delivered."""
         call = self.call
-        if isinstance(call.messages, Recorder):
+        if type(call.messages) is not list and isinstance(call.messages, Recorder):
             call.messages.rewind()
         self.attempt.clock.start()
         try:
             value = yield Invoke(fn, call.args, call.kwargs, self.scope)
-            if is_awaitable(value):
+            if not is_value(value) and is_awaitable(value):
                 self.of.is_async = True
                 value = yield Resolve(value, self.scope)
             # In a box: a suspended frame that held a proxy would keep it alive for ever.
@@ -121,6 +121,8 @@ class OneRequest:
     def receive(self, box: list[Any]) -> Replied:
         """Take what the function returned, whatever it is, to the end of it."""
         of = self.of
+        if is_value(box[0]):
+            return self._value(box[0]), None
         try:
             if is_manager(box[0]) and of.state is not None:
                 return (yield from self._enter(box))
@@ -148,9 +150,13 @@ class OneRequest:
             if self.attempt.reply is None:
                 self._ended(Reply(outcome="abandoned", source=self.source))
             raise
-        reply = self._ended(complete(self.of.known.reply_of(box[0]), source=self.source))
-        self._wired(reply, box[0])
-        return reply, None
+        return self._value(box[0]), None
+
+    def _value(self, value: Any) -> Reply:
+        """Take down a reply in one piece."""
+        reply = self._ended(complete(self.of.known.reply_of(value), source=self.source))
+        self._wired(reply, value)
+        return reply
 
     def _enter(self, box: list[Any]) -> Replied:
         """Enter the manager of a resend: the consumer is inside the first one's `with` already."""

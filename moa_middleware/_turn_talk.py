@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from ._drive import Deliver, Invoke, Resolve
 from ._endings import outcome_of
 from ._futures import Done, follow, future_done, is_awaitable, is_future, outcome_of_future
-from ._kinds import is_manager, is_stream
+from ._kinds import is_manager, is_stream, is_value
 from ._prepared import keep
 from ._proxy import manager_proxy, own_state, stream_proxy
 from ._stream import End, Entered, StreamState
@@ -82,7 +82,7 @@ class TurnTalk:
         scope = turn.scope()
         try:
             value = yield Invoke(self.fn, self.args, self.kwargs, scope)
-            if is_awaitable(value):
+            if not is_value(value) and is_awaitable(value):
                 value = yield Resolve(value, scope)
         except BaseException as error:
             self._leave(outcome_of(error), error)
@@ -98,6 +98,8 @@ class TurnTalk:
 
     def _receive(self, box: list[Any]) -> Generator[Effect, Any, Any]:
         turn = self.turn
+        if is_value(box[0]):
+            return self._complete(box[0])
         if is_future(box[0]):
             future = box.pop()
             done: Done = yield Deliver(future, partial(future.add_done_callback, partial(future_done, self.talk)))
@@ -118,10 +120,14 @@ class TurnTalk:
                 self._leave(end.outcome, end.error or inner.error, at_once=True)
             return None
         if not is_stream(box[0]) and not is_manager(box[0]):
-            if not self._keeps(box[0]):
-                self._leave("completed", returned=box[0])
-            return box[0]
+            return self._complete(box[0])
         return (yield from self._stream(box))
+
+    def _complete(self, value: Any) -> Any:
+        """Return a value that is all there is to come."""
+        if not self._keeps(value):
+            self._leave("completed", returned=value)
+        return value
 
     def _keeps(self, value: Any) -> bool:
         """Keep the turn open for whoever finishes it with `value`; whether that is to come."""

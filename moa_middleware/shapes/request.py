@@ -197,7 +197,10 @@ class RequestSpec:
         """Return the name of the argument that holds the messages, `None` if it is not known."""
         if self.messages is not None:
             return self.messages
-        return next((name for name in _MESSAGES if named.get(name) is not None), None)
+        for name in _MESSAGES:
+            if named.get(name) is not None:
+                return name
+        return None
 
     def read(self, named: Mapping[str, Any]) -> Request:
         """Return the parts of a request from its bound arguments; nothing is iterated or changed."""

@@ -122,11 +122,14 @@ def _append(
             if held is False and seconds:
                 gave_up(path)
             if held and opening < _OPENINGS - 1:
-                if not _is_at(path, files[0]):
+                status = os.fstat(files[0])
+                if not _is_at(path, status):
                     continue  # it was sealed or deleted while we waited
-                if limit is not None and _is_full(files[0], len(line), limit) and _seal(path):
+                if limit is not None and _is_full(status.st_size, len(line), limit) and _seal(path):
                     continue
-            _write(files, line, receipt, held=bool(held))
+            else:
+                status = os.fstat(files[0])
+            _write(files, line, receipt, status, held=bool(held))
             return
         finally:
             _release(files)
@@ -150,16 +153,15 @@ def _release(files: list[int]) -> None:
     _opened.pop(id(files), None)
 
 
-def _is_at(path: str, descriptor: int) -> bool:
+def _is_at(path: str, status: os.stat_result) -> bool:
     """Whether the path still leads to the file that is open."""
     try:
-        return os.path.samestat(os.lstat(path), os.fstat(descriptor))
+        return os.path.samestat(os.lstat(path), status)
     except OSError:
         return False
 
 
-def _is_full(descriptor: int, more: int, limit: int) -> bool:
-    size = os.fstat(descriptor).st_size
+def _is_full(size: int, more: int, limit: int) -> bool:
     return bool(size) and size + more > limit
 
 
@@ -186,9 +188,17 @@ def _seal(path: str) -> bool:
     return True
 
 
-def _write(files: list[int], line: bytes, receipt: Receipt, *, held: bool) -> None:
-    """Write the line, behind a newline of its own where the file may not end with one."""
-    status = os.fstat(files[0])
+def _write(files: list[int], line: bytes, receipt: Receipt, status: os.stat_result, *, held: bool) -> None:
+    """
+    Write the line, behind a newline of its own where the file may not end with one.
+
+    Args:
+        files: Holds the descriptor.
+        line: The line.
+        receipt: Tells what is written.
+        status: Of the file, taken since the lock was tried.
+        held: Whether the lock is held.
+    """
     if not stat.S_ISREG(status.st_mode):
         raise OSError(errno.EINVAL, "Not a regular file")
     size = status.st_size

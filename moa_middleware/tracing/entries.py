@@ -71,7 +71,15 @@ class Entry:
 
 def _usage(usage: Usage | None) -> dict[str, Any]:
     """Return tokens as the record holds them, `{}` where none were reported."""
-    return {} if usage is None else {name: getattr(usage, name) for name in TOKENS}
+    if usage is None:
+        return {}
+    return {
+        "input_tokens": usage.input_tokens,
+        "output_tokens": usage.output_tokens,
+        "cache_read_tokens": usage.cache_read_tokens,
+        "cache_write_tokens": usage.cache_write_tokens,
+        "reasoning_tokens": usage.reasoning_tokens,
+    }
 
 
 def error_record(error: ErrorInfo | None, told: Sequence[str] = ()) -> dict[str, str] | None:
@@ -157,19 +165,33 @@ def _fields(slot: CallSlot, attempt: Attempt, *, late: bool) -> dict[str, Any]:
     return fields
 
 
-def _usage_raw(value: Any) -> Raw:
-    """Return the provider's own object; that of an SDK holds numbers, and its `model_dump` would cost 40 µs."""
+def _usage_raw(value: Any) -> Any:
+    """
+    Return the provider's own object.
+
+    That of an SDK holds numbers, and its `model_dump` would cost 40 µs; the fields of such a one are
+    encoded with the rest of the record, anything else by itself.
+    """
     if value is None:
-        return NULL
+        return None
     fields = fields_of(value)
     if type(fields) is not dict:
         return encode(value)
-    fields = {name: fields_of(part) for name, part in fields.items()}
-    simple = all(type(part) in _SIMPLE for part in fields.values())
-    return encode(fields if simple else value)
+    shown: dict[str, Any] = {}
+    for name, part in fields.items():
+        if type(name) is not str:
+            return encode(value)
+        if type(part) not in _PLAIN:
+            part = fields_of(part)  # noqa: PLW2901 - the details, a model inside
+            if type(part) is not dict:
+                return encode(value)
+            if not all(type(key) is str and type(item) in _PLAIN for key, item in part.items()):
+                return encode(value)
+        shown[name] = part
+    return shown
 
 
-_SIMPLE = (dict, int, float, str, type(None))
+_PLAIN = frozenset({bool, int, float, str, type(None)})
 
 
 def _text(value: Any) -> str | None:

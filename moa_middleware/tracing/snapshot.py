@@ -50,7 +50,7 @@ class Snapshot:
         self.temperature = temperature if usable else None
         self.omitted = omitted
         # Looked into only where the call fails: its error may quote them.
-        names = dict.fromkeys(name.partition(".")[0] for name in omitted)
+        names = dict.fromkeys(name.partition(".")[0] for name in omitted) if omitted and kwargs else ()
         self.hidden = [kwargs[name] for name in names if name in kwargs] if kwargs else []
 
     @property

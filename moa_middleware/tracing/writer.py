@@ -19,6 +19,8 @@ __all__ = ["FileWriter", "Writer", "file_name"]
 
 _UNKNOWN = "unknown-session"
 _LONGEST = 100
+_SESSIONS = 100
+"""Of how many sessions the paths are kept."""
 _DEVICES = frozenset({"con", "prn", "aux", "nul"} | {f"{port}{n}" for port in ("com", "lpt") for n in "0123456789¹²³"})
 
 
@@ -95,6 +97,8 @@ class FileWriter:
         with suppress(OSError):  # the working directory may be gone
             self.trace_dir = self.trace_dir.absolute()
         self.max_file_bytes = max_file_bytes
+        self._paths: dict[tuple[Path, str | None, bool], str] = {}
+        """Where the lines of sessions go: to join a `Path` costs as much as to open a file."""
 
     def __repr__(self) -> str:
         """Name the directory."""
@@ -135,12 +139,17 @@ class FileWriter:
         Raises:
             OSError: The directory or the disk refuses it.
         """
-        directory = self.trace_dir / "late" if late else self.trace_dir
-        path = os.fspath(directory / file_name(session_id))
+        place = self.trace_dir, session_id, late
+        path = self._paths.get(place)
+        if path is None:
+            directory = self.trace_dir / "late" if late else self.trace_dir
+            if len(self._paths) >= _SESSIONS:
+                self._paths.clear()
+            path = self._paths[place] = os.fspath(directory / file_name(session_id))
         try:
             append(path, line, receipt, limit=self.max_file_bytes)
         except FileNotFoundError:
-            make_directory(directory)
+            make_directory(Path(path).parent)
             append(path, line, receipt, limit=self.max_file_bytes)
 
 
