@@ -91,7 +91,7 @@ class Chunk:
         return _replace(self, **changes)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Reply:
     """
     What came back, or what a middleware answers in its stead.
@@ -177,7 +177,7 @@ class Binding(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Call:
     """
     One request to one model, as middleware sees it.

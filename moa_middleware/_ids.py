@@ -34,7 +34,8 @@ class Clock:
     def __init__(self) -> None:
         self.first_ns: int | None = None
         self.ended_ns: int | None = None
-        self.start()
+        self.started_at = time.time()
+        self.started_ns = time.perf_counter_ns()
 
     def start(self) -> None:
         """Take the time of the beginning, again if need be."""

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import copyreg
 import inspect
-import json
 import sys
 import weakref
 from typing import TYPE_CHECKING, Any
@@ -175,6 +174,8 @@ class _Events:
             self._event(data)
 
     def _event(self, data: bytes) -> None:
+        import json  # not with the package, whose import it would make a tenth longer
+
         try:
             event = json.loads(data)
         except (ValueError, RecursionError):

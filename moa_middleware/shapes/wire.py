@@ -6,7 +6,6 @@ Sources of the formats: the API references of OpenAI (*Chat*, *Responses*) and A
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -173,6 +172,8 @@ def _response_events(reply: Reply, model: str | None) -> list[dict[str, Any]]:
 
 
 def _blocks(reply: Reply) -> list[dict[str, Any]]:
+    import json
+
     blocks: list[dict[str, Any]] = []
     if reply.reasoning:
         blocks.append({"type": "thinking", "thinking": reply.reasoning, "signature": ""})
@@ -209,6 +210,8 @@ def _message(reply: Reply, model: str | None) -> dict[str, Any]:
 
 def _message_events(reply: Reply, model: str | None) -> list[dict[str, Any]]:
     whole = _message(reply, model)
+    import json
+
     start = {**whole, "content": [], "stop_reason": None, "usage": {**whole["usage"], "output_tokens": 0}}
     events: list[dict[str, Any]] = [{"type": "message_start", "message": start}]
     for index, block in enumerate(whole["content"]):
@@ -239,6 +242,8 @@ FAMILIES: dict[str, tuple[Any, Any]] = {
 
 def body_of_reply(reply: Reply, model: str | None, family: str, *, stream: bool) -> tuple[str, bytes]:
     """Return the type and the content of the body that says a reply."""
+    import json  # not with the package, as in `_raw`
+
     whole, events = FAMILIES[family]
     if not stream:
         return "application/json", json.dumps(whole(reply, model)).encode()

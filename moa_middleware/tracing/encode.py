@@ -142,22 +142,32 @@ class Parts(list[Part]):
 _HOLE = f"moa {token_hex(16)}"
 """Holds the place of what is encoded already. Nobody can know it, so no content has it."""
 _HOLE_JSON = f'"{_HOLE}"'.encode()
-_OPENED = frozenset({Raw, Part, Parts})
+_SCALARS = frozenset({str, int, float, bool, type(None)})
 
 
-def _with_holes(parts: Mapping[str, Any], ready: list[Raw]) -> dict[str, Any]:
-    """Return an object without what is encoded already, which is put into `ready` in the order of its places."""
+def _with_holes(parts: Mapping[str, Any], ready: list[Raw], others: list[Any]) -> dict[str, Any]:
+    """
+    Return an object without what is encoded already.
+
+    Args:
+        parts: The object.
+        ready: Takes what is encoded already, in the order of its places.
+        others: Takes what is no text, number or flag: the guard needs to see nothing else.
+    """
     rest = dict(parts)
     for key, value in parts.items():
         kind = type(value)
-        if kind in _OPENED:
-            if kind is Raw:
-                ready.append(value)
-                rest[key] = _HOLE
-            elif kind is Part:
-                rest[key] = _with_holes(value, ready)
-            else:
-                rest[key] = [_with_holes(part, ready) for part in value]
+        if kind in _SCALARS:
+            continue
+        if kind is Raw:
+            ready.append(value)
+            rest[key] = _HOLE
+        elif kind is Part:
+            rest[key] = _with_holes(value, ready, others)
+        elif kind is Parts:
+            rest[key] = [_with_holes(part, ready, others) for part in value]
+        else:
+            others.append(value)
     return rest
 
 
@@ -169,14 +179,15 @@ def pieces_of(parts: Mapping[str, Any]) -> Pieces:
     whatever its size, and the 45 keys of each call are walked by none but the encoder.
     """
     ready: list[Raw] = []
-    rest = _with_holes(parts, ready)
+    others: list[Any] = []
+    rest = _with_holes(parts, ready, others)
     try:
-        marshal.dumps(rest)
+        marshal.dumps(others)
         data = _to_json(rest)
     except Exception:
         # One by one, so that what is odd about one object costs the others nothing.
         ready = []
-        data = encode(_with_holes({key: _alone(value) for key, value in parts.items()}, ready))
+        data = encode(_with_holes({key: _alone(value) for key, value in parts.items()}, ready, others))
     found = Pieces()
     for piece, value in zip(data.split(_HOLE_JSON), [*ready, b""], strict=True):
         found += (piece, value)

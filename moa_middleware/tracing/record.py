@@ -106,12 +106,23 @@ def _all_entries(turn: Turn) -> list[Entry]:
     return _in_order(entries)
 
 
+def _asked_alike(entries: list[Entry]) -> bool:
+    """Whether calls were all sent the very same request."""
+    first = entries[0].fields["input_messages"] if entries else None
+    return all(entry.fields["input_messages"] is first for entry in entries)
+
+
 def _name_roles(turn: Turn, entries: list[Entry]) -> None:
     """Infer what nobody named, and choose the one aggregator of the record."""
     chosen = [entry for entry in entries if entry.is_last]
     open_roles = [e for e in chosen if e.slot.role is None]
     open_layers = [e for e in chosen if e.slot.role == "reference" and e.slot.layer is None]
-    if open_roles or open_layers:
+    named = any(e.slot.role == "reference" and e.slot.layer is not None for e in chosen)
+    if not open_roles and not named and _asked_alike(open_layers):
+        # One round, as most are: none of them can have read another.
+        for entry in open_layers:
+            entry.fields["layer"] = 1
+    elif open_roles or open_layers:
         nodes = [_node(entry, turn) for entry in chosen]
         infer(nodes, _escape)
         for entry, node in zip(chosen, nodes, strict=True):
