@@ -20,7 +20,7 @@ from .wire import completion
 if TYPE_CHECKING:
     from .reply import Accumulator
 
-__all__ = ["feed", "feed_rest", "read", "render_chunk", "render_chunks", "render_value"]
+__all__ = ["feed", "feed_rest", "is_used_again", "read", "render_chunk", "render_chunks", "render_value"]
 
 _NONE = object()
 _DETAILS = (
@@ -87,6 +87,17 @@ def feed(acc: Accumulator, chunk: Any) -> bool:
 def feed_rest(acc: Accumulator, chunk: Any) -> None:
     """Take in what a chunk says beside its text, which has been read."""
     _feed(acc, chunk, chunk.choices, text=False)
+
+
+def is_used_again(last: Any, chunk: Any) -> bool:
+    """Whether the next chunk is made of the same objects as the last."""
+    if last is chunk:
+        return True
+    try:
+        (item,), other = last.choices, chunk.choices[0]
+        return item is other or item.delta is other.delta
+    except Exception:
+        return False
 
 
 def _feed(acc: Accumulator, chunk: Any, choices: Any, *, text: bool = True) -> None:

@@ -166,7 +166,7 @@ class Accumulator:
 
     def feed_whole(self, chunk: Any) -> None:
         """Take one chunk in with all that it says; never raises."""
-        self.settle()
+        self.settle(chunk)
         if not self.fed:
             self.first_ns = perf_counter_ns()
         self.fed += 1
@@ -179,8 +179,14 @@ class Accumulator:
             self.unread += 1
         self.settled = len(self.texts)
 
-    def settle(self) -> None:
-        """Take in what else the last of the chunks said of which only the text was read."""
+    def settle(self, chunk: Any = None) -> None:
+        """
+        Take in what else the last of the chunks said of which only the text was read.
+
+        Args:
+            chunk: The one that comes next. Where a client uses an object again, the last one says by
+                now what this one says, and must not be read twice.
+        """
         number = len(self.texts)
         if number == self.settled:
             return
@@ -188,7 +194,7 @@ class Accumulator:
         self.settled = number
         last, self.last = self.last, None
         try:
-            if last is not None:
+            if last is not None and not openai_chat.is_used_again(last, chunk):
                 openai_chat.feed_rest(self, last)
         except Exception:
             self.unread += 1

@@ -50,9 +50,16 @@ def _number(find: Callable[[str], Any], *names: str) -> int | None:
 
 
 def read_usage(raw: Any) -> Usage | None:
-    """Return the tokens that a provider's usage object reports, `None` if it reports none."""
+    """Return the tokens that a provider's usage object reports, `None` if it reports none, or raises."""
     if raw is None:
         return None
+    try:
+        return _usage(raw)
+    except Exception:  # the properties of a usage are anybody's code, and a text is worth more than its price
+        return None
+
+
+def _usage(raw: Any) -> Usage | None:
     find = getter(raw)
     details_in = find("prompt_tokens_details") or find("input_tokens_details") or find("input_token_details")
     details_out = find("completion_tokens_details") or find("output_tokens_details") or find("output_token_details")
@@ -93,8 +100,11 @@ def read_cost(raw: Any, reply: Any = None) -> float | None:
         raw: The usage object: OpenRouter and litellm put `cost` there.
         reply: The completed response: litellm puts `response_cost` among its `_hidden_params`.
     """
-    hidden = _hidden(reply) if reply is not None else None
-    cost = getter(raw)("cost") if raw is not None else None
+    try:
+        hidden = _hidden(reply) if reply is not None else None
+        cost = getter(raw)("cost") if raw is not None else None
+    except Exception:  # as above
+        return None
     for price in (cost, hidden.get("response_cost") if isinstance(hidden, dict) else None):
         if isinstance(price, int | float) and not isinstance(price, bool):
             return float(price)

@@ -174,7 +174,10 @@ def _usage_raw(value: Any) -> Any:
     """
     if value is None:
         return None
-    fields = fields_of(value)
+    try:
+        fields = fields_of(value)
+    except Exception:
+        return encode(value)
     if type(fields) is not dict:
         return encode(value)
     shown: dict[str, Any] = {}
