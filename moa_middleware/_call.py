@@ -279,8 +279,9 @@ class Call:
 
 def complete(reply: Reply, **changes: Any) -> Reply:
     """Change a reply that nobody has seen yet, and return it: a copy costs 6 µs."""
+    put = object.__setattr__
     for name, value in changes.items():
-        object.__setattr__(reply, name, value)
+        put(reply, name, value)
     return reply
 
 

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 import wrapt
 
 from . import _prepared
-from ._call import Call
 from ._call_talk import CallTalk
 from ._drive import drive_async, start_sync
+from ._made import made_call
 from ._observe import count_fault
 from ._options import Known, Options, layer_of_option, said, sdk_and_endpoint, text_of, turn_tags
 from ._scope import NO_TAGS, current
@@ -96,22 +96,21 @@ def _call_talk(  # noqa: PLR0917 - on the path of every call, where keywords cos
     slot.engine = engine
     slot.tags = {**(options.tags or {}), **tags.own}
     slot.request = request
-    call = Call(
-        id="",
-        turn_id=turn.id,
-        role=slot.role,
-        label=slot.label or slot.model or known.name,
-        layer=slot.layer,
-        parent=slot.parent.id if slot.parent is not None else None,
-        model=slot.model,
-        provider=slot.provider,
-        messages=request.messages,
-        params=request.params,
+    call = made_call(
+        turn.id,
+        slot.role,
+        slot.label or slot.model or known.name,
+        slot.layer,
+        slot.parent.id if slot.parent is not None else None,
+        slot.model,
+        slot.provider,
+        request.messages,
+        request.params,
+        slot.tags,
+        args,
+        kwargs,
+        spec,
         stream=request.stream,
-        tags=slot.tags,
-        args=args,
-        kwargs=kwargs,
-        _binding=spec,
     )
     return CallTalk(
         call=call,

@@ -20,6 +20,7 @@ PACKAGE = ROOT / "moa_middleware"
 FLOORS = [
     {"errors", "records", "_patterns", "_version", "_ids", "_endings", "_urls", "_types", "_processes"},
     {"settings", "_call", "_scope"},
+    {"_made"},
     {"_flow", "_roles", "shapes", "_slot"},
     {"_turn"},
     {"_log"},

@@ -12,12 +12,13 @@ from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
-from .._call import Chunk, Reply
+from .._made import made_reply
 from .choice import Choice, texts_of
 from .usage import fields_of, get, getter, read_cost, read_usage
 from .wire import completion
 
 if TYPE_CHECKING:
+    from .._call import Chunk, Reply
     from .reply import Accumulator
 
 __all__ = ["feed", "feed_rest", "is_used_again", "read", "render_chunk", "render_chunks", "render_value"]
@@ -160,17 +161,16 @@ def read(value: Any) -> Reply | None:
     first = choices[0] if choices else Choice(0)
     usage = find("usage")
     details = {key: find(name) for name, key in _DETAILS}
-    return Reply(
-        text=first.joined("text"),
-        tool_calls=first.calls(),
-        reasoning=first.joined("reasoning"),
-        refusal=first.joined("refusal"),
-        choices=[choice.as_dict() for choice in choices] if len(choices) > 1 else (),
-        finish_reason=first.finish_reason,
-        usage=read_usage(usage),
-        cost_usd=read_cost(usage, value),
-        source="provider",
-        _details={**details, "shape": "openai_chat", "usage_raw": usage},
+    return made_reply(
+        first.joined("text"),
+        first.calls() if first.tools else (),
+        first.joined("reasoning"),
+        first.joined("refusal"),
+        [choice.as_dict() for choice in choices] if len(choices) > 1 else (),
+        first.finish_reason,
+        read_usage(usage),
+        read_cost(usage, value),
+        {**details, "shape": "openai_chat", "usage_raw": usage},
     )
 
 

@@ -114,6 +114,7 @@ def _fields(slot: CallSlot, attempt: Attempt, *, late: bool) -> dict[str, Any]:
     shot: Snapshot | None = attempt.memo
     clock = attempt.clock
     cost = reply.cost_usd if reply is not None else None
+    duration = clock.duration_ms if reply else None
     fields: dict[str, Any] = {
         "label": slot.label,
         "model": slot.model,
@@ -138,8 +139,8 @@ def _fields(slot: CallSlot, attempt: Attempt, *, late: bool) -> dict[str, Any]:
         "outcome": reply.outcome if reply else None,
         "error": error_record(attempt.error, credentials_of(attempt)) if reply is not None and attempt.error else None,
         "started_at": clock.started_at,
-        "ended_at": clock.ended_at if reply else None,
-        "duration_ms": clock.duration_ms if reply else None,
+        "ended_at": clock.started_at + duration / 1e3 if duration is not None else None,
+        "duration_ms": duration,
         "first_chunk_ms": clock.first_chunk_ms if reply else None,
         "chunks": reply.chunks if reply else None,
         "finish_reason": reply.finish_reason if reply else None,
