@@ -10,12 +10,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ._endings import outcome_of
-from ._scope import enter, leave
+from ._scope import current, enter, leave, put_current
 from ._steps import came_too_early, put_in_place
 from ._stream import DROPPED
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator, Callable, Iterator
 
     from ._scope import Scope
     from ._stream import StreamState
@@ -27,8 +27,24 @@ _SDKS = frozenset({"openai", "anthropic", "together", "groq", "litellm"})
 """Roots of the modules whose streams make no calls of their own."""
 
 
-class _Scoped:
-    """An iterator whose steps run in a scope."""
+def _in_scope(source: Iterator[Any], scope: Scope) -> Iterator[Any]:
+    """Pass on what an iterator gives, each step of it in a scope; a class with `__next__` costs twice as much."""
+    take = source.__next__
+    while True:
+        former = current()
+        put_current(scope)
+        try:
+            chunk = take()
+        except StopIteration:
+            return
+        finally:
+            if current() is scope:
+                put_current(former)
+        yield chunk
+
+
+class _AsyncInScope:
+    """An async iterator whose steps run in a scope."""
 
     __slots__ = ("scope", "source")
 
@@ -36,18 +52,8 @@ class _Scoped:
         self.source = source
         self.scope = scope
 
-    def __iter__(self) -> Any:
-        return self
-
     def __aiter__(self) -> Any:
         return self
-
-    def __next__(self) -> Any:
-        former = enter(self.scope)
-        try:
-            return next(self.source)
-        finally:
-            leave(self.scope, former)
 
     async def __anext__(self) -> Any:
         former = enter(self.scope)
@@ -62,17 +68,17 @@ def makes_no_calls(stream: object) -> bool:
     return type(stream).__module__.partition(".")[0] in _SDKS
 
 
-def _scoped(stream: object, state: StreamState, source: Any) -> Any:
+def _scoped(stream: object, state: StreamState, source: Any, within: Callable[[Any, Scope], Any]) -> Any:
     """Return `source`, the iterator of `stream`, with its steps in the scope of the call."""
     if state.scope is None or makes_no_calls(stream):
         return source
-    return _Scoped(source, state.scope)
+    return within(source, state.scope)
 
 
 def iterate(proxy: Any, state: StreamState, source: Iterator[Any]) -> Iterator[Any]:
     """Pass the chunks of an SDK's stream on; holds the proxy, since a `for` loop drops it."""
     state.suspended = False
-    source = _scoped(proxy.__wrapped__, state, source)
+    source = _scoped(proxy.__wrapped__, state, source, _in_scope)
     state.readers.append(None)
     try:
         while True:
@@ -134,7 +140,7 @@ def iterate(proxy: Any, state: StreamState, source: Iterator[Any]) -> Iterator[A
                 if other is None:
                     return
             put_in_place(proxy, other)
-            source = _scoped(other, state, iter(other))
+            source = _scoped(other, state, iter(other), _in_scope)
     finally:
         state.readers.pop()
 
@@ -142,7 +148,7 @@ def iterate(proxy: Any, state: StreamState, source: Iterator[Any]) -> Iterator[A
 async def iterate_async(proxy: Any, state: StreamState, source: AsyncIterator[Any]) -> AsyncIterator[Any]:
     """Do the same as `_iterate` for an async stream."""
     state.suspended = False
-    source = _scoped(proxy.__wrapped__, state, source)
+    source = _scoped(proxy.__wrapped__, state, source, _AsyncInScope)
     state.readers.append(None)
     try:
         while True:
@@ -207,6 +213,6 @@ async def iterate_async(proxy: Any, state: StreamState, source: AsyncIterator[An
                 if other is None:
                     return
             put_in_place(proxy, other)
-            source = _scoped(other, state, aiter(other))
+            source = _scoped(other, state, aiter(other), _AsyncInScope)
     finally:
         state.readers.pop()

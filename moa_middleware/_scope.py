@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from ._slot import Attempt
     from ._turn import Turn
 
-__all__ = ["NO_TAGS", "Order", "Scope", "Tags", "carry", "current", "enter", "leave"]
+__all__ = ["NO_TAGS", "Order", "Scope", "Tags", "carry", "current", "enter", "leave", "put_current"]
 
 F = TypeVar("F", bound="Callable[..., Any]")
 
@@ -103,6 +103,8 @@ class Scope:
 _current: ContextVar[Scope | None] = ContextVar("moa_middleware", default=None)
 
 current = _current.get
+put_current = _current.set
+"""For steps of a stream, where each call of `enter` and `leave` would count."""
 
 
 def enter(scope: Scope | None) -> Scope | None:

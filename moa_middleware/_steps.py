@@ -12,7 +12,7 @@ from types import AsyncGeneratorType, GeneratorType
 from typing import TYPE_CHECKING, Any
 
 from ._endings import outcome_of
-from ._scope import enter, leave
+from ._scope import current, enter, leave, put_current
 from ._stream import DROPPED
 
 if TYPE_CHECKING:
@@ -81,11 +81,13 @@ def _stepper(state: StreamState, source: Any) -> Callable[[], Any]:
     def one_in_scope() -> Any:
         state.suspended = False
         readers.append(None)
-        former = enter(scope)
+        former = current()
+        put_current(scope)
         try:
             chunk = take()
         finally:
-            leave(scope, former)
+            if current() is scope:
+                put_current(former)
         readers.pop()
         state.acc.feed(chunk)
         return chunk

@@ -214,6 +214,34 @@ class AsyncStream:
         raise StopAsyncIteration
 
 
+class Steps:
+    """An iterator for sync and async code alike."""
+
+    def __init__(self, source):
+        self.source = source
+
+    def __iter__(self):
+        return self
+
+    def __aiter__(self):
+        return self
+
+    def __next__(self):
+        return next(self.source)
+
+    async def __anext__(self):
+        for chunk in self.source:
+            return chunk
+        raise StopAsyncIteration
+
+
+class Both(Stream):
+    """A stream whose iterator, another object, can be stepped in both ways."""
+
+    def __iter__(self):
+        return Steps(self.source)
+
+
 async def async_generator(source):
     for chunk in source:
         yield chunk
@@ -278,7 +306,7 @@ TOOLS = [{"type": "function", "function": {"name": "f", "parameters": {}}}]
 
 
 @pytest.mark.parametrize("step", ["for", "next", "mixed"])
-@pytest.mark.parametrize("kind", [Stream, generator, AsyncStream, async_generator])
+@pytest.mark.parametrize("kind", [Stream, Both, generator, AsyncStream, async_generator])
 @settings(max_examples=40, deadline=None)
 @given(chunks=STREAM, form=FORM, tools=st.booleans(), most=st.integers(0, 20))
 def test_the_loops_read_what_the_chunks_say(step, kind, *, chunks, form, tools, most):
