@@ -50,7 +50,32 @@ USAGE = {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5}
 CHUNK = st.fixed_dictionaries({"choices": CHOICES, "usage": st.sampled_from([None] * 9 + [USAGE])})
 EMPTY = {"choices": [{"index": 0, "delta": {}, "finish_reason": None}], "usage": None}
 ODD = st.sampled_from([5, None, b"bytes", [], {"unknown": 1}])
-STREAM = st.lists(st.one_of(*[CHUNK] * 12, ODD), max_size=14)
+DEVIATIONS = [
+    ("index", 1),
+    ("finish_reason", "stop"),
+    *(("content", value) for value in ("", None, 5, [{"type": "text", "text": "part "}])),
+    *((name, "more ") for name in ("reasoning_content", "reasoning", "refusal")),
+    *(("tool_calls", [{"index": 0, "id": "c1", "function": {"arguments": text}}]) for text in ("{", "1}")),
+    ("usage", USAGE),
+    ("choices", None),
+    ("delta", None),
+]
+
+
+def deviating(text, deviation):
+    """Return a chunk that says a text and, unless that is no deviation, one thing more."""
+    choice = {"index": 0, "delta": {"content": text}, "finish_reason": None}
+    chunk = {"choices": [choice], "usage": None}
+    if deviation is not None:
+        name, value = deviation
+        (chunk if name in chunk else choice if name in choice else choice["delta"])[name] = value
+    return chunk
+
+
+PLAIN = st.builds(deviating, TEXTS, st.none())
+STREAM = st.lists(
+    st.one_of(*[PLAIN] * 8, *[st.builds(deviating, TEXTS, st.sampled_from(DEVIATIONS))] * 5, CHUNK, ODD), max_size=14
+)
 
 
 def text_chunk(chunk):
@@ -159,7 +184,7 @@ def read_whole(chunks):
 FORM = st.sampled_from([*FORMS, "each in turn"])
 
 
-@settings(max_examples=400)
+@settings(max_examples=400, deadline=None)
 @given(STREAM, FORM, st.booleans())
 def test_a_stream_fed_comes_to_what_its_chunks_come_to(chunks, form, tools):
     """Text, thoughts, refusals, tool calls, reasons, tokens, choices, the number of chunks and of the odd ones."""
@@ -171,7 +196,7 @@ def test_a_stream_fed_comes_to_what_its_chunks_come_to(chunks, form, tools):
     assert read_whole(made(chunks, form)) == (shown(acc.reply()), acc.unread)
 
 
-@settings(max_examples=200)
+@settings(max_examples=200, deadline=None)
 @given(STREAM, st.sampled_from(["chunk", "delta"]), st.booleans())
 def test_an_object_that_a_client_uses_again_is_read_as_it_was(chunks, part, tools):
     """Nothing of a chunk is read from the object when it is another chunk by then."""
