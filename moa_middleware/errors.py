@@ -8,6 +8,12 @@ The errors that this package raises itself, one class a misuse.
     ├── SettingsError          a bad argument to `configure`
     ├── ExtraMissingError      an optional dependency is not installed
     ├── ProviderError          recorded, never raised: a provider's reply that says that it failed
+    ├── ReadError              reading traces
+    │   ├── UnreadableError    what is to be read is not there, or cannot be opened
+    │   ├── QueryError         a filter, a grouping or a rule that does not exist
+    │   ├── NoTurnError        no turn has that name
+    │   ├── AmbiguousTurnError several turns have that name
+    │   └── ProblemError       a strict reading met a problem
     └── MiddlewareError        a middleware broke the protocol
         ├── DidNotYieldError   neither a yield nor a value
         ├── ResendError        asked to send again when it is too late
@@ -23,19 +29,25 @@ No message holds any content of a prompt or of a reply.
 from __future__ import annotations
 
 __all__ = [
+    "AmbiguousTurnError",
     "AsyncOnSyncError",
     "DecorationError",
     "DidNotYieldError",
     "ExtraMissingError",
     "MiddlewareError",
     "MoaError",
+    "NoTurnError",
+    "ProblemError",
     "ProviderError",
+    "QueryError",
+    "ReadError",
     "ReplyFormError",
     "RequestError",
     "ResendError",
     "SettingsError",
     "TagError",
     "TargetError",
+    "UnreadableError",
 ]
 
 
@@ -70,6 +82,39 @@ class ProviderError(MoaError):
     It is never raised: a record and a `Reply.error` hold it. OpenAI's Responses API ends a stream
     with the event `response.failed`.
     """
+
+
+class ReadError(MoaError):
+    """Traces cannot be read as they were asked for."""
+
+
+class UnreadableError(ReadError, OSError):
+    """What is to be read is not there, or cannot be opened."""
+
+
+class QueryError(ReadError, ValueError):
+    """A filter, a grouping or a rule does not exist, or has a value that it cannot use."""
+
+
+class NoTurnError(ReadError, LookupError):
+    """No turn has the name that was given."""
+
+
+class AmbiguousTurnError(ReadError, LookupError):
+    """Several turns have the name that was given; the message has names that tell them apart."""
+
+
+class ProblemError(ReadError, ValueError):
+    """
+    A strict reading met a problem.
+
+    Attributes:
+        problem: The `moa_middleware.read.Problem`.
+    """
+
+    def __init__(self, message: str, problem: object = None) -> None:
+        super().__init__(message)
+        self.problem = problem
 
 
 class MiddlewareError(MoaError, RuntimeError):

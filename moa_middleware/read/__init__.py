@@ -1,0 +1,172 @@
+"""
+Traces read back: every turn and call, what it cost, and whether all of it is there.
+
+    from moa_middleware import read
+
+    run = read.open("traces/")
+    for turn in run.turns(failed=True):
+        print(turn.name, turn.cost, [call.name for call in turn.references if call.failed])
+
+It works on files alone, offline, and knows nothing of the live path. Nothing is written but by
+`prune`. A line that is wrong never stops a reading: it is skipped, and named in `Run.problems`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Unpack
+
+from .call import Call, ErrorInfo, LateCall, Usage
+from .compare import Comparison, PairDelta, RowDelta, compare_runs
+from .cost import Cost
+from .fidelity import Fidelity
+from .overlap import Overlap, overlap_of
+from .problems import CODES, Problem
+from .prune import Pruned, PruneReport, prune, seconds_of
+from .run import Filters, Run
+from .run import open_run as open  # noqa: A004 - `read.open`, as the design of the name wants it
+from .scan import Finding, scan
+from .select import epoch
+from .stats import GROUPINGS, Spread, Stats, StatsRow, percentile
+from .tables import Tables
+from .tail import Tail
+from .tree import TurnTree
+from .turn import Turn, WriterInfo
+from .verify import Report
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Callable, Iterable
+
+    from ._files import Source
+
+__all__ = [
+    "CODES",
+    "GROUPINGS",
+    "Call",
+    "Comparison",
+    "Cost",
+    "ErrorInfo",
+    "Fidelity",
+    "Filters",
+    "Finding",
+    "LateCall",
+    "Overlap",
+    "PairDelta",
+    "Problem",
+    "PruneReport",
+    "Pruned",
+    "Report",
+    "RowDelta",
+    "Run",
+    "Spread",
+    "Stats",
+    "StatsRow",
+    "Tables",
+    "Tail",
+    "Turn",
+    "TurnTree",
+    "Usage",
+    "WriterInfo",
+    "compare",
+    "epoch",
+    "open",
+    "overlap_of",
+    "percentile",
+    "prune",
+    "scan",
+    "seconds_of",
+    "stats",
+    "tail",
+    "verify",
+]
+
+
+def verify(source: Source | Iterable[Source] = None, *, semantics: bool = True, ignore: Iterable[str] = ()) -> Report:
+    """
+    Read everything, and return what is wrong: `Run.verify` of what `open` opens.
+
+    Args:
+        source: As in `open`.
+        semantics: Look whether each reference reached a later prompt, and whether late calls ended.
+        ignore: Codes that do not count, `E104` say.
+
+    Raises:
+        UnreadableError: What is named is not there, or cannot be opened.
+        QueryError: A code does not exist.
+    """
+    return open(source).verify(semantics=semantics, ignore=ignore)
+
+
+def stats(source: Source | Iterable[Source] = None, by: str | None = None, **filters: Unpack[Filters]) -> Stats:
+    """
+    Return the figures of traces: `Run.stats` of what `open` opens.
+
+    Args:
+        source: As in `open`.
+        by: As in `Run.stats`.
+        filters: As in `Run.turns`.
+
+    Raises:
+        UnreadableError: What is named is not there, or cannot be opened.
+        QueryError: There is no such grouping, or a filter has a value that it cannot use.
+    """
+    return open(source).stats(by, **filters)
+
+
+def compare(
+    a: Run | Source | Iterable[Source],
+    b: Run | Source | Iterable[Source],
+    *,
+    by: str | None = "model",
+    worst: int = 5,
+    **filters: Unpack[Filters],
+) -> Comparison:
+    """
+    Return two runs side by side.
+
+    Turns are matched by what they were asked (equal `input_messages`); of several equal ones the first of A
+    goes with the first of B. For each turn of A about 300 bytes are kept.
+
+    Args:
+        a: A run, or what `open` takes.
+        b: Another one.
+        by: As in `Run.stats`.
+        worst: Pairs that are named at most.
+        filters: As in `Run.turns`, for both.
+
+    Raises:
+        UnreadableError: What is named is not there, or cannot be opened.
+        QueryError: There is no such grouping, or a filter has a value that it cannot use.
+    """
+    run_a = a if isinstance(a, Run) else open(a)
+    run_b = b if isinstance(b, Run) else open(b)
+    return compare_runs(run_a, run_b, by=by, worst=worst, filters=filters)
+
+
+def tail(
+    path: str | os.PathLike[str] | None = None,
+    *,
+    last: int = 10,
+    follow: bool = True,
+    interval: float = 0.2,
+    stop: Callable[[], object] | None = None,
+) -> Tail:
+    """
+    Return turns and late calls as they are written: see `Tail`.
+
+    Args:
+        path: A directory, or a session's file; `None` is the directory of the settings (`MOA_TRACE_DIR`).
+        last: Turns that stand there already, and come first.
+        follow: Go on when everything is read.
+        interval: Seconds between two looks.
+        stop: Called at each look; a true value ends it.
+
+    Raises:
+        UnreadableError: There is no such path, and no directory where it could come to be.
+        QueryError: `last` or `interval` is negative.
+    """
+    if path is None:
+        from ._files import _trace_dir
+
+        path = _trace_dir()
+    return Tail(path, last=last, follow=follow, interval=interval, stop=stop)

@@ -1,0 +1,174 @@
+"""
+Late lines: where each one stands, so that a turn can be joined with its own when it is read.
+
+Only places are kept, not lines: 2 GB of traces may have many. A late line may stand in `late/`, in
+a file of its session's name, or among the turns, where somebody has put files together.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ._files import BAD_FILE, LATE, Member, is_trace, lines, open_file, order
+from ._lines import LATE_MARK, judge
+from .problems import Problem
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+    from typing import IO
+
+    from .problems import Ledger
+
+__all__ = ["LateIndex"]
+
+_STEP = 1 << 20
+
+
+class LateIndex:
+    """
+    The late lines of a run, by their turns.
+
+    Args:
+        ledger: Takes what is wrong with them.
+    """
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self._members: list[Member] = []
+        self._places: dict[str, list[tuple[int, int, int, int]]] = {}
+        """By turn: file, place, bytes, number of the line."""
+        self._folders: dict[Path, dict[str, list[Path]]] = {}
+        self._known: set[str] = set()
+        self.lines = 0
+        self.size = 0
+
+    def add_session(self, folder: Path, stem: str) -> None:
+        """Take in the late lines of a session, from `late/` beside its files."""
+        for path in self._by_stem(folder / LATE).get(stem, ()):
+            self._add_file(Member(str(path), path))
+
+    def add_rest(self, folder: Path) -> None:
+        """Take in the late lines of sessions that have no file of their own."""
+        for paths in self._by_stem(folder / LATE).values():
+            for path in paths:
+                self._add_file(Member(str(path), path))
+
+    def add_mixed(self, member: Member, file: IO[bytes]) -> None:
+        """Take in late lines that stand among turns; the file is read to its end."""
+        tail = b""
+        while data := file.read(_STEP):
+            if LATE_MARK in tail + data:
+                file.seek(0)
+                self._add_lines(member, file, mixed=True)
+                return
+            tail = data[-len(LATE_MARK) :]
+
+    def _by_stem(self, folder: Path) -> dict[str, list[Path]]:
+        found = self._folders.get(folder)
+        if found is None:
+            found = self._folders[folder] = {}
+            try:
+                names = sorted((name.name for name in folder.iterdir()), key=lambda one: (order(one)[1], one))
+            except OSError:
+                names = []
+            for name in names:
+                if is_trace(name):
+                    found.setdefault(order(name)[0], []).append(folder / name)
+        return found
+
+    def _add_file(self, member: Member) -> None:
+        if member.name in self._known:
+            return
+        self._known.add(member.name)
+        try:
+            with open_file(member) as file:
+                self._add_lines(member, file, mixed=False)
+        except BAD_FILE as error:
+            self._ledger.add(Problem("E108", _words(error), member.name))
+
+    def _add_lines(self, member: Member, file: IO[bytes], *, mixed: bool) -> None:
+        number_of_file = len(self._members)
+        self._members.append(member)
+        for offset, number, line in lines(file, growing=not mixed):
+            if mixed and LATE_MARK not in line:
+                continue
+            if not mixed:
+                self.lines += 1
+                self.size += len(line)
+            for piece in judge(line):
+                if piece.verdict == "late":
+                    place = (number_of_file, offset + piece.start, len(piece.raw), number)
+                    self._places.setdefault(piece.data["turn_id"], []).append(place)
+                elif not mixed:
+                    told = "it is a turn, among late lines" if piece.verdict == "turn" else piece.message
+                    code = "E102" if piece.verdict == "turn" else piece.verdict
+                    self._ledger.add(Problem(code, told, member.name, number, offset, len(line)))
+
+    def join(self, turn: dict[str, Any]) -> dict[str, Any]:
+        """Return a turn's object with what its late lines tell; each line is joined once."""
+        places = self._places.pop(turn["turn_id"], None) if self._places and "turn_id" in turn else None
+        if not places:
+            return turn
+        told: dict[str | None, dict[str, Any]] = {}
+        for place in places:
+            for piece in judge(self._read(place)):
+                if piece.verdict != "late" or piece.data["turn_id"] != turn["turn_id"]:
+                    continue  # the file is another one by now
+                call = piece.data["call"]
+                call_id = call.get("call_id")
+                call_id = call_id if isinstance(call_id, str) else None
+                if call_id in told:
+                    member, offset, size, number = place
+                    name = self._members[member].name
+                    message = "a late call with this id was read already"
+                    self._ledger.add(Problem("E103", message, name, number, offset, size, turn["turn_id"]))
+                else:
+                    told[call_id] = call
+        return _joined(turn, told)
+
+    def _read(self, place: tuple[int, int, int, int]) -> bytes:
+        member, offset, size, _ = place
+        try:
+            with open_file(self._members[member]) as file:
+                file.seek(offset)
+                return file.read(size)
+        except BAD_FILE:
+            return b"null"  # it is gone meanwhile, or was cut
+
+    def left(self) -> Iterator[Problem]:
+        """Yield a problem for each late line whose turn was not read."""
+        for turn_id, places in self._places.items():
+            for member, offset, size, number in places:
+                name = self._members[member].name
+                yield Problem("E110", "its turn is not here", name, number, offset, size, turn_id)
+
+
+def _joined(turn: dict[str, Any], told: dict[str | None, dict[str, Any]]) -> dict[str, Any]:
+    """Put each late call into its place; one that the turn does not list goes to the further calls."""
+
+    def real(call: Any) -> Any:
+        call_id = call.get("call_id") if isinstance(call, dict) else None
+        if isinstance(call_id, str) and call_id in told:
+            late = told.pop(call_id)
+            return late if call.get("outcome") is None else call
+        return call
+
+    joined = {**turn}
+    for name in ("references", "calls"):
+        if isinstance(turn.get(name), list):
+            joined[name] = [real(call) for call in turn[name]]
+    joined["aggregator"] = real(turn.get("aggregator"))
+    if told:
+        listed = joined.get("calls")
+        joined["calls"] = [*(listed if isinstance(listed, list) else ()), *told.values()]
+    return joined
+
+
+def _words(error: BaseException) -> str:
+    """Return what an exception says of a file, without its path."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return {"EOFError": "its compressed data ends early", "BadGzipFile": "it is no gzip file"}.get(
+        type(error).__name__, f"its compressed data is damaged ({type(error).__name__})"
+    )

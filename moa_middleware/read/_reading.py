@@ -1,0 +1,206 @@
+"""
+One reading of a run, from its first line to its last, with the problems that it meets.
+
+It keeps in memory what `_seen` and `_late` say, one line, and nothing of what a line holds.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from contextlib import suppress
+from hashlib import blake2b
+from typing import IO, TYPE_CHECKING, Any
+
+from ._files import BAD_FILE, OPEN, Member, is_trace, lines, names_in, open_file, opened
+from ._late import LateIndex, _words
+from ._lines import judge, parsed
+from ._seen import Ids, Numbers, writer_key
+from .problems import Ledger, Problem
+from .turn import Turn
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from ._files import Base, Input
+    from ._seen import WriterKey
+
+__all__ = ["Reading"]
+
+
+class Reading:
+    """
+    One reading; iterate `turns` once.
+
+    Attributes:
+        ledger: The problems so far, all of them once it is `done`.
+        done: Whether every line was read.
+        files: Files that were opened, but for those of late lines.
+        lines: Lines that were read, blank ones not counted.
+        size: Their bytes.
+        seen: Turns that were read, by session.
+        journals: Files of open turns, which are not read.
+
+    Args:
+        inputs: What is read.
+        strict: Raise at the first problem.
+    """
+
+    def __init__(self, inputs: Sequence[Input], *, strict: bool = False) -> None:
+        self._inputs = inputs
+        self.ledger = Ledger(strict=strict)
+        self.done = False
+        self.files = 0
+        self.lines = 0
+        self.size = 0
+        self.journals = 0
+        self.seen: Counter[str | None] = Counter()
+        self._ids = Ids()
+        self._numbers = Numbers()
+        self._late = LateIndex(self.ledger)
+        self._singles: list[Path] = []
+
+    @property
+    def late_lines(self) -> int:
+        """Late lines in files of their own."""
+        return self._late.lines
+
+    @property
+    def turn_count(self) -> int:
+        """Turns that were read."""
+        return self.seen.total()
+
+    def turns(self) -> Iterator[Turn]:
+        """
+        Yield each turn once, late calls joined, in the order of files and lines.
+
+        Raises:
+            ProblemError: The reading is strict, and met a problem.
+        """
+        for given in self._inputs:
+            try:
+                for base, found in opened(given):
+                    yield from self._session(base, found)
+            except BAD_FILE as error:
+                self.ledger.add(Problem("E108", _words(error), given.name))
+        self._end()
+        self.done = True
+
+    def _session(self, base: Base | None, found: list[tuple[Member, IO[bytes] | OSError]]) -> Iterator[Turn]:
+        if base is not None:
+            self._late.add_session(base.folder, base.stem)
+            if base.only is not None:
+                self._singles.append(base.only)
+        try:
+            for member, file in found:
+                if isinstance(file, OSError):
+                    self.ledger.add(Problem("E108", _words(file), member.name))
+                    continue
+                try:
+                    yield from self._file(member, file)
+                except BAD_FILE as error:
+                    self.ledger.add(Problem("E108", _words(error), member.name))
+        finally:
+            for _, file in found:
+                if not isinstance(file, OSError):
+                    file.close()
+
+    def _file(self, member: Member, file: IO[bytes]) -> Iterator[Turn]:
+        self.files += 1
+        with suppress(*BAD_FILE):  # the reading itself meets it, and tells it
+            self._late.add_mixed(member, file)
+        file.seek(0)
+        ledger = self.ledger
+        first: tuple[Any] | None = None
+        told: set[Any] = set()
+        for offset, number, line in lines(file, growing=member.path is not None):
+            self.lines += 1
+            self.size += len(line)
+            place = (member.name, number, offset, len(line))
+            for piece in judge(line):
+                data = piece.data
+                if piece.verdict == "turn":
+                    turn_id = data.get("turn_id")
+                    if type(turn_id) is not str:
+                        turn_id = f"~{blake2b(piece.raw, digest_size=6).hexdigest()}"
+                    key = writer_key(data.get("writer"))
+                    if key is not None:
+                        self._numbers.add(key, data["writer"]["seq"])
+                    if not self._ids.add(turn_id):
+                        ledger.add(Problem("E103", "a turn with this id was read already", *place, turn_id))
+                        continue
+                    session = data.get("session_id")
+                    session = session if type(session) is str else None
+                    if first is None:
+                        first = (session,)
+                    elif session != first[0] and member.own and session not in told:
+                        told.add(session)
+                        message = "it is of another session than the lines before it"
+                        ledger.add(Problem("E105", message, *place, turn_id))
+                    self.seen[session] += 1
+                    yield Turn(
+                        self._late.join(data),
+                        raw=piece.raw,
+                        file=member.name,
+                        line=number,
+                        offset=offset + piece.start,
+                        number=self.seen[session],
+                        id=turn_id,
+                    )
+                elif piece.verdict != "late":
+                    ledger.add(Problem(piece.verdict, piece.message, *place))
+
+    # When all is read ----------------------------------------------------------------------------
+
+    def _end(self) -> None:
+        whole = False
+        for given in self._inputs:
+            if given.folder is not None:
+                whole = True
+                self._late.add_rest(given.folder)
+                self.journals += _count(given.folder / OPEN)
+        gaps = list(self._numbers.gaps())
+        if gaps and self._singles:
+            # The process may have written the missing lines into files beside those that were named.
+            gaps = self._elsewhere(gaps)
+        for (host, pid, _), first, last in gaps:
+            what = f"line {first:,} is" if first == last else f"lines {first:,} to {last:,} are"
+            self.ledger.add(Problem("E104", f"{what} missing of what process {pid} on {host[:100]!r} wrote"))
+        if whole or not self._singles:
+            for problem in self._late.left():
+                self.ledger.add(problem)
+
+    def _elsewhere(self, gaps: list[tuple[WriterKey, int, int]]) -> list[tuple[WriterKey, int, int]]:
+        """Return the gaps that remain when the files beside those that were named are looked at."""
+        writers = {key for key, _, _ in gaps}
+        marks = tuple(f'"pid":{key[1]},'.encode() for key in writers)
+        read = {path.absolute() for path in self._singles}
+        for folder in {path.parent for path in read}:
+            for name in names_in(folder):
+                path = folder / name
+                if not is_trace(name) or path in read:
+                    continue
+                self._look(path, writers, marks)
+        return [gap for gap in self._numbers.gaps() if gap[0] in writers]
+
+    def _look(self, path: Path, writers: set[WriterKey], marks: tuple[bytes, ...]) -> None:
+        try:
+            with open_file(Member(str(path), path)) as file:
+                for _, _, line in lines(file):
+                    if any(mark in line for mark in marks):
+                        try:
+                            value = parsed(line)
+                        except (ValueError, RecursionError):
+                            continue
+                        key = writer_key(value.get("writer")) if type(value) is dict else None
+                        if key in writers and key is not None:
+                            self._numbers.add(key, value["writer"]["seq"])
+        except BAD_FILE:
+            return
+
+
+def _count(folder: Path) -> int:
+    try:
+        return sum(is_trace(name) for name in names_in(folder))
+    except OSError:
+        return 0

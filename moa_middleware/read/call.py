@@ -1,0 +1,209 @@
+"""One request to one model and its reply, as a line holds it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ._fields import Field, View, flag, items, mapping, number, text, texts, whole
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["FAILED", "Call", "ErrorInfo", "LateCall", "Usage"]
+
+FAILED = frozenset({"error", "crashed"})
+"""Outcomes that mean that a call or a turn failed."""
+_SAYS_FAILED = ("[failed:", "[skipped:")
+"""What Hermes Agent puts in the place of a reference's text where the record has no outcome."""
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """
+    Tokens; `None` is unknown, never 0.
+
+    Attributes:
+        input_tokens: Of the prompt, without those read from a cache.
+        output_tokens: Of the reply, those of its reasoning among them.
+        cache_read_tokens: Of the prompt, read from a cache.
+        cache_write_tokens: Of the prompt, written to a cache.
+        reasoning_tokens: The part of `output_tokens` that was reasoning.
+    """
+
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    cache_read_tokens: int | None = None
+    cache_write_tokens: int | None = None
+    reasoning_tokens: int | None = None
+
+    def __add__(self, other: Usage) -> Usage:
+        """Add what is known: a sum is unknown only where both are."""
+        return Usage(
+            _plus(self.input_tokens, other.input_tokens),
+            _plus(self.output_tokens, other.output_tokens),
+            _plus(self.cache_read_tokens, other.cache_read_tokens),
+            _plus(self.cache_write_tokens, other.cache_write_tokens),
+            _plus(self.reasoning_tokens, other.reasoning_tokens),
+        )
+
+
+def _plus(one: int | None, other: int | None) -> int | None:
+    if one is None or other is None:
+        return one if other is None else other
+    return one + other
+
+
+def _usage(value: Any) -> Usage:
+    get = mapping(value).get
+    return Usage(
+        whole(get("input_tokens")),
+        whole(get("output_tokens")),
+        whole(get("cache_read_tokens")),
+        whole(get("cache_write_tokens")),
+        whole(get("reasoning_tokens")),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorInfo:
+    """
+    An exception.
+
+    Attributes:
+        type: Its class with the module, but for built-in ones.
+        message: `None` where it was withheld.
+    """
+
+    type: str
+    message: str | None
+
+
+def _error(value: Any) -> ErrorInfo | None:
+    if not isinstance(value, dict):
+        return None
+    return ErrorInfo(text(value.get("type")) or "", text(value.get("message")))
+
+
+class Call(View):
+    """
+    One request to one model, and its reply: the keys of the record as attributes.
+
+    What a line does not tell, and a value of another type than its key has, is `None`, or empty for
+    a list or a mapping. The keys are those of `moa_middleware.records.CallRecord`.
+    """
+
+    __slots__ = ()
+
+    label = Field(text, "Name of the slot in the ensemble.")
+    model = Field(text, "The model that was asked for.")
+    provider = Field(text, "Name of the SDK or provider.")
+    temperature = Field(number, "The parameter.")
+    output = Field(text, "The text of the first choice.")
+    usage = Field(_usage, "Tokens, a `Usage`.")
+    cost_usd = Field(number, "The price, in USD; traces of Hermes Agent may hold it as a text.")
+    cost_status = Field(text, "`reported` where the provider named the price.")
+    cost_source = Field(text, "Who named it.")
+    streamed = Field(flag, "Whether the reply was a stream.")
+    output_location = Field(text, "`inline`, `inline_from_stream`, `absent`, or a word of another writer's.")
+    call_id = Field(text, "Id of the call.")
+    parent = Field(text, "`call_id` of the call around it.")
+    role = Field(text, "`reference`, `aggregator`, `call`, or a word of the user's.")
+    role_source = Field(text, "`tag`, `declared` or `inferred`.")
+    layer = Field(whole, "Round of references, from 1.")
+    index = Field(whole, "Place in the order of submission, from 0.")
+    attempt = Field(whole, "1 for the first request, 2 for the next one after it.")
+    outcome = Field(text, "How it ended.")
+    error = Field(_error, "The exception that ended it, an `ErrorInfo`.")
+    started_at = Field(number, "When the request went out, in epoch seconds.")
+    ended_at = Field(number, "When the reply was complete, in epoch seconds.")
+    duration_ms = Field(number, "To the end of the reply, in milliseconds.")
+    first_chunk_ms = Field(number, "To the first chunk of a stream, in milliseconds.")
+    chunks = Field(whole, "Number of chunks of a stream.")
+    finish_reason = Field(text, "Why the first choice ended, in the provider's word.")
+    tool_calls = Field(items, "Tool calls of the first choice.")
+    reasoning = Field(text, "Reasoning that the provider showed.")
+    refusal = Field(text, "The refusal, if the model refused.")
+    choices = Field(items, "Every choice, where there was more than one.")
+    params = Field(mapping, "Parameters that are known to be harmless.")
+    params_omitted = Field(texts, "Names of the arguments that are not recorded.")
+    endpoint = Field(text, "Scheme, host and path of the base URL.")
+    response_id = Field(text, "The provider's id of the reply.")
+    response_model = Field(text, "The model that the reply names.")
+    system_fingerprint = Field(text, "As the provider gave it.")
+    service_tier = Field(text, "As the provider gave it.")
+    source = Field(text, "Who answered: `provider`, `cache` or `middleware`.")
+    late = Field(flag, "Whether it ended after its turn.")
+    omitted = Field(mapping, "Why values are `None` or cut, by their paths.")
+
+    _known = frozenset({"input_messages", "usage_raw", "raw"})
+
+    @property
+    def input_messages(self) -> Any:
+        """The request, as it was when the call began: mostly a list of messages."""
+        return self._data.get("input_messages")
+
+    @property
+    def usage_raw(self) -> Any:
+        """The provider's own usage object."""
+        return self._data.get("usage_raw")
+
+    @property
+    def raw_reply(self) -> Any:
+        """Type and head of the `repr` of a reply that no shape understood: the key `raw`."""
+        return self._data.get("raw")
+
+    @property
+    def failed(self) -> bool:
+        """Whether it failed: `error` or `crashed`, or its text says so where the record has no outcome."""
+        if "outcome" in self._data:
+            return self.outcome in FAILED
+        return (self.output or "").lstrip().lower().startswith(_SAYS_FAILED)
+
+    @property
+    def pending(self) -> bool:
+        """Whether it was still running when its turn closed, and no late line tells its end."""
+        return "outcome" in self._data and self._data["outcome"] is None
+
+    @property
+    def name(self) -> str:
+        """Its label, else its model, else `?`."""
+        return self.label or self.model or "?"
+
+    def __repr__(self) -> str:
+        """Name the call; never its content."""
+        return f"<Call {self.name!r} {self.role or 'call'} {self.outcome or 'unknown'}>"
+
+
+@dataclass(frozen=True, slots=True)
+class LateCall:
+    """
+    A call that ended after its turn, as its own line tells it.
+
+    Attributes:
+        turn_id: Its turn.
+        session_id: The turn's session.
+        ts: When the line was written, in epoch seconds.
+        call: The call.
+        file: Name of the file.
+        line: Number of the line, from 1.
+    """
+
+    turn_id: str
+    session_id: str | None
+    ts: float | None
+    call: Call
+    file: str
+    line: int
+
+    @classmethod
+    def of(cls, data: Mapping[str, Any], *, file: str, line: int) -> LateCall:
+        """Return the call of a `moa-late/1` line."""
+        return cls(
+            text(data.get("turn_id")) or "",
+            text(data.get("session_id")),
+            number(data.get("ts")),
+            Call(mapping(data.get("call"))),
+            file,
+            line,
+        )

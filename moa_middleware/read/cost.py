@@ -1,0 +1,129 @@
+"""
+What calls cost, counted once each, with what is not known kept unknown.
+
+A call that several others stand inside of repeats their tokens and prices: those count, it does
+not. What a cache or another middleware answered asked no model, and cost nothing.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from .call import Usage
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from .call import Call
+
+__all__ = ["Cost", "asked", "cost_of", "usage_of"]
+
+_SMALL = 0.01
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """
+    Money, in USD.
+
+    Attributes:
+        known_usd: Sum of the known prices, `None` if none is known.
+        unpriced: Calls whose price is not known; with any, the sum is a lower bound.
+    """
+
+    known_usd: float | None = None
+    unpriced: int = 0
+
+    def __add__(self, other: Cost) -> Cost:
+        """Add both."""
+        known = [usd for usd in (self.known_usd, other.known_usd) if usd is not None]
+        return Cost(math.fsum(known) if known else None, self.unpriced + other.unpriced)
+
+    @property
+    def complete(self) -> bool:
+        """Whether every price is known."""
+        return not self.unpriced
+
+    def __str__(self) -> str:
+        """Return it as `$0.0412`, `>= $0.0380 (1 unpriced)`, `unknown (2 unpriced)`, or `$0` where no model was asked."""
+        if self.known_usd is None:
+            return f"unknown ({self.unpriced} unpriced)" if self.unpriced else "$0"
+        shown = _dollars(self.known_usd)
+        return f">= {shown} ({self.unpriced} unpriced)" if self.unpriced else shown
+
+
+def _dollars(usd: float) -> str:
+    if usd == 0 or abs(usd) >= _SMALL:
+        return f"${usd:,.4f}"
+    # Two figures of a small price, so that it is not shown as nothing.
+    return f"${usd:.{min(15, 1 - math.floor(math.log10(abs(usd))))}f}"
+
+
+def asked(calls: Sequence[Call]) -> list[Call]:
+    """
+    Return the calls that stand for one request each: all but those that are sums of others.
+
+    A call with a single other one inside is one record of both, and beside it stand at most the
+    earlier attempts of the inner one. So a call is a sum if two calls inside it are first attempts.
+    """
+    inside: dict[str, list[Call]] = defaultdict(list)
+    for call in calls:
+        parent = call.parent
+        if parent is not None:
+            inside[parent].append(call)
+    if not inside:
+        return list(calls)
+    sums: set[int] = set()
+    by_id = {call.call_id: call for call in calls}
+    for parent, children in inside.items():
+        if sum((child.attempt or 1) == 1 for child in children) < 2:  # noqa: PLR2004 - see above
+            continue
+        # The call around them may have been folded into one around it, whose id is another.
+        outer = by_id.get(parent) or _around(children, calls)
+        if outer is not None:
+            sums.add(id(outer))
+    return [call for call in calls if id(call) not in sums]
+
+
+def _around(children: Sequence[Call], calls: Sequence[Call]) -> Call | None:
+    """Return the shortest call that ran while all the others did."""
+    starts = [child.started_at for child in children if child.started_at is not None]
+    ends = [child.ended_at for child in children if child.ended_at is not None]
+    if not starts or not ends:
+        return None
+    inner = {id(child) for child in children}
+    found = [
+        call
+        for call in calls
+        if id(call) not in inner
+        and call.started_at is not None
+        and call.started_at <= min(starts)
+        and (call.ended_at or math.inf) >= max(ends)
+    ]
+    return min(found, key=lambda call: call.duration_ms or math.inf, default=None)
+
+
+def cost_of(calls: Iterable[Call]) -> Cost:
+    """Return what calls that stand for one request each cost."""
+    known: list[float] = []
+    unpriced = 0
+    for call in calls:
+        if call.source in (None, "provider"):
+            usd = call.cost_usd
+            if usd is None:
+                unpriced += 1
+            else:
+                known.append(usd)
+    return Cost(math.fsum(known) if known else None, unpriced)
+
+
+def usage_of(calls: Iterable[Call]) -> Usage:
+    """Return the tokens of calls that stand for one request each."""
+    total = Usage()
+    for call in calls:
+        if call.source in (None, "provider"):
+            total += call.usage
+    return total

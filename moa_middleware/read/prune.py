@@ -1,0 +1,278 @@
+"""
+Old traces removed: files of lines with their segments, late lines, and journals of the dead.
+
+A file goes whole, by the time of its last write, and only under its lock: a writer that waits for
+the lock sees afterwards that the file is gone, and begins another. What may still be written to by
+a process that runs stays.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections import defaultdict
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from .._processes import is_alive
+from ..errors import QueryError, UnreadableError
+from ._files import LATE, OPEN, is_trace, order
+from ._lines import parsed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+__all__ = ["PruneReport", "Pruned", "prune"]
+
+_flock: Callable[[int, int], None] | None = None
+_EXCLUSIVE = _UNLOCK = 0
+if sys.platform != "win32":
+    import fcntl
+
+    _flock = fcntl.flock
+    _EXCLUSIVE, _UNLOCK = fcntl.LOCK_EX | fcntl.LOCK_NB, fcntl.LOCK_UN
+
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+
+Kind = Literal["turns", "segment", "late", "journal"]
+Fate = Literal["removed", "busy", "live", "elsewhere", "needed", "failed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Pruned:
+    """
+    What became of one old file.
+
+    Attributes:
+        path: The file.
+        kind: `turns`, `segment` (sealed), `late` or `journal`.
+        fate: `removed` (or would be); the others stay: `busy` is locked or was written to just now, `live`
+            is the journal of a process that runs, `elsewhere` one of another machine or container,
+            `needed` holds late calls of turns that stay, `failed` could not be removed.
+        bytes: Its size.
+        modified: When it was written last, in epoch seconds.
+        error: Why it could not be removed.
+    """
+
+    path: Path
+    kind: Kind
+    fate: Fate
+    bytes: int
+    modified: float
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PruneReport:
+    """
+    What was removed, or would be.
+
+    Attributes:
+        directory: The directory.
+        dry_run: Whether nothing was changed.
+        before: Files written last before this were looked at, in epoch seconds.
+        files: Each old file, in the order of their paths.
+        young: Files that are not old enough.
+    """
+
+    directory: Path
+    dry_run: bool
+    before: float
+    files: tuple[Pruned, ...]
+    young: int
+
+    @property
+    def removed(self) -> tuple[Pruned, ...]:
+        """The files that were removed, or would be."""
+        return tuple(one for one in self.files if one.fate == "removed")
+
+    @property
+    def bytes(self) -> int:
+        """Their bytes."""
+        return sum(one.bytes for one in self.removed)
+
+
+def seconds_of(age: float | timedelta | str) -> float:
+    """
+    Return an age in seconds.
+
+    Args:
+        age: Seconds, a `timedelta`, or a number with `s`, `m`, `h`, `d` or `w`, `30d` say.
+
+    Raises:
+        QueryError: It is none of these, or is negative.
+    """
+    found: float | None = None
+    if isinstance(age, timedelta):
+        found = age.total_seconds()
+    elif isinstance(age, str):
+        figures, unit = age.strip()[:-1], age.strip()[-1:].lower()
+        try:
+            found = float(figures) * _UNITS[unit]
+        except (ValueError, KeyError):
+            found = None
+    elif not isinstance(age, bool) and isinstance(age, int | float):
+        found = float(age)
+    # Not a number is neither.
+    if found is None or not 0 <= found < float("inf"):
+        raise QueryError(f"an age is a number with s, m, h, d or w, 30d say, not {age!r}")
+    return found
+
+
+def prune(
+    directory: str | os.PathLike[str],
+    *,
+    older_than: float | timedelta | str,
+    dry_run: bool = False,
+    elsewhere: bool = False,
+    now: float | None = None,
+) -> PruneReport:
+    """
+    Remove the files of a trace directory that were written last longer ago than an age.
+
+    Of a session that is still written, its old sealed segments go and the rest stays. Late lines stay
+    as long as a file of their session does. After it, lines of a process may be missing (`E104`).
+
+    Args:
+        directory: The directory of the traces.
+        older_than: Seconds, a `timedelta`, or a text as `30d`.
+        dry_run: Change nothing.
+        elsewhere: Take processes of other machines and containers, whose journals these are, for dead.
+        now: The present, in epoch seconds; the clock's by default.
+
+    Raises:
+        UnreadableError: The directory is not there, or cannot be read.
+        QueryError: The age is none.
+    """
+    folder = Path(directory)
+    before = (time.time() if now is None else now) - seconds_of(older_than)
+    files: list[Pruned] = []
+    young = 0
+    try:
+        own = sorted(_traces(folder))
+    except OSError as error:
+        raise UnreadableError(f"{folder} cannot be read: {error.strerror}") from None
+    stays: dict[str, bool] = defaultdict(bool)
+    for path in own:
+        stem, number = order(path.name)
+        found = _file(path, "segment" if number < float("inf") else "turns", before, dry_run=dry_run)
+        if found is None or found.fate != "removed":
+            stays[stem] = True
+        young += found is None
+        files += [] if found is None else [found]
+    for path in _below(folder / LATE):
+        found = _file(path, "late", before, dry_run=dry_run, needed=stays[order(path.name)[0]])
+        young += found is None
+        files += [] if found is None else [found]
+    for path in _below(folder / OPEN):
+        found = _file(path, "journal", before, dry_run=dry_run, elsewhere=elsewhere)
+        young += found is None
+        files += [] if found is None else [found]
+    return PruneReport(folder, dry_run, before, tuple(files), young)
+
+
+def _traces(folder: Path) -> Iterator[Path]:
+    # A link is nobody's line; its target is not ours to judge.
+    for entry in os.scandir(folder):
+        if is_trace(entry.name) and entry.is_file(follow_symlinks=False):
+            yield folder / entry.name
+
+
+def _below(folder: Path) -> Iterable[Path]:
+    try:
+        return sorted(_traces(folder))
+    except OSError:
+        return ()
+
+
+def _file(
+    path: Path, kind: Kind, before: float, *, dry_run: bool, needed: bool = False, elsewhere: bool = False
+) -> Pruned | None:
+    """Deal with one file; `None` if it is young, or gone."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0))
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        return _unopened(path, kind, before, error)
+    try:
+        status = os.fstat(descriptor)
+        if status.st_mtime >= before:
+            return None
+        size, modified = status.st_size, status.st_mtime
+        if needed:
+            return Pruned(path, kind, "needed", size, modified)
+        if kind == "journal":
+            alive = _writer_lives(descriptor, size)
+            if alive or (alive is None and not elsewhere):
+                return Pruned(path, kind, "live" if alive else "elsewhere", size, modified)
+        if not _lock(descriptor):
+            return Pruned(path, kind, "busy", size, modified)
+        # Under the lock: what was written while we waited is not lost.
+        if os.fstat(descriptor).st_mtime != modified or not _is_at(path, descriptor):
+            return Pruned(path, kind, "busy", size, modified)
+        if not dry_run:
+            path.unlink()
+        return Pruned(path, kind, "removed", size, modified)
+    except OSError as error:
+        return Pruned(path, kind, "failed", 0, 0.0, error.strerror)
+    finally:
+        _unlock(descriptor)
+        os.close(descriptor)
+
+
+def _unopened(path: Path, kind: Kind, before: float, error: OSError) -> Pruned | None:
+    try:
+        status = path.lstat()
+    except OSError:
+        return None
+    if status.st_mtime >= before:
+        return None
+    return Pruned(path, kind, "failed", status.st_size, status.st_mtime, error.strerror)
+
+
+def _lock(descriptor: int) -> bool:
+    """Take the lock that writers take, if nobody has it; where there are none it is taken for granted."""
+    if _flock is None:
+        return True
+    try:
+        _flock(descriptor, _EXCLUSIVE)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
+    return True
+
+
+def _unlock(descriptor: int) -> None:
+    if _flock is not None:
+        with suppress(OSError):
+            _flock(descriptor, _UNLOCK)
+
+
+def _is_at(path: Path, descriptor: int) -> bool:
+    try:
+        return os.path.samestat(path.lstat(), os.fstat(descriptor))
+    except OSError:
+        return False
+
+
+def _writer_lives(descriptor: int, size: int) -> bool | None:
+    """Whether the process of a journal runs still; `False` for one that names none."""
+    if not size:
+        return False
+    with open(descriptor, "rb", closefd=False) as file:
+        found: bool | None = False
+        for line in file:
+            try:
+                value = parsed(line)
+            except (ValueError, RecursionError):
+                continue
+            process = value.get("process") if isinstance(value, dict) else None
+            if isinstance(process, dict):
+                found = is_alive(process)
+        return found

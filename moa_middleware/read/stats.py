@@ -1,0 +1,323 @@
+"""
+Counts, tokens, costs and times of a run, by group.
+
+A percentile is the nearest rank: the smallest recorded value that at least p per cent of the values
+do not exceed, which is the value at place ceil(p / 100 * n) of the sorted ones. It is always a value
+that was recorded, and exact: each duration is kept, in 8 bytes.
+"""
+
+from __future__ import annotations
+
+import math
+from array import array
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ..errors import QueryError
+from .call import Usage
+from .cost import Cost
+from .select import day_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from .call import Call
+    from .run import Filters, Run
+    from .turn import Turn
+
+__all__ = ["GROUPINGS", "Spread", "Stats", "StatsRow", "percentile"]
+
+OF_CALLS = ("model", "role", "label", "provider")
+OF_TURNS = ("preset", "session", "outcome", "day")
+GROUPINGS = (*OF_CALLS, *OF_TURNS)
+
+
+def percentile(values: Sequence[float], p: float) -> float | None:
+    """
+    Return the nearest-rank percentile of values that are sorted, `None` of none.
+
+    Args:
+        values: In ascending order.
+        p: From 0 to 100; 0 is the smallest value.
+
+    Raises:
+        QueryError: `p` is not within 0 and 100.
+    """
+    if not 0 <= p <= 100:  # noqa: PLR2004 - per cent
+        raise QueryError(f"a percentile is from 0 to 100, not {p!r}")
+    if not values:
+        return None
+    # A whole number first: 7 / 100 * 100 is a little more than 7.
+    return values[max(1, math.ceil(p * len(values) / 100)) - 1]
+
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """
+    How durations are spread, in milliseconds; `None` where there is none.
+
+    Attributes:
+        count: How many are known.
+        values: All of them, in ascending order.
+    """
+
+    values: Sequence[float]
+
+    @property
+    def count(self) -> int:
+        """How many are known."""
+        return len(self.values)
+
+    def percentile(self, p: float) -> float | None:
+        """Return the nearest-rank percentile, `p` from 0 to 100."""
+        return percentile(self.values, p)
+
+    @property
+    def p50(self) -> float | None:
+        """The median, by nearest rank."""
+        return percentile(self.values, 50)
+
+    @property
+    def p95(self) -> float | None:
+        """The 95th percentile, by nearest rank."""
+        return percentile(self.values, 95)
+
+    @property
+    def longest(self) -> float | None:
+        """The longest."""
+        return self.values[-1] if self.values else None
+
+    @property
+    def mean(self) -> float | None:
+        """The arithmetic mean."""
+        return math.fsum(self.values) / len(self.values) if self.values else None
+
+    def __repr__(self) -> str:
+        """Tell the figures, not each value."""
+        return f"Spread(count={self.count}, p50={self.p50}, p95={self.p95}, longest={self.longest})"
+
+
+@dataclass(frozen=True, slots=True)
+class StatsRow:
+    """
+    The figures of one group.
+
+    Attributes:
+        key: What its turns or calls share; `None` is what is not known.
+        turns: Turns in the group, or with a call in it.
+        failed_turns: Those that failed themselves.
+        calls: Calls that asked a model.
+        failed: Calls that failed, refusals by a middleware among them.
+        late: Calls that ended after their turn.
+        pending: Calls whose end nothing tells.
+        usage: Sums of the known tokens.
+        cost: Sum of the known prices, and how many are not known.
+        turn_ms: Durations of the turns.
+        call_ms: Durations of the calls, failed ones among them.
+        first_chunk_ms: Times to the first chunk of the calls that were streamed.
+    """
+
+    key: str | None
+    turns: int
+    failed_turns: int
+    calls: int
+    failed: int
+    late: int
+    pending: int
+    usage: Usage
+    cost: Cost
+    turn_ms: Spread
+    call_ms: Spread
+    first_chunk_ms: Spread
+
+
+@dataclass(frozen=True, slots=True)
+class Stats:
+    """
+    Figures by group.
+
+    Attributes:
+        by: What the rows are grouped by, `None` for a single row.
+        rows: In the order of their keys, the unknown one last.
+        total: All of it.
+    """
+
+    by: str | None
+    rows: tuple[StatsRow, ...]
+    total: StatsRow
+
+    def __iter__(self) -> Iterator[StatsRow]:
+        return iter(self.rows)
+
+    def row(self, key: str | None) -> StatsRow:
+        """
+        Return the row of a group.
+
+        Raises:
+            KeyError: There is no such group.
+        """
+        for row in self.rows:
+            if row.key == key:
+                return row
+        raise KeyError(key)
+
+
+class _Sum:
+    """The figures of a group in the making; plain integers, since this runs once for each call."""
+
+    __slots__ = (
+        "calls",
+        "failed",
+        "failed_turns",
+        "first",
+        "known",
+        "late",
+        "ms",
+        "pending",
+        "rest",
+        "tokens",
+        "turn_ms",
+        "turns",
+        "unpriced",
+    )
+
+    def __init__(self) -> None:
+        self.turns = self.failed_turns = self.calls = self.failed = self.late = self.pending = self.unpriced = 0
+        self.tokens: list[int | None] = [None] * 5
+        # A running sum with what its rounding lost (Neumaier), so that a million prices cost no memory.
+        self.known: float | None = None
+        self.rest = 0.0
+        self.turn_ms = array("d")
+        self.ms = array("d")
+        self.first = array("d")
+
+    def add_turn(self, *, failed: bool, ms: float | None) -> None:
+        self.turns += 1
+        self.failed_turns += failed
+        if ms is not None:
+            self.turn_ms.append(ms)
+
+    def add_untold(self, turn: Turn) -> None:
+        """Take in the calls of a turn whose record counts them, but does not list them."""
+        self.calls += turn.call_count
+        self.unpriced += turn.cost.unpriced
+
+    def add_call(self, fact: _Fact) -> None:
+        self.failed += fact.failed
+        self.late += fact.late
+        self.pending += fact.pending
+        if fact.ms is not None:
+            self.ms.append(fact.ms)
+        if fact.first is not None:
+            self.first.append(fact.first)
+        if not fact.asked:
+            return
+        self.calls += 1
+        if fact.usd is None:
+            self.unpriced += 1
+        else:
+            self._pay(fact.usd)
+        for place, count in enumerate(fact.tokens):
+            if count is not None:
+                self.tokens[place] = count + (self.tokens[place] or 0)
+
+    def _pay(self, usd: float) -> None:
+        before = self.known or 0.0
+        total = before + usd
+        self.rest += (before - total) + usd if abs(before) >= abs(usd) else (usd - total) + before
+        self.known = total
+
+    def row(self, key: str | None) -> StatsRow:
+        known = None if self.known is None else self.known + self.rest
+        return StatsRow(
+            key,
+            self.turns,
+            self.failed_turns,
+            self.calls,
+            self.failed,
+            self.late,
+            self.pending,
+            Usage(*self.tokens),
+            Cost(known, self.unpriced),
+            _spread(self.turn_ms),
+            _spread(self.ms),
+            _spread(self.first),
+        )
+
+
+def _spread(values: array[float]) -> Spread:
+    return Spread(array("d", sorted(values)))
+
+
+class _Fact:
+    """What a call adds to a group, read once though several groups take it in."""
+
+    __slots__ = ("asked", "failed", "first", "late", "ms", "pending", "tokens", "usd")
+
+    def __init__(self, call: Call) -> None:
+        usage = call.usage
+        self.asked = call.source in (None, "provider")
+        self.failed = call.failed
+        self.late = call.late
+        self.pending = call.pending
+        self.ms = call.duration_ms
+        self.first = call.first_chunk_ms
+        self.usd = call.cost_usd
+        self.tokens = (
+            usage.input_tokens,
+            usage.output_tokens,
+            usage.cache_read_tokens,
+            usage.cache_write_tokens,
+            usage.reasoning_tokens,
+        )
+
+
+def _key(turn: Turn, by: str) -> str | None:
+    if by == "day":
+        return day_of(turn.at)
+    return {"preset": turn.preset, "session": turn.session_id, "outcome": turn.outcome}[by]
+
+
+def stats(run: Run, by: str | None, filters: Filters) -> Stats:
+    """Return the figures of a run: see `Run.stats`."""
+    if by is not None and by not in GROUPINGS:
+        raise QueryError(f"there is no grouping by {by!r}: need one of {', '.join(GROUPINGS)}")
+    total = _Sum()
+    sums: dict[str | None, _Sum] = {}
+    for turn in run.turns(**filters):
+        failed, ms = turn.failed, turn.duration_ms
+        total.add_turn(failed=failed, ms=ms)
+        requests = turn.requests
+        if not requests:
+            total.add_untold(turn)
+        own: _Sum | None = None
+        if by in OF_TURNS:
+            own = _of(sums, _key(turn, by))
+            own.add_turn(failed=failed, ms=ms)
+            if not requests:
+                own.add_untold(turn)
+        met: set[str | None] = set()
+        for call in requests:
+            fact = _Fact(call)
+            total.add_call(fact)
+            if own is not None:
+                own.add_call(fact)
+            elif by is not None:
+                key: Any = getattr(call, by)
+                group = _of(sums, key)
+                if key not in met:
+                    met.add(key)
+                    group.add_turn(failed=failed, ms=ms)
+                group.add_call(fact)
+    whole = total.row(None)
+    if by is None:
+        return Stats(None, (whole,), whole)
+    keys = sorted(sums, key=lambda key: (key is None, key or ""))
+    return Stats(by, tuple(sums[key].row(key) for key in keys), whole)
+
+
+def _of(sums: dict[str | None, _Sum], key: str | None) -> _Sum:
+    found = sums.get(key)
+    if found is None:
+        found = sums[key] = _Sum()
+    return found

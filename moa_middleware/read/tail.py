@@ -1,0 +1,229 @@
+"""
+Turns as other processes write them: files are looked at again and again, and only what is new is read.
+
+A file is known by its inode, so one that is sealed or rotated is read on under its new name, and
+what comes in its place is read from its beginning. No file stays open between two looks.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import Counter
+from dataclasses import dataclass
+from hashlib import blake2b
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..errors import QueryError, UnreadableError
+from ._files import LATE, names_in, order
+from ._late import _words
+from ._lines import judge
+from ._seen import Ids
+from .call import LateCall
+from .problems import Ledger, Problem
+from .turn import Turn
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+__all__ = ["Tail"]
+
+_HEAD = 256
+"""Bytes at the begin of a file that tell it from another one with its inode: ids and times stand there."""
+_STEP = 1 << 20
+
+
+@dataclass(slots=True)
+class _Place:
+    """How far a file is read."""
+
+    path: Path
+    offset: int = 0
+    number: int = 0
+    head: bytes = b""
+    rest: bytes = b""
+    known: bool = False
+
+
+class Tail:
+    """
+    The turns and late calls of a directory or a file, as they are written. Iterate it.
+
+    It yields `Turn` objects, and a `LateCall` for each late line. What stands there at the start is
+    skipped, but for the last turns that are asked for. It ends when `stop` says so, or at once when it
+    does not follow.
+
+    Args:
+        path: A directory, or a session's file; one that is not there yet is waited for, if its directory is.
+        last: Turns that stand there already, and are yielded first.
+        follow: Go on when everything is read.
+        interval: Seconds between two looks.
+        stop: Called at each look; a true value ends the tail when all that is there was yielded.
+
+    Raises:
+        UnreadableError: There is no such path, and no directory where it could come to be.
+        QueryError: `last` or `interval` is negative.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        last: int = 10,
+        follow: bool = True,
+        interval: float = 0.2,
+        stop: Callable[[], object] | None = None,
+    ) -> None:
+        if last < 0 or interval < 0:
+            raise QueryError("`last` and `interval` are 0 or more")
+        self._path = Path(path)
+        if not self._path.exists() and not (follow and self._path.absolute().parent.is_dir()):
+            raise UnreadableError(f"{path} does not exist")
+        try:
+            if self._path.is_dir():
+                names_in(self._path)
+            elif self._path.exists():
+                self._path.open("rb").close()
+        except OSError as error:
+            raise UnreadableError(f"{path} cannot be read: {error.strerror}") from None
+        self._last = last
+        self._follow = follow
+        self._interval = interval
+        self._stop = stop
+        self._places: dict[tuple[int, int], _Place] = {}
+        self._ids = Ids()
+        self._seen: Counter[str | None] = Counter()
+        self._ledger = Ledger()
+        self._begun = False
+
+    @property
+    def problems(self) -> tuple[Problem, ...]:
+        """What was wrong with lines and files so far, the first 10,000 of it."""
+        return tuple(self._ledger.kept)
+
+    def __iter__(self) -> Iterator[Turn | LateCall]:
+        if not self._begun:
+            self._begun = True
+            yield from self._standing()
+        while self._follow:
+            stopping = self._stop is not None and bool(self._stop())
+            found = list(self._look())
+            found.sort(key=lambda one: one.ts or 0.0)
+            yield from found
+            if stopping:
+                return
+            if not found:
+                time.sleep(self._interval)
+
+    def _standing(self) -> Iterator[Turn | LateCall]:
+        """Yield the last turns that are there, and count the others."""
+        kept: list[tuple[float, int, Turn]] = []
+        for count, one in enumerate(self._look()):
+            if isinstance(one, Turn):
+                kept.append((one.ts or 0.0, count, one))
+                if len(kept) > 2 * self._last + 8:
+                    kept = sorted(kept)[-self._last :] if self._last else []
+        for _, _, turn in sorted(kept)[-self._last :] if self._last else ():
+            yield turn
+
+    # One look -------------------------------------------------------------------------------------
+
+    def _look(self) -> Iterator[Turn | LateCall]:
+        """Yield what is new in all files."""
+        there: set[tuple[int, int]] = set()
+        for path, status in self._files():
+            key = (status.st_dev, status.st_ino)
+            if key in there:
+                continue
+            there.add(key)
+            place = self._places.get(key)
+            if place is None:
+                place = self._places[key] = _Place(path)
+            place.path = path
+            if status.st_size != place.offset or not place.known:
+                yield from self._new(place)
+        for key in self._places.keys() - there:
+            del self._places[key]
+
+    def _files(self) -> Iterator[tuple[Path, os.stat_result]]:
+        """Yield the files, segments in their order."""
+        if self._path.is_dir():
+            folders, stem = (self._path, self._path / LATE), None
+        else:
+            folders, stem = (self._path.parent, self._path.parent / LATE), order(self._path.name)[0]
+        for folder in folders:
+            try:
+                entries = [entry for entry in os.scandir(folder) if entry.name.endswith(".jsonl")]
+            except OSError:
+                continue
+            for entry in sorted(entries, key=lambda one: order(one.name)):
+                if stem is not None and order(entry.name)[0] != stem:
+                    continue
+                try:
+                    status = entry.stat(follow_symlinks=True)
+                except OSError:
+                    continue  # sealed or removed just now
+                if entry.is_file():
+                    yield folder / entry.name, status
+
+    def _new(self, place: _Place) -> Iterator[Turn | LateCall]:
+        try:
+            with place.path.open("rb") as file:
+                head = file.read(_HEAD)
+                size = os.fstat(file.fileno()).st_size
+                if size < place.offset or not head.startswith(place.head):
+                    if size < place.offset:
+                        self._tell("E111", "it is shorter than it was; it is read from its beginning", place)
+                    place.offset = place.number = 0
+                    place.rest = b""
+                place.head = head
+                place.known = True
+                file.seek(place.offset)
+                while data := file.read(_STEP):
+                    yield from self._split(place, data)
+        except OSError as error:
+            if not isinstance(error, FileNotFoundError):
+                place.known = True
+                place.offset = 0
+                self._tell("E108", _words(error), place)
+
+    def _split(self, place: _Place, data: bytes) -> Iterator[Turn | LateCall]:
+        pieces = data.split(b"\n")
+        start = place.offset - len(place.rest)
+        place.offset += len(data)
+        pieces[0] = place.rest + pieces[0]
+        place.rest = pieces.pop()
+        for line in pieces:
+            place.number += 1
+            if line and not line.isspace():
+                yield from self._line(place, line, start)
+            start += len(line) + 1
+
+    def _line(self, place: _Place, line: bytes, start: int) -> Iterator[Turn | LateCall]:
+        file = str(place.path)
+        for piece in judge(line):
+            if piece.verdict == "late":
+                yield LateCall.of(piece.data, file=file, line=place.number)
+            elif piece.verdict == "turn":
+                turn = self._turn(piece.data, piece.raw, place, start + piece.start)
+                if turn is not None:
+                    yield turn
+            else:
+                self._ledger.add(Problem(piece.verdict, piece.message, file, place.number, start, len(line)))
+
+    def _turn(self, data: dict[str, Any], raw: bytes, place: _Place, start: int) -> Turn | None:
+        turn_id = data.get("turn_id")
+        if not isinstance(turn_id, str):
+            turn_id = f"~{blake2b(raw, digest_size=6).hexdigest()}"
+        if not self._ids.add(turn_id):
+            # A file that was cut or copied is read anew; its turns were told.
+            return None
+        session = data.get("session_id")
+        session = session if isinstance(session, str) else None
+        self._seen[session] += 1
+        file = str(place.path)
+        return Turn(data, raw=raw, file=file, line=place.number, offset=start, number=self._seen[session], id=turn_id)
+
+    def _tell(self, code: str, message: str, place: _Place) -> None:
+        self._ledger.add(Problem(code, message, str(place.path)))

@@ -1,0 +1,149 @@
+"""Whether traces are whole: everything that is wrong with them, and how much was looked at."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from ..errors import QueryError
+from ..records import SCHEMA, TurnRecord
+from ._reading import Reading
+from .fidelity import fidelity, reached
+from .problems import CODES, Ledger, Problem
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from .call import Call
+    from .run import Run
+    from .turn import Turn
+
+__all__ = ["Report", "verify_run"]
+
+_FREE = frozenset({"missing", "literal_error", "extra_forbidden"})
+"""What a reader must bear: keys that are not there, and words of an enumeration that it does not know."""
+_ODD = 5
+"""Odd values of one turn that are named."""
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """
+    What a look at all lines found.
+
+    Attributes:
+        files: Files with turns that were read.
+        lines: Lines in them, blank ones not counted.
+        bytes: Of these lines.
+        turns: Turns.
+        sessions: Sessions that they are of.
+        late: Lines in files of late calls.
+        journals: Files of open turns, which `moa recover` reads.
+        problems: The first 10,000, in the order in which they were met.
+        counts: All of them, by code.
+    """
+
+    files: int
+    lines: int
+    bytes: int
+    turns: int
+    sessions: int
+    late: int
+    journals: int
+    problems: tuple[Problem, ...]
+    counts: Mapping[str, int]
+
+    @property
+    def clean(self) -> bool:
+        """Whether nothing is wrong."""
+        return not self.counts
+
+    @property
+    def total(self) -> int:
+        """How many problems there are."""
+        return sum(self.counts.values())
+
+
+def verify_run(run: Run, *, semantics: bool = True, ignore: Iterable[str] = ()) -> Report:
+    """Return what is wrong with a run: see `Run.verify`."""
+    ignored = frozenset({ignore} if isinstance(ignore, str) else ignore)
+    unknown = sorted(ignored - CODES.keys())
+    if unknown:
+        raise QueryError(f"there is no problem {unknown[0]!r}: need one of {', '.join(CODES)}")
+    adapter: TypeAdapter[Any] = TypeAdapter(TurnRecord)
+    reading = Reading(run._inputs)
+    for turn in run._turns(reading, None):
+        _check_values(turn, adapter, reading.ledger)
+        if semantics:
+            _check_meaning(turn, reading.ledger)
+    ledger = reading.ledger
+    return Report(
+        files=reading.files,
+        lines=reading.lines,
+        bytes=reading.size,
+        turns=reading.turn_count,
+        sessions=len(reading.seen),
+        late=reading.late_lines,
+        journals=reading.journals,
+        problems=tuple(problem for problem in ledger.kept if problem.code not in ignored),
+        counts=MappingProxyType(Counter({code: n for code, n in sorted(ledger.counts.items()) if code not in ignored})),
+    )
+
+
+def _problem(code: str, message: str, turn: Turn) -> Problem:
+    return Problem(code, message, turn.file, turn.line, turn.offset, len(turn.raw), turn.id)
+
+
+def _check_values(turn: Turn, adapter: TypeAdapter[Any], ledger: Ledger) -> None:
+    """Name the keys of a turn whose values are of another type than the record says."""
+    if turn.schema != SCHEMA:
+        return
+    try:
+        adapter.validate_python(turn._data, strict=True)
+    except ValidationError as error:
+        # Numbers of a million digits and their like are told by their places alone.
+        odd = [
+            ".".join(str(part)[:60] for part in one["loc"])
+            for one in error.errors(include_url=False, include_context=False, include_input=False)
+            if one["type"] not in _FREE
+        ]
+        if odd:
+            more = f" and {len(odd) - _ODD} more" if len(odd) > _ODD else ""
+            ledger.add(_problem("E109", f"{', '.join(odd[:_ODD])}{more}", turn))
+
+
+def _check_meaning(turn: Turn, ledger: Ledger) -> None:
+    for call in turn.all_calls:
+        if call.pending:
+            ledger.add(_problem("E202", f"{_named(call)} never ended, as far as the lines tell", turn))
+    aggregator = turn.aggregator
+    if aggregator is None or aggregator.failed:
+        return
+    for reference, found in zip(turn.references, fidelity(turn), strict=True):
+        if found.standing == "absent" and _came_before(reference, aggregator) and not _was_read(turn, reference):
+            ledger.add(_problem("E201", f"nothing of {_named(reference)} is in a prompt that came after it", turn))
+
+
+def _named(call: Call) -> str:
+    return f"call {call.index if call.index is not None else '?'}"
+
+
+def _came_before(reference: Call, reader: Call) -> bool:
+    """Whether a reference had ended when another call began; a trace without times does not deny it."""
+    if reference.ended_at is None or reader.started_at is None:
+        return True
+    return reference.ended_at <= reader.started_at
+
+
+def _was_read(turn: Turn, reference: Call) -> bool:
+    """Whether another call got its output: the references of the next layer, say."""
+    output = reference.output or ""
+    return any(
+        reached(output, reference, call)[0] != "absent"
+        for call in (*turn.references, *turn.calls)
+        if call.call_id != reference.call_id and call.input_messages and call.input_messages != reference.input_messages
+    )
