@@ -1,25 +1,28 @@
 """
 What one line is: a turn, a late call, or a problem. It must not know files.
 
-`pydantic_core.from_json` is the parser: a base dependency, 0.8 to 2 GB/s on lines of 26 to 600 kB,
-where `json` has 0.3 to 0.9; msgspec and orjson gain nothing that `stats` would notice, since its
-floor is 0.15 (`benchmarks/reading.py`). What it refuses goes to `json`, which takes lone surrogates.
+`pydantic_core` parses, since it is a base dependency: on lines of 37 kB with letters beyond ASCII
+390 MB/s, where `json` has 310 and orjson 700. Figures need a few short keys of a line, so their
+texts need not become objects: a schema that names those keys reads 610 MB/s. msgspec would read
+2,600, but `stats` needs 150 (`benchmarks/reading.py`), and no dependency for it. What the parser
+refuses goes to `json`, which takes lone surrogates.
 """
 
 from __future__ import annotations
 
 import json
 import re
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from pydantic_core import from_json
+from pydantic_core import SchemaValidator, core_schema, from_json
 
 from ..records import LATE_SCHEMA, SCHEMA
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["LATE_MARK", "Line", "Verdict", "judge", "parsed"]
+__all__ = ["FIGURES", "LATE_MARK", "Line", "Verdict", "judge", "parsed"]
 
 LATE_MARK = f'"{LATE_SCHEMA}"'.encode()
 """Bytes that no line but a late one has: in a text its quotes would be escaped."""
@@ -28,6 +31,29 @@ _DIGITS = 4000
 _HEADS = re.compile(rb'\{\s*"(?:schema"\s*:\s*"moa-|ts"\s*:\s*[0-9.]+\s*,\s*"session_id")')
 """How the lines of this library and of Hermes Agent begin; inside a text the quotes would be escaped."""
 _OURS = re.compile(rb'\{\s*(?:"|\Z)')
+
+_OF_CALL = (
+    *("call_id", "parent", "role", "label", "model", "provider", "index", "attempt", "outcome", "source", "late"),
+    *("started_at", "ended_at", "duration_ms", "first_chunk_ms", "usage", "cost_usd"),
+)
+_OF_TURN = (
+    *("schema", "ts", "turn_id", "session_id", "preset", "outcome", "started_at", "ended_at", "duration_ms"),
+    *("parent_turn_id", "turns", "totals", "writer"),
+)
+
+
+def _only(names: tuple[str, ...], **parts: Any) -> Any:
+    kept = dict.fromkeys(names, core_schema.any_schema()) | parts
+    fields = {name: core_schema.typed_dict_field(schema, required=False) for name, schema in kept.items()}
+    return core_schema.typed_dict_schema(fields, extra_behavior="ignore", total=False)
+
+
+_CALL = _only(_OF_CALL)
+_CALLS = core_schema.list_schema(_CALL)
+FIGURES = SchemaValidator(
+    _only(_OF_TURN, references=_CALLS, calls=_CALLS, aggregator=core_schema.nullable_schema(_CALL))
+)
+"""Reads what figures are made of, and nothing that was said."""
 
 Verdict = Literal["turn", "late", "E101", "E102", "E106", "E107"]
 
@@ -70,8 +96,22 @@ def _integer(figures: str) -> int | str:
     return int(figures) if len(figures) <= _DIGITS else figures
 
 
-def judge(line: bytes) -> Iterator[Line]:
-    """Yield what a line is; several pieces where a torn line and a later one share it."""
+def judge(line: bytes, *, figures: bool = False) -> Iterator[Line]:
+    """
+    Yield what a line is; several pieces where a torn line and a later one share it.
+
+    Args:
+        line: Without its newline.
+        figures: Of a turn read only what figures are made of.
+    """
+    if figures:
+        try:
+            value = FIGURES.validate_json(line)
+        except ValueError:
+            value = {}  # it is read whole, and judged then
+        if value.get("schema") == SCHEMA:
+            yield _of_value(value, line, 0)
+            return
     try:
         value = parsed(line)
     except (ValueError, RecursionError) as error:
@@ -105,34 +145,34 @@ def _of_value(value: Any, line: bytes, start: int) -> Line:
 
 
 def _broken(line: bytes, error: Exception) -> Iterator[Line]:
-    """Judge a line that is no JSON: a later line that stands in it is saved."""
+    """Judge a line that is no JSON: whole lines that stand behind a torn one in it are saved."""
     starts = [found.start() for found in _HEADS.finditer(line)]
-    pieces = [line[start:end] for start, end in zip(starts, [*starts[1:], None], strict=True)]
-    last = pieces[-1] if starts and starts[-1] > 0 else b""
-    if last:
+    if not starts or starts == [0]:
+        yield _wrong(line, 0, error)
+        return
+    bounds = sorted({0, *starts, len(line)})
+    for start, end in pairwise(bounds):
+        piece = line[start:end].rstrip()
+        if not piece:
+            continue
         try:
-            saved = _of_value(parsed(last), last, starts[-1])
-        except (ValueError, RecursionError):
-            saved = None
-        if saved is not None and saved.verdict in ("turn", "late"):
-            # Everything before it: one torn line, or several.
-            yield from judge(line[: starts[-1]].rstrip())
-            yield saved
-            return
-    yield _wrong(line, error)
+            found = _of_value(parsed(piece), piece, start)
+        except (ValueError, RecursionError) as why:
+            found = _wrong(piece, start, why)
+        yield found
 
 
-def _wrong(line: bytes, error: Exception) -> Line:
+def _wrong(line: bytes, start: int, error: Exception) -> Line:
     if isinstance(error, RecursionError):
-        return Line("E102", {}, "it is nested too deeply", 0, line)
+        return Line("E102", {}, "it is nested too deeply", start, line)
     begins_ours = _OURS.match(line) is not None
     try:
         line.decode()
     except UnicodeDecodeError as bad:
         # Cut inside a character, at its very end, is torn.
         if bad.end == len(line) and bad.reason == "unexpected end of data" and begins_ours:
-            return Line("E101", {}, f"its JSON ends after {len(line):,} bytes", 0, line)
-        return Line("E107", {}, f"byte {bad.start:,} of it is not UTF-8", 0, line)
+            return Line("E101", {}, f"its JSON ends after {len(line):,} bytes", start, line)
+        return Line("E107", {}, f"byte {bad.start:,} of it is not UTF-8", start, line)
     ends_inside = "EOF" in str(_why(line))
     if begins_ours and (ends_inside or _HEADS.match(line)):
         where = (
@@ -140,8 +180,8 @@ def _wrong(line: bytes, error: Exception) -> Line:
             if ends_inside
             else "its JSON is broken off and goes on as another's"
         )
-        return Line("E101", {}, where, 0, line)
-    return Line("E102", {}, "it is no JSON", 0, line)
+        return Line("E101", {}, where, start, line)
+    return Line("E102", {}, "it is no JSON", start, line)
 
 
 def _why(line: bytes) -> Exception | None:

@@ -44,10 +44,12 @@ class Reading:
     Args:
         inputs: What is read.
         strict: Raise at the first problem.
+        figures: Of turns read only what figures are made of.
     """
 
-    def __init__(self, inputs: Sequence[Input], *, strict: bool = False) -> None:
+    def __init__(self, inputs: Sequence[Input], *, strict: bool = False, figures: bool = False) -> None:
         self._inputs = inputs
+        self._figures = figures
         self.ledger = Ledger(strict=strict)
         self.done = False
         self.files = 0
@@ -117,7 +119,7 @@ class Reading:
             self.lines += 1
             self.size += len(line)
             place = (member.name, number, offset, len(line))
-            for piece in judge(line):
+            for piece in judge(line, figures=self._figures):
                 data = piece.data
                 if piece.verdict == "turn":
                     turn_id = data.get("turn_id")
@@ -181,7 +183,13 @@ class Reading:
                 if not is_trace(name) or path in read:
                     continue
                 self._look(path, writers, marks)
-        return [gap for gap in self._numbers.gaps() if gap[0] in writers]
+        # What is missing behind the last line of the files that were named is not theirs.
+        return [
+            (key, max(first, start), min(last, end))
+            for key, first, last in self._numbers.gaps()
+            for writer, start, end in gaps
+            if key == writer and first <= end and last >= start
+        ]
 
     def _look(self, path: Path, writers: set[WriterKey], marks: tuple[bytes, ...]) -> None:
         try:

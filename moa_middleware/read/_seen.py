@@ -65,11 +65,15 @@ class Numbers:
         pieces[piece] = pieces.get(piece, 0) | 1 << bit
 
     def gaps(self) -> Iterator[tuple[WriterKey, int, int]]:
-        """Yield process, first and last number of each gap below its highest number."""
+        """
+        Yield process, first and last number of each gap between its lowest and its highest number.
+
+        What is below the lowest may stand in another directory, or was removed with old files.
+        """
         for key, pieces in self._writers.items():
-            wanted = 1
+            wanted: int | None = None
             for first, last in _runs(pieces):
-                if first > wanted:
+                if wanted is not None and first > wanted:
                     yield key, wanted, first - 1
                 wanted = last + 1
 

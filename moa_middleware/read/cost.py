@@ -71,8 +71,8 @@ def asked(calls: Sequence[Call]) -> list[Call]:
     """
     inside: dict[str, list[Call]] = defaultdict(list)
     for call in calls:
-        parent = call.parent
-        if parent is not None:
+        parent = call._data.get("parent")
+        if type(parent) is str:
             inside[parent].append(call)
     if not inside:
         return list(calls)

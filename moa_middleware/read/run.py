@@ -92,10 +92,14 @@ class Run:
                 yield turn
         self._last = reading
 
+    def _figures(self, filters: Filters) -> Iterator[Turn]:
+        """Yield turns that hold what figures are made of, and no text."""
+        return self._turns(Reading(self._inputs, figures=True), Filter(**filters).compiled())
+
     def _read(self) -> Reading:
         """Return the last whole reading; make one if there is none."""
         if self._last is None:
-            deque(self.turns(), maxlen=0)
+            deque(self._figures({}), maxlen=0)
         assert self._last is not None  # noqa: S101 - set above
         return self._last
 
@@ -253,7 +257,7 @@ class Run:
 
     def cost(self, **filters: Unpack[Filters]) -> Cost:
         """Return what the turns cost together; `filters` are those of `turns`."""
-        return sum((turn.cost for turn in self.turns(**filters)), Cost())
+        return sum((turn.cost for turn in self._figures(filters)), Cost())
 
     def tables(self, **filters: Unpack[Filters]) -> Tables:
         """

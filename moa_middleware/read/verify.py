@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
+from functools import cache
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -74,7 +75,7 @@ def verify_run(run: Run, *, semantics: bool = True, ignore: Iterable[str] = ()) 
     unknown = sorted(ignored - CODES.keys())
     if unknown:
         raise QueryError(f"there is no problem {unknown[0]!r}: need one of {', '.join(CODES)}")
-    adapter: TypeAdapter[Any] = TypeAdapter(TurnRecord)
+    adapter = _adapter()
     reading = Reading(run._inputs)
     for turn in run._turns(reading, None):
         _check_values(turn, adapter, reading.ledger)
@@ -92,6 +93,11 @@ def verify_run(run: Run, *, semantics: bool = True, ignore: Iterable[str] = ()) 
         problems=tuple(problem for problem in ledger.kept if problem.code not in ignored),
         counts=MappingProxyType(Counter({code: n for code, n in sorted(ledger.counts.items()) if code not in ignored})),
     )
+
+
+@cache
+def _adapter() -> TypeAdapter[Any]:
+    return TypeAdapter(TurnRecord)
 
 
 def _problem(code: str, message: str, turn: Turn) -> Problem:
