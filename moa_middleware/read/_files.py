@@ -52,6 +52,8 @@ _SEGMENT = re.compile(r"(?P<base>.+)~s(?P<number>[1-9][0-9]{0,15})")
 _GZIP = b"\x1f\x8b"
 _PATIENCE = 0.02
 """Seconds for which a line without an end may be one that is being written."""
+_FRESH = 2.0
+"""Seconds after a write in which there may be such a line."""
 BAD_FILE = (OSError, EOFError, zlib.error)
 """What reading a file, compressed or not, can raise."""
 
@@ -329,9 +331,14 @@ def lines(file: IO[bytes], *, growing: bool = False) -> Iterator[tuple[int, int,
         offset += length
 
 
+def _is_fresh(file: IO[bytes]) -> bool:
+    """Whether a file was written to just now."""
+    return time.time() - os.fstat(file.fileno()).st_mtime < _FRESH
+
+
 def _whole(file: IO[bytes], *, growing: bool) -> Iterator[bytes]:
     for line in file:
-        if growing and line[-1] != 10:  # noqa: PLR2004 - a newline
+        if growing and line[-1] != 10 and _is_fresh(file):  # noqa: PLR2004 - a newline
             rest = line
             while True:
                 time.sleep(_PATIENCE)
