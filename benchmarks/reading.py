@@ -19,10 +19,11 @@ import sys
 import tempfile
 import time
 import uuid
+from contextlib import ExitStack
 from pathlib import Path
 
 READS = {
-    "lines": "for _ in run._inputs[0].bases(): pass\nfrom collections import deque\nfrom moa_middleware.read._files import opened, lines\n"
+    "lines": "for _ in run._inputs[0].bases(): pass\nfrom collections import deque\nfrom moa_middleware.read._files import opened\nfrom moa_middleware.read._bytes import lines\n"
     "for _, found in opened(run._inputs[0]):\n    for _, file in found: deque(lines(file), maxlen=0)",
     "turns": "for turn in run.turns(): pass",
     "stats": "run.stats()",
@@ -32,7 +33,6 @@ READS = {
 CODE = """
 import os, resource, sys, time
 from moa_middleware import read
-import moa_middleware.read.verify, moa_middleware.read.stats
 
 def resident():
     return int(next(l for l in open("/proc/self/status") if l.startswith("VmRSS")).split()[1]) / 1024
@@ -59,21 +59,53 @@ def words(rng, size):
 
 def call(role, index, prompt, answer, started):
     return {
-        **{"label": f"slot-{index}", "model": f"model-{index}", "provider": "openai", "temperature": 0.7},
-        **{"input_messages": prompt, "output": answer},
+        "label": f"slot-{index}",
+        "model": f"model-{index}",
+        "provider": "openai",
+        "temperature": 0.7,
+        "input_messages": prompt,
+        "output": answer,
         "usage": {
-            **{"input_tokens": 900, "output_tokens": 600, "cache_read_tokens": 0},
-            **{"cache_write_tokens": None, "reasoning_tokens": 12},
+            "input_tokens": 900,
+            "output_tokens": 600,
+            "cache_read_tokens": 0,
+            "cache_write_tokens": None,
+            "reasoning_tokens": 12,
         },
-        **{"cost_usd": 0.0083, "cost_status": "reported", "cost_source": "provider", "streamed": role == "aggregator"},
-        **{"output_location": "inline", "call_id": str(uuid.uuid4()), "parent": None, "role": role},
-        **{"role_source": "declared", "layer": 1 if role == "reference" else None, "index": index, "attempt": 1},
-        **{"outcome": "completed", "error": None, "started_at": started, "ended_at": started + 2.5},
-        **{"duration_ms": 2500.25, "first_chunk_ms": 301.5, "chunks": 200, "finish_reason": "stop", "tool_calls": []},
-        **{"reasoning": None, "refusal": None, "choices": None, "params": {"temperature": 0.7}, "params_omitted": []},
-        **{"endpoint": "https://api.example/v1", "response_id": "r", "response_model": "m"},
-        **{"system_fingerprint": None, "service_tier": None},
-        **{"usage_raw": {"prompt_tokens": 900, "completion_tokens": 600}, "source": "provider", "late": False},
+        "cost_usd": 0.0083,
+        "cost_status": "reported",
+        "cost_source": "provider",
+        "streamed": role == "aggregator",
+        "output_location": "inline",
+        "call_id": str(uuid.uuid4()),
+        "parent": None,
+        "role": role,
+        "role_source": "declared",
+        "layer": 1 if role == "reference" else None,
+        "index": index,
+        "attempt": 1,
+        "outcome": "completed",
+        "error": None,
+        "started_at": started,
+        "ended_at": started + 2.5,
+        "duration_ms": 2500.25,
+        "first_chunk_ms": 301.5,
+        "chunks": 200,
+        "finish_reason": "stop",
+        "tool_calls": [],
+        "reasoning": None,
+        "refusal": None,
+        "choices": None,
+        "params": {"temperature": 0.7},
+        "params_omitted": [],
+        "endpoint": "https://api.example/v1",
+        "response_id": "r",
+        "response_model": "m",
+        "system_fingerprint": None,
+        "service_tier": None,
+        "usage_raw": {"prompt_tokens": 900, "completion_tokens": 600},
+        "source": "provider",
+        "late": False,
     }
 
 
@@ -85,13 +117,29 @@ def turn(rng, pool, number, size, started_at):
     told = [*asked, {"role": "user", "content": "\n\n".join(answers[:3])}]
     references = [call("reference", index, asked, answers[index], started) for index in range(3)]
     record = {
-        **{"schema": "moa-turn/1", "ts": started + 6, "turn_id": str(uuid.uuid4()), "session_id": f"s-{number % 20}"},
-        **{"preset": "p", "outcome": "completed", "error": None, "started_at": started, "ended_at": started + 6},
-        **{"duration_ms": 6000.5, "input_messages": asked, "params": {}, "output": answers[3]},
-        **{"references": references, "aggregator": call("aggregator", 3, told, answers[3], started + 3), "calls": []},
-        **{"parent_turn_id": None, "turns": [], "tags": {}},
+        "schema": "moa-turn/1",
+        "ts": started + 6,
+        "turn_id": str(uuid.uuid4()),
+        "session_id": f"s-{number % 20}",
+        "preset": "p",
+        "outcome": "completed",
+        "error": None,
+        "started_at": started,
+        "ended_at": started + 6,
+        "duration_ms": 6000.5,
+        "input_messages": asked,
+        "params": {},
+        "output": answers[3],
+        "references": references,
+        "aggregator": call("aggregator", 3, told, answers[3], started + 3),
+        "calls": [],
+        "parent_turn_id": None,
+        "turns": [],
+        "tags": {},
         "totals": {"calls": 4, "failed": 0, "usage": {}, "cost_usd": 0.0332, "unpriced": 0},
-        **{"implicit": False, "instrumentation_errors": 0, "trace_context": None},
+        "implicit": False,
+        "instrumentation_errors": 0,
+        "trace_context": None,
         "writer": {"version": "1", "host": "h", "pid": 1, "started_at": started_at, "seq": number + 1},
     }
     return json.dumps(record, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
@@ -99,21 +147,19 @@ def turn(rng, pool, number, size, started_at):
 
 def write(folder, size, line):
     """Fill a directory with so many bytes, in 20 sessions; returns bytes and turns."""
-    rng = random.Random(1)
+    rng = random.Random(1)  # noqa: S311 - texts, no secrets
     pool = [words(rng, line) for _ in range(50)]
-    files = [open(folder / f"s-{number}.jsonl", "wb") for number in range(20)]
     written = number = 0
-    while written < size:
-        data = turn(rng, pool, number, line, 1.5)
-        written += files[number % 20].write(data)
-        number += 1
-    for file in files:
-        file.close()
+    with ExitStack() as stack:
+        files = [stack.enter_context((folder / f"s-{number}.jsonl").open("wb")) for number in range(20)]
+        while written < size:
+            written += files[number % 20].write(turn(rng, pool, number, line, 1.5))
+            number += 1
     return written, number
 
 
 def measure(folder, body):
-    done = subprocess.run(
+    done = subprocess.run(  # noqa: S603 - this very file
         [sys.executable, "-c", CODE.replace("{body}", body), str(folder)], capture_output=True, text=True, check=True
     )
     return [float(part) for part in done.stdout.split()]
@@ -128,10 +174,14 @@ def main():
     with tempfile.TemporaryDirectory(dir=options.dir) as name:
         began = time.perf_counter()
         size, turns = write(Path(name), options.gigabytes * 1e9, int(options.line_kb * 1000))
-        print(f"{size / 1e9:.2f} GB, {turns:,} turns of {size / turns / 1e3:.1f} kB, written in {time.perf_counter() - began:.0f} s")
+        print(
+            f"{size / 1e9:.2f} GB, {turns:,} turns of {size / turns / 1e3:.1f} kB, written in {time.perf_counter() - began:.0f} s"
+        )
         for what, body in READS.items():
             took, used, peak = measure(name, body)
-            print(f"{what:15} {size / took / 1e6:6.0f} MB/s ({size / used / 1e6:.0f} of CPU time), peak {peak:.0f} MB over start")
+            print(
+                f"{what:15} {size / took / 1e6:6.0f} MB/s ({size / used / 1e6:.0f} of CPU time), peak {peak:.0f} MB over start"
+            )
 
 
 if __name__ == "__main__":

@@ -15,23 +15,25 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Unpack
 
-from .call import Call, ErrorInfo, LateCall, Usage
-from .compare import Comparison, PairDelta, RowDelta, compare_runs
-from .cost import Cost
-from .fidelity import Fidelity
-from .overlap import Overlap, overlap_of
-from .problems import CODES, Problem
-from .prune import Pruned, PruneReport, prune, seconds_of
-from .run import Filters, Run
-from .run import open_run as open  # noqa: A004 - `read.open`, as the design of the name wants it
-from .scan import Finding, scan
-from .select import epoch
-from .stats import GROUPINGS, Spread, Stats, StatsRow, percentile
-from .tables import Tables
-from .tail import Tail
-from .tree import TurnTree
-from .turn import Turn, WriterInfo
-from .verify import Report
+from ._call import Call, ErrorInfo, LateCall, Usage
+from ._compare import Comparison, PairDelta, RowDelta, compare_runs
+from ._cost import Cost
+from ._fidelity import Fidelity
+from ._overlap import Overlap, overlap_of
+from ._plain import json_schema, plain
+from ._problems import CODES, Problem
+from ._prune import Pruned, PruneReport, prune, seconds_of
+from ._run import Filters, Run
+from ._run import open_run as open  # noqa: A004 - `read.open`, as the design of the name wants it
+from ._scan import Finding, scan
+from ._select import epoch
+from ._stats import GROUPINGS, Spread, Stats, StatsRow, percentile
+from ._tables import Tables
+from ._tail import Tail
+from ._timeline import Span
+from ._tree import TurnTree
+from ._turn import Turn, WriterInfo
+from ._verify import Report
 
 if TYPE_CHECKING:
     import os
@@ -58,6 +60,7 @@ __all__ = [
     "Report",
     "RowDelta",
     "Run",
+    "Span",
     "Spread",
     "Stats",
     "StatsRow",
@@ -69,9 +72,11 @@ __all__ = [
     "WriterInfo",
     "compare",
     "epoch",
+    "json_schema",
     "open",
     "overlap_of",
     "percentile",
+    "plain",
     "prune",
     "scan",
     "seconds_of",

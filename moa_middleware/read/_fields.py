@@ -64,9 +64,10 @@ class View:
 class Field(Generic[T]):
     """A key of a view, and how its value is read."""
 
-    def __init__(self, read: Callable[[Any], T], doc: str) -> None:
+    __slots__ = ("key", "read")
+
+    def __init__(self, read: Callable[[Any], T]) -> None:
         self.read = read
-        self.__doc__ = doc
         self.key = ""
 
     def __set_name__(self, owner: type, name: str) -> None:

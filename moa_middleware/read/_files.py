@@ -7,69 +7,29 @@ read. Lines end at the byte `\n` and nowhere else: U+2028 is text.
 
 from __future__ import annotations
 
-import errno
 import glob
-import gzip
-import io
 import os
 import re
-import stat
 import sys
-import tempfile
-import time
-import zlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, TypeAlias, cast
+from typing import IO, TYPE_CHECKING, Any, TypeAlias
 
 from ..errors import UnreadableError
+from ._bytes import Member, copied, open_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-__all__ = [
-    "BAD_FILE",
-    "LATE",
-    "OPEN",
-    "Base",
-    "Input",
-    "Member",
-    "Source",
-    "is_trace",
-    "lines",
-    "names_in",
-    "open_file",
-    "opened",
-    "order",
-    "resolve",
-]
+__all__ = ["LATE", "OPEN", "Base", "Input", "Source", "is_trace", "names_in", "opened", "order", "resolve"]
 
 LATE = "late"
 OPEN = "open"
-_BUFFER = 1 << 20
 _ENDINGS = (".jsonl", ".jsonl.gz")
 _SEGMENT = re.compile(r"(?P<base>.+)~s(?P<number>[1-9][0-9]{0,15})")
-_GZIP = b"\x1f\x8b"
-_PATIENCE = 0.02
-"""Seconds for which a line without an end may be one that is being written."""
-_FRESH = 2.0
-"""Seconds after a write in which there may be such a line."""
-BAD_FILE = (OSError, EOFError, zlib.error)
-"""What reading a file, compressed or not, can raise."""
 
 Source: TypeAlias = "str | os.PathLike[str] | IO[bytes] | IO[str] | None"
 """A file, a directory, a glob pattern, `-` for stdin, or an open file; `None` is the settings' `trace_dir`."""
-
-
-@dataclass(frozen=True, slots=True)
-class Member:
-    """One file of a run: a path, or a copy of a stream."""
-
-    name: str
-    path: Path | None = None
-    copy: IO[bytes] | None = field(default=None, compare=False)
-    own: bool = True
-    """Whether all of its lines should be of one session; not so for stdin."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +59,17 @@ class Input:
     files: tuple[Path, ...] = ()
     stream: IO[Any] | None = None
     copy: IO[bytes] | None = None
+
+    def copied(self) -> IO[bytes]:
+        """
+        Return the copy of the stream, which is made when it is first asked for.
+
+        Raises:
+            OSError: The stream cannot be read, or the disk is full.
+        """
+        if self.copy is None:
+            self.copy = copied(self.stream)
+        return self.copy
 
     def bases(self) -> list[Base]:
         """
@@ -207,150 +178,6 @@ def _unreadable(name: str, error: OSError) -> UnreadableError:
     return UnreadableError(f"{name} cannot be read: {error.strerror or type(error).__name__}")
 
 
-# Opening ------------------------------------------------------------------------------------------
-
-
-def open_file(member: Member) -> IO[bytes]:
-    """
-    Open a file at its beginning, uncompressed.
-
-    Raises:
-        OSError: It cannot be opened, or is no regular file.
-    """
-    if member.copy is not None:
-        return io.BufferedReader(_Copy(member.copy), _BUFFER)
-    assert member.path is not None  # noqa: S101 - one of both
-    # A pipe in a file's place must not hold us.
-    descriptor = os.open(member.path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0))
-    file = cast("io.BufferedReader", open(descriptor, "rb", buffering=_BUFFER))  # noqa: PTH123, SIM115
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        file.close()
-        raise OSError(errno.EINVAL, "Not a regular file")
-    head = file.peek(2)[:2]
-    if head == _GZIP:
-        return io.BufferedReader(_Gzip(file), _BUFFER)
-    return file
-
-
-class _Gzip(gzip.GzipFile):
-    """A compressed file that closes the file below it too."""
-
-    def __init__(self, below: IO[bytes]) -> None:
-        super().__init__(fileobj=below, mode="rb")
-        self._below = below
-
-    def close(self) -> None:
-        super().close()
-        self._below.close()
-
-
-class _Copy(io.RawIOBase):
-    """A reader of a copy with a place of its own, so that several readings may go on at once."""
-
-    def __init__(self, copy: IO[bytes]) -> None:
-        self._copy = copy
-        self._at = 0
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        if hasattr(os, "pread"):
-            data = os.pread(self._copy.fileno(), len(buffer), self._at)
-        else:  # pragma: no cover - Windows
-            self._copy.seek(self._at)
-            data = self._copy.read(len(buffer))
-        buffer[: len(data)] = data
-        self._at += len(data)
-        return len(data)
-
-    def seekable(self) -> bool:
-        return True
-
-    def seek(self, offset: int, whence: int = 0) -> int:
-        if whence:
-            raise io.UnsupportedOperation
-        self._at = offset
-        return offset
-
-
-def copied(given: Input) -> IO[bytes]:
-    """
-    Return a copy of a stream on the disk, so that it can be read more than once in constant memory.
-
-    Raises:
-        OSError: The stream cannot be read, or the disk is full.
-    """
-    if given.copy is None:
-        stream: Any = given.stream
-        copy: Any = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 - it lives as long as the run
-        while data := stream.read(_BUFFER):
-            copy.write(data.encode("utf-8", "surrogatepass") if isinstance(data, str) else data)
-        copy.seek(0)
-        if copy.read(2) == _GZIP:
-            copy.seek(0)
-            copy = _unpacked(copy)
-        given.copy = copy
-        return cast("IO[bytes]", copy)
-    return given.copy
-
-
-def _unpacked(packed: Any) -> Any:
-    copy = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 - it lives as long as the run
-    with gzip.GzipFile(fileobj=packed, mode="rb") as file:
-        try:
-            while data := file.read(_BUFFER):
-                copy.write(data)
-        except BAD_FILE:
-            # What could be unpacked stands; the torn line at its end is found.
-            return copy
-    return copy
-
-
-def lines(file: IO[bytes], *, growing: bool = False) -> Iterator[tuple[int, int, bytes]]:
-    """
-    Yield place in bytes, number and bytes of each line that is not blank, without its newline.
-
-    Args:
-        file: Uncompressed.
-        growing: A line without an end may be in the middle of being written: look once more.
-
-    Raises:
-        OSError: The file cannot be read on; also `EOFError` and `zlib.error`.
-    """
-    offset = 0
-    for number, line in enumerate(_whole(file, growing=growing), 1):
-        length = len(line)
-        if length > 1:
-            if line[-1] == 10:  # noqa: PLR2004 - a newline
-                line = line[:-1]  # noqa: PLW2901 - the same line
-            if not line.isspace():
-                yield offset, number, line
-        elif line != b"\n":
-            yield offset, number, line
-        offset += length
-
-
-def _is_fresh(file: IO[bytes]) -> bool:
-    """Whether a file was written to just now."""
-    return time.time() - os.fstat(file.fileno()).st_mtime < _FRESH
-
-
-def _whole(file: IO[bytes], *, growing: bool) -> Iterator[bytes]:
-    for line in file:
-        if growing and line[-1] != 10 and _is_fresh(file):  # noqa: PLR2004 - a newline
-            rest = line
-            while True:
-                time.sleep(_PATIENCE)
-                more = file.readline()
-                rest += more
-                if not more or rest.endswith(b"\n"):
-                    break
-            yield rest
-        else:
-            yield line
-
-
 def opened(given: Input) -> Iterator[tuple[Base | None, list[tuple[Member, IO[bytes] | OSError]]]]:
     """
     Yield the sessions of an input, each with its files, open or why not, the oldest segment first.
@@ -359,7 +186,7 @@ def opened(given: Input) -> Iterator[tuple[Base | None, list[tuple[Member, IO[by
         OSError: It cannot be read.
     """
     if given.stream is not None:
-        member = Member(given.name, None, copied(given), own=given.name != "-")
+        member = Member(given.name, None, given.copied(), own=given.name != "-")
         yield None, [(member, open_file(member))]
         return
     for base in given.bases():

@@ -12,8 +12,8 @@ from html import escape
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from .call import Call
-    from .turn import Turn
+    from ._call import Call
+    from ._turn import Turn
 
 __all__ = ["frame"]
 

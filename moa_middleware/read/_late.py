@@ -9,16 +9,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ._files import BAD_FILE, LATE, Member, is_trace, lines, open_file, order
+from ._bytes import BAD_FILE, Member, lines, open_file
+from ._files import LATE, is_trace, order
 from ._lines import LATE_MARK, judge
-from .problems import Problem
+from ._problems import Problem
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
     from typing import IO
 
-    from .problems import Ledger
+    from ._problems import Ledger
 
 __all__ = ["LateIndex"]
 

@@ -11,12 +11,13 @@ from contextlib import suppress
 from hashlib import blake2b
 from typing import IO, TYPE_CHECKING, Any
 
-from ._files import BAD_FILE, OPEN, Member, is_trace, lines, names_in, open_file, opened
+from ._bytes import BAD_FILE, Member, lines, open_file
+from ._files import OPEN, is_trace, names_in, opened
 from ._late import LateIndex, _words
 from ._lines import judge, parsed
+from ._problems import Ledger, Problem
 from ._seen import Ids, Numbers, writer_key
-from .problems import Ledger, Problem
-from .turn import Turn
+from ._turn import Turn
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -71,9 +71,8 @@ def records(path):
 def write(path, *lines):
     """Write lines: records, texts or bytes."""
     data = b""
-    for line in lines:
-        if isinstance(line, dict):
-            line = json.dumps(line, ensure_ascii=False, separators=(",", ":"))
+    for one in lines:
+        line = json.dumps(one, ensure_ascii=False, separators=(",", ":")) if isinstance(one, dict) else one
         data += (line.encode("utf-8", "surrogatepass") if isinstance(line, str) else line) + b"\n"
     path.write_bytes(data)
     return path

@@ -29,7 +29,7 @@ class World:
 
     def __init__(self):
         self.gates = defaultdict(threading.Event)
-        self.server = ScriptedServer({name: self.model for name in (*REFERENCES, "agg", "inner")})
+        self.server = ScriptedServer(dict.fromkeys((*REFERENCES, "agg", "inner"), self.model))
 
     def model(self, body):
         name, text = body["model"], json.dumps(body["messages"])

@@ -291,9 +291,9 @@ ROUNDS = (
 def test_references_of_references_are_not_absent(desk):
     """The second round reads the first, and the aggregator only the second."""
 
-    @moa.reference(model=lambda messages, round, number: f"m-{round}-{number}")
-    def propose(messages, round, number):
-        return ROUNDS[round][number]
+    @moa.reference(model=lambda messages, layer, number: f"m-{layer}-{number}")
+    def propose(messages, layer, number):
+        return ROUNDS[layer][number]
 
     @moa.aggregator(model="agg")
     def answer(messages):
@@ -301,9 +301,9 @@ def test_references_of_references_are_not_absent(desk):
 
     @moa.turn(session_id="s")
     def create(messages):
-        for round in range(2):
-            with moa.tag(layer=round + 1):
-                told = [propose(messages, round, number) for number in range(2)]
+        for layer in range(2):
+            with moa.tag(layer=layer + 1):
+                told = [propose(messages, layer, number) for number in range(2)]
             messages = [*ask(), {"role": "system", "content": " | ".join(told)}]
         return answer(messages)
 

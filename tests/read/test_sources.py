@@ -9,7 +9,7 @@ import os
 import shutil
 import subprocess
 import sys
-from datetime import date, datetime, timezone
+from datetime import UTC, datetime
 
 import pytest
 
@@ -358,8 +358,9 @@ def test_moments(traces):
     times = sorted(turn.started_at for turn in run)
     count = lambda **filters: len(list(run.turns(**filters)))  # noqa: E731
     assert (4, 2, 2) == (count(since=times[2]), count(until=times[2]), count(since=times[1], until=times[3]))
-    moment = datetime.fromtimestamp(times[2], timezone.utc)
-    assert 6 == count(since=date.today()) + count(until=date.today())
+    moment = datetime.fromtimestamp(times[2], UTC)
+    today = datetime.now().astimezone().date()
+    assert 6 == count(since=today) + count(until=today)
     assert count(since=moment) == count(since=moment.isoformat()) == count(since=str(moment.timestamp()))
     assert 6 == count(until="2999-01-01")
     for bad in ("yesterday", True, [1]):

@@ -14,8 +14,8 @@ from ._grams import CHARACTERS, WORDS, grams, unit_of, units
 from ._prompts import messages_of, text_of
 
 if TYPE_CHECKING:
-    from .call import Call
-    from .turn import Turn
+    from ._call import Call
+    from ._turn import Turn
 
 __all__ = ["Fidelity", "Standing", "fidelity", "reached"]
 

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pydantic_core import to_json
 
-from .stats import Stats, StatsRow, stats
+from ._stats import Stats, StatsRow, stats
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from .run import Filters, Run
-    from .turn import Turn
+    from ._run import Filters, Run
+    from ._turn import Turn
 
 __all__ = ["Comparison", "PairDelta", "RowDelta", "compare_runs"]
 

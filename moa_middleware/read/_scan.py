@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from .._patterns import EMAIL, MARK, PHONE, RULES, named
 from ..errors import QueryError
-from ._files import BAD_FILE, LATE, OPEN, Member, copied, is_trace, lines, open_file, order, resolve
+from ._bytes import BAD_FILE, Member, lines, open_file
+from ._files import LATE, OPEN, is_trace, order, resolve
 from ._late import _words
 from ._lines import parsed
 
@@ -82,7 +83,7 @@ def _scan(inputs: list[Input], rules: tuple[str, ...]) -> Iterator[Finding]:
 
 def _members(given: Input) -> Iterator[Member]:
     if given.stream is not None:
-        yield Member(given.name, None, copied(given))
+        yield Member(given.name, None, given.copied())
         return
     paths = list(given.files)
     if given.folder is not None:

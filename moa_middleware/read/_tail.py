@@ -16,13 +16,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import QueryError, UnreadableError
+from ._call import LateCall
 from ._files import LATE, names_in, order
 from ._late import _words
 from ._lines import judge
+from ._problems import Ledger, Problem
 from ._seen import Ids
-from .call import LateCall
-from .problems import Ledger, Problem
-from .turn import Turn
+from ._turn import Turn
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -12,9 +12,9 @@ from ._prompts import messages_of, texts_of
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from .call import Call
-    from .run import Filters, Run
-    from .turn import Turn
+    from ._call import Call
+    from ._run import Filters, Run
+    from ._turn import Turn
 
 __all__ = ["Tables", "tables"]
 

@@ -5,15 +5,16 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from ._call import FAILED, Call, Usage, _error
+from ._cost import Cost, asked, cost_of, usage_of
 from ._fields import Field, View, flag, items, mapping, number, text, texts, whole
-from .call import FAILED, Call, Usage, _error
-from .cost import Cost, asked, cost_of, usage_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from .fidelity import Fidelity
-    from .overlap import Overlap
+    from ._fidelity import Fidelity
+    from ._overlap import Overlap
+    from ._timeline import Span
 
 __all__ = ["Turn", "WriterInfo"]
 
@@ -23,11 +24,16 @@ class WriterInfo(View):
 
     __slots__ = ()
 
-    version = Field(text, "Of this library.")
-    host = Field(text, "Name of the machine.")
-    pid = Field(whole, "Id of the process.")
-    started_at = Field(number, "When the process began to trace, in epoch seconds.")
-    seq = Field(whole, "Number of the line among the process's, from 1.")
+    version = Field(text)
+    """Of this library."""
+    host = Field(text)
+    """Name of the machine."""
+    pid = Field(whole)
+    """Id of the process."""
+    started_at = Field(number)
+    """When the process began to trace, in epoch seconds."""
+    seq = Field(whole)
+    """Number of the line among the process's, from 1."""
 
     def __repr__(self) -> str:
         """Name the process and the line."""
@@ -44,22 +50,38 @@ class Turn(View):
 
     __slots__ = ("_kept", "file", "id", "line", "number", "offset", "raw")
 
-    schema = Field(text, "`moa-turn/1`; `None` in traces of Hermes Agent.")
-    ts = Field(number, "When the line was written, in epoch seconds.")
-    turn_id = Field(text, "Id of the turn; `None` in traces of Hermes Agent.")
-    session_id = Field(text, "Its session.")
-    preset = Field(text, "Name of the ensemble.")
-    outcome = Field(text, "How it ended.")
-    error = Field(_error, "The exception that ended it, an `ErrorInfo`.")
-    params = Field(mapping, "Its parameters.")
-    parent_turn_id = Field(text, "Id of the turn around it.")
-    turns = Field(texts, "Ids of the turns opened inside it.")
-    tags = Field(mapping, "The user's own tags.")
-    totals = Field(mapping, "The sums of the record, made when the turn closed.")
-    implicit = Field(flag, "Whether it was opened for a single call outside any turn.")
-    instrumentation_errors = Field(whole, "Faults of observers and of the tracing.")
-    trace_context = Field(mapping, "OpenTelemetry's span, or empty.")
-    omitted = Field(mapping, "Why values are `None` or cut, by their paths.")
+    schema = Field(text)
+    """`moa-turn/1`; `None` in traces of Hermes Agent."""
+    ts = Field(number)
+    """When the line was written, in epoch seconds."""
+    turn_id = Field(text)
+    """Id of the turn; `None` in traces of Hermes Agent."""
+    session_id = Field(text)
+    """Its session."""
+    preset = Field(text)
+    """Name of the ensemble."""
+    outcome = Field(text)
+    """How it ended."""
+    error = Field(_error)
+    """The exception that ended it, an `ErrorInfo`."""
+    params = Field(mapping)
+    """Its parameters."""
+    parent_turn_id = Field(text)
+    """Id of the turn around it."""
+    turns = Field(texts)
+    """Ids of the turns opened inside it."""
+    tags = Field(mapping)
+    """The user's own tags."""
+    totals = Field(mapping)
+    """The sums of the record, made when the turn closed."""
+    implicit = Field(flag)
+    """Whether it was opened for a single call outside any turn."""
+    instrumentation_errors = Field(whole)
+    """Faults of observers and of the tracing."""
+    trace_context = Field(mapping)
+    """OpenTelemetry's span, or empty."""
+    omitted = Field(mapping)
+    """Why values are `None` or cut, by their paths."""
 
     _known = frozenset(
         {
@@ -260,15 +282,21 @@ class Turn(View):
 
         See `Fidelity`; the order is that of `references`.
         """
-        from .fidelity import fidelity
+        from ._fidelity import fidelity
 
         return fidelity(self)
 
     def overlap(self) -> Overlap:
         """Return which part of the answer stands in which reference: see `Overlap`."""
-        from .overlap import overlap
+        from ._overlap import overlap
 
         return overlap(self)
+
+    def timeline(self) -> tuple[Span, ...]:
+        """Return the requests in the order in which they began, each a `Span` with its times and its part of the cost."""
+        from ._timeline import timeline
+
+        return timeline(self)
 
     def __repr__(self) -> str:
         """Name the turn; never its content."""

@@ -12,12 +12,12 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from .call import Usage
+from ._call import Usage
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from .call import Call
+    from ._call import Call
 
 __all__ = ["Cost", "asked", "cost_of", "usage_of"]
 

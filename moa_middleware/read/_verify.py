@@ -12,16 +12,16 @@ from pydantic import TypeAdapter, ValidationError
 
 from ..errors import QueryError
 from ..records import SCHEMA, TurnRecord
+from ._fidelity import fidelity, reached
+from ._problems import CODES, Ledger, Problem
 from ._reading import Reading
-from .fidelity import fidelity, reached
-from .problems import CODES, Ledger, Problem
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from .call import Call
-    from .run import Run
-    from .turn import Turn
+    from ._call import Call
+    from ._run import Run
+    from ._turn import Turn
 
 __all__ = ["Report", "verify_run"]
 

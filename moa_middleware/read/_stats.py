@@ -14,17 +14,17 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 from ..errors import QueryError
+from ._call import FAILED, Usage
+from ._cost import Cost
 from ._fields import number, whole
-from .call import FAILED, Usage
-from .cost import Cost
-from .select import day_of
+from ._select import day_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from .call import Call
-    from .run import Filters, Run
-    from .turn import Turn
+    from ._call import Call
+    from ._run import Filters, Run
+    from ._turn import Turn
 
 __all__ = ["GROUPINGS", "Spread", "Stats", "StatsRow", "percentile"]
 

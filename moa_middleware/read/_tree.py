@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from .call import Usage
-from .cost import Cost
+from ._call import Usage
+from ._cost import Cost
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from .turn import Turn
+    from ._turn import Turn
 
 __all__ = ["TurnTree"]
 

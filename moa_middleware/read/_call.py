@@ -95,46 +95,86 @@ class Call(View):
 
     __slots__ = ()
 
-    label = Field(text, "Name of the slot in the ensemble.")
-    model = Field(text, "The model that was asked for.")
-    provider = Field(text, "Name of the SDK or provider.")
-    temperature = Field(number, "The parameter.")
-    output = Field(text, "The text of the first choice.")
-    usage = Field(_usage, "Tokens, a `Usage`.")
-    cost_usd = Field(number, "The price, in USD; traces of Hermes Agent may hold it as a text.")
-    cost_status = Field(text, "`reported` where the provider named the price.")
-    cost_source = Field(text, "Who named it.")
-    streamed = Field(flag, "Whether the reply was a stream.")
-    output_location = Field(text, "`inline`, `inline_from_stream`, `absent`, or a word of another writer's.")
-    call_id = Field(text, "Id of the call.")
-    parent = Field(text, "`call_id` of the call around it.")
-    role = Field(text, "`reference`, `aggregator`, `call`, or a word of the user's.")
-    role_source = Field(text, "`tag`, `declared` or `inferred`.")
-    layer = Field(whole, "Round of references, from 1.")
-    index = Field(whole, "Place in the order of submission, from 0.")
-    attempt = Field(whole, "1 for the first request, 2 for the next one after it.")
-    outcome = Field(text, "How it ended.")
-    error = Field(_error, "The exception that ended it, an `ErrorInfo`.")
-    started_at = Field(number, "When the request went out, in epoch seconds.")
-    ended_at = Field(number, "When the reply was complete, in epoch seconds.")
-    duration_ms = Field(number, "To the end of the reply, in milliseconds.")
-    first_chunk_ms = Field(number, "To the first chunk of a stream, in milliseconds.")
-    chunks = Field(whole, "Number of chunks of a stream.")
-    finish_reason = Field(text, "Why the first choice ended, in the provider's word.")
-    tool_calls = Field(items, "Tool calls of the first choice.")
-    reasoning = Field(text, "Reasoning that the provider showed.")
-    refusal = Field(text, "The refusal, if the model refused.")
-    choices = Field(items, "Every choice, where there was more than one.")
-    params = Field(mapping, "Parameters that are known to be harmless.")
-    params_omitted = Field(texts, "Names of the arguments that are not recorded.")
-    endpoint = Field(text, "Scheme, host and path of the base URL.")
-    response_id = Field(text, "The provider's id of the reply.")
-    response_model = Field(text, "The model that the reply names.")
-    system_fingerprint = Field(text, "As the provider gave it.")
-    service_tier = Field(text, "As the provider gave it.")
-    source = Field(text, "Who answered: `provider`, `cache` or `middleware`.")
-    late = Field(flag, "Whether it ended after its turn.")
-    omitted = Field(mapping, "Why values are `None` or cut, by their paths.")
+    label = Field(text)
+    """Name of the slot in the ensemble."""
+    model = Field(text)
+    """The model that was asked for."""
+    provider = Field(text)
+    """Name of the SDK or provider."""
+    temperature = Field(number)
+    """The parameter."""
+    output = Field(text)
+    """The text of the first choice."""
+    usage = Field(_usage)
+    """Tokens, a `Usage`."""
+    cost_usd = Field(number)
+    """The price, in USD; traces of Hermes Agent may hold it as a text."""
+    cost_status = Field(text)
+    """`reported` where the provider named the price."""
+    cost_source = Field(text)
+    """Who named it."""
+    streamed = Field(flag)
+    """Whether the reply was a stream."""
+    output_location = Field(text)
+    """`inline`, `inline_from_stream`, `absent`, or a word of another writer's."""
+    call_id = Field(text)
+    """Id of the call."""
+    parent = Field(text)
+    """`call_id` of the call around it."""
+    role = Field(text)
+    """`reference`, `aggregator`, `call`, or a word of the user's."""
+    role_source = Field(text)
+    """`tag`, `declared` or `inferred`."""
+    layer = Field(whole)
+    """Round of references, from 1."""
+    index = Field(whole)
+    """Place in the order of submission, from 0."""
+    attempt = Field(whole)
+    """1 for the first request, 2 for the next one after it."""
+    outcome = Field(text)
+    """How it ended."""
+    error = Field(_error)
+    """The exception that ended it, an `ErrorInfo`."""
+    started_at = Field(number)
+    """When the request went out, in epoch seconds."""
+    ended_at = Field(number)
+    """When the reply was complete, in epoch seconds."""
+    duration_ms = Field(number)
+    """To the end of the reply, in milliseconds."""
+    first_chunk_ms = Field(number)
+    """To the first chunk of a stream, in milliseconds."""
+    chunks = Field(whole)
+    """Number of chunks of a stream."""
+    finish_reason = Field(text)
+    """Why the first choice ended, in the provider's word."""
+    tool_calls = Field(items)
+    """Tool calls of the first choice."""
+    reasoning = Field(text)
+    """Reasoning that the provider showed."""
+    refusal = Field(text)
+    """The refusal, if the model refused."""
+    choices = Field(items)
+    """Every choice, where there was more than one."""
+    params = Field(mapping)
+    """Parameters that are known to be harmless."""
+    params_omitted = Field(texts)
+    """Names of the arguments that are not recorded."""
+    endpoint = Field(text)
+    """Scheme, host and path of the base URL."""
+    response_id = Field(text)
+    """The provider's id of the reply."""
+    response_model = Field(text)
+    """The model that the reply names."""
+    system_fingerprint = Field(text)
+    """As the provider gave it."""
+    service_tier = Field(text)
+    """As the provider gave it."""
+    source = Field(text)
+    """Who answered: `provider`, `cache` or `middleware`."""
+    late = Field(flag)
+    """Whether it ended after its turn."""
+    omitted = Field(mapping)
+    """Why values are `None` or cut, by their paths."""
 
     _known = frozenset({"input_messages", "usage_raw", "raw"})
 

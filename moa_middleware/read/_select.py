@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from ..errors import QueryError
 
 if TYPE_CHECKING:
-    from .turn import Turn
+    from ._turn import Turn
 
 __all__ = ["Filter", "Moment", "epoch"]
 

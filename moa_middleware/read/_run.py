@@ -8,22 +8,22 @@ from typing import TYPE_CHECKING, Unpack
 from typing_extensions import TypedDict
 
 from ..errors import AmbiguousTurnError, NoTurnError, UnreadableError
+from ._cost import Cost
 from ._files import resolve
 from ._reading import Reading
-from .cost import Cost
-from .select import Filter
-from .tree import TurnTree
+from ._select import Filter
+from ._tree import TurnTree
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from ._files import Source
-    from .problems import Problem
-    from .select import Moment
-    from .stats import Stats
-    from .tables import Tables
-    from .turn import Turn
-    from .verify import Report
+    from ._problems import Problem
+    from ._select import Moment
+    from ._stats import Stats
+    from ._tables import Tables
+    from ._turn import Turn
+    from ._verify import Report
 
 __all__ = ["Filters", "Run", "open_run"]
 
@@ -131,7 +131,7 @@ class Run:
         Raises:
             QueryError: A code does not exist.
         """
-        from .verify import verify_run
+        from ._verify import verify_run
 
         return verify_run(self, semantics=semantics, ignore=ignore)
 
@@ -251,7 +251,7 @@ class Run:
         Raises:
             QueryError: There is no such grouping, or a filter has a value that it cannot use.
         """
-        from .stats import stats
+        from ._stats import stats
 
         return stats(self, by, filters)
 
@@ -269,7 +269,7 @@ class Run:
         Raises:
             ExtraMissingError: pyarrow is not installed; it comes with the extra `tables`.
         """
-        from .tables import tables
+        from ._tables import tables
 
         return tables(self, filters)
 

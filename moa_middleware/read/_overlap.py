@@ -14,7 +14,7 @@ from ._grams import CHARACTERS, WORDS, grams, unit_of, units
 
 if TYPE_CHECKING:
     from ._grams import Unit
-    from .turn import Turn
+    from ._turn import Turn
 
 __all__ = ["Overlap", "overlap", "overlap_of"]
 

@@ -1,0 +1,239 @@
+"""What stands in traces that should not, and what is old."""
+
+from __future__ import annotations
+
+import fcntl
+import io
+import json
+import os
+import subprocess
+import sys
+import time
+from datetime import timedelta
+
+import pytest
+
+import moa_middleware as moa
+from moa_middleware import errors, read
+from moa_middleware.tracing.journal import JOURNAL_SCHEMA, this_process
+from moa_middleware.tracing.writer import FileWriter
+
+from .conftest import Plain, ask, records, write
+
+KEY = "sk-proj-abcd1234efgh5678ijkl9012"
+MAIL = "somebody@example.com"
+PHONE = "+49 30 1234567"
+
+
+# Scan ----------------------------------------------------------------------------------------------
+
+
+def test_secrets_and_personal_data_are_found_where_they_stand(traces):
+    """By rule, line and place, and never with their values."""
+    file = traces / "s-0.jsonl"
+    first, second, third = records(file)
+    second["references"][1]["output"] = f"Write to {MAIL} or {MAIL}, or call {PHONE}."
+    second["input_messages"][0]["content"] = f"My key is {KEY}."
+    second["tags"] = {MAIL: 1, "a.b": {"password": "hunter2hunter2"}}
+    write(file, first, second, third, f"no JSON, but {KEY}")
+    found = list(read.scan(traces))
+    assert {
+        ("secrets", 2, "input_messages.0.content", 1),
+        ("emails", 2, "references.1.output", 2),
+        ("phones", 2, "references.1.output", 1),
+        ("emails", 2, "tags.*", 1),
+        ("secrets", 2, "tags.a~1b.password", 1),
+        ("secrets", 4, "", 1),
+    } == {(one.rule, one.line, one.path, one.count) for one in found}
+    assert {str(file)} == {one.file for one in found}
+    assert {second["turn_id"], None} == {one.turn_id for one in found}
+    for value in (KEY, MAIL, PHONE, "hunter2"):
+        assert value not in repr(found)
+
+
+def test_a_clean_run_has_no_findings(traces):
+    """Ids, times, models and paths are none."""
+    assert [] == list(read.scan(traces))
+
+
+def test_late_lines_and_journals_are_scanned_too(traces):
+    """A directory may be published whole."""
+    for folder in ("late", "open"):
+        (traces / folder).mkdir()
+        write(traces / folder / "x.jsonl", {"schema": "some/1", "turn_id": "t", "text": MAIL})
+    assert [("late", "t"), ("open", "t")] == [
+        (os.path.basename(os.path.dirname(one.file)), one.turn_id) for one in read.scan(traces)
+    ]
+
+
+def test_rules_can_be_chosen(traces):
+    """A wrong one is an error before anything is read."""
+    data = json.dumps({"text": f"{MAIL} {KEY}"}).encode()
+    assert ["emails"] == [one.rule for one in read.scan(io.BytesIO(data), rules="emails")]
+    assert ["secrets"] == [one.rule for one in read.scan(io.BytesIO(data), rules=["secrets"])]
+    with pytest.raises(errors.QueryError, match="secrets, emails, phones"):
+        read.scan(traces, rules=["everything"])
+    with pytest.raises(errors.UnreadableError):
+        read.scan(traces / "nowhere")
+
+
+def test_what_the_writer_redacts_is_not_found(desk):
+    """The rules are the same."""
+    moa.configure(save_traces=True, trace_dir=desk / "a", session_id="s", redact=["secrets", "emails", "phones"])
+    Plain(f"Take {KEY}, {MAIL} and {PHONE}.").create(ask(MAIL))
+    assert [] == list(read.scan(desk / "a"))
+    moa.configure(save_traces=True, trace_dir=desk / "b", session_id="s", redact=None)
+    Plain(f"Take {KEY}, {MAIL} and {PHONE}.").create(ask(MAIL))
+    assert {"secrets", "emails", "phones"} == {one.rule for one in read.scan(desk / "b")}
+
+
+# Prune ---------------------------------------------------------------------------------------------
+
+OLD = 40 * 86400
+
+
+def age(*paths, seconds=OLD):
+    for path in paths:
+        then = time.time() - seconds
+        os.utime(path, (then, then))
+
+
+def fates(report):
+    return {str(one.path.relative_to(report.directory)): one.fate for one in report.files}
+
+
+def test_old_files_go_and_young_ones_stay(traces):
+    """By the time of their last write; a dry run says the same, and changes nothing."""
+    age(traces / "s-0.jsonl")
+    size = (traces / "s-0.jsonl").stat().st_size
+    for dry_run in (True, False):
+        assert (traces / "s-0.jsonl").exists()
+        report = read.prune(traces, older_than="30d", dry_run=dry_run)
+        assert {"s-0.jsonl": "removed"} == fates(report)
+        assert (dry_run, size, 1, 1) == (report.dry_run, report.bytes, report.young, len(report.removed))
+    assert ["s-1.jsonl"] == [path.name for path in traces.iterdir()]
+    assert 3 == read.stats(traces).total.turns
+    assert {} == fates(read.prune(traces, older_than="30d"))
+
+
+def test_segments_go_before_the_file_that_grows(desk):
+    """And late lines stay as long as a file of their session does."""
+    path = desk / "traces"
+    moa.configure(save_traces=True, writer=FileWriter(path, max_file_bytes=3000), session_id="s")
+    for number in range(4):
+        Plain("one").create(ask(str(number)))
+    late = path / "late"
+    late.mkdir()
+    write(late / "s.jsonl", {"a": 1})
+    write(late / "gone.jsonl", {"a": 1})
+    segments = sorted(path.glob("s~s*.jsonl"))
+    age(*segments[:2], late / "s.jsonl", late / "gone.jsonl")
+    found = read.prune(path, older_than=timedelta(days=30))
+    assert {
+        "s~s1.jsonl": "removed",
+        "s~s2.jsonl": "removed",
+        "late/s.jsonl": "needed",
+        "late/gone.jsonl": "removed",
+    } == fates(found)
+    assert ["segment", "segment", "late", "late"] == [one.kind for one in found.files]
+    age(*path.glob("*.jsonl"), late / "s.jsonl")
+    read.prune(path, older_than=OLD - 86400)
+    assert [] == list(path.rglob("*.jsonl"))
+
+
+def test_what_somebody_writes_to_stays(traces):
+    """A lock that is held says so, however old the file looks."""
+    age(traces / "s-0.jsonl", traces / "s-1.jsonl")
+    with (traces / "s-0.jsonl").open("rb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        assert {"s-0.jsonl": "busy", "s-1.jsonl": "removed"} == fates(read.prune(traces, older_than="1d"))
+    assert (traces / "s-0.jsonl").exists()
+
+
+def test_a_live_writer_loses_no_line(desk):
+    """Files that are made to look old are removed under its hands, again and again."""
+    code = """
+import sys
+import moa_middleware as moa
+
+moa.configure(save_traces=True, trace_dir=sys.argv[1], session_id="s")
+
+@moa.reference
+def propose(prompt):
+    return prompt
+
+for number in range(400):
+    propose(str(number))
+print(moa.status().written)
+"""
+    path, kept = desk / "traces", desk / "kept"
+    kept.mkdir()
+    with subprocess.Popen([sys.executable, "-c", code, path], stdout=subprocess.PIPE, text=True) as writer:
+        copies = 0
+        while writer.poll() is None:
+            try:
+                os.link(path / "s.jsonl", kept / f"{copies}.jsonl")
+            except (FileNotFoundError, FileExistsError):
+                continue
+            copies += 1
+            age(path / "s.jsonl")
+            read.prune(path, older_than="1d")
+        assert "400\n" == writer.stdout.read()
+    run = read.open([kept, *([path] if path.exists() else [])])
+    assert {str(n) for n in range(400)} == {turn.references[0].output for turn in run}
+    assert copies > 1
+
+
+def test_journals_of_the_dead_go_and_those_of_the_living_stay(traces):
+    """Those of other machines stay, unless they are said to be dead."""
+    folder = traces / "open"
+    folder.mkdir()
+    for name, process in {
+        "live": this_process(),
+        "dead": {**this_process(), "started": 1},
+        "elsewhere": {**this_process(), "host": "another"},
+    }.items():
+        age(write(folder / f"{name}.jsonl", {"schema": JOURNAL_SCHEMA, "turn_id": name, "process": process}))
+    age(write(folder / "empty.jsonl"), write(folder / "foreign.jsonl", b"what", b"{", {"process": 3}))
+    found = read.prune(traces, older_than="30d")
+    assert {
+        "open/dead.jsonl": "removed",
+        "open/elsewhere.jsonl": "elsewhere",
+        "open/empty.jsonl": "removed",
+        "open/foreign.jsonl": "removed",
+        "open/live.jsonl": "live",
+    } == fates(found)
+    assert {"open/elsewhere.jsonl": "removed", "open/live.jsonl": "live"} == fates(
+        read.prune(traces, older_than="30d", elsewhere=True)
+    )
+
+
+def test_nothing_else_is_touched(traces, desk):
+    """Other files, directories, and what links lead to."""
+    other = write(desk / "other.jsonl", {"a": 1})
+    (traces / "link.jsonl").symlink_to(other)
+    (traces / "notes.txt").write_text("mine")
+    (traces / "folder.jsonl").mkdir()
+    age(other, traces / "notes.txt", traces / "folder.jsonl")
+    assert {} == fates(read.prune(traces, older_than="1d"))
+    assert other.exists()
+    assert {"notes.txt", "link.jsonl", "folder.jsonl", "s-0.jsonl", "s-1.jsonl"} == {p.name for p in traces.iterdir()}
+
+
+@pytest.mark.parametrize(
+    ("given", "seconds"),
+    [("30d", 30 * 86400), ("1.5h", 5400), ("90s", 90), ("2w", 1209600), ("5m", 300), (" 1D ", 86400), (60, 60), (0, 0)],
+)
+def test_ages(given, seconds):
+    """A number with a unit, seconds, or a timedelta."""
+    assert seconds == read.seconds_of(given)
+    assert seconds == read.seconds_of(timedelta(seconds=seconds))
+
+
+@pytest.mark.parametrize("bad", ["30", "d", "", "a month", "-1d", -1, True, None, "nand", float("nan"), "1y", "infd"])
+def test_an_age_that_is_none_is_an_error(bad, traces):
+    """Before anything is removed."""
+    with pytest.raises(errors.QueryError, match="30d say"):
+        read.prune(traces, older_than=bad)
+    with pytest.raises(errors.UnreadableError):
+        read.prune(traces / "nowhere", older_than="1d")
