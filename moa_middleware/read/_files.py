@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, TypeAlias
 
-from ..errors import UnreadableError
+from ..errors import QueryError, UnreadableError
 from ._bytes import Member, copied, open_file
 
 if TYPE_CHECKING:
@@ -119,6 +119,7 @@ def resolve(source: Source | Iterable[Source]) -> list[Input]:
 
     Raises:
         UnreadableError: It names nothing, or what it names cannot be opened.
+        QueryError: It is no source.
     """
     if source is None:
         return [_of_path(_trace_dir(), "MOA_TRACE_DIR")]
@@ -126,6 +127,8 @@ def resolve(source: Source | Iterable[Source]) -> list[Input]:
         return [_of_path(os.fspath(source), "")]
     if hasattr(source, "read"):
         return [_of_stream(source)]
+    if isinstance(source, bytes) or not hasattr(source, "__iter__"):
+        raise QueryError(f"need a path, an open file, or several of these, not {type(source).__name__}")
     return [one for part in source for one in resolve(part)]  # pyright: ignore[reportArgumentType] - text is no iterable here
 
 
@@ -142,6 +145,8 @@ def _trace_dir() -> str:
 
 
 def _of_path(name: str, said: str) -> Input:
+    if not name:
+        raise QueryError("need a path; this one is empty")
     if name == "-":
         return Input("-", stream=sys.stdin.buffer)
     path = Path(name)

@@ -41,6 +41,8 @@ class LateIndex:
         """By turn: file, place, bytes, number of the line."""
         self._folders: dict[Path, dict[str, list[Path]]] = {}
         self._known: set[str] = set()
+        self._mixed: set[int] = set()
+        """Files of turns, in which late lines stand too."""
         self.lines = 0
         self.size = 0
 
@@ -91,6 +93,8 @@ class LateIndex:
     def _add_lines(self, member: Member, file: IO[bytes], *, mixed: bool) -> None:
         number_of_file = len(self._members)
         self._members.append(member)
+        if mixed:
+            self._mixed.add(number_of_file)
         for offset, number, line in lines(file, growing=not mixed):
             if mixed and LATE_MARK not in line:
                 continue
@@ -137,10 +141,17 @@ class LateIndex:
         except BAD_FILE:
             return b"null"  # it is gone meanwhile, or was cut
 
-    def left(self) -> Iterator[Problem]:
-        """Yield a problem for each late line whose turn was not read."""
+    def left(self, *, whole: bool) -> Iterator[Problem]:
+        """
+        Yield a problem for each late line whose turn was not read.
+
+        Args:
+            whole: Everything was read; else the turns of lines in `late/` may stand in files that were not.
+        """
         for turn_id, places in self._places.items():
             for member, offset, size, number in places:
+                if not whole and member not in self._mixed:
+                    continue
                 name = self._members[member].name
                 yield Problem("E110", "its turn is not here", name, number, offset, size, turn_id)
 

@@ -6,6 +6,7 @@ It keeps in memory what `_seen` and `_late` say, one line, and nothing of what a
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from contextlib import suppress
 from hashlib import blake2b
@@ -20,13 +21,16 @@ from ._seen import Ids, Numbers, writer_key
 from ._turn import Turn
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from ._files import Base, Input
     from ._seen import WriterKey
 
 __all__ = ["Reading"]
+
+_EVERY = 8_000_000
+"""Bytes between two words on the progress."""
 
 
 class Reading:
@@ -46,10 +50,20 @@ class Reading:
         inputs: What is read.
         strict: Raise at the first problem.
         figures: Of turns read only what figures are made of.
+        progress: Called with the bytes of the lines so far, each 8 MB and at the end.
     """
 
-    def __init__(self, inputs: Sequence[Input], *, strict: bool = False, figures: bool = False) -> None:
+    def __init__(
+        self,
+        inputs: Sequence[Input],
+        *,
+        strict: bool = False,
+        figures: bool = False,
+        progress: Callable[[int], object] | None = None,
+    ) -> None:
         self._inputs = inputs
+        self._progress = progress
+        self._told = _EVERY if progress is not None else math.inf
         self._figures = figures
         self.ledger = Ledger(strict=strict)
         self.done = False
@@ -88,6 +102,7 @@ class Reading:
                 self.ledger.add(Problem("E108", _words(error), given.name))
         self._end()
         self.done = True
+        self._tell()
 
     def _session(self, base: Base | None, found: list[tuple[Member, IO[bytes] | OSError]]) -> Iterator[Turn]:
         if base is not None:
@@ -119,6 +134,8 @@ class Reading:
         for offset, number, line in lines(file, growing=member.path is not None):
             self.lines += 1
             self.size += len(line)
+            if self.size >= self._told:
+                self._tell()
             place = (member.name, number, offset, len(line))
             for piece in judge(line, figures=self._figures):
                 data = piece.data
@@ -153,6 +170,11 @@ class Reading:
                 elif piece.verdict != "late":
                     ledger.add(Problem(piece.verdict, piece.message, *place))
 
+    def _tell(self) -> None:
+        if self._progress is not None:
+            self._told = self.size + _EVERY
+            self._progress(self.size)
+
     # When all is read ----------------------------------------------------------------------------
 
     def _end(self) -> None:
@@ -169,9 +191,8 @@ class Reading:
         for (host, pid, _), first, last in gaps:
             what = f"line {first:,} is" if first == last else f"lines {first:,} to {last:,} are"
             self.ledger.add(Problem("E104", f"{what} missing of what process {pid} on {host[:100]!r} wrote"))
-        if whole or not self._singles:
-            for problem in self._late.left():
-                self.ledger.add(problem)
+        for problem in self._late.left(whole=whole):
+            self.ledger.add(problem)
 
     def _elsewhere(self, gaps: list[tuple[WriterKey, int, int]]) -> list[tuple[WriterKey, int, int]]:
         """Return the gaps that remain when the files beside those that were named are looked at."""

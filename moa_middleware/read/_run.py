@@ -15,7 +15,7 @@ from ._select import Filter
 from ._tree import TurnTree
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from ._files import Source
     from ._problems import Problem
@@ -55,11 +55,39 @@ class Run:
     def __init__(self, source: Source | Iterable[Source] = None) -> None:
         self._inputs = resolve(source)
         self._last: Reading | None = None
+        self._progress: Callable[[int], object] | None = None
 
     @property
     def names(self) -> tuple[str, ...]:
         """What was opened: directories, files and patterns as they were named, streams by their names."""
         return tuple(given.name for given in self._inputs)
+
+    @property
+    def size(self) -> int | None:
+        """Bytes of the files on the disk, late ones left out; `None` where a stream or a compressed file is among them."""
+        total = 0
+        for given in self._inputs:
+            if given.stream is not None:
+                return None
+            for base in given.bases():
+                for path in (base.folder / name for name in base.names) if base.only is None else (base.only,):
+                    if path.suffix == ".gz":
+                        return None
+                    total += path.stat().st_size if path.exists() else 0
+        return total
+
+    def on_progress(self, tell: Callable[[int], object] | None) -> None:
+        """
+        Have readings tell how far they are.
+
+        Args:
+            tell: Called with the bytes of the lines so far, each 8 MB and at the end of a reading; `None`
+                for nobody. With `size` they make a bar.
+        """
+        self._progress = tell
+
+    def _reading(self, *, strict: bool = False, figures: bool = False) -> Reading:
+        return Reading(self._inputs, strict=strict, figures=figures, progress=self._progress)
 
     def __repr__(self) -> str:
         """Name what was opened."""
@@ -84,7 +112,7 @@ class Run:
             ProblemError: The reading is strict, and met a problem.
         """
         wants = Filter(**filters).compiled()
-        return self._turns(Reading(self._inputs, strict=strict), wants)
+        return self._turns(self._reading(strict=strict), wants)
 
     def _turns(self, reading: Reading, wants: object) -> Iterator[Turn]:
         for turn in reading.turns():
@@ -94,7 +122,7 @@ class Run:
 
     def _figures(self, filters: Filters) -> Iterator[Turn]:
         """Yield turns that hold what figures are made of, and no text."""
-        return self._turns(Reading(self._inputs, figures=True), Filter(**filters).compiled())
+        return self._turns(self._reading(figures=True), Filter(**filters).compiled())
 
     def _read(self) -> Reading:
         """Return the last whole reading; make one if there is none."""
@@ -287,6 +315,7 @@ def open_run(source: Source | Iterable[Source] = None) -> Run:
 
     Raises:
         UnreadableError: What is named is not there, or cannot be opened.
+        QueryError: It is nothing of the kind.
         SettingsError: No source was given, and the settings are bad.
     """
     try:

@@ -14,7 +14,6 @@ from ..errors import QueryError
 from ..records import SCHEMA, TurnRecord
 from ._fidelity import fidelity, reached
 from ._problems import CODES, Ledger, Problem
-from ._reading import Reading
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -76,7 +75,7 @@ def verify_run(run: Run, *, semantics: bool = True, ignore: Iterable[str] = ()) 
     if unknown:
         raise QueryError(f"there is no problem {unknown[0]!r}: need one of {', '.join(CODES)}")
     adapter = _adapter()
-    reading = Reading(run._inputs)
+    reading = run._reading()
     for turn in run._turns(reading, None):
         _check_values(turn, adapter, reading.ledger)
         if semantics:

@@ -157,6 +157,9 @@ def test_a_late_line_without_its_turn_is_e110(desk):
     assert ("E110", 1) == (problem.code, problem.line)
     assert problem.turn_id
     assert problem.file.endswith("late/s.jsonl")
+    assert {"E110": 1} == dict(read.verify(desk / "traces" / "late" / "s.jsonl").counts)
+    write(file, SEED)
+    assert read.verify(file).clean
 
 
 def test_sealed_segments_come_first_and_in_their_order(desk):
@@ -195,6 +198,9 @@ def test_what_is_not_there_is_a_clear_error(desk, monkeypatch):
         read.open()
     with pytest.raises(errors.UnreadableError):
         read.open([desk, desk / "nowhere"])
+    for source in ("", b"traces", 5, [desk, 5]):
+        with pytest.raises(errors.QueryError, match="need a path"):
+            read.open(source)
     monkeypatch.setenv("MOA_SAVE_TRACES", "perhaps")
     with pytest.raises(errors.SettingsError, match="MOA_SAVE_TRACES"):
         read.open()
@@ -386,6 +392,25 @@ def test_reading_is_lazy(traces):
     (traces / "s-1.jsonl").unlink()
     turns.close()
     assert 3 == len(list(read.open(traces)))
+
+
+def test_a_long_reading_tells_how_far_it_is(desk):
+    """In bytes of lines, from time to time, and at its end."""
+    moa.configure(save_traces=True, trace_dir=desk / "traces", session_id="s")
+    for number in range(3):
+        Plain("word " * 1_000_000).create(ask(str(number)))
+    run = read.open(desk / "traces")
+    told = []
+    run.on_progress(told.append)
+    run.stats()
+    assert told == sorted(told)
+    assert len(told) > 3
+    assert told[-1] == run.size - 3 == run.verify().bytes
+    run.on_progress(None)
+    told.clear()
+    list(run)
+    assert [] == told
+    assert read.open(io.BytesIO(b"{}")).size is None
 
 
 def test_a_file_that_is_sealed_while_it_is_read_is_read_once(traces):
