@@ -154,6 +154,7 @@ def test_a_live_writer_loses_no_line(desk):
     """Files that are made to look old are removed under its hands, again and again."""
     code = """
 import sys
+import time
 import moa_middleware as moa
 
 moa.configure(save_traces=True, trace_dir=sys.argv[1], session_id="s")
@@ -164,6 +165,7 @@ def propose(prompt):
 
 for number in range(400):
     propose(str(number))
+    time.sleep(0.002)
 print(moa.status().written)
 """
     path, kept = desk / "traces", desk / "kept"

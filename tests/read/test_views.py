@@ -10,6 +10,7 @@ import pickle
 import re
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -105,6 +106,52 @@ def test_a_call_that_is_the_sum_of_others_counts_once(desk):
     for times, turn in enumerate(read.open(desk / "traces"), 1):
         assert (times, 7 * times, 0.25 * times) == (turn.call_count, turn.usage.input_tokens, turn.cost.known_usd)
         assert (turn.totals["calls"], turn.totals["cost_usd"]) == (turn.call_count, turn.cost.known_usd)
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_sums_within_sums_count_once(desk, late):
+    """A call around a call around several, as a router with fallbacks is; also if all of it ends after the turn."""
+    begun, go_on = threading.Event(), threading.Event()
+
+    def said(times):
+        usage = {"prompt_tokens": 7 * times, "cost": 0.25 * times}
+        return {"choices": [{"message": {"content": "a part"}}], "usage": usage}
+
+    @moa.reference(model="inner")
+    def inner(messages):
+        return said(1)
+
+    @moa.reference(model="middle")
+    def middle(messages):
+        for _ in range(3):
+            inner(messages)
+        return said(3)
+
+    @moa.reference(model="outer")
+    def outer(messages):
+        if late:
+            begun.set()
+            assert go_on.wait(20)
+        return middle(messages)
+
+    @moa.turn(session_id="s")
+    def create():
+        thread = threading.Thread(target=outer, args=(ask(),))
+        thread.start()
+        if not late:
+            thread.join()
+        else:
+            assert begun.wait(20)
+        return thread
+
+    moa.configure(save_traces=True, trace_dir=desk / "traces")
+    thread = create()
+    go_on.set()
+    thread.join()
+    moa.flush()
+    (turn,) = read.open(desk / "traces")
+    assert (3, 21, 0.75) == (turn.call_count, turn.usage.input_tokens, turn.cost.known_usd)
+    assert ({"inner"}, 4) == ({call.model for call in turn.requests}, len(turn.all_calls))
 
 
 def test_what_a_middleware_answers_is_no_call(desk):
