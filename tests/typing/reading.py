@@ -1,0 +1,52 @@
+"""The types of the reading wing, as a checker sees them: this file is checked, never run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import Any, assert_type
+
+from moa_middleware import read
+
+
+def opened(path: Path, when: datetime) -> None:
+    """Open every kind of source, and use every filter."""
+    run = assert_type(read.open(path), read.Run)
+    read.open([path, "traces/*.jsonl", "-"])
+    with path.open("rb") as file:
+        read.open(file)
+    assert_type(
+        run.turns(session=["a"], model="gpt-*", since=when, until=1.5, failed=True, min_cost=0.1), Iterator[read.Turn]
+    )
+    run.turns(weather="fine")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+
+
+def one(run: read.Run) -> None:
+    """Ask a turn for its calls and for what follows from them."""
+    turn = assert_type(run.turn("last"), read.Turn)
+    assert_type(turn.references, tuple[read.Call, ...])
+    assert_type(turn.session_id, str | None)
+    assert_type(turn.ts, float | None)
+    assert_type(turn.implicit, bool)
+    call = turn.references[0]
+    assert_type(call.output, str | None)
+    assert_type(call.usage, read.Usage)
+    assert_type(call.error, read.ErrorInfo | None)
+    assert_type(call.tool_calls, list[Any])
+    assert_type(turn.cost.known_usd, float | None)
+    assert_type(turn.fidelity(), tuple[read.Fidelity, ...])
+    assert_type(turn.overlap().covered, tuple[float | None, ...])
+    turn.output = "other"  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def asked(run: read.Run) -> None:
+    """Ask for figures, for problems, and for what goes on."""
+    assert_type(run.stats(by="model").total.turn_ms.p95, float | None)
+    assert_type(run.problems, tuple[read.Problem, ...])
+    assert_type(read.verify("traces").clean, bool)
+    assert_type(read.compare(run, "other").matched, int)
+    assert_type(read.scan(None), Iterator[read.Finding])
+    assert_type(read.prune("traces", older_than="30d").removed, tuple[read.Pruned, ...])
+    for found in read.tail("traces"):
+        assert_type(found, read.Turn | read.LateCall)
