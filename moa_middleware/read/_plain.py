@@ -7,8 +7,6 @@ from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from typing import Any
 
-from pydantic import TypeAdapter
-
 from ..records import LateRecord, TurnRecord
 from ._cost import Cost
 from ._fields import View
@@ -56,6 +54,8 @@ def plain(value: Any) -> Any:
 
 def json_schema() -> dict[str, Any]:
     """Return the JSON Schema (draft 2020-12) of a line: a turn, or a late call."""
+    from pydantic import TypeAdapter
+
     turn, late = (TypeAdapter(record).json_schema() for record in (TurnRecord, LateRecord))
     shared = {**turn.pop("$defs", {}), **late.pop("$defs", {})}
     return {

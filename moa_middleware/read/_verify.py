@@ -8,7 +8,7 @@ from functools import cache
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic_core import ValidationError
 
 from ..errors import QueryError
 from ..records import SCHEMA, TurnRecord
@@ -17,6 +17,8 @@ from ._problems import CODES, Ledger, Problem
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+
+    from pydantic import TypeAdapter
 
     from ._call import Call
     from ._run import Run
@@ -96,6 +98,8 @@ def verify_run(run: Run, *, semantics: bool = True, ignore: Iterable[str] = ()) 
 
 @cache
 def _adapter() -> TypeAdapter[Any]:
+    from pydantic import TypeAdapter  # 0.2 s, which only this needs
+
     return TypeAdapter(TurnRecord)
 
 

@@ -349,10 +349,10 @@ def test_the_wings_know_nothing_of_each_other():
 
 
 def test_importing_the_reading_wing_imports_nothing_of_capture_and_nothing_heavy():
-    """Neither the live path's modules nor pyarrow, rich or typer."""
+    """Neither the live path's modules nor pydantic, pyarrow, rich or typer."""
     code = (
         "import sys; before = set(sys.modules); from moa_middleware import read; new = set(sys.modules) - before; "
-        "print(sorted(n for n in new if n.split('.')[0] in ('rich', 'typer', 'pyarrow', 'openai')"
+        "print(sorted(n for n in new if n.split('.')[0] in ('rich', 'typer', 'pyarrow', 'openai', 'pydantic')"
         " or n.startswith('moa_middleware.tracing')))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
