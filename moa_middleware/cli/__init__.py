@@ -10,7 +10,8 @@ from __future__ import annotations
 import sys
 from importlib.util import find_spec
 
-from ._exit import INTERRUPTED, Failure, missing_extra
+from ._exit import CLEAN, INTERRUPTED, Failure, missing_extra
+from ._out import ReaderLeft, mute, note
 
 __all__ = ["main"]
 
@@ -41,8 +42,12 @@ def main() -> None:
 
         code = run(sys.argv[1:])
     except Failure as failure:
-        sys.stderr.write(f"{failure}\n")
+        note(str(failure))
         code = failure.code
     except KeyboardInterrupt:
+        note("moa: interrupted")
         code = INTERRUPTED
+    except ReaderLeft:
+        code = CLEAN
+    mute()
     raise SystemExit(code)

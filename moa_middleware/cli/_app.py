@@ -14,10 +14,10 @@ import typer
 from typer.core import TyperGroup
 from typer.main import get_command
 
-__all__ = ["VERBS", "run"]
+from ._out import emit
+from ._verbs import VERBS
 
-VERBS = ("demo", "run", "recover")
-"""In the order of the help."""
+__all__ = ["run"]
 
 
 class _Verbs(TyperGroup):
@@ -34,6 +34,11 @@ class _Verbs(TyperGroup):
                 self.commands[name] = get_command(module.app)
         return super().get_command(ctx, cmd_name)
 
+    def format_commands(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002 - as in the base class
+        # From the table, so that the help imports no verb.
+        with formatter.section("Commands"):
+            formatter.write_dl(list(VERBS.items()))
+
 
 _app = typer.Typer(
     cls=_Verbs,
@@ -49,7 +54,7 @@ def _show_version(asked: bool) -> None:  # noqa: FBT001 - typer's callback
     if asked:
         from .._version import __version__
 
-        typer.echo(f"moa-middleware {__version__}")
+        emit(f"moa-middleware {__version__}")
         raise typer.Exit
 
 

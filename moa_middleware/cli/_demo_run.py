@@ -26,6 +26,7 @@ from ..tracing.writer import FileWriter
 from ._demo_client import DemoClient
 from ._demo_script import AGGREGATOR, QUESTION, REFERENCES, SCRIPTS
 from ._exit import INTERRUPTED, MISSING, UNREADABLE, USAGE, Failure
+from ._out import note
 from ._progress import Progress
 from ._screen import Flowing, Screen
 from ._summary import print_summary
@@ -111,7 +112,7 @@ def run(endpoint: Endpoint, references: Sequence[str], aggregator: str, question
         Failure: A setting is bad, the endpoint gave no answer, or there is no line.
     """
     path, session_id = _configured()
-    screen = Screen()
+    screen = Screen(goes_on=True)
     what = "a scripted server" if endpoint.local else "an endpoint of yours"
     screen.line(("moa demo", "bold"), f" against {what} ({endpoint.host})")
     screen.line()
@@ -203,7 +204,6 @@ def _leave(path: Path) -> None:
     for thread in threading.enumerate():
         if thread is not threading.current_thread() and not thread.daemon:
             sys.stdout.flush()
-            sys.stderr.write(f"{message}\n")
-            sys.stderr.flush()
+            note(message)
             os._exit(INTERRUPTED)
     raise Failure(message, INTERRUPTED)

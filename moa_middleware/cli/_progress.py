@@ -15,9 +15,8 @@ from typing import TYPE_CHECKING
 from rich.live import Live
 from rich.spinner import Spinner
 from rich.table import Table
-from rich.text import Text
 
-from ._screen import fitted
+from ._screen import cell, fitted
 from ._text import one_line
 
 if TYPE_CHECKING:
@@ -151,15 +150,15 @@ class Progress:
 
     def _cells(self, row: _Row) -> list[RenderableType]:
         ascii_only = self._screen.console.options.ascii_only
-        names = [Text(row.role), Text(one_line(row.model), style="bold")]
+        names = [cell(row.role), cell(one_line(row.model), style="bold")]
         if row.call is None:
-            return [Text(" "), *names, Text(""), Text("waits", style="dim")]
+            return [cell(" "), *names, cell(""), cell("waits", style="dim")]
         seconds = time.monotonic() - row.began if row.ms is None else row.ms / 1000
-        clock = Text(f"{seconds:.1f} s", style="dim")
+        clock = cell(f"{seconds:.1f} s", style="dim")
         if row.outcome is None:
             doing = "asked" if row.role == "reference" else "reads the answers"
-            spinner: RenderableType = Text("*") if ascii_only else row.spinner
-            return [spinner, *names, clock, Text(doing, style="dim")]
+            spinner: RenderableType = cell("*") if ascii_only else row.spinner
+            return [spinner, *names, clock, cell(doing, style="dim")]
         mark, plain, style = _MARKS.get(row.outcome, _FAILED)
-        text = Text(row.text, style="red" if style == "red" else "")
-        return [Text(plain if ascii_only else mark, style=style), *names, clock, text]
+        text = cell(row.text, style="red" if style == "red" else "")
+        return [cell(plain if ascii_only else mark, style=style), *names, clock, text]

@@ -1,8 +1,8 @@
 """
 The terminal, or the pipe in its place: one console, made the same way for every verb.
 
-Nothing here interprets markup. Callers pass untrusted text through `safe_text` first; this module
-must not know where a text came from.
+Nothing here interprets markup, and all text passes through `safe_text` on its way: no verb can forget
+it. This module must not know where a text came from.
 """
 
 from __future__ import annotations
@@ -16,7 +16,10 @@ from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 
-__all__ = ["Flowing", "Screen", "fitted"]
+from ._out import ReaderLeft
+from ._text import safe_text
+
+__all__ = ["Flowing", "Screen", "cell", "fitted", "width_of"]
 
 _PIECES = re.compile(r"\n|[^\S\n]+|\S+")
 
@@ -24,8 +27,17 @@ _PIECES = re.compile(r"\n|[^\S\n]+|\S+")
 class _Console(Console):
     """A console whose reader may leave early."""
 
+    goes_on = True
+
     def on_broken_pipe(self) -> None:
-        """Go on in silence: rich would exit with 1, and a run cut off is recorded as a fault."""
+        """
+        Go on in silence, or end: rich would exit with 1.
+
+        Raises:
+            ReaderLeft: There is nothing to do but to print.
+        """
+        if not self.goes_on:
+            raise ReaderLeft
         self.quiet = True
         os.dup2(os.open(os.devnull, os.O_WRONLY), self.file.fileno())
 
@@ -36,15 +48,19 @@ class Screen:
 
     Args:
         file: By default stdout.
+        goes_on: Go on in silence when the reader has gone, for what has more to do than to print.
 
     Attributes:
         console: For what rich draws.
+        ascii: Whether nothing but ASCII can be shown.
         animated: Whether lines may be redrawn: a terminal that can, and no pipe whatever FORCE_COLOR says.
         width: Columns of a terminal; of a pipe, what a long line is cut to where it is cut.
     """
 
-    def __init__(self, file: IO[str] | None = None) -> None:
+    def __init__(self, file: IO[str] | None = None, *, goes_on: bool = False) -> None:
         self.console = _Console(file=sys.stdout if file is None else file, markup=False, emoji=False, highlight=False)
+        self.console.goes_on = goes_on
+        self.ascii = self.console.options.ascii_only
         terminal = self.console.file.isatty()
         self.animated = terminal and self.console.is_terminal and not self.console.is_dumb_terminal
         self.wraps = terminal
@@ -63,7 +79,7 @@ class Screen:
             wrap: Break it between words on a terminal; a path stays whole, to be copied.
         """
         whole = not (wrap and self.wraps)
-        self.console.print(Text.assemble(*parts), soft_wrap=whole)
+        self.console.print(Text.assemble(*map(_safe, parts)), soft_wrap=whole)
 
     def heading(self, text: str) -> None:
         """Print a blank line and a heading."""
@@ -84,7 +100,8 @@ class Flowing:
         self._column = 0
 
     def write(self, text: str) -> None:
-        """Print a piece, which is safe text."""
+        """Print a piece."""
+        text = safe_text(text)
         if self._screen.wraps:
             text = "".join(map(self._placed, _PIECES.findall(text)))
         # Not `print`, which wraps each piece as if it stood alone.
@@ -110,8 +127,22 @@ class Flowing:
         self._screen.console.print()
 
 
+def _safe(part: str | tuple[str, str]) -> str | tuple[str, str]:
+    return safe_text(part) if isinstance(part, str) else (safe_text(part[0]), part[1])
+
+
+def cell(text: str, style: str = "") -> Text:
+    """Return a text as rich draws it, safe."""
+    return Text(safe_text(text), style=style)
+
+
+def width_of(text: str) -> int:
+    """Return how many columns a text takes."""
+    return cell_len(safe_text(text))
+
+
 def fitted(text: str, width: int) -> str:
     """Return one line of text cut or padded to so many columns; one that is cut ends in `…`."""
-    line = Text(text)
+    line = cell(text)
     line.truncate(width, overflow="ellipsis", pad=True)
     return line.plain

@@ -17,6 +17,7 @@ import typer
 
 from ._exit import MISSING, USAGE, Failure, missing_extra
 from ._text import one_line
+from ._verbs import VERBS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,7 +28,7 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 _KEY = "OPENAI_API_KEY"
 _HELP = (
-    "Run one Mixture-of-Agents turn, and show the trace that it leaves.\n\n"
+    f"{VERBS['demo']}\n\n"
     "Without options, a real openai client asks a scripted server on loopback, where one of the three "
     "references fails. With them, the same client asks an endpoint of yours. The trace is saved in "
     "MOA_TRACE_DIR if that is set, else where traces go by default."

@@ -6,7 +6,6 @@ It says which turns and how many calls, never what they hold.
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from pathlib import Path  # noqa: TC003 - typer reads the annotations
 from typing import TYPE_CHECKING, Annotated
@@ -14,7 +13,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ._exit import FINDINGS, UNREADABLE, USAGE, Failure
+from ._out import emit, emit_json
 from ._text import one_line
+from ._verbs import VERBS
 
 if TYPE_CHECKING:
     from ..settings import Settings
@@ -45,7 +46,7 @@ _QUIET = frozenset({"live", "new", "busy", "written", "empty"})
 """What is as it should be."""
 
 
-@app.command(help="Write the turns of processes that died, from their journals (MOA_JOURNAL=1).")
+@app.command(help=VERBS["recover"])
 def recover(
     directory: Annotated[
         Path | None, typer.Argument(metavar="[DIR]", show_default=False, help="The traces; else MOA_TRACE_DIR.")
@@ -71,13 +72,13 @@ def recover(
         for finding in recover_all(writer, dry_run=dry_run, elsewhere=elsewhere):
             found.append(finding)
             if not as_json:
-                typer.echo(_told(finding, dry_run=dry_run))
+                emit(_told(finding, dry_run=dry_run))
     except OSError as error:
         raise Failure(f"moa recover: {one_line(str(folder))}: {error.strerror}", UNREADABLE) from None
     if as_json:
-        typer.echo(json.dumps(_summary(found, folder, dry_run=dry_run)))
+        emit_json(_summary(found, folder, dry_run=dry_run))
     elif not found:
-        typer.echo(f"nothing to recover in {one_line(str(folder))}")
+        emit(f"nothing to recover in {one_line(str(folder))}")
     if any(finding.what not in _QUIET for finding in found):
         raise typer.Exit(FINDINGS)
 

@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from ._exit import USAGE, Failure
+from ._verbs import VERBS
 
 __all__ = ["app"]
 
@@ -19,8 +20,7 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 
 @app.command(
-    help="Run a Python program with what MOA_INSTRUMENT names instrumented, and as without it otherwise.",
-    context_settings={"ignore_unknown_options": True},
+    help=VERBS["run"], context_settings={"ignore_unknown_options": True},
 )
 def run(program: Annotated[list[str], typer.Argument(metavar="SCRIPT [ARGS]...")]) -> None:
     """Say how it is written; only options before the verb lead here."""

@@ -1,0 +1,66 @@
+"""The filters of the verbs that read, as options: what `Run.turns` takes by keyword."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from ..read import Filters
+
+__all__ = ["Failed", "MinCost", "Model", "Preset", "Session", "Since", "Until", "filters"]
+
+Session = Annotated[list[str] | None, typer.Option("--session", metavar="ID", help="Of this session; repeatable.")]
+Preset = Annotated[list[str] | None, typer.Option("--preset", metavar="NAME", help="Of this preset; repeatable.")]
+Model = Annotated[
+    list[str] | None, typer.Option("--model", metavar="NAME", help="That asked this model, * for anything; repeatable.")
+]
+Since = Annotated[
+    str | None, typer.Option("--since", metavar="TIME", help="That began then or later: ISO 8601, or 2h, 7d ago.")
+]
+Until = Annotated[str | None, typer.Option("--until", metavar="TIME", help="That began before.")]
+Failed = Annotated[bool, typer.Option("--failed", help="That failed, or of which a call did.")]
+MinCost = Annotated[
+    float | None, typer.Option("--min-cost", metavar="USD", help="That cost so much or more, as far as is known.")
+]
+
+
+def filters(
+    session: list[str] | None,
+    preset: list[str] | None,
+    model: list[str] | None,
+    since: str | None,
+    until: str | None,
+    failed: bool,  # noqa: FBT001 - as typer hands it over
+    min_cost: float | None,
+) -> Filters:
+    """
+    Return the filters that were asked for.
+
+    Raises:
+        QueryError: A time is none.
+    """
+    return {
+        "session": session or None,
+        "preset": preset or None,
+        "model": model or None,
+        "since": _moment(since, "--since"),
+        "until": _moment(until, "--until"),
+        "failed": True if failed else None,
+        "min_cost": min_cost,
+    }
+
+
+def _moment(text: str | None, name: str) -> float | None:
+    """Return a moment, or so long ago, in epoch seconds."""
+    if text is None:
+        return None
+    from ..errors import QueryError
+    from ..read import epoch, seconds_of
+
+    try:
+        return time.time() - seconds_of(text)
+    except QueryError:
+        return epoch(text, name)

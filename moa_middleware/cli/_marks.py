@@ -1,0 +1,66 @@
+"""How an outcome is marked and coloured, and what calls and turns are called in a column."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ..read import Call, Turn
+
+__all__ = ["FAILED", "LATE", "call_mark", "call_word", "name_of", "role_of", "turn_mark"]
+
+GOOD, FAILED, LATE, OPEN, OTHER = ("✓", "+"), ("✗", "x"), ("~", "~"), ("…", "."), ("!", "!")
+_STYLES = {GOOD: "green", FAILED: "red", LATE: "yellow", OPEN: "yellow", OTHER: "yellow"}
+_ROLES = {"reference": "ref", "aggregator": "agg"}
+
+
+def _shown(mark: tuple[str, str], *, ascii_only: bool) -> tuple[str, str]:
+    return mark[ascii_only], _STYLES[mark]
+
+
+def turn_mark(turn: Turn, *, ascii_only: bool) -> tuple[str, str]:
+    """Return the mark of a turn, and its style."""
+    if turn.failed:
+        return _shown(FAILED, ascii_only=ascii_only)
+    # Of a trace without outcomes nothing bad is known.
+    return _shown(GOOD if turn.outcome in (None, "completed") else OTHER, ascii_only=ascii_only)
+
+
+def call_mark(call: Call, *, ascii_only: bool) -> tuple[str, str]:
+    """Return the mark of a call, and its style; that it failed goes before that it was late."""
+    mark = (
+        FAILED
+        if call.failed
+        else OPEN
+        if call.pending
+        else LATE
+        if call.late
+        else GOOD
+        if call.outcome in (None, "completed")
+        else OTHER
+    )
+    return _shown(mark, ascii_only=ascii_only)
+
+
+def call_word(call: Call) -> str:
+    """Return how a call ended, in a word or two."""
+    if call.pending:
+        return "never ended"
+    ended = call.outcome or ("failed" if call.failed else "ended")
+    return f"{ended}, late" if call.late else ended
+
+
+def role_of(call: Call, turn: Turn) -> str:
+    """Return `ref 1`, `agg`, or the role of another call; the number is its place in `Turn.references`."""
+    for place, one in enumerate(turn.references):
+        if one is call:
+            return f"ref {place}"
+    return _ROLES.get(call.role or "call", call.role or "call") if call is not turn.aggregator else "agg"
+
+
+def name_of(call: Call) -> str:
+    """Return the label and the model of a call, one where they are the same."""
+    if call.label and call.model and call.model not in call.label:
+        return f"{call.label} ({call.model})"
+    retry = f" #{call.attempt}" if (call.attempt or 1) > 1 else ""
+    return f"{call.name}{retry}"

@@ -1,0 +1,121 @@
+"""
+Plain output: JSON, CSV, and messages, without rich.
+
+With `_screen` it is the only place that writes to a stream; whatever passes here passes through
+`safe_text`. A reader that leaves early (`moa ls | head`) ends the command without a word.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import os
+import sys
+from typing import TYPE_CHECKING, Any
+
+from ._text import safe_text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+__all__ = ["ReaderLeft", "emit", "emit_csv", "emit_json", "mute", "note"]
+
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+"""How a cell begins that a spreadsheet takes for a formula; see OWASP, CSV Injection. The last four are full-width."""
+
+
+class ReaderLeft(Exception):  # noqa: N818 - nothing is wrong
+    """Whoever read the output has gone."""
+
+
+def emit(text: str, *, flush: bool = False) -> None:
+    """
+    Write a line to stdout, as safe text.
+
+    Args:
+        text: The line, without its end.
+        flush: Let a reader have it at once.
+
+    Raises:
+        ReaderLeft: There is no reader any more.
+    """
+    try:
+        sys.stdout.write(f"{safe_text(text)}\n")
+        if flush:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        raise ReaderLeft from None
+
+
+def emit_json(value: Any, *, indent: int | None = None, flush: bool = False) -> None:
+    """
+    Write a value as JSON on a line; in ASCII, so that no terminal and no encoding spoils it.
+
+    Args:
+        value: Dicts, lists, texts and numbers.
+        indent: Spaces for each level; `None` keeps it on one line.
+        flush: As in `emit`.
+
+    Raises:
+        ReaderLeft: There is no reader any more.
+    """
+    try:
+        text = json.dumps(value, indent=indent, allow_nan=False)
+    except ValueError:
+        text = json.dumps(_finite(value), indent=indent)
+    emit(text.replace("\x7f", "\\u007f"), flush=flush)
+
+
+def _finite(value: Any) -> Any:
+    """Return a value with `null` for numbers that JSON does not have."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    return [_finite(one) for one in value] if isinstance(value, list) else value
+
+
+def emit_csv(rows: Iterable[Sequence[Any]]) -> None:
+    """
+    Write rows as CSV (RFC 4180, with `\\n`).
+
+    A text that a spreadsheet would take for a formula gets a `'` in front; numbers stay as they are.
+
+    Raises:
+        ReaderLeft: There is no reader any more.
+    """
+    for row in rows:
+        line = io.StringIO()
+        csv.writer(line, lineterminator="").writerow(["" if cell is None else _cell(cell) for cell in row])
+        emit(line.getvalue())
+
+
+def _cell(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    shown = safe_text(value)
+    return f"'{shown}" if value.startswith(_FORMULA) else shown
+
+
+def note(text: str) -> None:
+    """Write a line to stderr, as safe text."""
+    try:
+        sys.stderr.write(f"{safe_text(text)}\n")
+        sys.stderr.flush()
+    except BrokenPipeError:
+        raise ReaderLeft from None
+
+
+def mute() -> None:
+    """Send what is still buffered for a reader that has gone nowhere, so that nothing is said at exit."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except BrokenPipeError:
+            os.dup2(nowhere, stream.fileno())
+        except ValueError:
+            continue  # it is closed
+    os.close(nowhere)

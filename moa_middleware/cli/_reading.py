@@ -1,0 +1,176 @@
+"""
+What the verbs that read have in common: what is opened, how far it is, and how it ends.
+
+Every error of a reading becomes one line for stderr and an exit code here.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ._exit import CLEAN, INTERRUPTED, MISSING, UNREADABLE, USAGE, Failure
+from ._out import emit_json, note
+from ._text import one_line, safe_text
+from ._words import size
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from ..read import Run
+
+__all__ = ["Json", "Paths", "bar", "folder_of_settings", "opened", "parts_of", "reading", "show_json", "unread"]
+
+Paths = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[PATH]...",
+        show_default=False,
+        help="Files, directories, patterns, or - for stdin; else MOA_TRACE_DIR, else where traces go by default.",
+    ),
+]
+Json = Annotated[bool, typer.Option("--json", help="JSON for programs.")]
+
+_PATIENCE = 0.5
+"""Seconds that a reading may take before it says how far it is."""
+
+
+@contextmanager
+def reading(verb: str) -> Iterator[None]:
+    """
+    End the command with a line and a code for whatever a reading may raise.
+
+    Args:
+        verb: The verb, for the line.
+
+    Raises:
+        Failure: Something was raised.
+    """
+    from ..errors import AmbiguousTurnError, ExtraMissingError, QueryError, ReadError, SettingsError
+
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise Failure(f"moa {verb}: interrupted", INTERRUPTED) from None
+    except ExtraMissingError as error:
+        raise _failure(verb, error, MISSING) from None
+    except (QueryError, AmbiguousTurnError, SettingsError) as error:
+        raise _failure(verb, error, USAGE) from None
+    except ReadError as error:
+        raise _failure(verb, error, UNREADABLE) from None
+    except OSError as error:
+        raise Failure(f"moa {verb}: {one_line(error.strerror or type(error).__name__)}", UNREADABLE) from None
+
+
+def _failure(verb: str, error: Exception, code: int) -> Failure:
+    return Failure(f"moa {verb}: {safe_text(str(error))}", code)
+
+
+def folder_of_settings() -> str:
+    """
+    Return the directory of the settings.
+
+    Raises:
+        UnreadableError: It is not there.
+        SettingsError: A setting is bad.
+    """
+    from pydantic import ValidationError
+
+    from ..errors import SettingsError, UnreadableError
+    from ..settings import Settings, describe_problem
+
+    try:
+        folder = os.fspath(Settings().trace_dir)
+    except ValidationError as error:
+        raise SettingsError(describe_problem(error)) from None
+    if not os.path.lexists(folder):
+        whose = "MOA_TRACE_DIR" if os.environ.get("MOA_TRACE_DIR") else "the default, since MOA_TRACE_DIR is not set"
+        raise UnreadableError(f"there are no traces: {folder} does not exist ({whose}); moa doctor says more")
+    return folder
+
+
+def opened(paths: Sequence[str] | None) -> Run:
+    """
+    Open what was named, or the directory of the settings.
+
+    Raises:
+        ReadError: It cannot be read.
+        SettingsError: A setting is bad.
+    """
+    from .. import read
+
+    return read.open(list(paths) if paths else folder_of_settings())
+
+
+@contextmanager
+def bar(run: Run) -> Iterator[None]:
+    """
+    Say on stderr how far a reading is while it lasts, if that is a terminal and it takes long.
+
+    Args:
+        run: What is read.
+    """
+    if not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":
+        yield
+        return
+    began = time.monotonic()
+    total: list[int | None] = []
+    shown = False
+
+    def tell(done: int) -> None:
+        nonlocal shown
+        if time.monotonic() - began < _PATIENCE:
+            return
+        if not total:
+            total.append(run.size)
+        of = f" of {size(total[0])}, {min(100, 100 * done // total[0])} %" if total[0] else ""
+        sys.stderr.write(f"\r\x1b[K{size(done)}{of}")
+        sys.stderr.flush()
+        shown = True
+
+    run.on_progress(tell)
+    try:
+        yield
+    finally:
+        run.on_progress(None)
+        if shown:
+            sys.stderr.write("\r\x1b[K")
+            sys.stderr.flush()
+
+
+def unread(run: Run, verb: str) -> int:
+    """
+    Say on stderr what the last whole reading met that is wrong.
+
+    Returns:
+        The exit code: 3 if a file could not be read, else 0.
+    """
+    counts = run.problem_counts
+    if not counts:
+        return CLEAN
+    from ..read import CODES
+
+    told = ", ".join(f"{code} {CODES[code][0]} ({count:,})" for code, count in sorted(counts.items()))
+    note(f"moa {verb}: not all could be read: {told}; moa verify names them")
+    return UNREADABLE if "E108" in counts else CLEAN
+
+
+def show_json(value: Any, *, flush: bool = False) -> None:
+    """Print a result of the reader as JSON on a line."""
+    from ..read import plain
+
+    emit_json(plain(value), flush=flush)
+
+
+def parts_of(value: Any, *names: str) -> dict[str, Any]:
+    """Return attributes of a result by their names, plain."""
+    from ..read import plain
+
+    return {name: plain(getattr(value, name)) for name in names}
+
+

@@ -1,0 +1,89 @@
+"""A turn on a line: what `moa ls` and `moa tail` show of it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ._marks import turn_mark
+from ._reading import parts_of
+from ._table import Column
+from ._text import one_line
+from ._words import money, moment, span
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ..read import Turn
+    from ._table import Cell
+
+__all__ = ["COLUMNS", "cells_of", "question_of", "summary_of", "text_of"]
+
+COLUMNS = (
+    Column(""),
+    Column("TURN", least=14, middle=True),
+    Column("WHEN", rank=3),
+    Column("PRESET", rank=5, least=6),
+    Column("TIME", right=True),
+    Column("CALLS", rank=2, least=11),
+    Column("COST", right=True),
+    Column("ID", rank=7),
+    Column("QUESTION", rank=6, least=16),
+)
+_HEAD = 80
+
+
+def cells_of(turn: Turn, *, ascii_only: bool) -> Sequence[Cell]:
+    """Return the cells of a turn, as `COLUMNS` has them."""
+    return (
+        turn_mark(turn, ascii_only=ascii_only),
+        (turn.name, "bold"),
+        moment(turn.at, "%m-%d %H:%M:%S"),
+        turn.preset or "-",
+        span(turn.duration_ms),
+        (_calls(turn), "red" if turn.failed_calls else "yellow" if turn.late_calls or turn.pending_calls else ""),
+        money(turn.cost),
+        (turn.id, "dim"),
+        (question_of(turn), "dim"),
+    )
+
+
+def _calls(turn: Turn) -> str:
+    parts = [f"{turn.call_count:,}"]
+    for count, what in ((turn.failed_calls, "failed"), (turn.late_calls, "late"), (turn.pending_calls, "open")):
+        if count:
+            parts.append(f"{count:,} {what}")
+    return ", ".join(parts)
+
+
+def question_of(turn: Turn, limit: int = _HEAD) -> str:
+    """Return the head of the last message of the user's, in a line."""
+    asked = turn.input_messages
+    if asked is None:
+        asked = next((call.input_messages for call in turn.all_calls if call.input_messages is not None), None)
+    if isinstance(asked, str):
+        return one_line(asked, limit)
+    texts = [one for one in asked if isinstance(one, dict)] if isinstance(asked, list) else []
+    users = [one for one in texts if one.get("role") == "user"] or texts
+    return one_line(text_of(users[-1].get("content")), limit) if users else "-"
+
+
+def text_of(content: Any) -> str:
+    """Return the text of a message's content; what is no text is named in brackets."""
+    if isinstance(content, str):
+        return content
+    if isinstance(content, list):
+        return "\n".join(map(text_of, content))
+    if isinstance(content, dict):
+        said = content.get("text", content.get("content"))
+        return text_of(said) if isinstance(said, str | list) else f"[{content.get('type', 'data')}]"
+    return "" if content is None else str(content)
+
+
+def summary_of(turn: Turn) -> dict[str, Any]:
+    """Return what a list tells of a turn, for JSON."""
+    return parts_of(
+        turn,
+        *("name", "id", "session_id", "preset", "outcome", "failed", "at", "duration_ms", "call_count"),
+        *("failed_calls", "late_calls", "pending_calls", "usage", "cost", "parent_turn_id", "turns", "file", "line"),
+    )
+

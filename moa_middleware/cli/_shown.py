@@ -1,0 +1,189 @@
+"""A turn on the screen: its head, its calls, its texts."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ..errors import QueryError
+from ._marks import call_word, name_of, role_of, turn_mark
+from ._rows import question_of, text_of
+from ._text import one_line, safe_text
+from ._waterfall import show_figures, show_waterfall
+from ._words import counted, figure, moment, span
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
+    from ..read import Call, Turn
+    from ._screen import Screen
+
+__all__ = ["one_call", "show_call", "show_turn"]
+
+_LINES = 3
+"""Lines of a text that are shown of it, unless the whole is asked for."""
+
+
+def one_call(turn: Turn, name: str) -> Call:
+    """
+    Return the call of a turn that is named.
+
+    Args:
+        turn: The turn.
+        name: `agg`, `ref:N` with the reference's place from 0, or the beginning of a `call_id`.
+
+    Raises:
+        QueryError: There is none, or there are several.
+    """
+    if name in ("agg", "aggregator") and turn.aggregator is not None:
+        return turn.aggregator
+    role, _, place = name.partition(":")
+    if role in ("ref", "reference") and place.isascii() and place.isdigit():
+        if int(place[:9]) < len(turn.references):
+            return turn.references[int(place[:9])]
+        raise QueryError(f"{turn.name} has {counted(len(turn.references), 'reference')}, numbered from 0")
+    found = [call for call in turn.all_calls if name and (call.call_id or "").startswith(name)]
+    if len(found) == 1:
+        return found[0]
+    many = f"{len(found)} calls of" if found else "no call of"
+    raise QueryError(f"{many} {turn.name} begin with {name!r}: need agg, ref:N, or the beginning of a call_id")
+
+
+def show_turn(
+    screen: Screen, turn: Turn, inner: Sequence[Turn], outer: Turn | None, *, full: bool, inputs: bool
+) -> None:
+    """
+    Print a turn.
+
+    Args:
+        screen: Where to print.
+        turn: The turn.
+        inner: The turns inside it.
+        outer: The turn around it.
+        full: Texts whole.
+        inputs: What each model saw, too.
+    """
+    _head(screen, turn)
+    for one in inner:
+        screen.line(("inside    ", "dim"), one.name, (f"  {one.outcome or '?'}, {one.cost}", "dim"))
+    if outer is not None:
+        screen.line(("inside of ", "dim"), outer.name)
+    screen.line()
+    show_waterfall(screen, turn)
+    screen.line()
+    show_figures(screen, turn)
+    for call in turn.requests:
+        if call is not turn.aggregator:
+            _said(screen, call, role_of(call, turn), full=full, inputs=inputs)
+    if turn.aggregator is not None:
+        _said(screen, turn.aggregator, "agg", full=full, inputs=inputs)
+    if turn.output is not None and (turn.aggregator is None or turn.output != turn.aggregator.output):
+        screen.heading("answer")
+        _text(screen, turn.output, full=full)
+
+
+def _head(screen: Screen, turn: Turn) -> None:
+    mark, style = turn_mark(turn, ascii_only=screen.ascii)
+    screen.line((turn.name, "bold"), "  ", (f"{mark} {turn.outcome or 'ended'}", style), f"  {moment(turn.at)}")
+    usage = turn.usage
+    parts = [
+        counted(turn.call_count, "call"),
+        *(
+            f"{count:,} {what}"
+            for count, what in (
+                (turn.failed_calls, "failed"),
+                (turn.late_calls, "late"),
+                (turn.pending_calls, "never ended"),
+            )
+            if count
+        ),
+        span(turn.duration_ms),
+        f"{figure(usage.input_tokens)} tokens in, {figure(usage.output_tokens)} out",
+    ]
+    for name, value in (("id", turn.id), ("preset", turn.preset)):
+        if value:
+            screen.line((name.ljust(10), "dim"), one_line(value), wrap=False)
+    screen.line(("calls     ", "dim"), ", ".join(parts))
+    screen.line(("cost      ", "dim"), (str(turn.cost), "bold"))
+    if turn.tags:
+        tags = ", ".join(f"{one_line(str(key), 60)}={one_line(str(value), 60)}" for key, value in turn.tags.items())
+        screen.line(("tags      ", "dim"), tags)
+    screen.line(("question  ", "dim"), question_of(turn, 300))
+    if turn.error is not None:
+        screen.line(("error     ", "dim"), (_error(turn), "red"))
+    if turn.instrumentation_errors:
+        screen.line(("faults    ", "dim"), counted(turn.instrumentation_errors, "fault"), " of observers or the tracing")
+
+
+def _error(of: Turn | Call) -> str:
+    error = of.error
+    if error is None:
+        return ""
+    return one_line(f"{error.type}: {error.message if error.message is not None else '(withheld)'}")
+
+
+def _said(screen: Screen, call: Call, role: str, *, full: bool, inputs: bool) -> None:
+    screen.heading(f"{role}  {one_line(name_of(call), 100)}")
+    if inputs:
+        _messages(screen, call.input_messages, full=full)
+    if call.error is not None:
+        screen.line((_error(call), "red"))
+    if call.output:
+        _text(screen, call.output, full=full)
+    elif "output" in call.omitted:
+        screen.line(("the text is withheld", "dim"))
+    elif call.error is None and not call.tool_calls:
+        screen.line(("no text", "dim"))
+    if call.refusal:
+        screen.line(("refused: ", "yellow"), one_line(call.refusal))
+    for tool in call.tool_calls:
+        function = tool.get("function") if isinstance(tool, dict) else None
+        function = function if isinstance(function, dict) else tool if isinstance(tool, dict) else {}
+        screen.line(("calls ", "dim"), one_line(f"{function.get('name')} {function.get('arguments', '')}", 300))
+
+
+def _messages(screen: Screen, messages: Any, *, full: bool) -> None:
+    if not isinstance(messages, list):
+        messages = [messages] if messages is not None else []
+    for one in messages:
+        role = one.get("role") if isinstance(one, dict) else None
+        screen.line((f"saw {one_line(str(role or 'message'), 40)}", "cyan"))
+        _text(screen, text_of(one.get("content") if isinstance(one, dict) else one), full=full)
+    screen.line(("said", "cyan"))
+
+
+def _text(screen: Screen, text: str, *, full: bool) -> None:
+    """Print a text: whole, or its beginning and how much more there is."""
+    if full:
+        screen.line(safe_text(text))
+        return
+    width = screen.width if screen.wraps else 100
+    head = one_line(text, width * _LINES)
+    lines = text.count("\n")
+    screen.line(head)
+    if len(text) > width * _LINES:
+        more = f"{len(text):,} characters in {counted(lines + 1, 'line')}; --full shows all"
+        screen.line((more, "dim"))
+
+
+def show_call(screen: Screen, turn: Turn, call: Call) -> None:
+    """Print one call with its texts whole."""
+    screen.line((f"{turn.name}  {role_of(call, turn)}", "bold"), f"  {one_line(name_of(call))}")
+    rows = (
+        ("id", call.call_id),
+        ("ended", f"{call_word(call)} after {span(call.duration_ms)}"),
+        ("began", moment(call.started_at)),
+        ("first", span(call.first_chunk_ms) if call.first_chunk_ms is not None else None),
+        ("tokens", f"{figure(call.usage.input_tokens)} in, {figure(call.usage.output_tokens)} out"),
+        ("finish", call.finish_reason),
+        ("endpoint", call.endpoint),
+        ("reply", call.response_id),
+        ("params", ", ".join(f"{key}={value}" for key, value in call.params.items()) or None),
+    )
+    for name, value in rows:
+        if value:
+            screen.line((name.ljust(10), "dim"), one_line(value))
+    _said(screen, call, role_of(call, turn), full=True, inputs=True)
+    if call.reasoning:
+        screen.heading("reasoning")
+        _text(screen, call.reasoning, full=True)

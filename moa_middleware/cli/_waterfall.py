@@ -1,0 +1,137 @@
+"""The calls of a turn on the screen: when each ran, and what became of it and of its text."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ._marks import call_mark, call_word, name_of, role_of
+from ._screen import fitted, width_of
+from ._table import Column, Table
+from ._text import one_line
+from ._words import figure, percent, span, usd
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ..read import Call, Span, Turn
+    from ._screen import Screen
+    from ._table import Cell
+
+__all__ = ["show_figures", "show_waterfall"]
+
+_WAITS, _RUNS, _OPEN = ("░", "-"), ("█", "="), ("·", ".")
+_NAME = 28
+_BAR = 60
+_TIME = 10
+_HARDLY = 1.0
+"""Milliseconds; who kept the aggregator waiting by less is not slower than another."""
+
+
+def show_waterfall(screen: Screen, turn: Turn) -> None:
+    """Print a bar for each request, on the scale of the turn; until the first chunk of a stream it is pale."""
+    spans = turn.timeline()
+    if not spans:
+        screen.line(("no calls are told", "dim"))
+        return
+    end = max([turn.duration_ms or 0.0, *(one.end_ms for one in spans if one.end_ms is not None)])
+    heads = [f"{role_of(one.call, turn)}  {one_line(name_of(one.call), 100)}" for one in spans]
+    width = screen.width if screen.wraps else 100
+    name = min(_NAME if width < 100 else 2 * _NAME, max(map(width_of, heads)), width // 3)  # noqa: PLR2004 - a wide one
+    room = max(10, min(_BAR if width < 100 else 2 * _BAR, width - name - _TIME - 4))  # noqa: PLR2004
+    if end > 0:
+        last = span(end)
+        scale = f"0{' ' * max(1, room - 1 - len(last))}{last}"
+        screen.line(" " * (name + 3), (scale, "dim"), wrap=False)
+    for one, head in zip(spans, heads, strict=True):
+        mark, style = call_mark(one.call, ascii_only=screen.ascii)
+        bar = _bar(one, end, room, ascii_only=screen.ascii)
+        took = span(one.call.duration_ms).rjust(_TIME - 1)
+        screen.line((mark, style), " ", fitted(head, name), " ", (bar, style), took, wrap=False)
+
+
+def _bar(one: Span, end: float, room: int, *, ascii_only: bool) -> str:
+    """Return the bar of a call."""
+    if one.start_ms is None or end <= 0:
+        return "?".ljust(room)
+    waits, runs, opens = (form[ascii_only] for form in (_WAITS, _RUNS, _OPEN))
+    start = min(room - 1, max(0, round(room * one.start_ms / end)))
+    if one.end_ms is None:
+        return (" " * start + opens * (room - start)).ljust(room)
+    stop = min(room, max(start + 1, round(room * one.end_ms / end)))
+    first = one.call.first_chunk_ms
+    pale = 0 if first is None else min(stop - start - 1, max(0, round(room * first / end)))
+    return (" " * start + waits * pale + runs * (stop - start - pale)).ljust(room)
+
+
+_COLUMNS = (
+    Column(""),
+    Column("CALL", least=10),
+    Column("ENDED", rank=2),
+    Column("IN", right=True, rank=3),
+    Column("OUT", right=True, rank=3),
+    Column("COST", right=True),
+    Column("SHARE", right=True, rank=5),
+    Column("WAIT", right=True, rank=8),
+    Column("REACHED AGG", rank=1),
+    Column("OVERLAP", right=True, rank=1),
+    Column("ONLY HERE", right=True, rank=6),
+)
+
+
+def show_figures(screen: Screen, turn: Turn) -> None:
+    """
+    Print a row for each request: how it ended, tokens, price, and what became of the text.
+
+    WAIT is how much longer a reference could have taken without keeping the aggregator.
+    """
+    fidelity = {id(call): str(one) for call, one in zip(turn.references, turn.fidelity(), strict=True)}
+    overlap = turn.overlap()
+    parts = {
+        id(call): (covered, unique)
+        for call, covered, unique in zip(turn.references, overlap.covered, overlap.unique, strict=True)
+    }
+    rows: list[Sequence[Cell]] = []
+    for one in turn.timeline():
+        call = one.call
+        mark = call_mark(call, ascii_only=screen.ascii)
+        covered, unique = parts.get(id(call), (None, None))
+        reached = fidelity.get(id(call), "")
+        rows.append(
+            (
+                mark,
+                (f"{role_of(call, turn)}  {name_of(call)}", "bold"),
+                (call_word(call), mark[1] if mark[1] != "green" else ""),
+                figure(call.usage.input_tokens),
+                figure(call.usage.output_tokens),
+                _price(call),
+                percent(one.cost_share),
+                _waited(one),
+                (reached, _reached_style(reached)),
+                percent(covered) if id(call) in parts else "",
+                percent(unique) if id(call) in parts else "",
+            )
+        )
+    Table(screen, _COLUMNS).show(rows)
+    if overlap.novel is not None:
+        screen.line(
+            f"{percent(overlap.novel)} of the answer's {overlap.total:,} {overlap.unit} stand in no reference, "
+            f"{percent(overlap.shared)} in several (runs of {overlap.size}; lexical, no influence)"
+        )
+
+
+def _price(call: Call) -> str:
+    if call.source not in (None, "provider"):
+        return f"- ({call.source})"
+    return usd(call.cost_usd)
+
+
+def _waited(one: Span) -> str:
+    if one.slack_ms is None:
+        return ""
+    return "slowest" if one.slack_ms < _HARDLY else span(one.slack_ms)
+
+
+def _reached_style(reached: str) -> str:
+    if reached.startswith("absent"):
+        return "red"
+    return "yellow" if reached.startswith(("truncated", "altered")) else ""

@@ -1,0 +1,117 @@
+"""
+`moa ls`: turns in a list, the newest last.
+
+Of each turn only its line of the list is kept, so that a directory of any size can be listed.
+"""
+
+from __future__ import annotations
+
+import heapq
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated, TypeVar
+
+import typer
+
+from ._filters import Failed, MinCost, Model, Preset, Session, Since, Until, filters
+from ._out import emit_json, note
+from ._reading import Json, Paths, bar, opened, reading, unread
+from ._verbs import VERBS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from ..read import Filters, Run, Turn
+    from ._table import Cell
+
+__all__ = ["app"]
+
+app = typer.Typer(add_completion=False, rich_markup_mode=None)
+
+T = TypeVar("T")
+
+_PIECE = 200
+"""Rows that are laid out together where all are shown."""
+
+
+class _Sort(StrEnum):
+    time = "time"
+    cost = "cost"
+    duration = "duration"
+
+
+@app.command(help=f"{VERBS['ls']}\n\nSESSION#N in the first column is what moa show takes.")
+def ls(
+    paths: Paths = None,
+    *,
+    limit: Annotated[int, typer.Option("--limit", "-n", min=0, help="How many; 0 for all, in the order of files.")] = 20,
+    sort: Annotated[_Sort, typer.Option("--sort", help="Which are the last: newest, dearest, or slowest.")] = _Sort.time,
+    session: Session = None,
+    preset: Preset = None,
+    model: Model = None,
+    since: Since = None,
+    until: Until = None,
+    failed: Failed = False,
+    min_cost: MinCost = None,
+    as_json: Json = False,
+) -> None:
+    """List turns."""
+    with reading("ls"):
+        run = opened(paths)
+        wanted = filters(session, preset, model, since, until, failed, min_cost)
+        count = _json(run, wanted, limit, sort) if as_json else _human(run, wanted, limit, sort)
+        if not count and not as_json:
+            note(f"no turns in {', '.join(run.names)}{' that are asked for' if any(wanted.values()) else ''}")
+        code = unread(run, "ls")
+    if code:
+        raise typer.Exit(code)
+
+
+def _human(run: Run, wanted: Filters, limit: int, sort: _Sort) -> int:
+    from ._rows import COLUMNS, cells_of
+    from ._screen import Screen
+    from ._table import Table
+
+    screen = Screen()
+    table = Table(screen, COLUMNS)
+    rows: list[Sequence[Cell]] = []
+    shown = 0
+    for row in _chosen(run, wanted, limit, sort, lambda turn: cells_of(turn, ascii_only=screen.ascii)):
+        rows.append(row)
+        shown += 1
+        if len(rows) >= _PIECE:
+            table.show(rows)
+            rows.clear()
+    if rows:
+        table.show(rows)
+    return shown
+
+
+def _json(run: Run, wanted: Filters, limit: int, sort: _Sort) -> int:
+    from ._rows import summary_of
+
+    shown = 0
+    for one in _chosen(run, wanted, limit, sort, summary_of):
+        emit_json(one)
+        shown += 1
+    return shown
+
+
+def _chosen(run: Run, wanted: Filters, limit: int, sort: _Sort, told: Callable[[Turn], T]) -> Iterator[T]:
+    """Yield what is told of each turn, or of those that come last in an order, in that order."""
+    if not limit:
+        yield from map(told, run.turns(**wanted))
+        return
+    kept: list[tuple[float, int, T]] = []
+    with bar(run):
+        for place, turn in enumerate(run.turns(**wanted)):
+            key = (_key(turn, sort), place)
+            if len(kept) < limit:
+                heapq.heappush(kept, (*key, told(turn)))
+            elif key > kept[0][:2]:
+                heapq.heapreplace(kept, (*key, told(turn)))
+    yield from (one for _, _, one in sorted(kept, key=lambda entry: entry[:2]))
+
+
+def _key(turn: Turn, sort: _Sort) -> float:
+    value = turn.at if sort is _Sort.time else turn.cost.known_usd if sort is _Sort.cost else turn.duration_ms
+    return float("-inf") if value is None else value

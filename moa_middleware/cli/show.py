@@ -1,0 +1,86 @@
+"""`moa show`: one turn, from what it was asked to what it cost."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ._exit import USAGE, Failure
+from ._reading import Json, Paths, bar, opened, parts_of, reading, show_json
+from ._verbs import VERBS
+
+if TYPE_CHECKING:
+    from ..read import Run, Turn
+
+__all__ = ["app"]
+
+app = typer.Typer(add_completion=False, rich_markup_mode=None)
+
+_HELP = (
+    f"{VERBS['show']}\n\n"
+    "TURN is SESSION#N, the beginning of an id, last, or first. Fidelity is whether a reference's text stands in what "
+    "the aggregator got; overlap is the part of the answer's words that stands in a reference, which tells nothing of "
+    "influence."
+)
+
+
+@app.command(help=_HELP)
+def show(
+    turn: Annotated[str, typer.Argument(metavar="[TURN]", show_default=False, help="last, if it is not given.")] = "last",
+    paths: Paths = None,
+    *,
+    full: Annotated[bool, typer.Option("--full", help="Whole texts, not their beginnings.")] = False,
+    inputs: Annotated[bool, typer.Option("--inputs", help="What each model saw, too.")] = False,
+    call: Annotated[
+        str | None,
+        typer.Option("--call", metavar="CALL", help="Whole texts of one call: agg, ref:1, or the beginning of an id."),
+    ] = None,
+    raw: Annotated[bool, typer.Option("--raw", help="The bytes of its line, into a file or a pipe.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Show a turn."""
+    if raw and sys.stdout.isatty():
+        raise Failure("moa show: --raw is for a file or a pipe, not for a terminal: its bytes could do anything", USAGE)
+    with reading("show"):
+        run = opened(paths)
+        with bar(run):
+            found = run.turn(turn)
+            inner = run.children(found) if found.turns and not raw else ()
+        if raw:
+            sys.stdout.buffer.write(found.raw + b"\n")
+        elif as_json:
+            show_json(_all_of(found, inner))
+        else:
+            _human(run, found, inner, full=full, inputs=inputs, call=call)
+
+
+def _human(run: Run, turn: Turn, inner: tuple[Turn, ...], *, full: bool, inputs: bool, call: str | None) -> None:
+    from ._screen import Screen
+    from ._shown import one_call, show_call, show_turn
+
+    screen = Screen()
+    if call is not None:
+        show_call(screen, turn, one_call(turn, call))
+        return
+    outer = run.parent(turn) if turn.parent_turn_id is not None else None
+    show_turn(screen, turn, inner, outer, full=full, inputs=inputs)
+
+
+def _all_of(turn: Turn, inner: tuple[Turn, ...]) -> dict[str, Any]:
+    from ..read import plain
+
+    spans = [
+        {"call_id": span.call.call_id, **parts_of(span, "start_ms", "end_ms", "cost_share", "slack_ms")}
+        for span in turn.timeline()
+    ]
+    return {
+        **plain(turn),
+        "id": turn.id,
+        **parts_of(turn, "call_count", "failed_calls", "late_calls", "pending_calls", "usage", "cost"),
+        "timeline": spans,
+        "fidelity": plain(turn.fidelity()),
+        "overlap": plain(turn.overlap()),
+        "children": [one.name for one in inner],
+    }

@@ -1,0 +1,1 @@
+"""The verbs of `moa` that read: real processes, a real terminal, real trace files."""
