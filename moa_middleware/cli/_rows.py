@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from ..read import Turn
     from ._table import Cell
 
-__all__ = ["COLUMNS", "cells_of", "question_of", "summary_of", "text_of"]
+__all__ = ["COLUMNS", "calls_of", "cells_of", "question_of", "summary_of", "text_of"]
 
 COLUMNS = (
     Column(""),
@@ -40,14 +40,15 @@ def cells_of(turn: Turn, *, ascii_only: bool) -> Sequence[Cell]:
         moment(turn.at, "%m-%d %H:%M:%S"),
         turn.preset or "-",
         span(turn.duration_ms),
-        (_calls(turn), "red" if turn.failed_calls else "yellow" if turn.late_calls or turn.pending_calls else ""),
+        (calls_of(turn), "red" if turn.failed_calls else "yellow" if turn.late_calls or turn.pending_calls else ""),
         money(turn.cost),
         (turn.id, "dim"),
         (question_of(turn), "dim"),
     )
 
 
-def _calls(turn: Turn) -> str:
+def calls_of(turn: Turn) -> str:
+    """Return how many calls a turn has, and what is amiss with them: `4, 1 failed`."""
     parts = [f"{turn.call_count:,}"]
     for count, what in ((turn.failed_calls, "failed"), (turn.late_calls, "late"), (turn.pending_calls, "open")):
         if count:

@@ -66,11 +66,11 @@ def _bar(one: Span, end: float, room: int, *, ascii_only: bool) -> str:
 _COLUMNS = (
     Column(""),
     Column("CALL", least=10),
-    Column("ENDED", rank=2),
+    Column("ENDED", rank=7),
     Column("IN", right=True, rank=3),
     Column("OUT", right=True, rank=3),
     Column("COST", right=True),
-    Column("SHARE", right=True, rank=5),
+    Column("SHARE", right=True, rank=2),
     Column("WAIT", right=True, rank=8),
     Column("REACHED AGG", rank=1),
     Column("OVERLAP", right=True, rank=1),

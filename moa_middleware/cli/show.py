@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -20,7 +21,7 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 _HELP = (
     f"{VERBS['show']}\n\n"
-    "TURN is SESSION#N, the beginning of an id, last, or first. Fidelity is whether a reference's text stands in what "
+    "TURN is SESSION#N, the beginning of an id, last, or first; without it, the last. Fidelity is whether a reference's text stands in what "
     "the aggregator got; overlap is the part of the answer's words that stands in a reference, which tells nothing of "
     "influence."
 )
@@ -28,7 +29,7 @@ _HELP = (
 
 @app.command(help=_HELP)
 def show(
-    turn: Annotated[str, typer.Argument(metavar="[TURN]", show_default=False, help="last, if it is not given.")] = "last",
+    turn: Annotated[str, typer.Argument(metavar="[TURN]", show_default=False, help="SESSION#N, an id, first, last.")] = "last",
     paths: Paths = None,
     *,
     full: Annotated[bool, typer.Option("--full", help="Whole texts, not their beginnings.")] = False,
@@ -43,6 +44,8 @@ def show(
     """Show a turn."""
     if raw and sys.stdout.isatty():
         raise Failure("moa show: --raw is for a file or a pipe, not for a terminal: its bytes could do anything", USAGE)
+    if not paths and turn not in ("first", "last") and Path(turn).exists():
+        turn, paths = "last", [turn]
     with reading("show"):
         run = opened(paths)
         with bar(run):

@@ -1,0 +1,203 @@
+"""`moa compare`: two runs side by side."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ._exit import FINDINGS
+from ._filters import Failed, MinCost, Model, Preset, Session, Since, Until, filters
+from ._out import ReaderLeft
+from ._reading import Json, bar, reading, show_json, unread
+from ._verbs import VERBS
+from ._words import counted, figure, money, percent, span, usd
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ..read import Comparison, PairDelta, RowDelta, StatsRow
+    from ._screen import Screen
+    from ._table import Cell
+
+__all__ = ["app"]
+
+app = typer.Typer(add_completion=False, rich_markup_mode=None)
+
+_HELP = (
+    f"{VERBS['compare']}\n\n"
+    "Differences are those of B less those of A. Turns are matched by equal input messages, in their order."
+)
+
+
+class _By(StrEnum):
+    model = "model"
+    role = "role"
+    label = "label"
+    provider = "provider"
+    preset = "preset"
+    session = "session"
+    outcome = "outcome"
+    day = "day"
+    none = "none"
+
+
+class _Fail(StrEnum):
+    failed = "failed"
+    output = "output"
+    unmatched = "unmatched"
+
+
+@app.command(help=_HELP)
+def compare(
+    a: Annotated[str, typer.Argument(metavar="A", show_default=False, help="A file, a directory, a pattern, or -.")],
+    b: Annotated[str, typer.Argument(metavar="B", show_default=False, help="Another one.")],
+    *,
+    by: Annotated[_By, typer.Option("--by", help="What makes a row.")] = _By.model,
+    worst: Annotated[int, typer.Option("--worst", min=0, help="Pairs that are named as dearer or slower.")] = 5,
+    fail_on: Annotated[
+        list[_Fail] | None,
+        typer.Option("--fail-on", help="End with 1 if turns fail newly, differ in output, or are of one run only."),
+    ] = None,
+    session: Session = None,
+    preset: Preset = None,
+    model: Model = None,
+    since: Since = None,
+    until: Until = None,
+    failed: Failed = False,
+    min_cost: MinCost = None,
+    as_json: Json = False,
+) -> None:
+    """Compare."""
+    from .. import read
+
+    with reading("compare"):
+        wanted = filters(session, preset, model, since, until, failed, min_cost)
+        run_a, run_b = read.open(a), read.open(b)
+        with bar(run_a), bar(run_b):
+            found = read.compare(run_a, run_b, by=None if by is _By.none else by.value, worst=worst, **wanted)
+        counts = {
+            _Fail.failed: found.newly_failed,
+            _Fail.output: found.matched - found.same_output,
+            _Fail.unmatched: found.only_a + found.only_b,
+        }
+        code = FINDINGS if any(counts[what] for what in fail_on or ()) else 0
+        try:
+            if as_json:
+                show_json(found)
+            else:
+                _human(found)
+        except ReaderLeft:
+            raise typer.Exit(code) from None
+        code = max(code, unread(run_a, "compare"), unread(run_b, "compare"))
+    if code:
+        raise typer.Exit(code)
+
+
+def _human(found: Comparison) -> None:
+    from ._screen import Screen
+    from ._table import Column, Table
+
+    screen = Screen()
+    columns = (
+        Column((found.by or "").upper(), least=12, middle=True),
+        Column("", least=1),
+        Column("TURNS", right=True, rank=4),
+        Column("CALLS", right=True),
+        Column("FAILED", right=True),
+        Column("OUT", right=True, rank=3),
+        Column("COST", right=True),
+        Column("P50", right=True, rank=1),
+        Column("P95", right=True, rank=1),
+    )
+    rows: list[Sequence[Cell]] = []
+    for delta in found.rows:
+        rows += _three(delta, "?" if delta.key is None else delta.key)
+    Table(screen, columns).show([*rows, *_three(found.total, "all")])
+    screen.line()
+    screen.line(
+        f"{counted(found.matched, 'turn')} matched, {found.same_output:,} with the same output, "
+        f"{found.newly_failed:,} failed in B only; {found.only_a:,} in A only, {found.only_b:,} in B only"
+    )
+    _pairs(screen, "dearer in B", found.dearer)
+    _pairs(screen, "slower in B", found.slower)
+
+
+def _three(delta: RowDelta, name: str) -> list[Sequence[Cell]]:
+    change: Sequence[Cell] = (
+        "",
+        ("B-A", "bold"),
+        *_less(delta, "turns", "calls"),
+        _points(delta.failed_share),
+        *_less(delta, "output"),
+        _signed(delta.cost_usd, usd(delta.cost_usd)),
+        _signed(delta.p50_ms, span(delta.p50_ms)),
+        _signed(delta.p95_ms, span(delta.p95_ms)),
+    )
+    return [_side(delta.a, name, "A"), _side(delta.b, "", "B"), change]
+
+
+def _side(row: StatsRow | None, name: str, which: str) -> Sequence[Cell]:
+    if row is None:
+        return ((name, "bold"), which, *("-",) * 7)
+    failed = f"{row.failed:,} ({percent(row.failed / row.calls)})" if row.calls and row.failed else figure(row.failed)
+    return (
+        (name, "bold"),
+        which,
+        figure(row.turns),
+        figure(row.calls),
+        (failed, "red" if row.failed else ""),
+        figure(row.usage.output_tokens),
+        money(row.cost),
+        span(row.call_ms.p50),
+        span(row.call_ms.p95),
+    )
+
+
+def _less(delta: RowDelta, *names: str) -> list[Cell]:
+    cells: list[Cell] = []
+    for name in names:
+        one, other = (
+            None if row is None else row.usage.output_tokens if name == "output" else getattr(row, name)
+            for row in (delta.a, delta.b)
+        )
+        cells.append("-" if one is None or other is None else (f"{other - one:+,}", "dim"))
+    return cells
+
+
+def _points(share: float | None) -> Cell:
+    return "-" if share is None else _signed(share, percent(share))
+
+
+def _signed(value: float | None, text: str) -> Cell:
+    if value is None:
+        return "-"
+    return (f"+{text}" if value > 0 else text, "red" if value > 0 else "green" if value < 0 else "dim")
+
+
+def _pairs(screen: Screen, title: str, pairs: Sequence[PairDelta]) -> None:
+    from ._table import Column, Table
+
+    if not pairs:
+        return
+    screen.heading(title)
+    columns = (
+        Column("A", least=14, middle=True),
+        Column("B", least=14, middle=True),
+        Column("COST", right=True),
+        Column("TIME", right=True),
+        Column("OUTPUT", rank=1),
+    )
+    Table(screen, columns, "  ").show(
+        [
+            (
+                pair.a,
+                pair.b,
+                _signed(pair.cost_usd, usd(pair.cost_usd)),
+                _signed(pair.duration_ms, span(pair.duration_ms)),
+                "same" if pair.same_output else "differs",
+            )
+            for pair in pairs
+        ]
+    )

@@ -1,0 +1,86 @@
+"""`moa prune`: old trace files removed."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ._exit import FINDINGS
+from ._out import emit
+from ._reading import Json, folder_of_settings, parts_of, reading, show_json
+from ._text import one_line
+from ._verbs import VERBS
+from ._words import counted, moment, size
+
+if TYPE_CHECKING:
+    from ..read import Pruned, PruneReport
+
+__all__ = ["app"]
+
+app = typer.Typer(add_completion=False, rich_markup_mode=None)
+
+_HELP = (
+    f"{VERBS['prune']}\n\n"
+    "Sessions, sealed segments, late lines and journals of dead processes go by the time of their last write. What a "
+    "process may still write to stays."
+)
+_SAYS = {
+    "removed": "removed",
+    "busy": "stays, it is in use",
+    "live": "stays, its process runs",
+    "elsewhere": "stays, its process is of another machine or container",
+    "needed": "stays, its turns do",
+    "failed": "could not be removed",
+}
+
+
+@app.command(help=_HELP)
+def prune(
+    directory: Annotated[
+        str | None, typer.Argument(metavar="[DIR]", show_default=False, help="The traces; else MOA_TRACE_DIR.")
+    ] = None,
+    *,
+    older_than: Annotated[
+        str, typer.Option("--older-than", metavar="AGE", show_default=False, help="30d, 12h, 2w, say.")
+    ],
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and change nothing.")] = False,
+    elsewhere: Annotated[
+        bool, typer.Option("--elsewhere", help="Also journals of other machines and containers, which must be dead.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Remove old files, and end with 1 if one could not be."""
+    from .. import read
+
+    with reading("prune"):
+        folder = directory if directory is not None else folder_of_settings()
+        report = read.prune(folder, older_than=older_than, dry_run=dry_run, elsewhere=elsewhere)
+        failed = any(one.fate == "failed" for one in report.files)
+        if as_json:
+            show_json({**parts_of(report, "directory", "dry_run", "before", "files", "young", "bytes")})
+        else:
+            _human(report)
+    if failed:
+        raise typer.Exit(FINDINGS)
+
+
+def _human(report: PruneReport) -> None:
+    for one in report.files:
+        emit(f"{one_line(str(one.path))}  {_said(one, dry_run=report.dry_run)}")
+    fates = Counter(one.fate for one in report.files)
+    done = "would be removed" if report.dry_run else "removed"
+    kept = len(report.files) - fates["removed"]
+    more = f"; {counted(kept, 'old one')} stay{'s' if kept == 1 else ''}" * bool(kept)
+    emit(
+        f"{counted(fates['removed'], 'file')} {done}, {size(report.bytes)}{more}; "
+        f"{counted(report.young, 'file')} written since {moment(report.before, '%Y-%m-%d %H:%M')}"
+    )
+
+
+def _said(one: Pruned, *, dry_run: bool) -> str:
+    says = "would be removed" if dry_run and one.fate == "removed" else _SAYS[one.fate]
+    if one.fate == "failed":
+        return f"{says}: {one_line(one.error or 'unknown')}"
+    return f"{says}, {one.kind}, {size(one.bytes)}, last written {moment(one.modified, '%Y-%m-%d %H:%M')}"

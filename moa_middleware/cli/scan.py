@@ -1,0 +1,80 @@
+"""`moa scan`: where secrets and personal data stand in traces; never what they are."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ._exit import FINDINGS, UNREADABLE
+from ._out import ReaderLeft
+from ._reading import Json, Paths, folder_of_settings, reading, show_json
+from ._text import one_line
+from ._verbs import VERBS
+from ._words import counted
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from ..read import Finding
+
+__all__ = ["app"]
+
+app = typer.Typer(add_completion=False, rich_markup_mode=None)
+
+_HELP = (
+    f"{VERBS['scan']}\n\n"
+    "The rules are those of MOA_REDACT: secrets, emails, phones. They know forms and names, no meaning: what they do "
+    "not find may be there all the same. It ends with 1 if something was found."
+)
+
+
+@app.command(help=_HELP)
+def scan(
+    paths: Paths = None,
+    *,
+    rules: Annotated[
+        list[str] | None,
+        typer.Option("--rule", metavar="RULE", help="secrets, emails or phones; repeatable, all by default."),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Scan."""
+    from .. import read
+
+    counts: Counter[str] = Counter()
+    with reading("scan"):
+        found = read.scan(list(paths) if paths else folder_of_settings(), rules=rules or None)
+        try:
+            if as_json:
+                for one in found:
+                    counts[one.rule] += one.count
+                    show_json(one, flush=True)
+            else:
+                _human(found, counts)
+        except ReaderLeft:
+            # The rest is not looked at: that nothing is in it is not said.
+            raise typer.Exit(FINDINGS) from None
+    if counts:
+        raise typer.Exit(UNREADABLE if "unreadable" in counts else FINDINGS)
+
+
+def _human(found: Iterable[Finding], counts: Counter[str]) -> None:
+    from ._screen import Screen
+
+    screen = Screen()
+    for one in found:
+        counts[one.rule] += one.count
+        if one.rule == "unreadable":
+            screen.line((one.rule, "red"), f"  {one_line(one.file)}: {one_line(one.path)}")
+            continue
+        many = f" ({one.count:,})" if one.count > 1 else ""
+        where = one_line(one.path) or "(no JSON)"
+        screen.line((one.rule.ljust(7), "red"), f"  {one_line(one.file)}:{one.line}  ", (where, "bold"), many)
+    told = ", ".join(f"{counted(count, rule.removesuffix('s'))}" for rule, count in counts.items() if rule != "unreadable")
+    if told:
+        screen.line()
+        screen.line((f"found {told}", "red"))
+    elif not counts:
+        screen.line(("nothing found", "green"))

@@ -1,0 +1,152 @@
+"""`moa stats`: the figures of traces, by group."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ._exit import USAGE, Failure
+from ._filters import Failed, MinCost, Model, Preset, Session, Since, Until, filters
+from ._out import emit_csv, note
+from ._reading import Json, Paths, bar, opened, reading, show_json, unread
+from ._verbs import VERBS
+from ._words import counted, figure, money, percent, span
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ..read import Stats, StatsRow
+    from ._table import Cell
+
+__all__ = ["app"]
+
+app = typer.Typer(add_completion=False, rich_markup_mode=None)
+
+_TOKENS = ("input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens", "reasoning_tokens")
+_COUNTS = ("turns", "failed_turns", "calls", "failed", "late", "pending")
+_SPREADS = ("turn_ms", "call_ms", "first_chunk_ms")
+
+
+class _By(StrEnum):
+    """What `read.GROUPINGS` has, so that the help can name it without the reader."""
+
+    model = "model"
+    role = "role"
+    label = "label"
+    provider = "provider"
+    preset = "preset"
+    session = "session"
+    outcome = "outcome"
+    day = "day"
+    none = "none"
+
+
+_HELP = (
+    f"{VERBS['stats']}\n\n"
+    "P50 and P95 are nearest ranks of the durations of calls, failed ones among them. Calls are those that asked a "
+    "model. A price that is not known is never taken for nothing: >= says that some are not."
+)
+
+
+@app.command(help=_HELP)
+def stats(
+    paths: Paths = None,
+    *,
+    by: Annotated[_By, typer.Option("--by", help="What makes a row.")] = _By.model,
+    session: Session = None,
+    preset: Preset = None,
+    model: Model = None,
+    since: Since = None,
+    until: Until = None,
+    failed: Failed = False,
+    min_cost: MinCost = None,
+    as_csv: Annotated[bool, typer.Option("--csv", help="CSV, safe to open in a spreadsheet.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Show figures."""
+    if as_csv and as_json:
+        raise Failure("moa stats: --csv or --json, not both", USAGE)
+    with reading("stats"):
+        run = opened(paths)
+        wanted = filters(session, preset, model, since, until, failed, min_cost)
+        with bar(run):
+            found = run.stats(None if by is _By.none else by.value, **wanted)
+        if as_json:
+            show_json(found)
+        elif as_csv:
+            emit_csv(_csv(found))
+        elif not found.total.turns:
+            note(f"no turns in {', '.join(run.names)}{' that are asked for' if any(wanted.values()) else ''}")
+        else:
+            _human(found)
+        code = unread(run, "stats")
+    if code:
+        raise typer.Exit(code)
+
+
+def _csv(found: Stats) -> list[Sequence[Any]]:
+    head = [found.by or "all", *_COUNTS, *_TOKENS, "cost_usd", "unpriced"]
+    head += [f"{name}_{figure_name}" for name in _SPREADS for figure_name in ("count", "p50", "p95", "longest", "mean")]
+    rows: list[Sequence[Any]] = [head]
+    for row in found.rows:
+        cells: list[Any] = [row.key, *(getattr(row, name) for name in _COUNTS)]
+        cells += [getattr(row.usage, name) for name in _TOKENS]
+        cells += [row.cost.known_usd, row.cost.unpriced]
+        for name in _SPREADS:
+            spread = getattr(row, name)
+            cells += [spread.count, spread.p50, spread.p95, spread.longest, spread.mean]
+        rows.append(cells)
+    return rows
+
+
+def _human(found: Stats) -> None:
+    from ._screen import Screen
+    from ._table import Column, Table
+
+    screen = Screen()
+    total = found.total.cost.known_usd
+    columns = (
+        Column((found.by or "").upper(), least=12, middle=True),
+        Column("TURNS", right=True, rank=5),
+        Column("CALLS", right=True),
+        Column("FAILED", right=True, rank=1),
+        Column("LATE", right=True, rank=6),
+        Column("IN", right=True, rank=4),
+        Column("OUT", right=True, rank=4),
+        Column("COST", right=True),
+        Column("SHARE", right=True, rank=2),
+        Column("P50", right=True, rank=3),
+        Column("P95", right=True, rank=3),
+        Column("LONGEST", right=True, rank=7),
+    )
+    rows = [_row(row, "?" if row.key is None else row.key, total) for row in found.rows] if found.by else []
+    Table(screen, columns).show([*rows, _row(found.total, "all", total)])
+    screen.line()
+    spread = found.total.turn_ms
+    screen.line(
+        f"{counted(found.total.turns, 'turn')}, {figure(found.total.failed_turns)} failed; a turn takes "
+        f"{span(spread.p50)} at the median, {span(spread.p95)} at the 95th percentile, {span(spread.longest)} at most"
+    )
+    if found.total.cost.unpriced:
+        screen.line(f"cost {found.total.cost}: the price of {counted(found.total.cost.unpriced, 'call')} is not known")
+
+
+def _row(row: StatsRow, name: str, total: float | None) -> Sequence[Cell]:
+    share = None if row.cost.known_usd is None or not total else row.cost.known_usd / total
+    failed = percent(row.failed / row.calls) if row.calls else "-"
+    return (
+        (name, "bold"),
+        figure(row.turns),
+        figure(row.calls),
+        (f"{row.failed:,} ({failed})" if row.failed else "0", "red" if row.failed else ""),
+        (figure(row.late), "yellow" if row.late else ""),
+        figure(row.usage.input_tokens),
+        figure(row.usage.output_tokens),
+        money(row.cost),
+        percent(share),
+        span(row.call_ms.p50),
+        span(row.call_ms.p95),
+        span(row.call_ms.longest),
+    )

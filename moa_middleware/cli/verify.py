@@ -1,0 +1,95 @@
+"""`moa verify`: whether traces are whole, and whether each reference reached a later prompt."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ._exit import CLEAN, FINDINGS, UNREADABLE, Failure
+from ._out import ReaderLeft
+from ._reading import Json, Paths, bar, opened, reading, show_json
+from ._text import one_line
+from ._verbs import VERBS
+from ._words import counted, size
+
+if TYPE_CHECKING:
+    from ..read import Report
+
+__all__ = ["app"]
+
+app = typer.Typer(add_completion=False, rich_markup_mode=None)
+
+_HELP = f"{VERBS['verify']}\n\nIt ends with 1 if something is wrong, and with 3 if a file could not be read or there is none."
+
+
+@app.command(help=_HELP)
+def verify(
+    paths: Paths = None,
+    *,
+    ignore: Annotated[
+        list[str] | None, typer.Option("--ignore", metavar="CODE", help="A code that does not count; repeatable.")
+    ] = None,
+    semantics: Annotated[
+        bool, typer.Option("--semantics/--no-semantics", help="Look for references in the prompts that came after them.")
+    ] = True,
+    as_json: Json = False,
+) -> None:
+    """Verify."""
+    with reading("verify"):
+        run = opened(paths)
+        with bar(run):
+            report = run.verify(semantics=semantics, ignore=ignore or ())
+        code = UNREADABLE if "E108" in report.counts else FINDINGS if not report.clean else CLEAN
+        try:
+            if as_json:
+                show_json({**_plain(report), "clean": report.clean, "total": report.total})
+            else:
+                _human(report)
+        except ReaderLeft:
+            raise typer.Exit(code) from None
+        if not (report.files or report.late or report.total):
+            journals = f"; {counted(report.journals, 'journal')} in it: moa recover" if report.journals else ""
+            message = f"moa verify: there is no trace file in {', '.join(map(one_line, run.names))}{journals}"
+            raise Failure(message, UNREADABLE)
+    if code:
+        raise typer.Exit(code)
+
+
+def _plain(report: Report) -> dict[str, object]:
+    from ..read import plain
+
+    found: dict[str, object] = plain(report)
+    return found
+
+
+def _human(report: Report) -> None:
+    from ..read import CODES
+    from ._screen import Screen
+
+    screen = Screen()
+    for problem in report.problems:
+        place = f"{problem.file}:{problem.line}" if problem.line is not None else problem.file
+        turn = f" ({problem.turn_id})" if problem.turn_id is not None else ""
+        parts = [f"{one_line(place)}: "] * bool(place)
+        text = f" {problem.name}  {''.join(parts)}{one_line(problem.message)}"
+        screen.line((problem.code, "red"), text, (one_line(turn), "dim"))
+    hidden = report.total - len(report.problems)
+    if hidden:
+        screen.line(f"and {hidden:,} more")
+    if report.problems:
+        screen.line()
+        for code, count in report.counts.items():
+            screen.line((code, "red"), f"  {count:>6,}  {CODES[code][1]}")
+        screen.line()
+    looked = (
+        f"{counted(report.turns, 'turn')} of {counted(report.sessions, 'session')} in {counted(report.files, 'file')}, "
+        f"{counted(report.lines, 'line')}, {size(report.bytes)}, {counted(report.late, 'late line')}"
+    )
+    if report.clean:
+        mark = "+" if screen.ascii else "✓"
+        screen.line((f"{mark} clean", "green"), f"  {looked}")
+    else:
+        screen.line((counted(report.total, "problem"), "red"), f"  {looked}")
+    if report.journals:
+        screen.line(f"{counted(report.journals, 'open journal')}: moa recover writes the turns of processes that died")
