@@ -28,12 +28,13 @@ MinCost = Annotated[
 
 
 def filters(
+    *,
     session: list[str] | None,
     preset: list[str] | None,
     model: list[str] | None,
     since: str | None,
     until: str | None,
-    failed: bool,  # noqa: FBT001 - as typer hands it over
+    failed: bool,
     min_cost: float | None,
 ) -> Filters:
     """

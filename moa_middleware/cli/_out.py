@@ -79,7 +79,7 @@ def _finite(value: Any) -> Any:
 
 def emit_csv(rows: Iterable[Sequence[Any]]) -> None:
     """
-    Write rows as CSV (RFC 4180, with `\\n`).
+    Write rows as CSV (RFC 4180, lines end in a newline alone).
 
     A text that a spreadsheet would take for a formula gets a `'` in front; numbers stay as they are.
 

@@ -172,5 +172,3 @@ def parts_of(value: Any, *names: str) -> dict[str, Any]:
     from ..read import plain
 
     return {name: plain(getattr(value, name)) for name in names}
-
-

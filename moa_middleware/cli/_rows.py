@@ -8,7 +8,7 @@ from ._marks import turn_mark
 from ._reading import parts_of
 from ._table import Column
 from ._text import one_line
-from ._words import money, moment, span
+from ._words import moment, money, span
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -87,4 +87,3 @@ def summary_of(turn: Turn) -> dict[str, Any]:
         *("name", "id", "session_id", "preset", "outcome", "failed", "at", "duration_ms", "call_count"),
         *("failed_calls", "late_calls", "pending_calls", "usage", "cost", "parent_turn_id", "turns", "file", "line"),
     )
-

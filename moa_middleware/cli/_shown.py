@@ -112,7 +112,9 @@ def _head(screen: Screen, turn: Turn) -> None:
     if turn.error is not None:
         screen.line(("error     ", "dim"), (_error(turn), "red"))
     if turn.instrumentation_errors:
-        screen.line(("faults    ", "dim"), counted(turn.instrumentation_errors, "fault"), " of observers or the tracing")
+        screen.line(
+            ("faults    ", "dim"), counted(turn.instrumentation_errors, "fault"), " of observers or the tracing"
+        )
 
 
 def _error(of: Turn | Call) -> str:

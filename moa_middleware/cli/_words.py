@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from ..read import Cost
 
-__all__ = ["counted", "figure", "money", "moment", "percent", "size", "span", "usd"]
+__all__ = ["counted", "figure", "moment", "money", "percent", "size", "span", "usd"]
 
 _SECOND, _MINUTE, _HOUR = 1000.0, 60_000.0, 3_600_000.0
 

@@ -73,7 +73,9 @@ def compare(
     from .. import read
 
     with reading("compare"):
-        wanted = filters(session, preset, model, since, until, failed, min_cost)
+        wanted = filters(
+            session=session, preset=preset, model=model, since=since, until=until, failed=failed, min_cost=min_cost
+        )
         run_a, run_b = read.open(a), read.open(b)
         with bar(run_a), bar(run_b):
             found = read.compare(run_a, run_b, by=None if by is _By.none else by.value, worst=worst, **wanted)

@@ -43,8 +43,12 @@ class _Sort(StrEnum):
 def ls(
     paths: Paths = None,
     *,
-    limit: Annotated[int, typer.Option("--limit", "-n", min=0, help="How many; 0 for all, in the order of files.")] = 20,
-    sort: Annotated[_Sort, typer.Option("--sort", help="Which are the last: newest, dearest, or slowest.")] = _Sort.time,
+    limit: Annotated[
+        int, typer.Option("--limit", "-n", min=0, help="How many; 0 for all, in the order of files.")
+    ] = 20,
+    sort: Annotated[
+        _Sort, typer.Option("--sort", help="Which are the last: newest, dearest, or slowest.")
+    ] = _Sort.time,
     session: Session = None,
     preset: Preset = None,
     model: Model = None,
@@ -57,7 +61,9 @@ def ls(
     """List turns."""
     with reading("ls"):
         run = opened(paths)
-        wanted = filters(session, preset, model, since, until, failed, min_cost)
+        wanted = filters(
+            session=session, preset=preset, model=model, since=since, until=until, failed=failed, min_cost=min_cost
+        )
         count = _json(run, wanted, limit, sort) if as_json else _human(run, wanted, limit, sort)
         if not count and not as_json:
             note(f"no turns in {', '.join(run.names)}{' that are asked for' if any(wanted.values()) else ''}")

@@ -72,7 +72,9 @@ def _human(found: Iterable[Finding], counts: Counter[str]) -> None:
         many = f" ({one.count:,})" if one.count > 1 else ""
         where = one_line(one.path) or "(no JSON)"
         screen.line((one.rule.ljust(7), "red"), f"  {one_line(one.file)}:{one.line}  ", (where, "bold"), many)
-    told = ", ".join(f"{counted(count, rule.removesuffix('s'))}" for rule, count in counts.items() if rule != "unreadable")
+    told = ", ".join(
+        f"{counted(count, rule.removesuffix('s'))}" for rule, count in counts.items() if rule != "unreadable"
+    )
     if told:
         screen.line()
         screen.line((f"found {told}", "red"))

@@ -29,7 +29,9 @@ _HELP = (
 
 @app.command(help=_HELP)
 def show(
-    turn: Annotated[str, typer.Argument(metavar="[TURN]", show_default=False, help="SESSION#N, an id, first, last.")] = "last",
+    turn: Annotated[
+        str, typer.Argument(metavar="[TURN]", show_default=False, help="SESSION#N, an id, first, last.")
+    ] = "last",
     paths: Paths = None,
     *,
     full: Annotated[bool, typer.Option("--full", help="Whole texts, not their beginnings.")] = False,

@@ -70,7 +70,9 @@ def stats(
         raise Failure("moa stats: --csv or --json, not both", USAGE)
     with reading("stats"):
         run = opened(paths)
-        wanted = filters(session, preset, model, since, until, failed, min_cost)
+        wanted = filters(
+            session=session, preset=preset, model=model, since=since, until=until, failed=failed, min_cost=min_cost
+        )
         with bar(run):
             found = run.stats(None if by is _By.none else by.value, **wanted)
         if as_json:

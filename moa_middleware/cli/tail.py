@@ -25,7 +25,9 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None)
 def tail(
     path: Annotated[
         str | None,
-        typer.Argument(metavar="[PATH]", show_default=False, help="A directory, or a session's file; else MOA_TRACE_DIR."),
+        typer.Argument(
+            metavar="[PATH]", show_default=False, help="A directory, or a session's file; else MOA_TRACE_DIR."
+        ),
     ] = None,
     *,
     last: Annotated[int, typer.Option("--last", "-n", min=0, help="Turns that are there already, shown first.")] = 10,
@@ -61,7 +63,7 @@ def _human(found: Iterable[Turn | LateCall]) -> None:
     from ._marks import call_mark, call_word, name_of, turn_mark
     from ._rows import calls_of, question_of
     from ._screen import Screen, fitted
-    from ._words import money, moment, span
+    from ._words import moment, money, span
 
     screen = Screen()
     for one in found:
@@ -71,9 +73,17 @@ def _human(found: Iterable[Turn | LateCall]) -> None:
             whose, at, rest = one.session_id or "unknown-session", one.ts, f"of turn {one.turn_id}"
         else:
             mark, style = turn_mark(one, ascii_only=screen.ascii)
-            what = f"{span(one.duration_ms)}  {calls_of(one)}  {money(one.cost)}"
+            what = f"{span(one.duration_ms)}  {_calls(calls_of(one))}  {money(one.cost)}"
             whose, at, rest = one.name, one.at, question_of(one)
         line = f"{moment(at, '%H:%M:%S')}  {one_line(whose, 100)}  {what}"
         room = screen.width - 2 if screen.wraps else 1000
         left = max(0, room - len(line) - 2)
-        screen.line((mark, style), " ", fitted(line, min(room, len(line))).rstrip(), "  ", (rest[:left], "dim"), wrap=False)
+        screen.line(
+            (mark, style), " ", fitted(line, min(room, len(line))).rstrip(), "  ", (rest[:left], "dim"), wrap=False
+        )
+
+
+def _calls(told: str) -> str:
+    """Return `1 call`, `4 calls, 1 failed`."""
+    count, comma, rest = told.partition(", ")
+    return f"{count} call{'' if count == '1' else 's'}{comma}{rest}"

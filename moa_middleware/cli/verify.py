@@ -31,7 +31,8 @@ def verify(
         list[str] | None, typer.Option("--ignore", metavar="CODE", help="A code that does not count; repeatable.")
     ] = None,
     semantics: Annotated[
-        bool, typer.Option("--semantics/--no-semantics", help="Look for references in the prompts that came after them.")
+        bool,
+        typer.Option("--semantics/--no-semantics", help="Look for references in the prompts that came after them."),
     ] = True,
     as_json: Json = False,
 ) -> None:

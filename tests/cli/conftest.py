@@ -80,7 +80,11 @@ def write_traces(path, turns=6):
         if f"fail {name}" in question:
             return Script(status=500, error={"message": "out of order"})
         late = f"late {name}" in question
-        usage = {"prompt_tokens": 900 + 7 * len(name), "completion_tokens": 60, "cost": 0.0083 + 0.004 * (name == "agg")}
+        usage = {
+            "prompt_tokens": 900 + 7 * len(name),
+            "completion_tokens": 60,
+            "cost": 0.0083 + 0.004 * (name == "agg"),
+        }
         if name == "ref-b":
             usage.pop("cost")
         return Script(SAID[name], usage=usage, usage_always=True, wait=(lambda: gate.wait(30)) if late else None)

@@ -1,0 +1,283 @@
+"""
+What `moa doctor` looks at: settings, directory, journals, packages and targets, each with what is wrong.
+
+It changes nothing, and knows no screen. What a program says by `moa.configure` cannot be seen from here.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import platform
+import shutil
+import stat
+import sys
+import time
+from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+
+from .._offered import known_names
+from .._target import entries_of, read
+from .._version import __version__
+from ..errors import TargetError
+from ..settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+__all__ = ["Checkup", "Setting", "check"]
+
+_PREFIX = "MOA_"
+_SCARCE = 100_000_000
+"""Bytes; a disk with less free space is worth a word."""
+_PACKAGES = {
+    "": ("pydantic", "pydantic-settings", "structlog", "wrapt", "platformdirs"),
+    "cli": ("typer", "rich"),
+    "demo": ("openai",),
+    "tables": ("pyarrow",),
+}
+_OFF = frozenset({"", "0", "false", "no", "off", "f", "n"})
+"""Words of the switch that are no bad value, where another setting is bad."""
+_SDKS = ("openai", "anthropic", "together", "groq", "litellm")
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """
+    A setting as the environment gives it.
+
+    Attributes:
+        name: Its variable.
+        value: In words; empty for none.
+        origin: `environment` or `default`.
+        problem: What is wrong with it.
+    """
+
+    name: str
+    value: str
+    origin: str
+    problem: str | None = None
+
+
+@dataclass(slots=True)
+class Checkup:
+    """
+    What was found.
+
+    Attributes:
+        problems: Why there are no traces, or will be none; each with its mend.
+        notes: What else is worth a word.
+        settings: Every setting.
+        unknown: Variables that begin with `MOA_` and mean nothing.
+        directory: What is known of the directory.
+        journals: Journals of open turns, by what `moa recover` would do with them.
+        packages: Versions by extra and package; `None` is not installed.
+        sdks: The same of the SDKs that are known.
+        targets: What `MOA_INSTRUMENT` names, each with what is wrong with it or `None`.
+        versions: Of this package, Python and the system.
+    """
+
+    problems: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    settings: list[Setting] = field(default_factory=list)
+    unknown: list[str] = field(default_factory=list)
+    directory: dict[str, Any] = field(default_factory=dict)
+    journals: dict[str, int] = field(default_factory=dict)
+    packages: dict[str, dict[str, str | None]] = field(default_factory=dict)
+    sdks: dict[str, str | None] = field(default_factory=dict)
+    targets: dict[str, str | None] = field(default_factory=dict)
+    versions: dict[str, str] = field(default_factory=dict)
+
+
+def check() -> Checkup:
+    """Look at everything."""
+    found = Checkup()
+    found.versions = {
+        "moa_middleware": __version__,
+        "python": platform.python_version(),
+        "executable": sys.executable,
+        "system": platform.platform(),
+    }
+    folder = _check_settings(found)
+    if folder is not None:
+        _check_directory(found, folder)
+    _check_packages(found)
+    _check_targets(found)
+    return found
+
+
+# Settings -----------------------------------------------------------------------------------------
+
+
+def _check_settings(found: Checkup) -> Path | None:
+    """Look at the environment; return the directory of the traces, if it is known."""
+    given = {name: value for name, value in os.environ.items() if name.startswith(_PREFIX)}
+    known = {f"{_PREFIX}{name.upper()}": field_ for name, field_ in Settings.model_fields.items()}
+    settings, wrong = _validated()
+    for name, setting in known.items():
+        value = given.get(name, "")
+        key = name.removeprefix(_PREFIX).lower()
+        shown = getattr(settings, key) if settings else value or setting.get_default(call_default_factory=True)
+        origin = "environment" if value else "default"
+        found.settings.append(
+            Setting(name, "" if shown is None or name in wrong else str(shown), origin, wrong.get(name))
+        )
+        if name in wrong:
+            found.problems.append(f"{name} has a bad value, so tracing stays off: {wrong[name]}")
+    found.unknown = sorted(given.keys() - known.keys())
+    for name in found.unknown:
+        near = difflib.get_close_matches(name, known, n=1)
+        found.notes.append(f"{name} means nothing{f'; is {near[0]} meant?' if near else ''}")
+    _check_switch(found, settings)
+    if settings is not None and settings.turns == "fanout":
+        found.notes.append("MOA_TURNS=fanout: turns without references are not written")
+    return None if settings is None and "MOA_TRACE_DIR" in wrong else _folder(settings)
+
+
+def _validated() -> tuple[Settings | None, Mapping[str, str]]:
+    """Return the settings, or what is wrong with them by variable; never their values, which may be anything."""
+    try:
+        return Settings(), {}
+    except ValidationError as error:
+        problems = error.errors(include_input=False, include_url=False, include_context=False)
+        return None, {
+            f"{_PREFIX}{'_'.join(map(str, one['loc'])).upper()}": one["msg"].removeprefix("Value error, ")
+            for one in problems
+        }
+
+
+def _folder(settings: Settings | None) -> Path | None:
+    if settings is not None:
+        return settings.trace_dir
+    try:
+        # Another setting is bad; this one may be looked at all the same.
+        return Settings.model_construct().trace_dir if not os.environ.get("MOA_TRACE_DIR") else _expanded()
+    except (OSError, RuntimeError):
+        return None
+
+
+def _expanded() -> Path:
+    return Path(os.path.expandvars(os.environ["MOA_TRACE_DIR"])).expanduser()
+
+
+def _check_switch(found: Checkup, settings: Settings | None) -> None:
+    given = os.environ.get("MOA_SAVE_TRACES", "")
+    off = given.strip().lower() in _OFF if settings is None else not settings.save_traces
+    if off:
+        state = f"MOA_SAVE_TRACES is {given!r}" if given else "MOA_SAVE_TRACES is not set"
+        found.problems.append(
+            f"traces are off: {state}; set it to 1, or call moa.configure(save_traces=True) in the program"
+        )
+
+
+# Directory ----------------------------------------------------------------------------------------
+
+
+def _check_directory(found: Checkup, folder: Path) -> None:
+    there = next((one for one in (folder, *folder.absolute().parents) if os.path.lexists(one)), Path("/"))
+    told: dict[str, Any] = {"path": str(folder), "exists": there == folder}
+    found.directory = told
+    if not there.is_dir():
+        found.problems.append(f"{there} is no directory, so traces cannot be written below it: set MOA_TRACE_DIR")
+        return
+    told["writable"] = os.access(there, os.W_OK | os.X_OK)
+    if not told["writable"]:
+        found.problems.append(f"{there} cannot be written by this user: set MOA_TRACE_DIR, or mend its mode")
+    try:
+        told["free_bytes"] = shutil.disk_usage(there).free
+    except OSError as error:
+        found.notes.append(f"the free space of {there} cannot be told: {error.strerror}")
+    else:
+        if told["free_bytes"] < _SCARCE:
+            found.problems.append(f"{there} has little space left: {told['free_bytes']:,} bytes")
+    if there != folder:
+        found.notes.append(f"{folder} does not exist yet: it is made when the first turn is written")
+        return
+    mode = stat.S_IMODE(folder.stat().st_mode)
+    told["mode"] = f"{mode:04o}"
+    if mode & 0o077:
+        found.notes.append(f"{folder} is open to other users (mode {mode:04o}); chmod 700 closes it")
+    try:
+        _count_files(told, folder)
+    except OSError as error:
+        found.problems.append(f"{folder} cannot be read: {error.strerror}")
+        return
+    _check_journals(found, folder)
+
+
+def _count_files(told: dict[str, Any], folder: Path) -> None:
+    told.update(files=0, bytes=0, newest=None)
+    for entry in os.scandir(folder):
+        if entry.name.endswith((".jsonl", ".jsonl.gz")) and entry.is_file():
+            status = entry.stat()
+            told["files"] += 1
+            told["bytes"] += status.st_size
+            told["newest"] = max(told["newest"] or 0.0, status.st_mtime)
+    if told["newest"] is not None:
+        told["newest_seconds_ago"] = max(0.0, time.time() - told["newest"])
+
+
+def _check_journals(found: Checkup, folder: Path) -> None:
+    from ..tracing.recover import recover
+    from ..tracing.writer import FileWriter
+
+    try:
+        for one in recover(FileWriter(folder), dry_run=True):
+            found.journals[one.what] = found.journals.get(one.what, 0) + 1
+    except OSError as error:
+        found.notes.append(f"the journals cannot be read: {error.strerror}")
+    dead = found.journals.get("recovered", 0)
+    if dead:
+        found.notes.append(f"{dead} of the turns in journals are of dead processes: moa recover writes them")
+
+
+# Packages and targets -----------------------------------------------------------------------------
+
+
+def _version_of(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
+def _check_packages(found: Checkup) -> None:
+    for extra, names in _PACKAGES.items():
+        found.packages[extra] = {name: _version_of(name) for name in names}
+    found.sdks = {name: _version_of(name) for name in _SDKS}
+
+
+def _check_targets(found: Checkup) -> None:
+    entries = entries_of(os.environ.get("MOA_INSTRUMENT", ""))
+    if not entries:
+        return
+    names = known_names()
+    for entry in entries:
+        found.targets[entry] = _target_problem(entry, names)
+        if found.targets[entry]:
+            found.problems.append(f"MOA_INSTRUMENT: {found.targets[entry]}")
+    found.notes.append("MOA_INSTRUMENT is for moa run, and for programs that pass it to moa.instrument")
+
+
+def _target_problem(entry: str, names: list[str], find: Callable[[str], object] = find_spec) -> str | None:
+    """Return what is wrong with an entry, as far as that can be told without importing what it names."""
+    try:
+        target = read(entry)
+    except TargetError as error:
+        return str(error)
+    if target is None:
+        if entry not in names:
+            return f"nobody knows the target {entry!r:.80}; known are {', '.join(names)}, and pkg.mod:Class.method=role"
+        return f"{entry} is not installed" if entry in _SDKS and find(entry) is None else None
+    package = target.module.partition(".")[0]
+    try:
+        there = find(package) is not None
+    except (ImportError, ValueError):
+        there = False
+    # A script's own modules stand beside it, and can be found from there only.
+    return None if there or Path(f"{package}.py").exists() else f"{entry}: there is no module {package} here"

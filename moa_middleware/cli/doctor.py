@@ -1,0 +1,126 @@
+"""`moa doctor`: why there are no traces, and what is in force."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+import typer
+
+from ._exit import FINDINGS
+from ._out import ReaderLeft, emit_json
+from ._reading import Json, reading
+from ._text import one_line
+from ._verbs import VERBS
+from ._words import counted, moment, size, span
+
+if TYPE_CHECKING:
+    from ._checkup import Checkup
+    from ._screen import Screen
+
+__all__ = ["app"]
+
+app = typer.Typer(add_completion=False, rich_markup_mode=None)
+
+_JOURNALS = {
+    "recovered": "of dead processes",
+    "live": "of processes that run",
+    "elsewhere": "of other machines or containers",
+    "written": "whose turn is written",
+}
+_HELP = (
+    f"{VERBS['doctor']}\n\n"
+    "It ends with 1 if something keeps traces from being written. What a program says by moa.configure wins over the "
+    "environment, and cannot be seen from here."
+)
+
+
+@app.command(help=_HELP)
+def doctor(*, as_json: Json = False) -> None:
+    """Look, and say what was found."""
+    from ._checkup import check
+
+    with reading("doctor"):
+        found = check()
+        try:
+            if as_json:
+                emit_json({"ok": not found.problems, **asdict(found)})
+            else:
+                _human(found)
+        except ReaderLeft:
+            pass
+    if found.problems:
+        raise typer.Exit(FINDINGS)
+
+
+def _human(found: Checkup) -> None:
+    from ._screen import Screen
+
+    screen = Screen()
+    marks = ("+", "x", "!") if screen.ascii else ("✓", "✗", "!")
+    for problem in found.problems:
+        screen.line((marks[1], "red"), " ", one_line(problem))
+    for told in found.notes:
+        screen.line((marks[2], "yellow"), " ", one_line(told))
+    if not found.problems:
+        screen.line((marks[0], "green"), " nothing keeps turns from being written")
+    screen.heading("settings")
+    _settings(screen, found)
+    screen.heading("directory")
+    _directory(screen, found)
+    if found.targets:
+        screen.heading("targets")
+        for name, problem in found.targets.items():
+            screen.line("  ", (marks[bool(problem)], "red" if problem else "green"), f" {one_line(name)}")
+    screen.heading("packages")
+    _packages(screen, found)
+
+
+def _settings(screen: Screen, found: Checkup) -> None:
+    from ._table import Column, Table
+
+    rows = [
+        (
+            one.name,
+            ("bad value", "red") if one.problem else (one.value or "-", "bold" if one.origin == "environment" else ""),
+            (one.origin, "" if one.origin == "environment" else "dim"),
+        )
+        for one in found.settings
+    ]
+    columns = (Column("VARIABLE"), Column("VALUE", least=12, middle=True), Column("FROM"))
+    Table(screen, columns, "  ").show([*rows, *((name, "-", ("unknown", "yellow")) for name in found.unknown)])
+
+
+def _directory(screen: Screen, found: Checkup) -> None:
+    told = found.directory
+    if not told:
+        screen.line("  not known")
+        return
+    screen.line("  ", (one_line(told["path"]), "bold"), wrap=False)
+    if not told["exists"]:
+        screen.line("  does not exist")
+    free = f"{size(told['free_bytes'])} free" if "free_bytes" in told else ""
+    can = "writable" if told.get("writable") else "cannot be written"
+    mode = f"mode {told['mode']}" if "mode" in told else ""
+    screen.line(f"  {', '.join(filter(None, [can, mode, free]))}")
+    if told.get("files"):
+        ago = span(1000 * told["newest_seconds_ago"])
+        files = f"{counted(told['files'], 'file')}, {size(told['bytes'])}"
+        screen.line(f"  {files}, written last {moment(told['newest'])} ({ago} ago)")
+    elif "files" in told:
+        screen.line("  no trace files")
+    for what, count in found.journals.items():
+        screen.line(f"  {counted(count, 'journal')} {_JOURNALS.get(what, what)}")
+
+
+def _packages(screen: Screen, found: Checkup) -> None:
+    versions = found.versions
+    screen.line(f"  moa_middleware {versions['moa_middleware']}, Python {versions['python']}, {versions['system']}")
+    for extra, packages in found.packages.items():
+        told = ", ".join(f"{name} {number or '-'}" for name, number in packages.items())
+        missing = None in packages.values()
+        label = f"extra {extra}" if extra else "base"
+        hint = f'  pip install "moa-middleware[{extra}]"' if missing and extra else ""
+        screen.line(f"  {label.ljust(13)} ", (told, "dim" if missing else ""), (hint, "yellow"))
+    sdks = ", ".join(f"{name} {number}" for name, number in found.sdks.items() if number is not None)
+    screen.line(f"  {'SDKs'.ljust(13)} {sdks or 'none'}")
