@@ -84,7 +84,10 @@ def show_figures(screen: Screen, turn: Turn) -> None:
 
     WAIT is how much longer a reference could have taken without keeping the aggregator.
     """
-    fidelity = {id(call): str(one) for call, one in zip(turn.references, turn.fidelity(), strict=True)}
+    fidelity = {
+        id(call): str(one) if one.standing else f"? ({one.why})"
+        for call, one in zip(turn.references, turn.fidelity(), strict=True)
+    }
     overlap = turn.overlap()
     parts = {
         id(call): (covered, unique)

@@ -127,6 +127,14 @@ def _human(found: Comparison) -> None:
 
 
 def _three(delta: RowDelta, name: str) -> list[Sequence[Cell]]:
+    """Return a row for each side that is there, and one for the difference of both."""
+    sides = [
+        _side(row, name if row is delta.a or delta.a is None else "", which)
+        for row, which in ((delta.a, "A"), (delta.b, "B"))
+        if row is not None
+    ]
+    if len(sides) == 1:
+        return sides
     change: Sequence[Cell] = (
         "",
         ("B-A", "bold"),
@@ -137,12 +145,10 @@ def _three(delta: RowDelta, name: str) -> list[Sequence[Cell]]:
         _signed(delta.p50_ms, span(delta.p50_ms)),
         _signed(delta.p95_ms, span(delta.p95_ms)),
     )
-    return [_side(delta.a, name, "A"), _side(delta.b, "", "B"), change]
+    return [*sides, change]
 
 
-def _side(row: StatsRow | None, name: str, which: str) -> Sequence[Cell]:
-    if row is None:
-        return ((name, "bold"), which, *("-",) * 7)
+def _side(row: StatsRow, name: str, which: str) -> Sequence[Cell]:
     failed = f"{row.failed:,} ({percent(row.failed / row.calls)})" if row.calls and row.failed else figure(row.failed)
     return (
         (name, "bold"),

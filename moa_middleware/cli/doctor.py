@@ -70,8 +70,8 @@ def _human(found: Checkup) -> None:
     _directory(screen, found)
     if found.targets:
         screen.heading("targets")
-        for name, problem in found.targets.items():
-            screen.line("  ", (marks[bool(problem)], "red" if problem else "green"), f" {one_line(name)}")
+        for name, wrong in found.targets.items():
+            screen.line("  ", (marks[bool(wrong)], "red" if wrong else "green"), f" {one_line(name)}")
     screen.heading("packages")
     _packages(screen, found)
 
