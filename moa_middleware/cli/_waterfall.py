@@ -65,7 +65,7 @@ def _bar(one: Span, end: float, room: int, *, ascii_only: bool) -> str:
 
 _COLUMNS = (
     Column(""),
-    Column("CALL", least=10),
+    Column("CALL", least=18),
     Column("ENDED", rank=7),
     Column("IN", right=True, rank=3),
     Column("OUT", right=True, rank=3),

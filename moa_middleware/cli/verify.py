@@ -42,14 +42,15 @@ def verify(
         with bar(run):
             report = run.verify(semantics=semantics, ignore=ignore or ())
         code = UNREADABLE if "E108" in report.counts else FINDINGS if not report.clean else CLEAN
+        nothing = not (report.files or report.late or report.total)
         try:
             if as_json:
-                show_json({**_plain(report), "clean": report.clean, "total": report.total})
-            else:
+                show_json({**_plain(report), "clean": report.clean and not nothing, "total": report.total})
+            elif not nothing:
                 _human(report)
         except ReaderLeft:
             raise typer.Exit(code) from None
-        if not (report.files or report.late or report.total):
+        if nothing:
             journals = f"; {counted(report.journals, 'journal')} in it: moa recover" if report.journals else ""
             message = f"moa verify: there is no trace file in {', '.join(map(one_line, run.names))}{journals}"
             raise Failure(message, UNREADABLE)

@@ -29,7 +29,7 @@ SAID = {
     "ref-a": "Air scatters blue light far more than red light, which is why the sky is blue.",
     "ref-b": "Short waves are scattered most by the molecules of the air; this is Rayleigh scattering.",
     "ref-c": "It is a reflection of the sea, as everybody who lives at a coast can tell you.",
-    "agg": "The sky is blue: air scatters blue light far more than red light. This is Rayleigh scattering.",
+    "agg": "The sky is blue since air scatters blue light far more than red light. And good night.",
 }
 HOSTILE = "\x1b]52;c;aGk=\x07\x1b[2J\x1b]8;;http://x.example\x07link\x1b]8;;\x07[bold]loud[/bold]\u202e\x9b31m\x7f"
 ESCAPED = (
@@ -115,21 +115,27 @@ def written(tmp_path_factory):
 
 
 @pytest.fixture
-def env(tmp_path):
-    """Return an environment without settings, colours or widths of the machine's."""
-    env = {k: v for k, v in os.environ.items() if k not in ("NO_COLOR", "FORCE_COLOR", "COLUMNS")}
-    return {**env, "TERM": "xterm-256color", "HOME": str(tmp_path), "XDG_STATE_HOME": str(tmp_path / "state")}
+def desk(tmp_path_factory):
+    """Return a directory whose files may be damaged."""
+    return tmp_path_factory.mktemp("desk")
 
 
 @pytest.fixture
-def run(env, tmp_path):
+def env(desk):
+    """Return an environment without settings, colours or widths of the machine's."""
+    env = {k: v for k, v in os.environ.items() if k not in ("NO_COLOR", "FORCE_COLOR", "COLUMNS")}
+    return {**env, "TERM": "xterm-256color", "HOME": str(desk), "XDG_STATE_HOME": str(desk / "state")}
+
+
+@pytest.fixture
+def run(env, desk):
     """Return a function that runs `moa` on pipes."""
 
     def run(*args, stdin=None, **more):
         return subprocess.run(
             [*COMMAND, *map(str, args)],
             env={**env, **more},
-            cwd=tmp_path,
+            cwd=desk,
             input=stdin,
             capture_output=True,
             check=False,
@@ -206,6 +212,11 @@ def terminal(env):
         if one.process.poll() is None:
             one.process.kill()
             one.process.wait()
+
+
+def send(terminal, number):
+    """Send a signal as the terminal does, to all of its processes."""
+    os.killpg(terminal.process.pid, number)
 
 
 def plain(written):

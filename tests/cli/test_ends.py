@@ -1,0 +1,214 @@
+"""How a verb ends: its exit code and its one line, whatever it is given and whoever leaves."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import re
+import signal
+import subprocess
+
+import pytest
+
+from .conftest import COMMAND, plain, send
+
+READERS = (["ls"], ["show", "last"], ["stats"], ["verify"], ["scan"], ["tail"])
+
+
+def one_line(done, code):
+    """Assert that a command ended with a code and one line on stderr; return the line."""
+    assert (code, "") == (done.returncode, done.stdout)
+    assert 1 == done.stderr.count("\n"), done.stderr
+    return done.stderr
+
+
+@pytest.mark.parametrize(
+    "verb", [*READERS, ["compare", "."], ["prune", "--older-than", "1d"]], ids=lambda verb: verb[0]
+)
+def test_a_path_that_does_not_exist_exits_with_3(run, verb):
+    """The line names the verb and the path."""
+    assert f"moa {verb[0]}: nowhere does not exist\n" in one_line(run(*verb, "nowhere"), 3).replace(
+        "nowhere cannot be read: No such file or directory", "nowhere does not exist"
+    )
+
+
+@pytest.mark.parametrize("verb", [*READERS, ["prune", "--older-than", "1d"]], ids=lambda verb: verb[0])
+def test_no_directory_of_the_settings_exits_with_3(run, desk, verb):
+    """Where nothing is named, the line says which directory that is, and who says more about it."""
+    line = one_line(run(*verb), 3)
+    assert str(desk / "state" / "moa_middleware" / "traces") in line
+    assert "MOA_TRACE_DIR is not set" in line
+    assert "moa doctor" in line
+    line = one_line(run(*verb, MOA_TRACE_DIR="/nowhere/at/all"), 3)
+    assert "/nowhere/at/all does not exist (MOA_TRACE_DIR)" in line
+
+
+def test_the_directory_of_the_settings_is_read(told, written):
+    """Without a path, MOA_TRACE_DIR is what is read."""
+    assert 6 == len(told("ls", MOA_TRACE_DIR=str(written)))
+
+
+def test_a_directory_without_traces_is_not_called_clean(run, desk):
+    """`verify` ends with 3, since nothing was verified; a list of nothing is no failure."""
+    (desk / "empty").mkdir()
+    done = run("verify", "empty")
+    assert (3, "moa verify: there is no trace file in empty\n") == (done.returncode, done.stderr)
+    assert "clean" not in done.stdout
+    for verb in ("ls", "stats"):
+        done = run(verb, "empty")
+        assert (0, "", "no turns in empty\n") == (done.returncode, done.stdout, done.stderr)
+    assert "moa show: no turn is named 'last': there is none at all\n" == one_line(run("show", "last", "empty"), 3)
+
+
+def test_an_open_journal_in_a_directory_without_traces_is_named(run, desk):
+    """`verify` says what `moa recover` would make turns of."""
+    (desk / "traces" / "open").mkdir(parents=True)
+    (desk / "traces" / "open" / "0000.jsonl").write_text("")
+    done = run("verify", "traces")
+    assert (3, True) == (done.returncode, "1 journal in it: moa recover" in done.stderr)
+
+
+@pytest.mark.parametrize("verb", [verb for verb in READERS if verb[0] != "tail"], ids=lambda verb: verb[0])
+def test_a_file_that_cannot_be_read_exits_with_3(run, written, desk, verb):
+    """A file in a directory that cannot be opened costs only itself, and is never silent."""
+    folder = desk / "traces"
+    folder.mkdir()
+    (folder / "s-0.jsonl").write_bytes((written / "s-0.jsonl").read_bytes())
+    (folder / "s-1.jsonl").symlink_to("s-1.jsonl")  # a loop: neither root nor anybody can open it
+    done = run(*verb, folder)
+    assert "Traceback" not in done.stderr
+    if verb[0] == "show":
+        assert 0 == done.returncode
+        return
+    assert 3 == done.returncode
+    assert "E108" in done.stdout + done.stderr or "unreadable" in done.stdout
+
+
+@pytest.mark.parametrize("verb", READERS, ids=lambda verb: verb[0])
+def test_a_named_file_without_permission_exits_with_3(run, desk, verb):
+    """The line says what the system says."""
+    path = desk / "s.jsonl"
+    if os.geteuid():
+        path.touch(mode=0)
+    else:
+        path.symlink_to("s.jsonl")  # root may read everything but a loop
+    line = one_line(run(*verb, path), 3)
+    assert re.search(r"s\.jsonl (cannot be read: \w+|does not exist)", line), line
+
+
+@pytest.mark.parametrize(
+    ("args", "says"),
+    [
+        (["ls", "--since", "yesterday"], "--since"),
+        (["stats", "--by", "colour"], "colour"),
+        (["stats", "--csv", "--json"], "--csv or --json"),
+        (["verify", "--ignore", "E999"], "E999"),
+        (["scan", "--rule", "names"], "names"),
+        (["prune", "--older-than", "soon"], "30d say"),
+        (["prune"], "--older-than"),
+        (["show", "last", "--call", "ref:9"], "3 references"),
+        (["show", "last", "--call", "xyz"], "xyz"),
+        (["ls", "-n", "-1"], "-n"),
+        (["tail", "-n", "x"], "-n"),
+    ],
+)
+def test_what_cannot_be_asked_exits_with_2(run, written, args, says):
+    """The culprit is named, and nothing is shown."""
+    done = run(*args, MOA_TRACE_DIR=str(written))
+    assert (2, "") == (done.returncode, done.stdout)
+    assert says in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_bad_settings_exit_with_2(run):
+    """A verb that needs the settings names the one that is bad, without its value."""
+    line = one_line(run("ls", MOA_CAPTURE="s3cret"), 2)
+    assert "MOA_CAPTURE" in line
+    assert "s3cret" not in line
+
+
+def test_a_turn_that_is_not_there_exits_with_3(run, written):
+    """The line says how turns are named; a name of several turns exits with 2 and names them."""
+    assert "no turn is named 's-7#1'" in one_line(run("show", "s-7#1", written), 3)
+    assert "session 's-0' has 3 turns" in one_line(run("show", "s-0#9", written), 3)
+    ids = [json.loads(line)["turn_id"] for line in (written / "s-0.jsonl").read_bytes().splitlines()]
+    line = one_line(run("show", ids[0][:4], written), 2)
+    assert "names several turns" in line
+    assert ids[0] in line
+
+
+def test_stdin_and_compressed_files_are_read(run, told, written, desk):
+    """`-` is stdin, and `.gz` is read as it is, by every verb that reads a run."""
+    data = b"".join(path.read_bytes() for path in sorted(written.glob("*.jsonl")))
+    packed = desk / "all.jsonl.gz"
+    packed.write_bytes(gzip.compress(data))
+    for verb in (["ls"], ["stats"], ["show", "last"], ["verify", "--ignore", "E105", "--no-semantics"]):
+        from_stdin, from_file = run(*verb, "-", "--json", stdin=data.decode()), run(*verb, packed, "--json")
+        assert from_stdin.returncode == from_file.returncode == 0, from_file.stderr
+        assert from_stdin.stdout.replace('"-"', f'"{packed}"') == from_file.stdout
+    assert 6 == len(told("ls", packed))
+
+
+@pytest.mark.parametrize(
+    "verb", [["ls", "-n", "0"], ["ls", "-n", "0", "--json"], ["verify"], ["schema"], ["scan"], ["stats", "--csv"]]
+)
+def test_a_reader_that_leaves_early_is_no_fault(env, desk, written, verb):
+    """`moa … | head -1` ends in silence; what was found before still tells in the code."""
+    line = (written / "s-0.jsonl").read_bytes().splitlines()[0]
+    path = desk / "big.jsonl"
+    turn_id = json.loads(line)["turn_id"].encode()
+    with path.open("wb") as file:
+        for number in range(2000):
+            file.write(
+                line.replace(turn_id, b"%036d" % number, 1).replace(
+                    b"Why is", b"a@example.com" if number % 2 else b"Why"
+                )
+                + b"\n"
+            )
+        if verb[0] == "verify":
+            file.write(b"foreign\n" * 5000)
+    process = subprocess.Popen(
+        [*COMMAND, *verb, *([str(path)] * (verb[0] != "schema"))],
+        env=env,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert process.stdout.readline()
+    process.stdout.close()
+    assert b"" == process.stderr.read()
+    process.stderr.close()
+    assert (1 if verb[0] in ("verify", "scan") else 0) == process.wait(timeout=60)
+
+
+@pytest.mark.parametrize("verb", ["ls", "stats", "verify", "scan"])
+def test_an_interrupt_while_it_reads_ends_it_with_130(env, verb):
+    """Ctrl-C in the middle of a reading that never ends: one line, no traceback."""
+    process = subprocess.Popen(
+        [*COMMAND, verb, "-"], env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    data = b"x" * 65535 + b"\n"
+    for _ in range(40):  # more than a pipe takes: when it is written, the reading has begun
+        process.stdin.write(data)
+    process.stdin.flush()
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert (130, b"", f"moa {verb}: interrupted\n".encode()) == (process.returncode, out, err)
+
+
+def test_a_long_reading_tells_how_far_it_is_on_a_terminal(env, terminal, run, written, desk):
+    """A terminal sees the bar, and Ctrl-C leaves it a clean line; a pipe sees neither."""
+    line = (written / "s-0.jsonl").read_bytes().splitlines()[0]
+    turn_id = json.loads(line)["turn_id"].encode()
+    path = desk / "long.jsonl"
+    with path.open("wb") as file:
+        for number in range(12_000):
+            file.write(line.replace(turn_id, b"%036d" % number, 1) + b"\n")
+    screen = terminal("verify", path)
+    assert re.search(r"\d MB of \d+\.\d MB, \d+ %", screen.read(until=" %"))
+    send(screen, signal.SIGINT)
+    code, text = screen.end()
+    assert 130 == code
+    assert "\r\x1b[Kmoa verify: interrupted" in text
+    assert "Traceback" not in plain(text)
+    assert "MB of" not in run("stats", path).stderr
