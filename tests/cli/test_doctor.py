@@ -1,0 +1,130 @@
+"""`moa doctor`: each reason why there are no traces is named, with its mend."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+
+import pytest
+
+from moa_middleware import __version__, settings
+
+
+def doctor(run, **env):
+    """Return the exit code, and what `moa doctor --json` found."""
+    done = run("doctor", "--json", **env)
+    assert "" == done.stderr
+    return done.returncode, json.loads(done.stdout)
+
+
+def test_a_healthy_environment_has_no_problem(run, desk):
+    """With the switch on and a directory that can be written it ends with 0."""
+    code, found = doctor(run, MOA_SAVE_TRACES="1")
+    assert (0, True, []) == (code, found["ok"], found["problems"])
+    assert str(desk / "state" / "moa_middleware" / "traces") == found["directory"]["path"]
+    assert found["directory"]["writable"]
+    assert __version__ == found["versions"]["moa_middleware"]
+    assert found["sdks"]["openai"]
+    assert {f"MOA_{name.upper()}" for name in settings.Settings.model_fields} == {
+        one["name"] for one in found["settings"]
+    }
+
+
+def test_traces_that_are_off_are_named_first(run):
+    """The commonest reason is the switch."""
+    for value, says in ((None, "is not set"), ("0", "is '0'"), ("", "is not set")):
+        env = {} if value is None else {"MOA_SAVE_TRACES": value}
+        code, found = doctor(run, **env)
+        assert 1 == code
+        assert re.match(rf"traces are off: MOA_SAVE_TRACES {says}; set it to 1", found["problems"][0])
+
+
+def test_values_have_an_origin(run):
+    """A setting is the environment's or the default's."""
+    _, found = doctor(run, MOA_SAVE_TRACES="1", MOA_TURNS="fanout", MOA_SESSION_ID="mine")
+    origins = {one["name"]: (one["value"], one["origin"]) for one in found["settings"]}
+    assert ("fanout", "environment") == origins["MOA_TURNS"]
+    assert ("mine", "environment") == origins["MOA_SESSION_ID"]
+    assert ("full", "default") == origins["MOA_CAPTURE"]
+    assert any("without references are not written" in note for note in found["notes"])
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("MOA_SAVE_TRACES", "maybe"), ("MOA_REDACT", "names"), ("MOA_CAPTURE", "s3cret"), ("MOA_MAX_FILE_BYTES", "-1")],
+)
+def test_a_bad_value_is_named_and_not_shown(run, name, value):
+    """The variable and what it takes; the value may be anything."""
+    code, found = doctor(run, **{"MOA_SAVE_TRACES": "1", name: value})
+    assert 1 == code
+    assert any(problem.startswith(f"{name} has a bad value") for problem in found["problems"])
+    assert value not in json.dumps(found)
+    assert "bad value" in run("doctor", **{name: value}).stdout
+
+
+def test_a_misspelt_variable_is_named_with_what_is_meant(run):
+    """`MOA_SAVE_TRACE` means nothing."""
+    _, found = doctor(run, MOA_SAVE_TRACE="1")
+    assert ["MOA_SAVE_TRACE"] == found["unknown"]
+    assert "MOA_SAVE_TRACE means nothing; is MOA_SAVE_TRACES meant?" in found["notes"]
+
+
+def test_a_directory_that_cannot_be_is_named(run, desk):
+    """A file stands where the directory should be, or above it."""
+    (desk / "file").write_text("")
+    for path in (desk / "file", desk / "file" / "below"):
+        code, found = doctor(run, MOA_SAVE_TRACES="1", MOA_TRACE_DIR=str(path))
+        assert 1 == code
+        assert any(f"{desk / 'file'} is no directory" in problem for problem in found["problems"])
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_directory_that_cannot_be_written_is_named(run, desk):
+    """The mode keeps this user out."""
+    (desk / "closed").mkdir(mode=0o500)
+    code, found = doctor(run, MOA_SAVE_TRACES="1", MOA_TRACE_DIR=str(desk / "closed"))
+    assert (1, False) == (code, found["directory"]["writable"])
+
+
+def test_a_file_system_that_takes_no_files_is_named(run):
+    """`/proc` is not written to by anybody, root among them."""
+    code, found = doctor(run, MOA_SAVE_TRACES="1", MOA_TRACE_DIR="/proc/self/traces")
+    assert 1 == code
+    assert any("cannot be written" in problem for problem in found["problems"])
+
+
+def test_files_and_journals_are_counted(run, written, desk):
+    """What is there, and what of dead processes waits for `moa recover`."""
+    _, found = doctor(run, MOA_TRACE_DIR=str(written), MOA_SAVE_TRACES="1")
+    assert 2 == found["directory"]["files"]
+    assert found["directory"]["newest_seconds_ago"] >= 0
+    os.chmod(desk, 0o755)
+    _, found = doctor(run, MOA_TRACE_DIR=str(desk), MOA_SAVE_TRACES="1")
+    assert any("open to other users (mode 0755)" in note for note in found["notes"])
+
+
+def test_targets_are_looked_at_without_importing_them(run, desk):
+    """Unknown names, SDKs that are not installed, roles that do not exist and modules that are not there."""
+    (desk / "app.py").write_text("raise SystemExit('imported')")
+    entries = "openai,app:Client.run=turn,nobody,gone.mod:f=turn,app:f=boss"
+    code, found = doctor(run, MOA_SAVE_TRACES="1", MOA_INSTRUMENT=entries)
+    assert 1 == code
+    wrong = found["targets"]
+    assert wrong["openai"] is wrong["app:Client.run=turn"] is None
+    assert "nobody knows the target" in wrong["nobody"]
+    assert "there is no module gone" in wrong["gone.mod:f=turn"]
+    assert "is no role" in wrong["app:f=boss"]
+
+
+@pytest.mark.parametrize("columns", [60, 80, 140])
+def test_a_terminal_sees_all_of_it(terminal, written, columns):
+    """Problems first, then settings, directory and packages, at any width."""
+    code, text = terminal("doctor", columns=columns, MOA_TRACE_DIR=str(written)).end()
+    assert 1 == code
+    text = re.sub(r"\x1b\[[0-9;]*m", "", text).replace("\r", "")
+    assert text.startswith("✗ traces are off")
+    for heading in ("settings", "directory", "packages"):
+        assert f"\n{heading}\n" in text
+    path = str(written)
+    assert max(len(line) for line in text.split("\n") if path not in line) <= columns
