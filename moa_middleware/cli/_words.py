@@ -15,10 +15,12 @@ if TYPE_CHECKING:
 __all__ = ["counted", "figure", "moment", "money", "percent", "size", "span", "usd"]
 
 _SECOND, _MINUTE, _HOUR = 1000.0, 60_000.0, 3_600_000.0
+_DAYS = 48
+"""Hours, from which on days are counted."""
 
 
 def span(ms: float | None) -> str:
-    """Return a duration: `79 ms`, `3.1 s`, `2 m 03 s`, `1 h 05 m`; `?` if it is unknown."""
+    """Return a duration: `79 ms`, `3.1 s`, `2 m 03 s`, `1 h 05 m`, `3 d 4 h`; `?` if it is unknown."""
     if ms is None:
         return "?"
     if abs(ms) < 999.5:  # noqa: PLR2004 - what rounds to less than a second
@@ -30,6 +32,8 @@ def span(ms: float | None) -> str:
         minutes, seconds = divmod(round(ms / _SECOND), 60)
         return f"{sign}{minutes} m {seconds:02d} s"
     hours, minutes = divmod(round(ms / _MINUTE), 60)
+    if hours >= _DAYS:
+        return f"{sign}{hours // 24:,} d {hours % 24} h"
     return f"{sign}{hours:,} h {minutes:02d} m"
 
 

@@ -132,7 +132,9 @@ def _human(found: Stats) -> None:
         f"{span(spread.p50)} at the median, {span(spread.p95)} at the 95th percentile, {span(spread.longest)} at most"
     )
     if found.total.cost.unpriced:
-        screen.line(f"cost {found.total.cost}: the price of {counted(found.total.cost.unpriced, 'call')} is not known")
+        screen.line(
+            f"{counted(found.total.cost.unpriced, 'call')} without a known price: the cost is {found.total.cost}"
+        )
 
 
 def _row(row: StatsRow, name: str, total: float | None) -> Sequence[Cell]:

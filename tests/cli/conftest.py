@@ -161,12 +161,12 @@ def told(run):
 class Terminal:
     """`moa` on a terminal of its own."""
 
-    def __init__(self, env, args, columns):
+    def __init__(self, env, args, columns, cwd=None):
         self.ours, theirs = pty.openpty()
         fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
         command = [*COMMAND, *map(str, args)]
         self.process = subprocess.Popen(
-            command, env=env, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True
+            command, env=env, cwd=cwd, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True
         )
         os.close(theirs)
         self.written = b""

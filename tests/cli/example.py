@@ -26,15 +26,19 @@ QUESTIONS = {
         "Air scatters blue light far more than red light, so blue reaches us from everywhere.",
         "This is Rayleigh scattering: short waves are scattered most by the molecules of the air.",
         "The sky reflects the sea, as everybody who lives at a coast can tell.",
-        "The sky is blue since air scatters blue light far more than red light. "
-        "Short waves are scattered most by the molecules of the air, and no sea is needed for it.",
+        (
+            "The sky is blue since air scatters blue light far more than red light. "
+            "Short waves are scattered most by the molecules of the air, and no sea is needed for it."
+        ),
     ),
     "Why do cats purr?": (
         "Cats purr when they are content, and also when they are in pain.",
         "A cat purrs by twitching the muscles of its larynx some twenty-five times a second.",
         "Purring may help bones to heal, since its frequency is that of therapies.",
-        "By twitching the muscles of its larynx some twenty-five times a second; and cats purr when they are content, "
-        "and also when they are in pain.",
+        (
+            "By twitching the muscles of its larynx some twenty-five times a second; and cats purr when they are content, "
+            "and also when they are in pain."
+        ),
     ),
     "How long is a marathon?": (
         "A marathon is 42.195 kilometres long.",
