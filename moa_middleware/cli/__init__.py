@@ -11,7 +11,7 @@ import sys
 from importlib.util import find_spec
 
 from ._exit import CLEAN, INTERRUPTED, Failure, missing_extra
-from ._out import ReaderLeft, mute, note
+from ._out import ReaderLeft, emit, mute, note
 
 __all__ = ["main"]
 
@@ -38,9 +38,15 @@ def main() -> None:
     try:
         if find_spec("typer") is None or find_spec("rich") is None:
             raise missing_extra("moa", "cli")
-        from ._app import run
+        if sys.argv[1:] in (["--help"], ["-h"]):
+            from ._help import help_text
 
-        code = run(sys.argv[1:])
+            emit(help_text())
+            code = CLEAN
+        else:
+            from ._app import run
+
+            code = run(sys.argv[1:])
     except Failure as failure:
         note(str(failure))
         code = failure.code

@@ -14,6 +14,7 @@ import typer
 from typer.core import TyperGroup
 from typer.main import get_command
 
+from ._help import help_text
 from ._out import emit
 from ._verbs import VERBS
 
@@ -34,10 +35,8 @@ class _Verbs(TyperGroup):
                 self.commands[name] = get_command(module.app)
         return super().get_command(ctx, cmd_name)
 
-    def format_commands(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002 - as in the base class
-        # From the table, so that the help imports no verb.
-        with formatter.section("Commands"):
-            formatter.write_dl(list(VERBS.items()))
+    def format_help(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002 - as in the base class
+        formatter.write(f"{help_text()}\n")
 
 
 _app = typer.Typer(

@@ -29,7 +29,7 @@ __all__ = ["Json", "Paths", "bar", "folder_of_settings", "opened", "parts_of", "
 Paths = Annotated[
     list[str] | None,
     typer.Argument(
-        metavar="[PATH]...",
+        metavar="PATH",
         show_default=False,
         help="Files, directories, patterns, or - for stdin; else MOA_TRACE_DIR, else where traces go by default.",
     ),

@@ -104,7 +104,7 @@ def _human(found: Comparison) -> None:
     screen = Screen()
     columns = (
         Column((found.by or "").upper(), least=12, middle=True),
-        Column("", least=1),
+        Column(""),
         Column("TURNS", right=True, rank=4),
         Column("CALLS", right=True),
         Column("FAILED", right=True),

@@ -39,7 +39,7 @@ _SAYS = {
 @app.command(help=_HELP)
 def prune(
     directory: Annotated[
-        str | None, typer.Argument(metavar="[DIR]", show_default=False, help="The traces; else MOA_TRACE_DIR.")
+        str | None, typer.Argument(metavar="DIR", show_default=False, help="The traces; else MOA_TRACE_DIR.")
     ] = None,
     *,
     older_than: Annotated[

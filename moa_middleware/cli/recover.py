@@ -49,7 +49,7 @@ _QUIET = frozenset({"live", "new", "busy", "written", "empty"})
 @app.command(help=VERBS["recover"])
 def recover(
     directory: Annotated[
-        Path | None, typer.Argument(metavar="[DIR]", show_default=False, help="The traces; else MOA_TRACE_DIR.")
+        Path | None, typer.Argument(metavar="DIR", show_default=False, help="The traces; else MOA_TRACE_DIR.")
     ] = None,
     *,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and change nothing.")] = False,

@@ -30,7 +30,7 @@ _HELP = (
 @app.command(help=_HELP)
 def show(
     turn: Annotated[
-        str, typer.Argument(metavar="[TURN]", show_default=False, help="SESSION#N, an id, first, last.")
+        str, typer.Argument(metavar="TURN", show_default=False, help="SESSION#N, an id, first, last.")
     ] = "last",
     paths: Paths = None,
     *,

@@ -26,7 +26,7 @@ def tail(
     path: Annotated[
         str | None,
         typer.Argument(
-            metavar="[PATH]", show_default=False, help="A directory, or a session's file; else MOA_TRACE_DIR."
+            metavar="PATH", show_default=False, help="A directory, or a session's file; else MOA_TRACE_DIR."
         ),
     ] = None,
     *,

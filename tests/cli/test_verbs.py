@@ -341,8 +341,16 @@ def test_each_verb_has_help_that_begins_with_its_line(run, verb):
         assert "Args:" not in done.stdout
 
 
+def test_the_help_is_the_same_whoever_prints_it(run):
+    """What `moa` prints without a verb, through typer, is what `moa --help` prints without it."""
+    alone, asked = run(), run("--help")
+    assert (2, 0, "") == (alone.returncode, asked.returncode, asked.stderr)
+    assert asked.stdout.strip() == (alone.stdout + alone.stderr).strip()
+    assert all(f"  {verb} " in asked.stdout for verb in VERBS)
+
+
 def test_the_help_imports_no_verb_and_nothing_heavy():
-    """`moa --help` imports neither rich nor pydantic, neither wing, nor any verb."""
+    """`moa --help` imports neither typer, rich nor pydantic, neither wing, nor any verb."""
     code = (
         "import sys; from moa_middleware.cli import main; sys.argv[1:] = ['--help']\n"
         "try: main()\n"
@@ -350,7 +358,17 @@ def test_the_help_imports_no_verb_and_nothing_heavy():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, encoding="utf-8", check=False, timeout=60)
     loaded = set(done.stdout.splitlines()[-1].split())
-    heavy = {"rich", "pydantic", "pydantic_core", "pydantic_settings", "structlog", "platformdirs", "openai", "pyarrow"}
+    heavy = {
+        "typer",
+        "rich",
+        "pydantic",
+        "pydantic_core",
+        "pydantic_settings",
+        "structlog",
+        "platformdirs",
+        "openai",
+        "pyarrow",
+    }
     wings = {"moa_middleware.read", "moa_middleware.tracing", "moa_middleware.settings", "moa_middleware.testing"}
     assert not loaded & (heavy | wings | {f"moa_middleware.cli.{verb}" for verb in VERBS})
-    assert "moa_middleware.cli._app" in loaded
+    assert "moa_middleware.cli._help" in loaded
