@@ -20,9 +20,9 @@ __all__ = ["COLUMNS", "calls_of", "cells_of", "question_of", "summary_of", "text
 
 COLUMNS = (
     Column(""),
-    Column("TURN", least=14, middle=True),
+    Column("TURN", least=24, middle=True),
     Column("WHEN", rank=3),
-    Column("PRESET", rank=5, least=6),
+    Column("PRESET", rank=5, least=12),
     Column("TIME", right=True),
     Column("CALLS", rank=2, least=11),
     Column("COST", right=True),

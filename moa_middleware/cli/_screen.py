@@ -12,7 +12,7 @@ import re
 import sys
 from typing import IO
 
-from rich.cells import cell_len
+from rich.cells import cell_len, set_cell_size
 from rich.console import Console
 from rich.text import Text
 
@@ -143,6 +143,7 @@ def width_of(text: str) -> int:
 
 def fitted(text: str, width: int) -> str:
     """Return one line of text cut or padded to so many columns; one that is cut ends in `…`."""
-    line = cell(text)
-    line.truncate(width, overflow="ellipsis", pad=True)
-    return line.plain
+    line = safe_text(text)
+    if cell_len(line) > width:
+        line = set_cell_size(line, max(0, width - 1)).rstrip() + "…" * (width > 0)
+    return line + " " * (width - cell_len(line))

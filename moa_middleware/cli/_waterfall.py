@@ -33,6 +33,9 @@ def show_waterfall(screen: Screen, turn: Turn) -> None:
     if not spans:
         screen.line(("no calls are told", "dim"))
         return
+    if all(one.start_ms is None for one in spans):
+        screen.line(("this trace tells no times", "dim"))
+        return
     end = max([turn.duration_ms or 0.0, *(one.end_ms for one in spans if one.end_ms is not None)])
     heads = [f"{role_of(one.call, turn)}  {one_line(name_of(one.call), 100)}" for one in spans]
     width = screen.width if screen.wraps else 100

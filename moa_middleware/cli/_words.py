@@ -24,7 +24,7 @@ def span(ms: float | None) -> str:
     if ms is None:
         return "?"
     if abs(ms) < 999.5:  # noqa: PLR2004 - what rounds to less than a second
-        return f"{ms:.1f} ms" if 0 < abs(ms) < 1 else f"{ms:.0f} ms"
+        return f"{ms:.1g} ms" if 0 < abs(ms) < 1 else f"{ms:.0f} ms"
     if abs(ms) < _MINUTE - 50:
         return f"{ms / _SECOND:.1f} s"
     sign, ms = ("-", -ms) if ms < 0 else ("", ms)

@@ -14,10 +14,12 @@ import time
 
 import jsonschema
 import pytest
+from rich.cells import cell_len
 
 from moa_middleware import read
 from moa_middleware.cli._verbs import VERBS
 
+from ..read.conftest import SEED
 from .conftest import SAID, plain, send, write_traces
 
 WIDTHS = (60, 80, 140)
@@ -172,6 +174,42 @@ def test_poor_terminals_do(terminal, written, more):
     if "PYTHONIOENCODING" in more:
         assert text.isascii()
         assert re.search(r"x ref 2  ref-c +=+", plain(text))
+
+
+def test_turns_inside_a_turn_lead_to_each_other(run, told, written, desk):
+    """A turn names those inside it, and they name it."""
+    lines = [json.loads(line) for line in (written / "s-0.jsonl").read_bytes().splitlines()]
+    lines[0]["turns"] = [lines[1]["turn_id"]]
+    lines[1]["parent_turn_id"] = lines[0]["turn_id"]
+    (desk / "s-0.jsonl").write_text("\n".join(map(json.dumps, lines)) + "\n", encoding="utf-8")
+    assert "inside    s-0#2  completed, >= $0.0" in run("show", "s-0#1", desk / "s-0.jsonl").stdout
+    assert "inside of s-0#1\n" in run("show", "s-0#2", desk / "s-0.jsonl").stdout
+    assert ["s-0#2"] == told("show", "s-0#1", desk / "s-0.jsonl")[0]["children"]
+
+
+def test_a_trace_of_hermes_agent_is_shown_too(run, desk):
+    """No times, no outcomes, prices as texts: what is known is shown, and the rest is not made up."""
+    (desk / "seed.jsonl").write_text(json.dumps(SEED) + "\n", encoding="utf-8")
+    text = run("show", desk / "seed.jsonl").stdout
+    assert "this trace tells no times" in text
+    assert re.search(r"✓  ref 0 openai:gpt-4\.1 .*\$0\.0012", text)
+    assert re.search(r"✗  ref 1 x:broken .*\? \(failed\)", text)
+    assert "seed#1" in run("ls", desk / "seed.jsonl").stdout
+
+
+@pytest.mark.parametrize("columns", WIDTHS)
+def test_wide_letters_and_long_names_keep_the_columns(terminal, written, desk, columns):
+    """A letter of two columns counts as two, and the number of a turn is never cut off its name."""
+    line = json.loads((written / "s-0.jsonl").read_bytes().splitlines()[0])
+    line |= {"session_id": "\u4f1a\u8bdd" * 30, "preset": "\u9884\u8bbe" * 20}
+    (desk / "s-0.jsonl").write_text(json.dumps(line) + "\n", encoding="utf-8")
+    code, written = terminal("ls", desk / "s-0.jsonl", columns=columns).end()
+    head, row = plain(written).rstrip().split("\n")
+    assert 0 == code
+    assert cell_len(row) <= columns
+    assert re.search(r"\u4f1a.*#1 ", row)
+    assert row.index("ms") > 0
+    assert cell_len(row[: row.index(" ms") + 3]) == head.index("TIME") + 4
 
 
 # stats --------------------------------------------------------------------------------------------
