@@ -7,10 +7,13 @@ installed without them, and says so here.
 
 from __future__ import annotations
 
+import os
 import sys
+from contextlib import suppress
 from importlib.util import find_spec
+from pathlib import Path
 
-from ._exit import CLEAN, INTERRUPTED, Failure, missing_extra
+from ._exit import CLEAN, INTERRUPTED, UNREADABLE, Failure, missing_extra
 from ._out import ReaderLeft, emit, mute, note
 
 __all__ = ["main"]
@@ -30,6 +33,7 @@ def main() -> None:
 
         run_program(sys.argv[2:])
         return
+    _open_what_is_closed()
     for stream in (sys.stdout, sys.stderr):
         reconfigure = getattr(stream, "reconfigure", None)
         if reconfigure is not None:
@@ -55,5 +59,19 @@ def main() -> None:
         code = INTERRUPTED
     except ReaderLeft:
         code = CLEAN
-    mute()
+    except OSError as error:
+        note(f"moa: {error.strerror}")
+        code = UNREADABLE
+    why = mute()
+    if why is not None:
+        with suppress(OSError):
+            note(f"moa: the output cannot be written: {why}")
+        code = code or UNREADABLE
     raise SystemExit(code)
+
+
+def _open_what_is_closed() -> None:
+    """Give a process that was started without a stream (`>&-`) one that leads nowhere."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open(mode, encoding="utf-8"))  # noqa: SIM115 - for the whole process

@@ -108,14 +108,23 @@ def note(text: str) -> None:
         raise ReaderLeft from None
 
 
-def mute() -> None:
-    """Send what is still buffered for a reader that has gone nowhere, so that nothing is said at exit."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
+def mute() -> str | None:
+    """
+    Write out what is buffered; what cannot be written goes nowhere, so that nothing is said at exit.
+
+    Returns:
+        Why the output could not be written, `None` if it was, or if its reader has gone.
+    """
+    why = None
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
-        except BrokenPipeError:
+        except OSError as error:
+            if not isinstance(error, BrokenPipeError):
+                why = error.strerror
+            nowhere = os.open(os.devnull, os.O_WRONLY)
             os.dup2(nowhere, stream.fileno())
+            os.close(nowhere)
         except ValueError:
             continue  # it is closed
-    os.close(nowhere)
+    return why

@@ -8,6 +8,7 @@ import os
 import re
 import signal
 import subprocess
+import sys
 
 import pytest
 
@@ -212,3 +213,36 @@ def test_a_long_reading_tells_how_far_it_is_on_a_terminal(env, terminal, run, wr
     assert "\r\x1b[Kmoa verify: interrupted" in text
     assert "Traceback" not in plain(text)
     assert "MB of" not in run("stats", path).stderr
+
+
+@pytest.fixture
+def shell(env, desk, written):
+    """Return a function that runs a line of the shell beside a directory `traces`."""
+    (desk / "traces").symlink_to(written)
+
+    def shell(line):
+        return subprocess.run(
+            ["sh", "-c", line], env=env, cwd=desk, capture_output=True, check=False, encoding="utf-8", timeout=60
+        )
+
+    return shell
+
+
+@pytest.mark.parametrize(
+    ("command", "code", "says"),
+    [
+        ("ls traces >&-", 0, ""),
+        ("ls traces --json 2>&-", 0, ""),
+        ("ls - <&-", 0, "no turns in -\n"),
+        ("ls nowhere 2>&-", 3, ""),
+        ("stats traces >/dev/full", 3, "No space left on device"),
+        ("stats traces --json >/dev/full", 3, "No space left on device"),
+        ("--help >/dev/full", 3, "No space left on device"),
+    ],
+)
+def test_streams_that_are_closed_or_full_end_it_in_a_line(shell, command, code, says):
+    """No traceback, whatever a shell makes of the streams; what could not be written is no success."""
+    done = shell(f'"{sys.executable}" -m moa_middleware {command}')
+    assert code == done.returncode, done.stderr
+    assert says in done.stderr
+    assert done.stderr.count("\n") <= 1
