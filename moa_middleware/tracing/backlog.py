@@ -209,6 +209,7 @@ class Backlog:
         end = None if seconds is None else time.monotonic() + seconds
         refused = 0
         for lines in self._by_place(key):
+            error: BaseException | None = None
             for line in lines:
                 error = self._retry(line, attempt)
                 if error is not None:
