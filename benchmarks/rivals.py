@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import openai
 
 from .footprint import closure
-from .imports import seconds_of
+from .imports import compared
 from .measure import Cost, cpu, interleave, ratios, spread
 from .rival_worker import NAMES
 from .table import Row
@@ -124,6 +124,6 @@ def rows(plan: Plan) -> Iterator[Row]:
     for name, python in pythons.items():
         done = subprocess.run([python, "-c", LISTED], capture_output=True, text=True, check=True)  # noqa: S603
         sizes = {one: size for one, size in json.loads(done.stdout).items() if one not in theirs}
-        costs = interleave({name: partial(seconds_of, IMPORTS[name], "import openai", python)}, plan.pairs)[name]
+        costs = compared(plan, {name: IMPORTS[name]}, "import openai", python)[name]
         told = f"{len(sizes)} packages beside openai, {sum(sizes.values()) / 1e6:.1f} MB"
         yield Row("rivals", f"import {name}, CPU", spread(one / 1e6 for one in cpu(costs)), "ms", None, told)
