@@ -8,6 +8,7 @@ is called for, and must import what is heavy (openai, rich, the library's wings)
 from __future__ import annotations
 
 from importlib import import_module
+from io import StringIO
 from typing import Annotated, Any
 
 import typer
@@ -15,7 +16,7 @@ from typer.core import TyperGroup
 from typer.main import get_command
 
 from ._help import help_text
-from ._out import emit
+from ._out import emit, note
 from ._verbs import VERBS
 
 __all__ = ["run"]
@@ -79,7 +80,14 @@ def run(args: list[str]) -> int:
     """
     try:
         # Not `_app()`, which would replace the interpreter's hook for exceptions.
-        get_command(_app).main(args, prog_name="moa")
-    except SystemExit as end:
-        return end.code if isinstance(end.code, int) else 0
-    return 0
+        code = get_command(_app).main(args, prog_name="moa", standalone_mode=False)
+    except Exception as error:
+        # A class of click's, or of the copy that typer brings. Its text repeats arguments, which may be
+        # names of files.
+        show, code = getattr(error, "show", None), getattr(error, "exit_code", None)
+        if show is None or code is None:
+            raise
+        said = StringIO()
+        show(file=said)
+        note(said.getvalue().rstrip("\n"))
+    return code if isinstance(code, int) else 0

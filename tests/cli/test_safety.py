@@ -131,6 +131,15 @@ def test_the_doctor_shows_no_sequence_of_the_environment(terminal):
     assert "\\x1b]52" in written
 
 
+@pytest.mark.parametrize("args", [[f"-{HOSTILE}"], ["ls", f"--{HOSTILE}"], ["ls", "-n", HOSTILE], [HOSTILE]])
+def test_wrong_usage_shows_no_sequence(terminal, args):
+    """An argument may be the name of a file, which a pattern of the shell brought."""
+    code, written = terminal(*args, columns=400).end()
+    assert 2 == code
+    assert "Usage: moa" in written
+    assert not OBEYED.search(OF_RICH.sub("", written).replace("\r\n", "\n"))
+
+
 def test_json_is_ascii_and_the_same_values(run, hostile):
     """What a program reads is the text of the trace, character by character."""
     done = run("show", "last", hostile, "--json")
@@ -170,6 +179,7 @@ def test_stats_as_csv_quote_names_that_are_formulas(run, written, desk):
 WRITES = {"print", "echo", "secho", "write", "writelines", "out", "rule", "log", "print_json", "input", "inspect"}
 MAY = {
     # Each of these passes everything through `safe_text`, or writes nothing but its own words.
+    "_app.py": {"write"},  # the help, into a buffer of typer's
     "_out.py": {"write", "writerow"},
     "_screen.py": {"print", "out"},
     "_reading.py": {"write"},  # the bar: figures of its own, on stderr
