@@ -129,9 +129,9 @@ def bar(run: Run) -> Iterator[None]:
         if not total:
             total.append(run.size)
         of = f" of {size(total[0])}, {min(100, 100 * done // total[0])} %" if total[0] else ""
+        shown = True  # first: Ctrl-C may come in the middle of the writing
         sys.stderr.write(f"\r\x1b[K{size(done)}{of}")
         sys.stderr.flush()
-        shown = True
 
     run.on_progress(tell)
     try:
