@@ -674,6 +674,15 @@ def test_a_change_of_the_environment_holds_for_the_next_turn(turns, monkeypatch)
         assert expected == call_of(turns[-1])["output"]
 
 
+@pytest.mark.parametrize("setting", [{"redact": "emails"}, {"capture": "metadata"}])
+def test_a_tag_of_a_name_of_ours_is_a_tag(setting, told):
+    """Whatever a user calls a tag, its value is content."""
+    moa.configure(**setting)
+    with moa.turn(tags={"moa.record_failed": "ann@example.com"}):
+        moa.reference(lambda: "said")()
+    assert "ann@example.com" not in told()
+
+
 @pytest.mark.parametrize(
     "text",
     [

@@ -46,8 +46,6 @@ _HARMLESS_IN_EXTRA_BODY = frozenset({"provider", "reasoning", "thinking"})
 _OF_TOOL_CALLS = frozenset({"id", "type", "name", "index", "call_id", "status"})
 """What tells one tool call from another; the rest of it is content."""
 _DIGITS = 4300
-_FAILED_RECORD = "moa.record_failed"
-"""The tag of a record that could not be made: a word of ours."""
 
 
 class Content:
@@ -169,7 +167,7 @@ class _Sizes:
         if isinstance(params, dict):
             part["params"] = {name: self.param(value, name) for name, value in params.items()}
         tags = part.get("tags")
-        if isinstance(tags, dict) and tags.keys() != {_FAILED_RECORD}:
+        if isinstance(tags, dict):
             part["tags"] = {name: self.gone(value, _step("tags", name)) for name, value in tags.items()}
         if self.omitted:
             part["omitted"] = self.omitted
@@ -243,7 +241,7 @@ class _Copy:
         if isinstance(params, dict):
             part["params"] = {name: self.param(value, name) for name, value in params.items()}
         tags = part.get("tags")
-        if isinstance(tags, dict) and tags.keys() != {_FAILED_RECORD}:
+        if isinstance(tags, dict):
             part["tags"] = {key: self.value(value, _step("tags", key), key) for key, value in tags.items()}
         if self.omitted:
             part["omitted"] = {**part.get("omitted", {}), **self.omitted}
