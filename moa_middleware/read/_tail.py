@@ -40,6 +40,8 @@ class _Place:
 
     path: Path
     offset: int = 0
+    changed: int = 0
+    """When it was changed last, in nanoseconds: another file in its place may have its inode and its size."""
     number: int = 0
     head: bytes = b""
     rest: bytes = b""
@@ -141,7 +143,8 @@ class Tail:
             if place is None:
                 place = self._places[key] = _Place(path)
             place.path = path
-            if status.st_size != place.offset or not place.known:
+            if status.st_size != place.offset or status.st_ctime_ns != place.changed or not place.known:
+                place.changed = status.st_ctime_ns
                 yield from self._new(place)
         for key in self._places.keys() - there:
             del self._places[key]

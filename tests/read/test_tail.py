@@ -244,3 +244,18 @@ def test_a_directory_that_vanishes_is_waited_for(traces):
         write(traces / "seed.jsonl", SEED)
         seen.wait(1)
     assert 3 == len(records(moved / "s-0.jsonl"))
+
+
+def test_a_file_of_the_same_size_in_its_place_is_read(desk):
+    """Though it has the same inode too, as a new file often gets that of the one that was removed."""
+    path = desk / "traces"
+    moa.configure(save_traces=True, trace_dir=path, session_id="s")
+    with watch(path) as seen:
+        Plain("one").create(ask("first"))
+        seen.wait(1)
+        file = path / "s.jsonl"
+        line = file.read_bytes()
+        old = json.loads(line)["turn_id"].encode()
+        file.write_bytes(line.replace(old, old[::-1]))
+        seen.wait(2)
+    assert [old.decode(), old[::-1].decode()] == [turn.id for turn in seen.found]
