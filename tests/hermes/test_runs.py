@@ -18,7 +18,7 @@ USAGE = {
     "prompt_tokens_details": {"cached_tokens": 40},
 }
 ANSWER = "Because air scatters short waves most."
-TODO = {"id": "c1", "type": "function", "function": {"name": "todo", "arguments": "{}"}}
+TOOL_CALL = {"id": "c1", "type": "function", "function": {"name": "todo", "arguments": "{}"}}
 
 
 def scripts(aggregator=ANSWER, *, usage_in="tail"):
@@ -185,7 +185,7 @@ def test_thinking_beside_the_text(world):
 @pytest.mark.parametrize("stream", [False, True])
 def test_a_tool_loop(world, stream):
     """References run for each state of the task: two turns, each with its calls."""
-    steps = [Script("Let me look. ", tool_calls=[TODO]), ANSWER]
+    steps = [Script("Let me look. ", tool_calls=[TOOL_CALL]), ANSWER]
     run = world.twice(scripts(steps), references=TWO, stream=stream, toolsets=["todo"])
     assert run.answer == ANSWER
     assert run.api_calls == 2
@@ -196,7 +196,7 @@ def test_a_tool_loop(world, stream):
         assert len(check_calls(turn, run.url)) == 3
     call = check_aggregator(looks)
     assert call["output"] == "Let me look. "
-    assert call["tool_calls"] == [TODO]
+    assert call["tool_calls"] == [TOOL_CALL]
     assert call["finish_reason"] == "tool_calls"
     assert [tool["function"]["name"] for tool in call["params"]["tools"]] == ["todo"]
     call = check_aggregator(answers)
@@ -209,13 +209,13 @@ def test_a_tool_loop(world, stream):
 
 def test_a_tool_loop_with_references_once(world):
     """The second turn runs no references; the agent's own trace does not have it, and so not the answer."""
-    steps = [Script("", tool_calls=[TODO]), ANSWER]
+    steps = [Script("", tool_calls=[TOOL_CALL]), ANSWER]
     run = world.twice(scripts(steps), references=TWO, stream=True, toolsets=["todo"], fanout="user_turn")
     (own,) = run.own
     assert own["aggregator"]["output"] is None
     looks, answers = run.turns
     check_references(looks)
-    assert check_aggregator(looks)["tool_calls"] == [TODO]
+    assert check_aggregator(looks)["tool_calls"] == [TOOL_CALL]
     assert looks["aggregator"]["output"] in (None, "")
     assert answers["references"] == []
     assert check_aggregator(answers)["output"] == ANSWER
