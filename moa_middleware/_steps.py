@@ -109,7 +109,9 @@ def step_next(proxy: Any) -> Any:
         try:
             other = _ended_by(proxy, error)
         finally:
-            proxy._self_state.readers.pop()
+            readers = proxy._self_state.readers
+            if readers:  # Ctrl-C behind the step finds none: it must not become an IndexError
+                readers.pop()
         if other is None:
             raise
     put_in_place(proxy, other)

@@ -151,7 +151,7 @@ class Accumulator:
             self.texts.append(chunk)
             return
         if self.simple:
-            # The loops of `_steps` hold a copy of this: a call costs as much again.
+            # The loops of `_loops` hold a copy of this: a call costs as much again.
             try:
                 (item,) = chunk.choices
                 delta = item.delta
