@@ -344,7 +344,10 @@ def test_the_loops_read_what_the_chunks_say(step, kind, *, chunks, form, tools, 
             seen = asyncio.run(asked_async(create, request, most, step))
         else:
             seen = read(create(**request), most, step)
+        # The young generation is enough, unless a collection came in between and the stream is older by now.
         gc.collect(0)
+        if not turns:
+            gc.collect()
     assert len(items[:most]) == len(seen)
     assert all(one is other for one, other in zip(items, seen, strict=False))
     (turn,) = turns
