@@ -29,12 +29,11 @@ _SDKS = frozenset({"openai", "anthropic", "together", "groq", "litellm"})
 
 def _in_scope(source: Iterator[Any], scope: Scope) -> Iterator[Any]:
     """Pass on what an iterator gives, each step of it in a scope; a class with `__next__` costs twice as much."""
-    take = source.__next__
     while True:
         former = current()
         put_current(scope)
         try:
-            chunk = take()
+            chunk = next(source)
         except StopIteration:
             return
         finally:

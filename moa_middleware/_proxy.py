@@ -14,8 +14,6 @@ import weakref
 from copy import copy, deepcopy
 from typing import TYPE_CHECKING, Any
 
-import wrapt
-
 from ._drive import drive_async, drive_sync
 from ._endings import left, outcome_of
 from ._held import HELD, STEPS_OF, HeldProxy, close_async, forward
@@ -23,6 +21,7 @@ from ._kinds import is_stream, raw_under
 from ._log import log
 from ._loops import iterate, iterate_async, makes_no_calls
 from ._scope import enter, leave
+from ._step_proxy import StateProxy, StreamProxy, own_state
 from ._steps import runs, step, step_async, step_next, steps_class
 from ._stream import Entered, StreamState
 
@@ -32,24 +31,7 @@ if TYPE_CHECKING:
 
     from ._drive import Conversation, Ended
 
-__all__ = ["StateProxy", "held_proxy", "manager_proxy", "own_state", "proxy_class", "put_under", "stream_proxy"]
-
-
-class StateProxy(wrapt.BaseObjectProxy):  # type: ignore[type-arg]  # wrapt's cannot be subscribed
-    """Base of the proxies that feed a `StreamState`."""
-
-    __moa_proxy__ = True
-
-
-class StreamProxy(StateProxy):
-    """Base of the classes made by `stream_proxy`."""
-
-    def __init__(self, wrapped: Any, state: StreamState, keep: object = None) -> None:
-        super().__init__(wrapped)
-        self._self_state = state
-        self._self_keep = keep
-        self._self_step: Any = None
-        """Takes a step, once one was taken."""
+__all__ = ["held_proxy", "manager_proxy", "proxy_class", "put_under", "stream_proxy"]
 
 
 class ManagerProxy(StateProxy):
@@ -62,14 +44,6 @@ class ManagerProxy(StateProxy):
         """A weak reference to the SDK's helper that came of entering it, if one did."""
         self._self_entered = True
         """Whether it is the wrapped manager that was entered, and not one of a resend."""
-
-
-def own_state(value: object) -> StreamState | None:
-    """Return the state behind a proxy of ours, `None` for anything else."""
-    if isinstance(value, StateProxy):
-        state: StreamState = value._self_state
-        return state
-    return None
 
 
 # What the proxies have, each only if the wrapped object has it. -----------------------------------

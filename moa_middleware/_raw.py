@@ -19,7 +19,8 @@ from ._drive import drive_async, drive_sync
 from ._endings import left, outcome_of
 from ._kinds import is_stream
 from ._observe import count_fault
-from ._proxy import StateProxy, proxy_class, stream_proxy
+from ._proxy import proxy_class, stream_proxy
+from ._step_proxy import StateProxy
 from ._stream import Entered, through
 from .shapes.reply import Accumulator
 

@@ -16,9 +16,10 @@ from ._endings import drop_frames, outcome_of
 from ._futures import Done, follow, future_done, is_awaitable, is_future, outcome_of_future
 from ._kinds import is_manager, is_raw, is_stream, is_value, raw_under
 from ._log import log
-from ._proxy import held_proxy, manager_proxy, own_state, put_under, stream_proxy
+from ._proxy import held_proxy, manager_proxy, put_under, stream_proxy
 from ._raw import raw_proxy, read_body
 from ._scope import Order
+from ._step_proxy import own_state
 from ._stream import DROPPED, End, Entered, StreamState, through
 from .shapes.reply import Accumulator, read_reply
 from .shapes.request import Recorder

@@ -8,11 +8,13 @@ generator. The loops over an SDK's stream are in `_loops`.
 from __future__ import annotations
 
 import weakref
+from itertools import repeat
 from types import AsyncGeneratorType, GeneratorType
 from typing import TYPE_CHECKING, Any
 
 from ._endings import outcome_of
 from ._scope import current, enter, leave, put_current
+from ._step_proxy import step_of
 from ._stream import DROPPED
 
 if TYPE_CHECKING:
@@ -61,61 +63,73 @@ def runs(source: Any) -> bool:
     return isinstance(source, AsyncGeneratorType) and source.ag_running
 
 
-def _stepper(state: StreamState, source: Any) -> Callable[[], Any]:
+def _stepper(proxy: Any) -> Callable[..., Any]:
     """
-    Return a function that takes one step of `source` and feeds `state`.
+    Return a function that takes one step of a proxy's stream.
 
     It costs a third of `step`: what a proxy knows takes 90 ns to get, again and again. It must not
-    hold the proxy, which holds it. The item that it leaves in `readers` when it raises is its caller's.
+    hold the proxy, which holds it; whoever calls it does.
     """
-    take, scope, readers = type(source).__next__.__get__(source), state.scope, state.readers
+    state: StreamState = proxy._self_state
+    source, behind = proxy.__wrapped__, weakref.ref(proxy)
+    scope, readers, acc, tools = state.scope, state.readers, state.acc, state.acc.tools
+    counted = not isinstance(source, GeneratorType)  # which knows itself whether it runs
 
-    def one() -> Any:
+    def one(_: object = None) -> Any:
+        if state.acc is not acc:  # the stream of a resend is in its place
+            return step(behind())
         state.suspended = False
-        readers.append(None)
-        chunk = take()
-        readers.pop()
-        state.acc.feed(chunk)
-        return chunk
-
-    def one_in_scope() -> Any:
-        state.suspended = False
-        readers.append(None)
-        former = current()
-        put_current(scope)
         try:
-            chunk = take()
-        finally:
-            if current() is scope:
-                put_current(former)
-        readers.pop()
-        state.acc.feed(chunk)
+            if counted:
+                readers.append(None)
+            if scope is None:
+                chunk = next(source)
+            else:
+                former = current()
+                put_current(scope)
+                try:
+                    chunk = next(source)
+                finally:
+                    if current() is scope:
+                        put_current(former)
+            if counted:
+                readers.pop()
+        except BaseException as error:
+            try:
+                other = _ended_by(behind(), error)
+            finally:
+                if counted and readers:  # Ctrl-C behind the step finds none: it must not become an IndexError
+                    readers.pop()
+            if other is None:
+                raise
+            put_in_place(behind(), other)
+            return step(behind())
+        if acc.simple:
+            # This is `acc.feed` without its call, as in `_loops`.
+            try:
+                (item,) = chunk.choices
+                delta = item.delta
+                text = delta.content
+                if text and not item.index and not (tools and getattr(delta, "tool_calls", None)):
+                    acc.texts.append(text)
+                    acc.last = chunk
+                    return chunk
+            except Exception:
+                pass  # it is read as a whole then
+        acc.feed(chunk)
         return chunk
 
-    return one if scope is None else one_in_scope
+    return one
 
 
 def step_next(proxy: Any) -> Any:
     """Take one step with `__next__`."""
-    one = proxy._self_step
+    one = step_of(proxy)
     if one is None:
-        state: StreamState = proxy._self_state
-        if state.take is not None:
+        if proxy._self_state.take is not None:
             return step(proxy)
-        proxy._self_step = one = _stepper(state, proxy.__wrapped__)
-    try:
-        return one()
-    except BaseException as error:
-        try:
-            other = _ended_by(proxy, error)
-        finally:
-            readers = proxy._self_state.readers
-            if readers:  # Ctrl-C behind the step finds none: it must not become an IndexError
-                readers.pop()
-        if other is None:
-            raise
-    put_in_place(proxy, other)
-    return step_next(proxy)
+        proxy._self_step = one = _stepper(proxy)
+    return one()
 
 
 def put_in_place(proxy: Any, other: Any) -> None:
@@ -213,29 +227,45 @@ def _took(state: StreamState, raw: Any) -> Any:
         raise
 
 
-class _Steps:
-    """Iterator over a stream that is its own iterator, such as a user's generator."""
+class _Steps(map):  # type: ignore[type-arg]  # of what the stream gives
+    """
+    Iterator over a stream that is its own iterator, such as a user's generator.
+
+    A `map`, whose `__next__` calls the step from C: one of Python's own would cost as much as the scope.
+    """
 
     __slots__ = ("__weakref__", "proxy")
 
-    def __init__(self, proxy: Any) -> None:
+    proxy: Any
+
+    def __new__(cls, proxy: Any) -> Any:
+        if hasattr(type(proxy.__wrapped__), "__next__") and proxy._self_state.take is None:
+            take = _stepper(proxy)
+        else:
+
+            def take(_: object) -> Any:
+                return step(proxy)
+
+        self = super().__new__(cls, take, repeat(None))
         self.proxy = proxy
+        return self
+
+    def __init__(self, proxy: Any) -> None: ...
 
     def __del__(self) -> None:
         # As after a `break`: the consumer may take the stream up again, or never.
         self.proxy._self_state.suspended = True
 
-    def __iter__(self) -> Any:
-        return self
-
     def __aiter__(self) -> Any:
         return self
 
-    def __next__(self) -> Any:
-        return step_next(self.proxy)
-
     def __anext__(self) -> Any:
         return step_async(self.proxy)
+
+    def __reduce_ex__(self, _protocol: object) -> Any:
+        # As a generator says, and not the parts of a `map`.
+        msg = f"cannot pickle {type(self).__name__!r} object"
+        raise TypeError(msg)
 
 
 def _of_proxy(name: str) -> Callable[..., Any]:

@@ -10,7 +10,8 @@ from ._endings import outcome_of
 from ._futures import Done, follow, future_done, is_awaitable, is_future, outcome_of_future
 from ._kinds import is_manager, is_stream, is_value
 from ._prepared import keep
-from ._proxy import manager_proxy, own_state, stream_proxy
+from ._proxy import manager_proxy, stream_proxy
+from ._step_proxy import own_state
 from ._stream import End, Entered, StreamState
 
 if TYPE_CHECKING:

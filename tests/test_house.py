@@ -26,6 +26,7 @@ FLOORS = [
     {"_log"},
     {"_drive", "_observe"},
     {"_stream", "_options"},
+    {"_step_proxy"},
     {"_steps", "_futures", "_kinds"},
     {"_held", "_prepared", "_loops"},
     {"_proxy"},
