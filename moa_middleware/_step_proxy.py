@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 import wrapt
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ._stream import StreamState
 
 __all__ = ["StateProxy", "StreamProxy", "own_state", "step_of"]
@@ -31,7 +33,7 @@ class StreamProxy(StateProxy):
         """Takes a step, once one was taken."""
 
 
-step_of = StreamProxy._self_step.__get__
+step_of: Callable[[Any], Any] = vars(StreamProxy)["_self_step"].__get__
 """For each single step: an attribute of `wrapt`'s proxy takes 90 ns to get, and this 40."""
 
 
