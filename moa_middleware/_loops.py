@@ -78,7 +78,7 @@ def iterate(proxy: Any, state: StreamState, source: Iterator[Any]) -> Iterator[A
     """Pass the chunks of an SDK's stream on; holds the proxy, since a `for` loop drops it."""
     state.suspended = False
     source = _scoped(proxy.__wrapped__, state, source, _in_scope)
-    state.readers.append(None)
+    state.readers += 1
     try:
         while True:
             acc, take = state.acc, state.take
@@ -141,14 +141,14 @@ def iterate(proxy: Any, state: StreamState, source: Iterator[Any]) -> Iterator[A
             put_in_place(proxy, other)
             source = _scoped(other, state, iter(other), _in_scope)
     finally:
-        state.readers.pop()
+        state.readers -= 1
 
 
 async def iterate_async(proxy: Any, state: StreamState, source: AsyncIterator[Any]) -> AsyncIterator[Any]:
     """Do the same as `_iterate` for an async stream."""
     state.suspended = False
     source = _scoped(proxy.__wrapped__, state, source, _AsyncInScope)
-    state.readers.append(None)
+    state.readers += 1
     try:
         while True:
             acc, take = state.acc, state.take
@@ -214,4 +214,4 @@ async def iterate_async(proxy: Any, state: StreamState, source: AsyncIterator[An
             put_in_place(proxy, other)
             source = _scoped(other, state, aiter(other), _AsyncInScope)
     finally:
-        state.readers.pop()
+        state.readers -= 1

@@ -29,7 +29,7 @@ __all__ = ["came_too_early", "put_in_place", "runs", "step", "step_async", "step
 def came_too_early(state: StreamState, error: BaseException) -> bool:
     """Whether a step failed only because another one, in another thread or task, is under way."""
     return (
-        len(state.readers) > 1
+        state.readers > 1
         and type(error) in (ValueError, RuntimeError)
         and str(error).endswith(("already executing", "already running"))
     )
@@ -72,7 +72,7 @@ def _stepper(proxy: Any) -> Callable[..., Any]:
     """
     state: StreamState = proxy._self_state
     source, behind = proxy.__wrapped__, weakref.ref(proxy)
-    scope, readers, acc, tools = state.scope, state.readers, state.acc, state.acc.tools
+    scope, acc, tools = state.scope, state.acc, state.acc.tools
     counted = not isinstance(source, GeneratorType)  # which knows itself whether it runs
 
     def one(_: object = None) -> Any:
@@ -81,7 +81,7 @@ def _stepper(proxy: Any) -> Callable[..., Any]:
         state.suspended = False
         try:
             if counted:
-                readers.append(None)
+                state.readers += 1
             if scope is None:
                 chunk = next(source)
             else:
@@ -93,13 +93,13 @@ def _stepper(proxy: Any) -> Callable[..., Any]:
                     if current() is scope:
                         put_current(former)
             if counted:
-                readers.pop()
+                state.readers -= 1
         except BaseException as error:
             try:
                 other = _ended_by(behind(), error)
             finally:
-                if counted and readers:  # Ctrl-C behind the step finds none: it must not become an IndexError
-                    readers.pop()
+                if counted:
+                    state.readers -= 1
             if other is None:
                 raise
             put_in_place(behind(), other)
@@ -155,7 +155,7 @@ def step(proxy: Any, method: str = "__next__", *given: Any) -> Any:
         scope = state.scope  # that of a resend is another one
         former = enter(scope) if scope is not None else None
         state.suspended = False
-        state.readers.append(None)
+        state.readers += 1
         try:
             raw = getattr(proxy.__wrapped__, method)(*given)
         except BaseException as error:
@@ -169,7 +169,7 @@ def step(proxy: Any, method: str = "__next__", *given: Any) -> Any:
             method, given = "__next__", ()
             continue
         finally:
-            state.readers.pop()
+            state.readers -= 1
             if scope is not None:
                 leave(scope, former)
         put_in_place(proxy, other)
@@ -183,7 +183,7 @@ async def step_async(proxy: Any, method: str = "__anext__", *given: Any) -> Any:
         scope = state.scope  # that of a resend is another one
         former = enter(scope) if scope is not None else None
         state.suspended = False
-        state.readers.append(None)
+        state.readers += 1
         try:
             raw = await getattr(proxy.__wrapped__, method)(*given)
         except StopAsyncIteration:
@@ -208,7 +208,7 @@ async def step_async(proxy: Any, method: str = "__anext__", *given: Any) -> Any:
             method, given = "__anext__", ()
             continue
         finally:
-            state.readers.pop()
+            state.readers -= 1
             if scope is not None:
                 leave(scope, former)
         put_in_place(proxy, other)

@@ -95,8 +95,11 @@ class StreamState:
         """How what it reads from was left while somebody read it; that counts if it goes no further."""
         self.under: StreamState | None = None
         """The stream of a call inside, which ends with this one."""
-        self.readers: list[object] = []
-        """One item for each step or loop that is under way; lists are changed atomically."""
+        self.readers = 0
+        """
+        Steps and loops that are under way. No other thread and no signal comes between the two halves
+        of a `+=` where there is a GIL; elsewhere two threads in one stream may miscount.
+        """
         self.ended: Outcome | None = None
         self.error: ErrorInfo | None = None
         self.followers: list[Callable[[Outcome, BaseException | None], None]] = []
