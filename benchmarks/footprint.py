@@ -42,7 +42,8 @@ def closure(name: str, found: dict[str, Distribution] | None = None) -> dict[str
 def size_of(one: Distribution) -> int:
     """Return the bytes of its files, without bytecode."""
     if one.metadata["Name"] == "moa-middleware":  # which is installed as a link to its sources
-        return sum(path.stat().st_size for path in Path(moa_middleware.__file__).parent.rglob("*.py"))
+        paths = Path(moa_middleware.__file__).parent.rglob("*")
+        return sum(path.stat().st_size for path in paths if path.is_file() and path.suffix != ".pyc")
     paths = [Path(str(one.locate_file(file))) for file in one.files or () if file.suffix != ".pyc"]
     return sum(path.stat().st_size for path in paths if path.is_file())
 
