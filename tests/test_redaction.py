@@ -18,11 +18,12 @@ from hypothesis import strategies as st
 
 import moa_middleware as moa
 from moa_middleware import _default
+from moa_middleware._patterns.inside import unique
 from moa_middleware.compat import hermes
 from moa_middleware.tracing import content
 from moa_middleware.tracing.content import Content
 from moa_middleware.tracing.encode import encode
-from moa_middleware.tracing.redact import Redactor, unique
+from moa_middleware.tracing.redact import Redactor
 
 MARK = "XQCANARYQX"  # no other text has it by chance, and every encoding of a line leaves it as it is
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     from collections.abc import Hashable, Sequence
 
-__all__ = ["CHARACTERS", "WORDS", "Unit", "grams", "unit_of", "units"]
+__all__ = ["CHARACTERS", "WORDS", "Unit", "grams", "places", "unit_of", "units"]
 
 Unit = Literal["words", "characters"]
 WORDS = 5
@@ -38,6 +38,18 @@ def units(text: str, unit: Unit) -> Sequence[str]:
     """Return the words of a text, or its letters and figures joined."""
     low = text.casefold()
     return _WORD.findall(low) if unit == "words" else "".join(_WORD.findall(low))
+
+
+def places(text: str, unit: Unit) -> list[tuple[int, int]]:
+    """Return where each of the `units` of a text stands in it, as (start, end)."""
+    low = text.casefold()
+    pattern = _WORD if unit == "words" else _LETTER
+    found = [match.span() for match in pattern.finditer(low)]
+    if len(low) == len(text):
+        return found
+    # A letter that is folded to several: each of these stands where it stood.
+    at = [place for place, letter in enumerate(text) for _ in letter.casefold()]
+    return [(at[start], at[end - 1] + 1) for start, end in found]
 
 
 def grams(row: Sequence[str], size: int) -> Sequence[Hashable]:

@@ -283,13 +283,27 @@ def _key(turn: Turn, by: str) -> str | None:
     return {"preset": turn.preset, "session": turn.session_id, "outcome": turn.outcome}[by]
 
 
-def stats(run: Run, by: str | None, filters: Filters) -> Stats:
-    """Return the figures of a run: see `Run.stats`."""
-    if by is not None and by not in GROUPINGS:
-        raise QueryError(f"there is no grouping by {by!r}: need one of {', '.join(GROUPINGS)}")
-    total = _Sum()
-    sums: dict[str | None, _Sum] = {}
-    for turn in run._figures(filters):
+class Tally:
+    """
+    The figures of turns that are handed over one by one.
+
+    Args:
+        by: As in `Run.stats`.
+
+    Raises:
+        QueryError: There is no such grouping.
+    """
+
+    def __init__(self, by: str | None) -> None:
+        if by is not None and by not in GROUPINGS:
+            raise QueryError(f"there is no grouping by {by!r}: need one of {', '.join(GROUPINGS)}")
+        self.by = by
+        self._total = _Sum()
+        self._sums: dict[str | None, _Sum] = {}
+
+    def add(self, turn: Turn) -> None:
+        """Take a turn in."""
+        by, total, sums = self.by, self._total, self._sums
         failed, ms = turn.failed, turn.duration_ms
         total.add_turn(failed=failed, ms=ms)
         requests = turn.requests
@@ -314,11 +328,23 @@ def stats(run: Run, by: str | None, filters: Filters) -> Stats:
                     met.add(key)
                     group.add_turn(failed=failed, ms=ms)
                 group.add_call(fact)
-    everything = total.row(None)
-    if by is None:
-        return Stats(None, (everything,), everything)
-    keys = sorted(sums, key=lambda key: (key is None, key or ""))
-    return Stats(by, tuple(sums[key].row(key) for key in keys), everything)
+
+    def stats(self) -> Stats:
+        """Return the figures of the turns so far."""
+        everything = self._total.row(None)
+        if self.by is None:
+            return Stats(None, (everything,), everything)
+        sums = self._sums
+        keys = sorted(sums, key=lambda key: (key is None, key or ""))
+        return Stats(self.by, tuple(sums[key].row(key) for key in keys), everything)
+
+
+def stats(run: Run, by: str | None, filters: Filters) -> Stats:
+    """Return the figures of a run: see `Run.stats`."""
+    tally = Tally(by)
+    for turn in run._figures(filters):
+        tally.add(turn)
+    return tally.stats()
 
 
 def _of(sums: dict[str | None, _Sum], key: str | None) -> _Sum:

@@ -16,7 +16,8 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from .._observe import count_fault
-from .redact import RedactionError, Redactor, is_word, unique
+from .._patterns.inside import unique
+from .redact import RedactionError, Redactor, is_word
 
 if TYPE_CHECKING:
     from .redact import Run

@@ -6,22 +6,18 @@ A file is opened for each line, since a kept descriptor writes into files that w
 
 from __future__ import annotations
 
-import hashlib
 import os
-import unicodedata
 from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
+from .._session_names import session_stem
 from ._append import Receipt, append
 
 __all__ = ["FileWriter", "Writer", "file_name"]
 
-_UNKNOWN = "unknown-session"
-_LONGEST = 100
 _SESSIONS = 100
 """Of how many sessions the paths are kept."""
-_DEVICES = frozenset({"con", "prn", "aux", "nul"} | {f"{port}{n}" for port in ("com", "lpt") for n in "0123456789¹²³"})
 
 
 class Writer(Protocol):
@@ -46,39 +42,8 @@ class Writer(Protocol):
 
 
 def file_name(session_id: str | None) -> str:
-    """
-    Return the name of a session's file, without a directory: no two sessions share one.
-
-    Letters, digits and `-_.` stay, as in the seed's traces; anything else becomes `_`. An id that
-    was changed, is long, begins or ends with a dot or is the name of a Windows device gets `~` and
-    8 hex digits of its SHA-256.
-    """
-    if session_id is None:
-        return f"{_UNKNOWN}.jsonl"
-    normal = unicodedata.normalize("NFC", session_id)
-    kept = "".join(c if c.isalnum() or c in "-_." else "_" for c in normal)
-    changed = (
-        kept != session_id
-        or not kept
-        or len(kept) > _LONGEST
-        or len(kept.encode()) > 2 * _LONGEST
-        or kept.startswith(".")
-        or kept.endswith(".")
-        or kept.partition(".")[0].casefold() in _DEVICES
-        or kept == _UNKNOWN
-    )
-    if changed:
-        digest = hashlib.sha256(session_id.encode("utf-8", "surrogatepass")).hexdigest()[:8]
-        short = kept.strip(".")[:_LONGEST]
-        while len(short.encode()) > 2 * _LONGEST:
-            short = short[:-1]
-        kept = f"{short}~{digest}"
-    try:
-        os.fsencode(kept)
-    except UnicodeEncodeError:  # in the locale C, say
-        digest = hashlib.sha256(session_id.encode("utf-8", "surrogatepass")).hexdigest()[:8]
-        kept = f"{''.join(c if c.isascii() else '_' for c in kept.partition('~')[0])}~{digest}"
-    return f"{kept}.jsonl"
+    """Return the name of a session's file, without a directory: no two sessions share one. See `session_stem`."""
+    return f"{session_stem(session_id)}.jsonl"
 
 
 class FileWriter:
