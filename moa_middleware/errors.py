@@ -11,6 +11,7 @@ The errors that this package raises itself, one class a misuse.
     ├── ReadError              reading traces
     │   ├── UnreadableError    what is to be read is not there, or cannot be opened
     │   ├── QueryError         a filter, a grouping or a rule that does not exist
+    │   │   └── ReportSizeError  a page would be larger than was allowed
     │   ├── NoTurnError        no turn has that name
     │   ├── AmbiguousTurnError several turns have that name
     │   └── ProblemError       a strict reading met a problem
@@ -42,6 +43,7 @@ __all__ = [
     "QueryError",
     "ReadError",
     "ReplyFormError",
+    "ReportSizeError",
     "RequestError",
     "ResendError",
     "SettingsError",
@@ -94,6 +96,10 @@ class UnreadableError(ReadError, OSError):
 
 class QueryError(ReadError, ValueError):
     """A filter, a grouping or a rule does not exist, or has a value that it cannot use."""
+
+
+class ReportSizeError(QueryError):
+    """A page of a report would be larger than `max_bytes`; the message says by how much."""
 
 
 class NoTurnError(ReadError, LookupError):

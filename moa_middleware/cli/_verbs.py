@@ -15,6 +15,7 @@ VERBS = {
     "show": "Show one turn: who ran when, what each call cost, and what became of the references.",
     "stats": "Count turns, calls, tokens, costs and times, by model or another key.",
     "compare": "Put two runs side by side, their turns matched by what was asked.",
+    "report": "Write a run as one HTML page to look at.",
     "tail": "Show turns as other processes write them.",
     "verify": "Look whether traces are whole, and name what is wrong by its code.",
     "scan": "Find secrets and personal data in traces, and show no value.",

@@ -1,0 +1,86 @@
+"""`moa report`: a run as one HTML page to look at."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated
+
+import typer
+
+from ._exit import USAGE, Failure
+from ._filters import Failed, MinCost, Model, Preset, Session, Since, Until, filters
+from ._out import emit, note
+from ._reading import Json, Paths, bar, opened, reading, show_json, unread
+from ._text import one_line
+from ._verbs import VERBS
+from ._words import counted, size
+
+__all__ = ["app"]
+
+app = typer.Typer(add_completion=False, rich_markup_mode=None)
+
+_HELP = (
+    f"{VERBS['report']}\n\n"
+    "The page needs no network and no other file, and what models said can do nothing in it. It holds whole prompts "
+    "and answers, unless --no-content is given."
+)
+_SIZE = re.compile(r"(?P<number>\d+(?:\.\d+)?)\s*(?P<unit>[kKMG]?)(?P<binary>i?)B?")
+_UNITS = {"": 0, "k": 1, "K": 1, "M": 2, "G": 3}
+
+
+@app.command(help=_HELP)
+def report(
+    paths: Paths = None,
+    *,
+    output: Annotated[
+        str,
+        typer.Option("--output", "-o", metavar="PAGE", show_default=False, help="The file; with --split a directory."),
+    ],
+    content: Annotated[
+        bool, typer.Option("--content/--no-content", help="Whether texts go in, or only times, tokens and prices.")
+    ] = True,
+    redact: Annotated[
+        str | None, typer.Option("--redact", metavar="RULES", help="Rules of MOA_REDACT: secrets,emails,phones.")
+    ] = None,
+    split: Annotated[bool, typer.Option("--split", help="A page for each session, and index.html.")] = False,
+    max_bytes: Annotated[str, typer.Option("--max-bytes", metavar="SIZE", help="Size of a page at most.")] = "64MiB",
+    title: Annotated[str | None, typer.Option("--title", help="Its title; else what was read.")] = None,
+    session: Session = None,
+    preset: Preset = None,
+    model: Model = None,
+    since: Since = None,
+    until: Until = None,
+    failed: Failed = False,
+    min_cost: MinCost = None,
+    as_json: Json = False,
+) -> None:
+    """Write a report."""
+    with reading("report"):
+        from ..report import write
+
+        most = _bytes(max_bytes)
+        wanted = filters(
+            session=session, preset=preset, model=model, since=since, until=until, failed=failed, min_cost=min_cost
+        )
+        run = opened(paths)
+        with bar(run):
+            found = write(
+                run, output, content=content, redact=redact, split=split, max_bytes=most, title=title, **wanted
+            )
+        if as_json:
+            show_json(found)
+        else:
+            if not found.turns:
+                note(f"no turns in {', '.join(run.names)}{' that are asked for' if any(wanted.values()) else ''}")
+            more = f" and {counted(len(found.paths) - 1, 'page')} beside it" if len(found.paths) > 1 else ""
+            emit(f"{one_line(str(found.paths[0]))}{more}: {counted(found.turns, 'turn')}, {size(found.size)}")
+        code = unread(run, "report")
+    if code:
+        raise typer.Exit(code)
+
+
+def _bytes(text: str) -> int:
+    found = _SIZE.fullmatch(text.strip())
+    if found is None:
+        raise Failure(f"moa report: --max-bytes: need a size, 64MiB or 20MB say, not {one_line(text, 40)!r}", USAGE)
+    return int(float(found["number"]) * (1024 if found["binary"] else 1000) ** _UNITS[found["unit"]])

@@ -1,0 +1,177 @@
+"""
+One turn as the page has it: plain JSON, with all that is inferred worked out.
+
+Without content nothing that anybody said or asked goes in: only names, times, counts, prices and
+how the texts compare.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from ..read import Cost, overlap_of
+from ._grid import alike
+from ._messages import Pool, as_json, tools_of
+from ._paint import painted
+from ._path import critical
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from ..read import Call, Fidelity, Span, Turn
+
+__all__ = ["answer_of", "told"]
+
+
+def answer_of(turn: Turn) -> str:
+    """Return the text that a turn answered with, as `Turn.overlap` takes it."""
+    return turn.output or (turn.aggregator.output if turn.aggregator is not None else None) or ""
+
+
+def told(turn: Turn, shown: Turn, *, content: bool) -> dict[str, Any]:
+    """
+    Return what the page has of a turn.
+
+    Args:
+        turn: The turn as it was read: it is compared, and not shown.
+        shown: The turn as it may be shown, redacted say; it has the same calls.
+        content: Whether texts go in.
+    """
+    pool = Pool()
+    overlap = turn.overlap()
+    answer = answer_of(shown) if content else ""
+    if shown is not turn and content:
+        paint = overlap_of(answer, [None if one.failed else one.output for one in shown.references])
+    else:
+        paint = overlap
+    spans = turn.timeline()
+    path = critical(turn, spans)
+    by_call = {id(span.call): (span, place in path) for place, span in enumerate(spans)}
+    fidelity = turn.fidelity()
+    calls: list[dict[str, Any]] = []
+    for one, view in zip(turn.all_calls, shown.all_calls, strict=True):
+        made = _call(view, by_call.get(id(one)), pool, content=content)
+        made["failed"], made["pending"] = one.failed, one.pending
+        place = next((place for place, reference in enumerate(turn.references) if reference is one), None)
+        if place is not None:
+            made |= {"kind": "reference", "ref": place, **_standing(fidelity[place])}
+            made |= {"covered": overlap.covered[place], "unique": overlap.unique[place]}
+        elif one is turn.aggregator:
+            made["kind"] = "aggregator"
+        calls.append(made)
+    return {
+        "id": shown.id,
+        "error": _error(shown, content=content),
+        "started": turn.started_at,
+        "ended": turn.ended_at,
+        "ms": turn.duration_ms,
+        "asked": pool.places(shown.input_messages) if content else None,
+        "answer": painted(answer, paint) if content else None,
+        "overlap": {name: getattr(overlap, name) for name in ("shared", "novel", "unit", "size", "total")},
+        "alike": alike(turn),
+        "calls": calls,
+        "usage": asdict(turn.usage),
+        "cost": _cost(turn),
+        "params": _params(shown.params, content=content),
+        "tags": [(key, _word(value)) if content else (key, None) for key, value in shown.tags.items()],
+        "omitted": _omitted(shown.omitted, content=content),
+        "implicit": turn.implicit,
+        "faults": turn.instrumentation_errors,
+        "trace": [(key, _word(value)) for key, value in shown.trace_context.items()],
+        "writer": [(name, _word(getattr(shown.writer, name))) for name in ("version", "host", "pid", "seq")],
+        "place": (shown.file.replace("\\", "/").rpartition("/")[2], turn.line),
+        "schema": shown.schema,
+        "messages": pool.messages,
+    }
+
+
+def _call(call: Call, timed: tuple[Span, bool] | None, pool: Pool, *, content: bool) -> dict[str, Any]:
+    span, on_path = timed or (None, False)
+    return {
+        "kind": "call",
+        "ref": None,
+        "id": call.call_id,
+        "parent": call.parent,
+        "name": call.name,
+        "model": call.model,
+        "provider": call.provider,
+        "role": call.role,
+        "role_source": call.role_source,
+        "layer": call.layer,
+        "attempt": call.attempt,
+        "outcome": call.outcome,
+        "late": call.late,
+        "error": _error(call, content=content),
+        "asked": span is not None,
+        "start": span.start_ms if span else None,
+        "end": span.end_ms if span else None,
+        "slack": span.slack_ms if span else None,
+        "critical": on_path,
+        "ms": call.duration_ms,
+        "first": call.first_chunk_ms,
+        "chunks": call.chunks,
+        "streamed": call.streamed,
+        "usage": asdict(call.usage),
+        "usd": call.cost_usd,
+        "cost": None if call.cost_usd is None else str(Cost(call.cost_usd)),
+        "share": span.cost_share if span else None,
+        "priced_by": call.cost_source,
+        "source": call.source,
+        "finish": call.finish_reason,
+        "answered_by": call.response_model,
+        "endpoint": call.endpoint if content else None,
+        "params": _params(call.params, content=content),
+        "params_omitted": call.params_omitted,
+        "omitted": _omitted(call.omitted, content=content),
+        "length": None if call.output is None else len(call.output),
+        "saw": pool.places(call.input_messages) if content else None,
+        "said": call.output if content else None,
+        "reasoning": call.reasoning if content else None,
+        "refusal": call.refusal if content else None,
+        "tools": tools_of(call.tool_calls) if content else [(name, None) for name, _ in tools_of(call.tool_calls)],
+        "choices": [as_json(one) for one in call.choices] if content else [],
+        "raw": as_json(call.raw_reply) if content and call.raw_reply is not None else None,
+    }
+
+
+def _standing(fidelity: Fidelity) -> dict[str, Any]:
+    return {"standing": fidelity.standing, "fidelity": str(fidelity), "kept": fidelity.kept, "why": fidelity.why}
+
+
+def _error(one: Turn | Call, *, content: bool) -> tuple[str, str | None] | None:
+    error = one.error
+    return None if error is None else (error.type, error.message if content else None)
+
+
+def _cost(turn: Turn) -> dict[str, Any]:
+    cost = turn.cost
+    return {"text": str(cost), "usd": cost.known_usd, "unpriced": cost.unpriced}
+
+
+def _params(params: Mapping[str, Any], *, content: bool) -> list[tuple[str, str | None]]:
+    """Return parameters; without content only the values that can hold no text."""
+    return [
+        (key, _word(value) if content or value is None or isinstance(value, bool | int | float) else None)
+        for key, value in params.items()
+    ]
+
+
+def _omitted(omitted: Mapping[str, Any], *, content: bool) -> list[tuple[str, str, int | None]]:
+    """Return where something is missing, why, and its bytes; the names inside a message are content."""
+    found = []
+    for path, why in omitted.items():
+        why = why if isinstance(why, dict) else {}  # noqa: PLW2901 - a file may hold anything
+        size = why.get("bytes")
+        found.append(
+            (
+                path if content else path.partition(".")[0],
+                str(why.get("reason", "?")),
+                size if isinstance(size, int) else None,
+            )
+        )
+    return found
+
+
+def _word(value: Any) -> str:
+    return value if isinstance(value, str) else as_json(value)

@@ -1,0 +1,135 @@
+"""
+One reading of a run, and all that pages are made of: light rows in memory, the turns in a file on the disk.
+
+The figures come from the code of `moa stats`, so that they are the same; turn by turn, since each page
+of a report that is split has figures of its own.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass, field
+from typing import IO, TYPE_CHECKING, Any
+
+from ..read import plain
+from ..read._stats import Tally
+from ._data import told
+from ._grid import Grid, alike
+from ._index import Index
+from ._page import as_block
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from ..read import Filters, Run, Stats, Turn
+    from ._redact import Redactor
+
+__all__ = ["Gathered", "Group", "figures", "gather"]
+
+
+class Group:
+    """
+    The turns of one session, or all of them.
+
+    Attributes:
+        places: Their places among the rows.
+        size: Bytes of their blocks.
+    """
+
+    def __init__(self) -> None:
+        self.places: list[int] = []
+        self.size = 0
+        self.begin: float | None = None
+        self.end: float | None = None
+        self._tally = Tally("model")
+        self._grid = Grid()
+
+    def add(self, place: int, size: int, turn: Turn) -> None:
+        """Take a turn in."""
+        self.places.append(place)
+        self.size += size
+        self._tally.add(turn)
+        self._grid.add(turn, alike(turn))
+        if (at := turn.at) is not None:
+            self.begin = at if self.begin is None else min(self.begin, at)
+        if (at := turn.ended_at) is not None:
+            self.end = at if self.end is None else max(self.end, at)
+
+    def plain(self) -> dict[str, Any]:
+        """Return its figures, grid and times."""
+        return {
+            "figures": figures(self._tally.stats()),
+            "grid": self._grid.plain(),
+            "begin": self.begin,
+            "end": self.end,
+        }
+
+
+def figures(found: Stats) -> dict[str, Any]:
+    """Return what `moa stats --json` prints, and each cost in words."""
+    return {"stats": plain(found), "costs": [str(row.cost) for row in found.rows], "cost": str(found.total.cost)}
+
+
+@dataclass
+class Gathered:
+    """
+    What pages are made of.
+
+    Attributes:
+        index: The rows of all turns.
+        whole: All of them.
+        sessions: The turns of each session, in the order in which they were met.
+        files: Names of the files that the turns stand in, without directories.
+        spool: The blocks, one behind the other.
+        blocks: Where each begins, and its length.
+    """
+
+    index: Index
+    spool: IO[bytes]
+    whole: Group = field(default_factory=Group)
+    sessions: dict[str | None, Group] = field(default_factory=dict)
+    names: dict[str | None, str | None] = field(default_factory=dict)
+    files: dict[str, None] = field(default_factory=dict)
+    blocks: list[tuple[int, int]] = field(default_factory=list)
+
+    def of(self, places: Sequence[int]) -> Iterator[bytes]:
+        """Yield the blocks of rows, named by their order here."""
+        for number, place in enumerate(places):
+            start, length = self.blocks[place]
+            self.spool.seek(start)
+            block = self.spool.read(length)
+            yield block.replace(b'id="turn"', b'id="turn-%d"' % number, 1)
+
+
+def gather(run: Run, folder: Path, redactor: Redactor, *, content: bool, split: bool, filters: Filters) -> Gathered:
+    """
+    Read a run.
+
+    Args:
+        run: The run.
+        folder: Where the file with the turns is, while this lasts; it has no name.
+        redactor: Takes out what must not be shown.
+        content: Whether texts go in.
+        split: Whether figures of each session are wanted.
+        filters: As in `Run.turns`.
+    """
+    found = Gathered(Index(content=content), tempfile.TemporaryFile(dir=folder))  # noqa: SIM115 - closed by `write`
+    at = 0
+    for place, turn in enumerate(run.turns(**filters)):
+        shown = redactor.turn(turn)
+        block = as_block("turn", told(turn, shown, content=content))
+        found.spool.write(block)
+        found.blocks.append((at, len(block)))
+        at += len(block)
+        found.index.add(turn, shown)
+        found.whole.add(place, len(block), turn)
+        found.files[shown.file.replace("\\", "/").rpartition("/")[2]] = None
+        if split:
+            session = turn.session_id
+            group = found.sessions.get(session)
+            if group is None:
+                group = found.sessions[session] = Group()
+                found.names[session] = shown.session_id
+            group.add(place, len(block), turn)
+    return found

@@ -1,0 +1,75 @@
+"""
+How alike references are: by their words, two and two.
+
+Two texts are as alike as the part of their pairs of neighbouring words that they share (Dice's
+coefficient, 0 to 1; pairs of characters where words are not spaced). It is lexical: who says the
+same in other words is not alike.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+from ..read._grams import grams, unit_of, units
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable
+
+    from ..read import Turn
+
+__all__ = ["Grid", "alike"]
+
+_PAIR = 2
+_MOST = 12
+"""Names in a grid."""
+
+
+def _pairs(text: str | None) -> frozenset[Hashable]:
+    if not text:
+        return frozenset()
+    unit = unit_of(text)
+    row = units(text, unit)
+    return frozenset(grams(row, min(_PAIR, len(row)))) if row else frozenset()
+
+
+def alike(turn: Turn) -> list[list[float | None]]:
+    """Return how alike the references of a turn are, two and two; `None` for one that failed or said nothing."""
+    sets = [frozenset() if one.failed else _pairs(one.output) for one in turn.references]
+    return [[_dice(one, other) for other in sets] for one in sets]
+
+
+def _dice(one: frozenset[Hashable], other: frozenset[Hashable]) -> float | None:
+    return 2 * len(one & other) / (len(one) + len(other)) if one and other else None
+
+
+class Grid:
+    """The means over many turns, by the names of the references."""
+
+    def __init__(self) -> None:
+        self._sums: Counter[tuple[str, str]] = Counter()
+        self._counts: Counter[tuple[str, str]] = Counter()
+        self._seen: Counter[str] = Counter()
+
+    def add(self, turn: Turn, grid: list[list[float | None]]) -> None:
+        """Take in a turn, and what `alike` tells of it."""
+        names = [one.name for one in turn.references]
+        self._seen.update(names)
+        for one, name in enumerate(names):
+            for other in range(one + 1, len(names)):
+                value = grid[one][other]
+                if value is not None:
+                    key = (name, names[other]) if name <= names[other] else (names[other], name)
+                    self._sums[key] += value  # type: ignore[assignment]
+                    self._counts[key] += 1
+
+    def plain(self) -> dict[str, Any]:
+        """Return the names that are met most, and for each two of them the mean and how many turns tell it."""
+        names = sorted(name for name, _ in self._seen.most_common(_MOST))
+        cells = [[self._cell(one, other) for other in names] for one in names]
+        return {"names": names, "cells": cells, "left_out": len(self._seen) - len(names)}
+
+    def _cell(self, one: str, other: str) -> tuple[float, int] | None:
+        key = (one, other) if one <= other else (other, one)
+        count = self._counts[key]
+        return (self._sums[key] / count, count) if count else None

@@ -1,0 +1,114 @@
+"""
+The list of turns: of each one light row, which the page searches without looking into the turn itself.
+
+What is the same in many rows (sessions, presets, models) stands in a table, and in the row its place.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from ..read._prompts import messages_of, texts_of
+from ._data import answer_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ..read import Turn
+
+__all__ = ["Index"]
+
+_HEAD = 160
+"""Characters of question and answer in the list, which can be searched."""
+_SPACE = re.compile(r"\s+")
+
+
+class Index:
+    """
+    The rows in the making.
+
+    Args:
+        content: Whether the beginnings of question and answer go in.
+    """
+
+    def __init__(self, *, content: bool) -> None:
+        self._content = content
+        self.tables: dict[str, list[str | None]] = {"sessions": [], "presets": [], "models": []}
+        self._places: dict[tuple[str, str | None], int] = {}
+        self.rows: list[dict[str, Any]] = []
+
+    def _place(self, table: str, name: str | None) -> int:
+        place = self._places.get((table, name))
+        if place is None:
+            place = self._places[table, name] = len(self.tables[table])
+            self.tables[table].append(name)
+        return place
+
+    def part(self, places: Sequence[int]) -> dict[str, Any]:
+        """Return the tables and rows of some turns alone."""
+        tables: dict[str, list[str | None]] = {name: [] for name in self.tables}
+        moved: dict[tuple[str, int], int] = {}
+
+        def move(name: str, place: int) -> int:
+            found = moved.get((name, place))
+            if found is None:
+                found = moved[name, place] = len(tables[name])
+                tables[name].append(self.tables[name][place])
+            return found
+
+        rows = [
+            {
+                **row,
+                "s": move("sessions", row["s"]),
+                "p": move("presets", row["p"]),
+                "m": [move("models", model) for model in row["m"]],
+            }
+            for row in (self.rows[place] for place in places)
+        ]
+        return {**tables, "rows": rows}
+
+    def add(self, turn: Turn, shown: Turn) -> None:
+        """Take in a turn as it was read, and as it may be shown."""
+        cost = turn.cost
+        models = dict.fromkeys(call.model for call in shown.all_calls if call.model is not None)
+        row: dict[str, Any] = {
+            "id": shown.id,
+            "s": self._place("sessions", shown.session_id),
+            "n": shown.number,
+            "p": self._place("presets", shown.preset),
+            "m": [self._place("models", name) for name in models],
+            "o": shown.outcome,
+            "at": turn.at,
+            "ms": turn.duration_ms,
+            "c": turn.call_count,
+            "usd": cost.known_usd,
+            "cost": str(cost),
+        }
+        amiss = {"bad": turn.failed, "f": turn.failed_calls, "l": turn.late_calls, "w": turn.pending_calls}
+        row |= {key: value for key, value in amiss.items() if value}
+        if shown.parent_turn_id is not None:
+            row["up"] = shown.parent_turn_id
+        if shown.turns:
+            row["in"] = shown.turns
+        if self._content:
+            row["q"], row["a"] = _head(_question(shown)), _head(answer_of(shown))
+        self.rows.append(row)
+
+
+def _question(turn: Turn) -> str:
+    """Return the text of the last message of the user's."""
+    asked = turn.input_messages
+    if asked is None:
+        asked = next((call.input_messages for call in turn.all_calls if call.input_messages is not None), None)
+    messages = messages_of(asked)
+    users = [one for one in messages if isinstance(one, dict) and one.get("role") == "user"] or messages
+    if not users:
+        return ""
+    last = users[-1]
+    return "\n".join(texts_of(last.get("content") if isinstance(last, dict) and "content" in last else last))
+
+
+def _head(text: str) -> str:
+    head = _SPACE.sub(" ", text[: 4 * _HEAD]).strip()
+    return head if len(head) <= _HEAD and len(text) <= 4 * _HEAD else f"{head[:_HEAD]}…"

@@ -1,0 +1,76 @@
+"""Secrets and personal data taken out of what a page holds, wherever it stands: content, names, ids, keys."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from .._patterns import RULES, named
+from .._patterns.inside import by_rules, unique
+from ..errors import QueryError
+from ..read import Turn
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+__all__ = ["Redactor"]
+
+_MOST = 4096
+
+
+class Redactor:
+    """
+    The rules that were asked for; with none, everything stays as it is.
+
+    Args:
+        rules: Names of rules, or one text with commas between them.
+
+    Raises:
+        QueryError: A rule does not exist.
+    """
+
+    def __init__(self, rules: str | Iterable[str] | None) -> None:
+        names = rules.split(",") if isinstance(rules, str) else list(rules or ())
+        self.rules = tuple(dict.fromkeys(name.strip() for name in names if name.strip()))
+        for rule in self.rules:
+            if rule not in RULES:
+                raise QueryError(f"there is no rule {rule!r}: need one of {', '.join(RULES)}")
+        self._known: dict[tuple[str, str | None], str] = {}
+
+    def turn(self, turn: Turn) -> Turn:
+        """Return a turn as it may be shown."""
+        if not self.rules:
+            return turn
+        return Turn(
+            self.value(turn.as_dict()),
+            file=self.text(turn.file),
+            line=turn.line,
+            number=turn.number,
+            id=self.text(turn.id),
+        )
+
+    def value(self, value: Any, name: str | None = None) -> Any:
+        """Return a value as it may be shown."""
+        if not self.rules:
+            return value
+        if isinstance(value, str):
+            return self.text(value, name)
+        if isinstance(value, dict):
+            keys = unique(self.text(key) for key in value)
+            return dict(zip(keys, [self.value(item, key) for key, item in value.items()], strict=True))
+        if isinstance(value, list | tuple):
+            return [self.value(item, name) for item in value]
+        if type(value) is int and name is not None:
+            marks = (named(rule, name, str(value)) for rule in self.rules)
+            return next((mark for mark in marks if mark is not None), value)
+        return value
+
+    def text(self, text: str, name: str | None = None) -> str:
+        """Return a text as it may be shown; `name` is its key."""
+        if not self.rules or not text:
+            return text
+        found = self._known.get((text, name))
+        if found is None:
+            if len(self._known) >= _MOST:
+                self._known.clear()
+            found = self._known[text, name] = by_rules(text, self.rules, name)
+        return found

@@ -1,0 +1,232 @@
+"""Pages on the disk: whole or not at all, readable for their owner alone, and never in place of what is no page."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Unpack
+
+from ..errors import QueryError, ReportSizeError
+from ..read import CODES, Filters, Run, plain
+from ..read import open as open_run
+from ._gather import gather
+from ._page import as_block, is_ours, overhead, pages_in, write_page
+from ._redact import Redactor
+from ._split import pages_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from ..read._files import Source
+    from ._gather import Gathered, Group
+    from ._split import Page
+
+__all__ = ["Written", "write"]
+
+_PROBLEMS = 200
+"""Problems, and files, that a page names."""
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """
+    A report.
+
+    Attributes:
+        paths: The files, the one to open first.
+        turns: Turns in it.
+        size: Bytes of all files.
+    """
+
+    paths: tuple[Path, ...]
+    turns: int
+    size: int
+
+
+def write(
+    source: Run | Source | Iterable[Source],
+    to: str | os.PathLike[str],
+    *,
+    content: bool = True,
+    redact: str | Iterable[str] | None = None,
+    split: bool = False,
+    max_bytes: int = 64 * 1024 * 1024,
+    title: str | None = None,
+    progress: Callable[[int], object] | None = None,
+    **filters: Unpack[Filters],
+) -> Written:
+    """
+    Write a report: one HTML file, or a directory of them, which needs nothing else and asks for nothing.
+
+    An earlier report in the same place is replaced. Files have mode 0600, since traces have it. For each
+    turn some kilobytes are kept in memory; the rest goes by way of a file without a name beside the report.
+
+    Args:
+        source: A run, or what `read.open` takes.
+        to: The file; with `split` the directory.
+        content: Whether texts go in: messages, answers, reasoning, tool calls, messages of errors, values of
+            tags. Without them names, times, tokens, prices, and how texts compare remain.
+        redact: Rules of `MOA_REDACT`, by their names: `secrets`, `emails`, `phones`. They are applied to every
+            text of the report.
+        split: Write a page for each session, and `index.html`.
+        max_bytes: Size of a page; with `split` a session that is larger has several pages, and a turn that is
+            larger has one of its own.
+        title: Title of the report; else what was opened.
+        progress: As in `Run.on_progress`.
+        filters: As in `Run.turns`.
+
+    Raises:
+        UnreadableError: What is named is not there, or cannot be opened.
+        QueryError: A filter or a rule does not exist, or there is something at `to` that is no report.
+        ReportSizeError: The page would be larger than `max_bytes`.
+        OSError: The report cannot be written.
+    """
+    target = Path(to)
+    redactor = Redactor(redact)
+    _look(target, split=split)
+    run = source if isinstance(source, Run) else open_run(source)
+    if progress is not None:
+        run.on_progress(progress)
+    folder = target if split else target.parent
+    if split:
+        target.mkdir(mode=0o700, exist_ok=True)
+    found = gather(run, folder, redactor, content=content, split=split, filters=filters)
+    with found.spool:
+        name = redactor.text(title if title is not None else _title(run))
+        head: dict[str, Any] = {
+            "title": name,
+            "made": time.time(),
+            "content": content,
+            "redacted": list(redactor.rules),
+            "files": list(found.files)[:_PROBLEMS],
+            "file_count": len(found.files),
+            "problems": redactor.value([plain(one) for one in run.problems[:_PROBLEMS]]),
+            "problem_counts": [(code, CODES[code][0], count) for code, count in sorted(run.problem_counts.items())],
+        }
+        maker = _Maker(found, redactor, head, name)
+        paths = maker.split(target, max_bytes) if split else [maker.single(target, max_bytes)]
+    return Written(tuple(paths), len(found.blocks), sum(path.stat().st_size for path in paths))
+
+
+def _title(run: Run) -> str:
+    """Return what was opened, without directories above it: a report is shown to others."""
+    names = [Path(name).resolve().name if name not in ("-", "<stdin>") else "stdin" for name in run.names]
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")  # noqa: PLR2004
+
+
+def _look(target: Path, *, split: bool) -> None:
+    """
+    See that nothing is lost at the place of a report.
+
+    Raises:
+        QueryError: Something would be.
+    """
+    if not target.parent.is_dir():
+        raise QueryError(f"{os.fspath(target)!r}: there is no directory {os.fspath(target.parent)!r}")
+    if split:
+        index = target / "index.html"
+        if target.exists() and not target.is_dir():
+            raise QueryError(f"{os.fspath(target)!r} is no directory, and a report that is split needs one")
+        if index.exists() and not is_ours(index):
+            raise QueryError(f"{os.fspath(index)!r} is there, and is no report: name another directory")
+    elif target.is_dir():
+        raise QueryError(f"{os.fspath(target)!r} is a directory: name a file, or split the report (--split)")
+    elif os.path.lexists(target) and not is_ours(target):
+        raise QueryError(f"{os.fspath(target)!r} is there, and is no report: name another file")
+
+
+class _Maker:
+    """Pages of what was read."""
+
+    def __init__(self, found: Gathered, redactor: Redactor, head: dict[str, Any], title: str) -> None:
+        self._found = found
+        self._redactor = redactor
+        self._head = head
+        self._title = title
+
+    def _run(self, places: list[int], group: Group, **more: Any) -> dict[str, Any]:
+        """Return what a page has of the run."""
+        return {**self._head, **self._redactor.value(group.plain()), **self._found.index.part(places), **more}
+
+    def single(self, target: Path, max_bytes: int) -> Path:
+        """
+        Write one page.
+
+        Raises:
+            ReportSizeError: It would be too large.
+        """
+        whole = self._found.whole
+        run = self._run(whole.places, whole, kind="page")
+        size = overhead() + whole.size + len(as_block("run", run))
+        if size > max_bytes:
+            less = ", or leave the texts out (content=False, --no-content)" if self._head["content"] else ""
+            raise ReportSizeError(
+                f"the page would have {size:,} bytes, more than {max_bytes:,}: "
+                f"split it by session (split=True, --split){less}, or allow more (max_bytes, --max-bytes)"
+            )
+        self._put(target, self._title, run, whole.places)
+        return target
+
+    def split(self, folder: Path, max_bytes: int) -> list[Path]:
+        """Write the pages of the sessions and their index."""
+        found = self._found
+        stale = {path.name for path in pages_in(folder)}
+        pages = pages_of(found, max(1, max_bytes - overhead()))
+        page_of = {place: number for number, page in enumerate(pages) for place in page.places}
+        ids = {row["id"]: place for place, row in enumerate(found.index.rows)}
+        inner: dict[str, list[int]] = {}
+        for place, row in enumerate(found.index.rows):
+            if "up" in row:
+                inner.setdefault(row["up"], []).append(place)
+        paths = [folder / "index.html"]
+        for page in pages:
+            run = self._run(page.places, page.session, kind="session", part=page.part, problems=[], files=[])
+            run["elsewhere"] = self._elsewhere(page, pages, page_of, ids, inner)
+            path = folder / page.name
+            self._put(path, f"{Path(page.name).stem} · {self._title}", run, page.places)
+            paths.append(path)
+        run = self._run(found.whole.places, found.whole, kind="index", pages=[page.name for page in pages])
+        for place, row in enumerate(run["rows"]):
+            row["pg"] = page_of[place]
+        self._put(paths[0], self._title, run, [])
+        # An earlier report may hold what this one must not: texts, say.
+        for name in stale - {path.name for path in paths}:
+            with suppress(OSError):
+                (folder / name).unlink()
+        return paths
+
+    def _elsewhere(
+        self, page: Page, pages: list[Page], page_of: dict[int, int], ids: dict[str, int], inner: dict[str, list[int]]
+    ) -> dict[str, list[Any]]:
+        """Return the pages and names of turns around and inside those of a page that stand on others."""
+        found: dict[str, list[Any]] = {}
+        rows, tables = self._found.index.rows, self._found.index.tables
+        for place in page.places:
+            row = rows[place]
+            near = [ids[one] for one in (row.get("up"), *row.get("in", ())) if one in ids]
+            for other in (*near, *inner.get(row["id"], ())):
+                if pages[page_of[other]] is not page:
+                    there = rows[other]
+                    found[there["id"]] = [
+                        pages[page_of[other]].name,
+                        tables["sessions"][there["s"]],
+                        there["n"],
+                        row["id"] if there.get("up") == row["id"] else None,
+                    ]
+        return found
+
+    def _put(self, path: Path, title: str, run: dict[str, Any], places: list[int]) -> None:
+        """Write a page beside its place, then move it there."""
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=".report-", suffix=".tmp")
+        try:
+            with os.fdopen(handle, "wb") as out:
+                write_page(out, title, run, self._found.of(places))
+            Path(name).replace(path)
+        except BaseException:
+            with suppress(OSError):
+                Path(name).unlink()
+            raise
