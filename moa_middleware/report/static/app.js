@@ -89,7 +89,7 @@ const setTheme = (to) => {
   theme = THEMES.includes(to) ? to : "auto";
   if (theme === "auto") document.documentElement.removeAttribute("data-theme");
   else document.documentElement.setAttribute("data-theme", theme);
-  fill(themeButton, hidden("Theme: "), theme);
+  fill(themeButton, el("span", { class: "more-words" }, "Theme: "), theme);
   try {
     window.localStorage.setItem(STORED, theme);
   } catch {

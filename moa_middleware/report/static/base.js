@@ -68,6 +68,12 @@ const count = (value) => (value === null || value === undefined ? "?" : Number(v
 const counted = (value, noun) => `${count(value)} ${noun}${value === 1 ? "" : "s"}`;
 const percent = (part) => (part === null || part === undefined ? "–" : `${Math.round(100 * part)} %`);
 
+// `>= $0.0380 (1 unpriced)`: what is known, and below it how much is not.
+const price = (words) => {
+  const [known, , rest] = words.split(/( \()/);
+  return rest === undefined ? words : [el("span", { class: "nowrap" }, known), " ", el("small", null, `(${rest}`)];
+};
+
 const two = (value) => String(value).padStart(2, "0");
 
 // A duration in the words of `moa show`.

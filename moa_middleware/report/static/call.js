@@ -87,7 +87,8 @@ const saidOf = (call) => {
 };
 
 const factsOf = (call) => pairs([
-  ["Model", [name(call.model), call.answered_by && call.answered_by !== call.model ? [" → ", name(call.answered_by)] : null]],
+  ["Model", call.model === call.name && (call.answered_by || call.model) === call.model ? null
+    : [name(call.model), call.answered_by && call.answered_by !== call.model ? [" → ", name(call.answered_by)] : null]],
   ["Time", [datum(call.ms, span(call.ms)), call.first === null ? null : `, first chunk after ${span(call.first)}`]],
   ["Tokens", tokens(call.usage)],
   ["Cost", name(priceOf(call))],

@@ -68,7 +68,7 @@ const rowOf = (at) => {
     el("td", { class: "mid" }, badge(...state)),
     el("td", { class: "wide num" }, datum(row.c, count(row.c))),
     el("td", { class: "num nowrap" }, datum(row.ms, span(row.ms))),
-    el("td", { class: "num cost" }, datum(row.usd, row.cost)));
+    el("td", { class: "num cost" }, datum(row.usd, price(row.cost))));
   return on(line, "click", (event) => {
     if (event.target.closest("a") || String(window.getSelection())) return;
     if (event.ctrlKey || event.metaKey || event.shiftKey) return;
@@ -134,7 +134,7 @@ const figureStrip = () => {
     fact("Calls", datum(all.calls, count(all.calls), "calls"), [all.failed ? `${count(all.failed)} failed` : null, all.late ? `${count(all.late)} late` : null].filter(Boolean).join(", ")),
     fact("Tokens in", datum(read, count(read), "input_tokens")),
     fact("Tokens out", datum(said, count(said), "output_tokens")),
-    fact("Cost", datum(all.cost.known_usd, RUN.figures.cost, "known_usd")),
+    fact("Cost", datum(all.cost.known_usd, price(RUN.figures.cost), "known_usd")),
     fact("Turn, median", datum(all.turn_ms.p50, span(all.turn_ms.p50), "turn_p50"), `95 %: ${span(all.turn_ms.p95)}`));
 };
 

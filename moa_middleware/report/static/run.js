@@ -10,7 +10,7 @@ const modelTable = () => {
     el("td", { class: "num" }, datum(row.late, count(row.late), "late")),
     el("td", { class: "num" }, datum(row.usage.input_tokens, count(row.usage.input_tokens), "input_tokens")),
     el("td", { class: "num" }, datum(row.usage.output_tokens, count(row.usage.output_tokens), "output_tokens")),
-    el("td", { class: "num" }, datum(row.cost.known_usd, cost, "known_usd")),
+    el("td", { class: "num" }, datum(row.cost.known_usd, price(cost), "known_usd")),
     el("td", { class: "num nowrap" }, datum(row.call_ms.p50, span(row.call_ms.p50), "p50")),
     el("td", { class: "num nowrap" }, datum(row.call_ms.p95, span(row.call_ms.p95), "p95")),
     el("td", { class: "bars" }, kind ? null : dots(row.call_ms.p50, row.call_ms.p95, most)));

@@ -37,7 +37,7 @@ const turnHead = (row, told) => {
     el("dl", { class: "strip" },
       [["Time", datum(told.ms, span(told.ms))], ["Calls", [count(row.c), row.f ? el("small", null, `${count(row.f)} failed`) : null]],
         ["Tokens in", datum(told.usage.input_tokens, count(told.usage.input_tokens))], ["Tokens out", datum(told.usage.output_tokens, count(told.usage.output_tokens))],
-        ["Cost", datum(told.cost.usd, told.cost.text)]].map(([key, value]) => el("div", null, el("dt", null, key), el("dd", null, value)))),
+        ["Cost", datum(told.cost.usd, price(told.cost.text))]].map(([key, value]) => el("div", null, el("dt", null, key), el("dd", null, value)))),
   ];
 };
 
@@ -76,7 +76,7 @@ const coverage = (told) => {
   return el("div", { class: "legend" },
     el("ul", null,
       references.map((call) => el("li", null, el("mark", { class: `r${call.ref % 6}` }, el("span", { class: "tag" }, String(call.ref)), name(call.name)), ` ${percent(call.covered)}`)),
-      el("li", null, el("mark", { class: "several" }, el("span", { class: "tag" }, "0 1"), "several"), ` ${percent(shared)}`),
+      shared === 0 ? null : el("li", null, el("mark", { class: "several" }, el("span", { class: "tag" }, "0 1"), "several"), ` ${percent(shared)}`),
       el("li", null, "in no reference ", percent(novel))),
     el("p", { class: "dim" }, `Words that stand in a reference too, in runs of ${size} ${unit}. It is lexical: the same words say nothing of influence.`));
 };
@@ -153,7 +153,9 @@ const turnView = (place) => {
   return el("div", { class: "view turn" },
     crumb(place), turnHead(row, told), question(told), answer(told), timeline(told),
     references.length + aggregators.length ? section(references.length ? "References and aggregator" : "Aggregator",
-      el("div", { class: "columns" }, [...references, ...aggregators].map((call) => callCard(told, call)))) : null,
+      el("div", { class: references.length && aggregators.length ? "beside both" : "beside" },
+        references.length ? el("div", { class: "columns" }, references.map((call) => callCard(told, call))) : null,
+        aggregators.map((call) => callCard(told, call)))) : null,
     others.length ? section("Further calls", el("div", { class: "columns" }, others.map((call) => callCard(told, call)))) : null,
     shares(told), likeness(told),
     section("Record", pairs([
