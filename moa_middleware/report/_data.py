@@ -29,13 +29,14 @@ def answer_of(turn: Turn) -> str:
     return turn.output or (turn.aggregator.output if turn.aggregator is not None else None) or ""
 
 
-def told(turn: Turn, shown: Turn, *, content: bool) -> dict[str, Any]:
+def told(turn: Turn, shown: Turn, file: str, *, content: bool) -> dict[str, Any]:
     """
     Return what the page has of a turn.
 
     Args:
         turn: The turn as it was read: it is compared, and not shown.
         shown: The turn as it may be shown, redacted say; it has the same calls.
+        file: Name of its file, as it may be shown.
         content: Whether texts go in.
     """
     pool = Pool()
@@ -80,7 +81,7 @@ def told(turn: Turn, shown: Turn, *, content: bool) -> dict[str, Any]:
         "faults": turn.instrumentation_errors,
         "trace": [(key, _word(value)) for key, value in shown.trace_context.items()],
         "writer": [(name, _word(getattr(shown.writer, name))) for name in ("version", "host", "pid", "seq")],
-        "place": (shown.file.replace("\\", "/").rpartition("/")[2], turn.line),
+        "place": (file, turn.line),
         "schema": shown.schema,
         "messages": pool.messages,
     }

@@ -14,7 +14,7 @@ from typing import IO, TYPE_CHECKING, Any
 from ..read import plain
 from ..read._stats import Tally
 from ._data import told
-from ._grid import Grid, alike
+from ._grid import Grid
 from ._index import Index
 from ._page import as_block
 
@@ -45,12 +45,12 @@ class Group:
         self._tally = Tally("model")
         self._grid = Grid()
 
-    def add(self, place: int, size: int, turn: Turn) -> None:
+    def add(self, place: int, size: int, turn: Turn, grid: list[list[float | None]]) -> None:
         """Take a turn in."""
         self.places.append(place)
         self.size += size
         self._tally.add(turn)
-        self._grid.add(turn, alike(turn))
+        self._grid.add(turn, grid)
         if (at := turn.at) is not None:
             self.begin = at if self.begin is None else min(self.begin, at)
         if (at := turn.ended_at) is not None:
@@ -118,18 +118,20 @@ def gather(run: Run, folder: Path, redactor: Redactor, *, content: bool, split: 
     at = 0
     for place, turn in enumerate(run.turns(**filters)):
         shown = redactor.turn(turn)
-        block = as_block("turn", told(turn, shown, content=content))
+        file = redactor.file(turn.file)
+        data = told(turn, shown, file, content=content)
+        block = as_block("turn", data)
         found.spool.write(block)
         found.blocks.append((at, len(block)))
         at += len(block)
         found.index.add(turn, shown)
-        found.whole.add(place, len(block), turn)
-        found.files[shown.file.replace("\\", "/").rpartition("/")[2]] = None
+        found.whole.add(place, len(block), turn, data["alike"])
+        found.files[file] = None
         if split:
             session = turn.session_id
             group = found.sessions.get(session)
             if group is None:
                 group = found.sessions[session] = Group()
                 found.names[session] = shown.session_id
-            group.add(place, len(block), turn)
+            group.add(place, len(block), turn, data["alike"])
     return found

@@ -42,7 +42,7 @@ class Redactor:
             return turn
         return Turn(
             self.value(turn.as_dict()),
-            file=self.text(turn.file),
+            file=self.file(turn.file),
             line=turn.line,
             number=turn.number,
             id=self.text(turn.id),
@@ -55,7 +55,7 @@ class Redactor:
         if isinstance(value, str):
             return self.text(value, name)
         if isinstance(value, dict):
-            keys = unique(self.text(key) for key in value)
+            keys = unique(map(self._path if name == "omitted" else self.text, value))
             return dict(zip(keys, [self.value(item, key) for key, item in value.items()], strict=True))
         if isinstance(value, list | tuple):
             return [self.value(item, name) for item in value]
@@ -63,6 +63,17 @@ class Redactor:
             marks = (named(rule, name, str(value)) for rule in self.rules)
             return next((mark for mark in marks if mark is not None), value)
         return value
+
+    def _path(self, path: str) -> str:
+        """Return a path of `omitted`: its steps are keys, in which `.` is written `~1` and `~` is `~0`."""
+        steps = [self.text(step.replace("~1", ".").replace("~0", "~")) for step in path.split(".")]
+        # Another writer may not have escaped them.
+        return self.text(".".join(step.replace("~", "~0").replace(".", "~1") for step in steps))
+
+    def file(self, file: str) -> str:
+        """Return the name of a file as it may be shown: without directories, since a report is shown to others."""
+        stem, ending, rest = file.replace("\\", "/").rpartition("/")[2].partition(".jsonl")
+        return f"{self.text(stem)}{ending}{rest}"
 
     def text(self, text: str, name: str | None = None) -> str:
         """Return a text as it may be shown; `name` is its key."""

@@ -21,6 +21,7 @@ from ._split import pages_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from ..read import Problem
     from ..read._files import Source
     from ._gather import Gathered, Group
     from ._split import Page
@@ -104,7 +105,7 @@ def write(
             "redacted": list(redactor.rules),
             "files": list(found.files)[:_PROBLEMS],
             "file_count": len(found.files),
-            "problems": redactor.value([plain(one) for one in run.problems[:_PROBLEMS]]),
+            "problems": [_problem(one, redactor) for one in run.problems[:_PROBLEMS]],
             "problem_counts": [(code, CODES[code][0], count) for code, count in sorted(run.problem_counts.items())],
         }
         maker = _Maker(found, redactor, head, name)
@@ -116,6 +117,11 @@ def _title(run: Run) -> str:
     """Return what was opened, without directories above it: a report is shown to others."""
     names = [Path(name).resolve().name if name not in ("-", "<stdin>") else "stdin" for name in run.names]
     return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")  # noqa: PLR2004
+
+
+def _problem(problem: Problem, redactor: Redactor) -> dict[str, Any]:
+    found: dict[str, Any] = redactor.value(plain(problem))
+    return {**found, "file": redactor.file(problem.file)}
 
 
 def _look(target: Path, *, split: bool) -> None:

@@ -30,14 +30,20 @@ TURNS = [
     {
         "ask": "Our p99 latency doubles every few minutes, then recovers. CPU is at 40 %. Where would you look first?",
         "say": (
-            "Look at garbage collection first: a pause that comes every few minutes and goes again is the usual shape of a "
-            "full collection. Turn on the collector's log and lay its pauses over the latency graph. If they do not line "
-            "up, look at periodic jobs on the same host.",
-            "Something periodic is at work. I would check, in this order: a full garbage collection, a cron job or a log "
-            "rotation on the same host, and a connection pool that is emptied when idle connections expire. Compare the "
-            "p99 of one instance with that of the others: if all of them rise at once, it is not the process itself.",
-            "With the CPU at 40 % the requests are waiting, not working. Check the size of the connection pool and how long "
-            "a request waits for a connection. Compare the p99 of one instance with that of the others.",
+            (
+                "Look at garbage collection first: a pause that comes every few minutes and goes again is the usual shape of a "
+                "full collection. Turn on the collector's log and lay its pauses over the latency graph. If they do not line "
+                "up, look at periodic jobs on the same host."
+            ),
+            (
+                "Something periodic is at work. I would check, in this order: a full garbage collection, a cron job or a log "
+                "rotation on the same host, and a connection pool that is emptied when idle connections expire. Compare the "
+                "p99 of one instance with that of the others: if all of them rise at once, it is not the process itself."
+            ),
+            (
+                "With the CPU at 40 % the requests are waiting, not working. Check the size of the connection pool and how long "
+                "a request waits for a connection. Compare the p99 of one instance with that of the others."
+            ),
             "Likely garbage collection. Increase the heap.",
         ),
         "answer": (
@@ -54,10 +60,14 @@ TURNS = [
     {
         "ask": "Is it safe to add a NOT NULL column with a default to a table of 300 million rows in PostgreSQL 15?",
         "say": (
-            "Yes. Since PostgreSQL 11 a constant default is kept in the catalog, so the table is not rewritten. The lock is "
-            "taken only for a moment, but it must wait for long transactions, and others queue behind it.",
-            "Since PostgreSQL 11 a constant default is kept in the catalog, so the table is not rewritten. A volatile default, "
-            "such as random(), still rewrites every row. Set lock_timeout, and retry.",
+            (
+                "Yes. Since PostgreSQL 11 a constant default is kept in the catalog, so the table is not rewritten. The lock is "
+                "taken only for a moment, but it must wait for long transactions, and others queue behind it."
+            ),
+            (
+                "Since PostgreSQL 11 a constant default is kept in the catalog, so the table is not rewritten. A volatile default, "
+                "such as random(), still rewrites every row. Set lock_timeout, and retry."
+            ),
             "It depends on the default: a constant one is instant, a volatile default rewrites the table under an exclusive lock.",
             None,
         ),
@@ -72,8 +82,10 @@ TURNS = [
         "ask": "Which HTTP status should an API return when a request is valid, but the account is over its quota?",
         "say": (
             "429 Too Many Requests, with Retry-After when the quota is of a period. 402 is used by some for unpaid quotas.",
-            "Use 429 Too Many Requests and say in Retry-After when the quota begins anew. If no waiting helps, 403 with a code "
-            "of your own is clearer.",
+            (
+                "Use 429 Too Many Requests and say in Retry-After when the quota begins anew. If no waiting helps, 403 with a code "
+                "of your own is clearer."
+            ),
             "429 Too Many Requests, with Retry-After when the quota is of a period.",
             "I would return 429. Clients of most SDKs retry it by themselves, so send Retry-After, or they retry at once.",
         ),
@@ -100,10 +112,14 @@ TURNS = [
     {
         "ask": "Write the release note for the change of the retry policy, in two sentences.",
         "say": (
-            "Requests that fail with 429 or 503 are now retried up to three times, with a growing pause. Set retries=0 to "
-            "have the old behaviour.",
-            "Requests that fail with 429 or 503 are now retried up to three times. The pause doubles each time and honours "
-            "Retry-After.",
+            (
+                "Requests that fail with 429 or 503 are now retried up to three times, with a growing pause. Set retries=0 to "
+                "have the old behaviour."
+            ),
+            (
+                "Requests that fail with 429 or 503 are now retried up to three times. The pause doubles each time and honours "
+                "Retry-After."
+            ),
             "The client retries now.",
             "Failed requests are retried; see the documentation.",
         ),

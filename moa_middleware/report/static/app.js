@@ -53,7 +53,7 @@ const route = () => {
   if (hash === "main") return;
   if (params.has("t")) {
     const id = params.get("t");
-    const place = PLACES.get(id);
+    const place = placeOf(id);
     if (place === undefined && document.readyState === "complete") list.open = -1;
     if (place !== undefined && ROWS[place].pg !== undefined) {
       window.location.replace(hrefOf(ROWS[place]));

@@ -2,7 +2,10 @@
 
 const RUN = JSON.parse(byId("run").textContent);
 const ROWS = RUN.rows;
-const PLACES = new Map(ROWS.map((row, place) => [row.id, place]));
+// An address cannot hold half a character, which an id may have.
+const wellFormed = (text) => text.replace(/[\ud800-\udfff]/gu, "\ufffd");
+const PLACES = new Map(ROWS.map((row, place) => [wellFormed(row.id), place]));
+const placeOf = (id) => PLACES.get(wellFormed(id));
 const INSIDE = new Map();
 ROWS.forEach((row, place) => {
   if (row.up === undefined) return;
@@ -41,7 +44,7 @@ const turnAt = (place) => {
 // Turns around and inside one, as links: on this page or on another one of a split report.
 const familyOf = (row) => {
   const here = (id) => {
-    const place = PLACES.get(id);
+    const place = placeOf(id);
     if (place !== undefined) return link(hrefOf(ROWS[place]), name(nameOf(ROWS[place])));
     const there = ELSEWHERE.get(id);
     return there === undefined ? null : link(fileOf(there[0]) + query({ t: id }), name(titled(there[1], there[2])));

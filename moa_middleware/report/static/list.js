@@ -117,10 +117,9 @@ const choice = (key, label, options) =>
   el("label", { class: "field" }, el("span", null, label),
     on(put(el("select", { name: key }), null, options.map(([value, words]) => {
       const one = el("option", null, words);
-      one.value = value;
       one.selected = value === (list.filters.get(key) || "");
       return one;
-    })), "change", (event) => change(key, event.target.value)));
+    })), "change", (event) => change(key, options[event.target.selectedIndex][0])));
 
 const named = (table, any, none) => [["", any], ...[...table].sort((one, other) => (one === null) - (other === null) || (one < other ? -1 : 1))
   .map((one) => [`=${one === null ? "" : one}`, one === null ? none : one])];

@@ -47,7 +47,7 @@ const problems = () => {
         el("tbody", null, RUN.problems.map((one) => el("tr", null,
           el("th", { scope: "row", class: "nowrap" }, `${one.code} ${one.name}`),
           el("td", { class: "mono" }, name(`${one.file.split(/[\\/]/).pop()}${one.line === null ? "" : `:${one.line}`}`)),
-          el("td", null, name(one.message), one.turn_id !== null && PLACES.has(one.turn_id) ? [" ", link(hrefOf(ROWS[PLACES.get(one.turn_id)]), "turn")] : null)))))) : null,
+          el("td", null, name(one.message), one.turn_id !== null && placeOf(one.turn_id) !== undefined ? [" ", link(hrefOf(ROWS[placeOf(one.turn_id)]), "turn")] : null)))))) : null,
     many > RUN.problems.length && RUN.problems.length ? el("p", { class: "dim" }, `${count(many - RUN.problems.length)} more; moa verify names them.`) : null);
 };
 
