@@ -55,7 +55,7 @@ def as_block(name: str, value: Any) -> bytes:
 @cache
 def _static() -> tuple[str, str, str]:
     """Return template, style and program."""
-    folder = files(__package__).joinpath("static")
+    folder = files(__name__.rpartition(".")[0]).joinpath("static")
     template, style = (folder.joinpath(name).read_text(encoding="utf-8") for name in ("page.html", "page.css"))
     program = "".join(folder.joinpath(name).read_text(encoding="utf-8") for name in SCRIPTS)
     return template, f"\n{style}", f'\n(() => {{\n"use strict";\n{program}}})();\n'

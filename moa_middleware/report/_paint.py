@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from ..read._grams import places
@@ -10,6 +11,8 @@ if TYPE_CHECKING:
     from ..read import Overlap
 
 __all__ = ["painted"]
+
+_WORD = re.compile(r"\w")
 
 
 def painted(answer: str, overlap: Overlap) -> list[tuple[str, list[int]]]:
@@ -35,9 +38,19 @@ def painted(answer: str, overlap: Overlap) -> list[tuple[str, list[int]]]:
     last = 0
     for place in sorted({*begins, *ends}):
         if place > last:
-            pieces.append((answer[last:place], sorted(open_now)))
+            _add(pieces, answer[last:place], sorted(open_now))
         open_now = (open_now - ends.get(place, set())) | begins.get(place, set())
         last = place
     if last < len(answer):
-        pieces.append((answer[last:], sorted(open_now)))
+        _add(pieces, answer[last:], sorted(open_now))
     return pieces
+
+
+def _add(pieces: list[tuple[str, list[int]]], text: str, references: list[int]) -> None:
+    """Add a piece; what stands before its first word goes to the marked one before it, so that marks begin with words."""
+    if references and pieces and pieces[-1][1]:
+        word = _WORD.search(text)
+        start = word.start() if word else 0
+        pieces[-1] = (pieces[-1][0] + text[:start], pieces[-1][1])
+        text = text[start:]
+    pieces.append((text, references))

@@ -100,7 +100,7 @@ def write(
         name = redactor.text(title if title is not None else _title(run))
         head: dict[str, Any] = {
             "title": name,
-            "made": time.time(),
+            "made": round(time.time(), 3),
             "content": content,
             "redacted": list(redactor.rules),
             "files": list(found.files)[:_PROBLEMS],

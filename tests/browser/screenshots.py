@@ -25,10 +25,11 @@ PHONE = {"width": 390, "height": 844}
 SHOTS = {
     # name: viewport, theme, media, address, whole page
     "report-list": (DESKTOP, "light", "screen", "#", False),
-    "report-turn": (DESKTOP, "light", "screen", "turn:0", True),
+    "report-turn": ({"width": 1240, "height": 1500}, "light", "screen", "turn:0", False),
     "report-turn-dark": (DESKTOP, "dark", "screen", "turn:1", False),
     "report-phone": (PHONE, "light", "screen", "turn:0", False),
     "report-run": (DESKTOP, "light", "screen", "#run", False),
+    "turn-whole": (DESKTOP, "light", "screen", "turn:0", True),
     "list-dark": (DESKTOP, "dark", "screen", "#", True),
     "turn-failed": (DESKTOP, "light", "screen", "turn:1", True),
     "turn-late": (DESKTOP, "light", "screen", "turn:2", True),

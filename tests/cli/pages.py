@@ -44,7 +44,8 @@ def output(command, folder):
 
 
 def lasting(text):
-    """Return an output without what differs from day to day: how long ago, how much is free."""
+    """Return an output without what differs from day to day: how long ago, how much is free, how large a page is."""
+    text = re.sub(r"(\d turns), [\d.]+ kB", r"\1, so much", text)  # a page has its program in it
     text = re.sub(r"written since [\d-]+ [\d:]+", "written since then", text)
     return re.sub(r"[\d.]+ [GT]B free|\([\d,]+ d \d+ h ago\)", "so much", text)
 

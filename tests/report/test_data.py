@@ -41,15 +41,15 @@ def test_each_unit_stands_where_it_is_said_to(text):
 
 
 def test_the_answer_is_painted_by_whoever_says_the_same_words():
-    """A run of words carries the references in which it stands; white space between them belongs to it."""
+    """A run of words carries the references in which it stands; what stands between two words belongs to the first."""
     answer = "One two three four five. Six seven, EIGHT nine ten; and more."
     overlap = read.overlap_of(
         answer, ["one two three four five six seven", "three four five six seven eight nine ten", None]
     )
     assert [
         ("One two ", [0]),
-        ("three four five. Six seven", [0, 1]),
-        (", EIGHT nine ten", [1]),
+        ("three four five. Six seven, ", [0, 1]),
+        ("EIGHT nine ten", [1]),
         ("; and more.", []),
     ] == painted(answer, overlap)
 

@@ -7,7 +7,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, assert_type
 
-from moa_middleware import read
+from moa_middleware import read, report
 
 
 def opened(path: Path, when: datetime) -> None:
@@ -50,3 +50,11 @@ def asked(run: read.Run) -> None:
     assert_type(read.prune("traces", older_than="30d").removed, tuple[read.Pruned, ...])
     for found in read.tail("traces"):
         assert_type(found, read.Turn | read.LateCall)
+
+
+def shown(run: read.Run, path: Path) -> None:
+    """Write a report, with filters and options."""
+    made = assert_type(report.write(run, path, split=True, redact=["emails"], failed=True), report.Written)
+    assert_type(made.paths, tuple[Path, ...])
+    report.write("traces", "run.html", content=False, max_bytes=10**6, title="A run", progress=print, session=["a"])
+    report.write("traces", "run.html", weather="fine")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]

@@ -94,7 +94,7 @@ const timeline = (told) => {
     const state = stateOf(call);
     const notes = [call.critical ? "critical path" : null, state[0] === "good" ? null : state[2]].filter(Boolean).join(", ");
     return el("tr", null,
-      el("th", { scope: "row" }, dot(call), name(call.name)),
+      el("th", { scope: "row" }, dot(call), name(call.name), notes ? el("span", { class: `narrow notes ${state[0]}` }, name(notes)) : null),
       el("td", { class: "bars" }, bar(call, end, marks)),
       el("td", { class: "num nowrap" }, hidden("began after "), el("span", { class: "vh" }, `${span(call.start)}, took `), span(call.ms)),
       el("td", { class: `notes ${state[0]}` }, name(notes)));
