@@ -72,8 +72,9 @@ def report(
         else:
             if not found.turns:
                 note(f"no turns in {', '.join(run.names)}{' that are asked for' if any(wanted.values()) else ''}")
-            more = f" and {counted(len(found.paths) - 1, 'page')} beside it" if len(found.paths) > 1 else ""
-            emit(f"{one_line(str(found.paths[0]))}{more}: {counted(found.turns, 'turn')}, {size(found.size)}")
+            first, *beside = found.paths
+            more = f" and {counted(len(beside), 'page')} beside it" if beside else ""
+            emit(f"{one_line(str(first))}{more}: {counted(found.turns, 'turn')}, {size(found.size)}")
         code = unread(run, "report")
     if code:
         raise typer.Exit(code)

@@ -7,7 +7,6 @@ of a report that is split has figures of its own.
 
 from __future__ import annotations
 
-import tempfile
 from dataclasses import dataclass, field
 from typing import IO, TYPE_CHECKING, Any
 
@@ -20,7 +19,6 @@ from ._page import as_block
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from pathlib import Path
 
     from ..read import Filters, Run, Stats, Turn
     from ._redact import Redactor
@@ -102,26 +100,26 @@ class Gathered:
             yield block.replace(b'id="turn"', b'id="turn-%d"' % number, 1)
 
 
-def gather(run: Run, folder: Path, redactor: Redactor, *, content: bool, split: bool, filters: Filters) -> Gathered:
+def gather(run: Run, spool: IO[bytes], redactor: Redactor, *, content: bool, split: bool, filters: Filters) -> Gathered:
     """
     Read a run.
 
     Args:
         run: The run.
-        folder: Where the file with the turns is, while this lasts; it has no name.
+        spool: A file for the blocks of the turns.
         redactor: Takes out what must not be shown.
         content: Whether texts go in.
         split: Whether figures of each session are wanted.
         filters: As in `Run.turns`.
     """
-    found = Gathered(Index(content=content), tempfile.TemporaryFile(dir=folder))  # noqa: SIM115 - closed by `write`
+    found = Gathered(Index(content=content), spool)
     at = 0
     for place, turn in enumerate(run.turns(**filters)):
         shown = redactor.turn(turn)
         file = redactor.file(turn.file)
         data = told(turn, shown, file, content=content)
         block = as_block("turn", data)
-        found.spool.write(block)
+        spool.write(block)
         found.blocks.append((at, len(block)))
         at += len(block)
         found.index.add(turn, shown)

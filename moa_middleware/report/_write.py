@@ -95,8 +95,9 @@ def write(
     folder = target if split else target.parent
     if split:
         target.mkdir(mode=0o700, exist_ok=True)
-    found = gather(run, folder, redactor, content=content, split=split, filters=filters)
-    with found.spool:
+    # Without a name: nothing of it stays, however this ends.
+    with tempfile.TemporaryFile(dir=folder) as spool:
+        found = gather(run, spool, redactor, content=content, split=split, filters=filters)
         name = redactor.text(title if title is not None else _title(run))
         head: dict[str, Any] = {
             "title": name,

@@ -205,6 +205,20 @@ def opened(page, name):
     return page
 
 
+def test_the_link_of_a_turn_can_be_copied(tab, page_file):
+    """With the clipboard it is the turn's address; without one the button says where it stands."""
+    one = tab(permissions=["clipboard-read", "clipboard-write"])
+    page = opened(one.open(page_file), "api-review#1")
+    page.click("text=Copy link")
+    until(lambda: page.is_visible("text=Copied"))
+    assert page.url == page.evaluate("navigator.clipboard.readText()")
+    page = tab().page
+    page.add_init_script("Object.defineProperty(navigator, 'clipboard', { value: undefined })")
+    page.goto(page_file.as_uri())
+    opened(page, "api-review#1").click("text=Copy link")
+    until(lambda: page.is_visible("text=Copy it from the address bar"))
+
+
 def test_a_turn_shows_who_saw_and_said_what(page):
     """References stand beside the aggregator; what they saw unfolds; failures and tool calls are there."""
     opened(page, "api-review#2")
