@@ -56,7 +56,7 @@ def report(
 ) -> None:
     """Write a report."""
     with reading("report"):
-        from ..report import write
+        from ..report import write as write_report
 
         most = _bytes(max_bytes)
         wanted = filters(
@@ -64,7 +64,7 @@ def report(
         )
         run = opened(paths)
         with bar(run):
-            found = write(
+            found = write_report(
                 run, output, content=content, redact=redact, split=split, max_bytes=most, title=title, **wanted
             )
         if as_json:
