@@ -57,13 +57,18 @@ def _bar(one: Span, end: float, room: int, *, ascii_only: bool) -> str:
     if one.start_ms is None or end <= 0:
         return "?".ljust(room)
     waits, runs, opens = (form[ascii_only] for form in (_WAITS, _RUNS, _OPEN))
-    start = min(room - 1, max(0, round(room * one.start_ms / end)))
+    start = min(room - 1, _place(one.start_ms, end, room))
     if one.end_ms is None:
         return (" " * start + opens * (room - start)).ljust(room)
-    stop = min(room, max(start + 1, round(room * one.end_ms / end)))
+    stop = max(start + 1, _place(one.end_ms, end, room))
     first = one.call.first_chunk_ms
-    pale = 0 if first is None else min(stop - start - 1, max(0, round(room * first / end)))
+    pale = 0 if first is None else min(stop - start - 1, _place(first, end, room))
     return (" " * start + waits * pale + runs * (stop - start - pale)).ljust(room)
+
+
+def _place(ms: float, end: float, room: int) -> int:
+    """Return the column of a moment; the quotient is bounded first, since an end of nearly nothing makes it infinite."""
+    return round(room * min(1.0, max(0.0, ms / end)))
 
 
 _COLUMNS = (

@@ -8,7 +8,6 @@ may hold anything. `Turn.raw` has what was truly there.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
@@ -18,6 +17,11 @@ if TYPE_CHECKING:
 __all__ = ["Field", "View", "flag", "items", "mapping", "number", "text", "texts", "whole"]
 
 T = TypeVar("T")
+
+_LARGEST = 1e100
+"""No price, moment or duration is beyond; sums of what is below stay numbers."""
+_LONGEST = 2**63
+"""No count is beyond; larger ones need not be summed, nor written with thousands of figures."""
 
 
 class View:
@@ -87,23 +91,23 @@ def text(value: Any) -> str | None:
 
 
 def number(value: Any) -> float | None:
-    """Return a finite number, also of a text: traces of Hermes Agent hold prices as such."""
+    """Return a number within 1e100, also of a text: traces of Hermes Agent hold prices as such."""
     if type(value) is float:
-        return value if math.isfinite(value) else None
+        return value if -_LARGEST < value < _LARGEST else None
     if type(value) is int or type(value) is str:
         try:
             found = float(value)
         except (ValueError, OverflowError):
             return None
-        return found if math.isfinite(found) else None
+        return found if -_LARGEST < found < _LARGEST else None
     return None
 
 
 def whole(value: Any) -> int | None:
-    """Return an integer."""
+    """Return an integer of 64 bits."""
     if type(value) is int:
-        return value
-    return int(value) if type(value) is float and value.is_integer() else None
+        return value if -_LONGEST <= value < _LONGEST else None
+    return int(value) if type(value) is float and abs(value) < _LONGEST and value.is_integer() else None
 
 
 def flag(value: Any) -> bool:

@@ -112,22 +112,25 @@ class LateIndex:
 
     def join(self, turn: dict[str, Any]) -> dict[str, Any]:
         """Return a turn's object with what its late lines tell; each line is joined once."""
-        places = self._places.pop(turn["turn_id"], None) if self._places and "turn_id" in turn else None
+        turn_id = turn.get("turn_id")
+        # A line of another writer's may have anything there, what has no hash among it.
+        places = self._places.pop(turn_id, None) if self._places and type(turn_id) is str else None
         if not places:
             return turn
-        told: dict[str | None, dict[str, Any]] = {}
+        told: dict[str | int, dict[str, Any]] = {}
         for place in places:
             for piece in judge(self._read(place)):
-                if piece.verdict != "late" or piece.data["turn_id"] != turn["turn_id"]:
+                if piece.verdict != "late" or piece.data["turn_id"] != turn_id:
                     continue  # the file is another one by now
                 call = piece.data["call"]
                 call_id = call.get("call_id")
-                call_id = call_id if isinstance(call_id, str) else None
+                # Without an id it is like no other.
+                call_id = call_id if isinstance(call_id, str) else len(told)
                 if call_id in told:
                     member, offset, size, number = place
                     name = self._members[member].name
                     message = "a late call with this id was read already"
-                    self._ledger.add(Problem("E103", message, name, number, offset, size, turn["turn_id"]))
+                    self._ledger.add(Problem("E103", message, name, number, offset, size, turn_id))
                 else:
                     told[call_id] = call
         return _joined(turn, told)
@@ -156,7 +159,7 @@ class LateIndex:
                 yield Problem("E110", "its turn is not here", name, number, offset, size, turn_id)
 
 
-def _joined(turn: dict[str, Any], told: dict[str | None, dict[str, Any]]) -> dict[str, Any]:
+def _joined(turn: dict[str, Any], told: dict[str | int, dict[str, Any]]) -> dict[str, Any]:
     """Put each late call into its place; one that the turn does not list goes to the further calls."""
 
     def real(call: Any) -> Any:

@@ -43,7 +43,7 @@ def writer_key(writer: Any) -> WriterKey | None:
         return None
     host, pid, started = writer.get("host"), writer.get("pid"), writer.get("started_at")
     seq = writer.get("seq")
-    if type(seq) is not int or seq < 1 or type(pid) is not int or type(host) is not str:
+    if type(seq) is not int or not 1 <= seq < 2**63 or type(pid) is not int or type(host) is not str:
         return None
     return host, pid, started if isinstance(started, float | int) else None
 

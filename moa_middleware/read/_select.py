@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -42,13 +43,18 @@ def epoch(moment: Moment, name: str = "time") -> float:
                 raise QueryError(
                     f"{name}: need epoch seconds or ISO 8601, 2026-11-30T12:00Z say, not {text!r}"
                 ) from None
-    if isinstance(moment, datetime):
-        return moment.timestamp()
-    if isinstance(moment, date):
-        return datetime(moment.year, moment.month, moment.day).astimezone().timestamp()
-    if isinstance(moment, bool) or not isinstance(moment, int | float):
-        raise QueryError(f"{name}: need epoch seconds, a datetime or ISO 8601, not {type(moment).__name__}")
-    return float(moment)
+    try:
+        if isinstance(moment, datetime):
+            return moment.timestamp()
+        if isinstance(moment, date):
+            return datetime(moment.year, moment.month, moment.day).astimezone().timestamp()
+        if not isinstance(moment, bool) and isinstance(moment, int | float) and math.isfinite(moment):
+            return float(moment)
+    except (ValueError, OverflowError, OSError):
+        # The first and the last days that a date can name have no local midnight in epoch seconds.
+        raise QueryError(f"{name}: {moment} is too far away to be a time") from None
+    said = repr(moment) if isinstance(moment, float) else type(moment).__name__
+    raise QueryError(f"{name}: need epoch seconds, a datetime or ISO 8601, not {said}")
 
 
 def day_of(moment: float | None) -> str | None:
@@ -112,8 +118,9 @@ class Filter:
             tests.append(lambda turn: failed is (turn.failed or turn.failed_calls > 0))
         if self.min_cost is not None:
             least = self.min_cost
-            if isinstance(least, bool) or not isinstance(least, int | float):
-                raise QueryError(f"min_cost: need USD, not {type(least).__name__}")
+            if isinstance(least, bool) or not isinstance(least, int | float) or math.isnan(least):
+                said = "nan" if isinstance(least, float) else type(least).__name__
+                raise QueryError(f"min_cost: need USD, not {said}")
             tests.append(lambda turn: (turn.cost.known_usd or 0.0) >= least)
         if not tests:
             return None

@@ -220,7 +220,7 @@ class _Sum:
         else:
             self._pay(fact.usd)
         for place, count in enumerate(fact.tokens):
-            known = count if type(count) is int else whole(count)
+            known = whole(count)
             if known is not None:
                 self.tokens[place] = known + (self.tokens[place] or 0)
 

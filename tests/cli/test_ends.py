@@ -246,3 +246,18 @@ def test_streams_that_are_closed_or_full_end_it_in_a_line(shell, command, code, 
     assert code == done.returncode, done.stderr
     assert says in done.stderr
     assert done.stderr.count("\n") <= 1
+
+
+@pytest.mark.parametrize("verb", [verb for verb in READERS if verb[0] != "scan"], ids=lambda verb: verb[0])
+def test_numbers_without_measure_end_no_verb(run, written, desk, verb):
+    """Prices of 1e308 dollars, counts of 4,300 figures, and a turn that took next to no time."""
+    record = json.loads((written / "s-0.jsonl").read_bytes().splitlines()[0])
+    for call in record["references"]:
+        call |= {"cost_usd": 1e308, "duration_ms": 1e308, "usage": {"input_tokens": 10**4299}, "outcome": None}
+        call |= {"started_at": 1e90, "ended_at": None}
+    record |= {"duration_ms": 5e-324, "started_at": 0.0, "ended_at": None, "aggregator": None}
+    path = desk / "s.jsonl"
+    path.write_text(f"{json.dumps(record)}\n")
+    done = run(*verb, path, "--json"), run(*verb, path)
+    assert {1 if verb[0] == "verify" else 0} == {one.returncode for one in done}, done
+    assert "Traceback" not in done[0].stderr + done[1].stderr

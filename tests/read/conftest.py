@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 
 import pytest
 
@@ -41,6 +42,32 @@ class Plain:
             except ValueError:
                 continue
         return self.synthesize([{"role": "system", "content": "\n\n".join(told)}, *messages])
+
+
+def late_turn(path):
+    """Run a turn that ends before its reference does; return a function that lets that end too."""
+    begun, go_on = threading.Event(), threading.Event()
+
+    @moa.reference(model="slow")
+    def propose(messages):
+        begun.set()
+        go_on.wait(20)
+        return {"choices": [{"message": {"content": "at last"}}], "usage": {"prompt_tokens": 7, "cost": 0.5}}
+
+    @moa.turn(session_id="s")
+    def create(messages):
+        thread = threading.Thread(target=propose, args=(messages,))
+        thread.start()
+        begun.wait(20)
+        return thread
+
+    def end():
+        go_on.set()
+        thread.join()
+
+    moa.configure(save_traces=True, trace_dir=path)
+    thread = create(ask())
+    return end
 
 
 def ask(text="Why is the sky blue?"):

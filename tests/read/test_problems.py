@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 import json
 import os
-import threading
 from pathlib import Path
 
 import pytest
@@ -15,7 +14,7 @@ from hypothesis import strategies as st
 import moa_middleware as moa
 from moa_middleware import errors, read
 
-from .conftest import SEED, Plain, ask, records, write
+from .conftest import SEED, Plain, ask, late_turn, records, write
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -316,28 +315,11 @@ def test_references_of_references_are_not_absent(desk):
 
 def test_a_call_that_never_ended_is_e202(desk):
     """Until its late line comes."""
-    begun, go_on = threading.Event(), threading.Event()
-
-    @moa.reference(model="slow")
-    def propose(messages):
-        begun.set()
-        go_on.wait(20)
-        return "at last"
-
-    @moa.turn(session_id="s")
-    def create(messages):
-        thread = threading.Thread(target=propose, args=(messages,))
-        thread.start()
-        begun.wait(20)
-        return thread
-
-    moa.configure(save_traces=True, trace_dir=desk / "traces")
-    thread = create(ask())
+    end = late_turn(desk / "traces")
     assert [("E202", 1)] == found(desk / "traces")
     (turn,) = read.open(desk / "traces")
     assert (1, 0, True) == (turn.pending_calls, turn.late_calls, turn.references[0].pending)
-    go_on.set()
-    thread.join()
+    end()
     assert [] == found(desk / "traces")
     (turn,) = read.open(desk / "traces")
     assert (0, 1, "at last") == (turn.pending_calls, turn.late_calls, turn.references[0].output)
@@ -390,7 +372,7 @@ def base_line():
 
 
 json_values = st.recursive(
-    st.none() | st.booleans() | st.floats() | st.integers() | st.text(),
+    st.none() | st.booleans() | st.floats() | st.sampled_from([1e308, 5e-324, 10**4299]) | st.integers() | st.text(),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=5), inner, max_size=4),
     max_leaves=10,
 )
@@ -402,13 +384,22 @@ CALL_KEYS = (
     *("call_id", "parent", "outcome", "usage", "cost_usd", "input_messages", "output", "model", "omitted", "late"),
     *("started_at", "ended_at", "attempt", "index", "error", "source", "label", "choices", "tool_calls"),
 )
-calls = st.dictionaries(st.sampled_from(CALL_KEYS), json_values, max_size=8)
+numbers = st.floats() | st.sampled_from([1e308, -1e308, 5e-324, 10**4299, 2**63]) | st.integers()
+calls = st.builds(
+    lambda call, figures, tokens: {**call, **figures, **({"usage": tokens} if tokens else {})},
+    st.dictionaries(st.sampled_from(CALL_KEYS), json_values, max_size=8),
+    st.dictionaries(st.sampled_from(["cost_usd", "duration_ms", "started_at", "first_chunk_ms"]), numbers),
+    st.dictionaries(st.sampled_from(["input_tokens", "output_tokens"]), numbers),
+)
+LATE = {"schema": "moa-late/1", "turn_id": "t", "call": {"call_id": "c", "outcome": "completed"}}
 odd_records = st.builds(
-    lambda record, references, aggregator: (
-        {"schema": "moa-turn/1", "turn_id": "t", **record}
+    lambda head, record, references, aggregator: (
+        {**head, **record}
         | ({"references": references} if references is not None else {})
         | ({"aggregator": aggregator} if aggregator is not None else {})
     ),
+    # A line that names no schema may have anything for its id.
+    st.sampled_from([{"schema": "moa-turn/1", "turn_id": "t"}, {"references": [], "aggregator": None}]),
     st.dictionaries(st.sampled_from(RECORD_KEYS), json_values, max_size=8),
     st.none() | st.lists(calls | json_values, max_size=3),
     st.none() | calls,
@@ -421,12 +412,14 @@ def use_all(path):
     report = read.verify(path)
     run = read.open(path)
     for turn in run:
-        turn.fidelity(), turn.overlap(), turn.cost, turn.usage, turn.duration_ms, repr(turn), turn._repr_html_()
+        turn.fidelity(), turn.overlap(), str(turn.cost), turn.usage, turn.duration_ms, repr(turn), turn._repr_html_()
+        turn.timeline()
         for call in turn.all_calls:
             repr(call), call.usage, call.error, call.failed, call.extra, call.name
         run.children(turn), run.parent(turn), turn.extra, turn.name, turn.writer
     for by in (None, *read.GROUPINGS):
-        run.stats(by)
+        json.dumps(read.plain(run.stats(by)))
+    run.cost(), run.tables()
     list(read.scan(path))
     read.compare(run, run)
     list(read.tail(path, follow=False))
@@ -438,7 +431,7 @@ def use_all(path):
 def test_any_values_can_be_read(desk, found):
     """Every key may hold anything."""
     path = desk / "odd.jsonl"
-    path.write_bytes(b"\n".join(json.dumps(record).encode() for record in found))
+    path.write_bytes(b"\n".join(json.dumps(record).encode() for record in [*found, LATE]))
     use_all(path)
 
 

@@ -17,7 +17,7 @@ import moa_middleware as moa
 from moa_middleware import errors, read
 from moa_middleware.tracing.writer import FileWriter
 
-from .conftest import SEED, Plain, ask, records, write
+from .conftest import SEED, Plain, ask, late_turn, records, write
 
 
 def outputs(run):
@@ -102,27 +102,7 @@ def test_late_lines_within_a_stream_are_joined(desk):
 
 def late_run(desk):
     """Run a turn with a late reference; return the bytes of its line and of the late one."""
-    import threading
-
-    begun, go_on = threading.Event(), threading.Event()
-
-    @moa.reference(model="slow")
-    def propose(messages):
-        begun.set()
-        go_on.wait(20)
-        return {"choices": [{"message": {"content": "at last"}}], "usage": {"prompt_tokens": 7, "cost": 0.5}}
-
-    @moa.turn(session_id="s")
-    def create(messages):
-        thread = threading.Thread(target=propose, args=(messages,))
-        thread.start()
-        begun.wait(20)
-        return thread
-
-    moa.configure(save_traces=True, trace_dir=desk / "traces")
-    thread = create(ask())
-    go_on.set()
-    thread.join()
+    late_turn(desk / "traces")()
     return (desk / "traces" / "s.jsonl").read_bytes(), (desk / "traces" / "late" / "s.jsonl").read_bytes()
 
 
@@ -146,6 +126,18 @@ def test_a_late_line_corrects_the_figures(desk):
     (turn,) = read.open(desk / "traces" / "s.jsonl")
     assert 0.5 == turn.cost.known_usd
     assert "outcome" in json.loads(turn.raw)["references"][0]
+
+
+def test_late_lines_without_an_id_of_their_call_are_each_a_call(desk):
+    """Nothing says that they are the same one; and a line of another writer's may have no text for its id."""
+    turn, late = (json.loads(data) for data in late_run(desk))
+    del late["call"]["call_id"]
+    other = {**late, "call": {**late["call"], "cost_usd": 0.25}}
+    odd = {"turn_id": [], "references": [], "aggregator": None}
+    file = write(desk / "all.jsonl", odd, turn, late, other)
+    total = read.stats(file).total
+    assert (2, 3, 0.75) == (total.turns, total.calls, total.cost.known_usd)
+    assert "E103" not in read.open(file).problem_counts
 
 
 def test_a_late_line_without_its_turn_is_e110(desk):
@@ -246,6 +238,24 @@ def test_lone_surrogates_and_huge_numbers_are_read(traces):
     data = turn.raw.replace(b'"chunks":null', b'"chunks":' + b"9" * 10_000)
     (turn,) = read.open(io.BytesIO(data))
     assert turn.references[0].chunks is None
+
+
+def test_numbers_that_nothing_can_be_are_unknown(traces):
+    """A price of 1e308 dollars and a count of 4,300 figures do not stop a sum of several."""
+    record, other, _ = records(traces / "s-0.jsonl")
+    for call in record["references"]:
+        call |= {"cost_usd": 1e308, "duration_ms": -1e308, "usage": {"input_tokens": 10**4299, "output_tokens": 2**63}}
+    write(traces / "s-0.jsonl", record, other)
+    run = read.open(traces / "s-0.jsonl")
+    total = run.stats().total
+    assert (0.25 + 0.75, 2, 4 * 10, 4) == (
+        total.cost.known_usd,
+        total.cost.unpriced,
+        total.usage.input_tokens,
+        total.call_ms.count,
+    )
+    assert total.cost == run.cost()
+    assert json.dumps(read.plain(total))
 
 
 def test_a_seed_line_is_read_without_loss():
@@ -369,11 +379,12 @@ def test_moments(traces):
     assert 6 == count(since=today) + count(until=today)
     assert count(since=moment) == count(since=moment.isoformat()) == count(since=str(moment.timestamp()))
     assert 6 == count(until="2999-01-01")
-    for bad in ("yesterday", True, [1]):
+    for bad in ("yesterday", True, [1], "nan", "inf", "0001-01-01", float("-inf")):
         with pytest.raises(errors.QueryError, match="since"):
             run.turns(since=bad)
-    with pytest.raises(errors.QueryError, match="min_cost"):
-        run.turns(min_cost="much")
+    for bad in ("much", float("nan")):
+        with pytest.raises(errors.QueryError, match="min_cost"):
+            run.turns(min_cost=bad)
     with pytest.raises(errors.QueryError, match="session"):
         run.turns(session=7)
     with pytest.raises(TypeError):

@@ -16,7 +16,7 @@ import moa_middleware as moa
 from moa_middleware import errors, read
 from moa_middleware.tracing.writer import FileWriter
 
-from .conftest import SEED, Plain, ask, records, write
+from .conftest import SEED, Plain, ask, late_turn, records, write
 
 WRITER = """
 import sys, time
@@ -192,28 +192,11 @@ def test_a_line_is_told_when_it_is_whole(desk):
 
 def test_late_calls_come_by_themselves(desk):
     """With the turn that they belong to."""
-    begun, go_on = threading.Event(), threading.Event()
-
-    @moa.reference(model="slow")
-    def propose(messages):
-        begun.set()
-        go_on.wait(20)
-        return "at last"
-
-    @moa.turn(session_id="s")
-    def create(messages):
-        thread = threading.Thread(target=propose, args=(messages,))
-        thread.start()
-        begun.wait(20)
-        return thread
-
-    moa.configure(save_traces=True, trace_dir=desk / "traces")
     with watch(desk / "traces") as seen:
-        thread = create(ask())
+        end = late_turn(desk / "traces")
         (turn,) = seen.wait(1)
         assert turn.references[0].pending
-        go_on.set()
-        thread.join()
+        end()
         _, late = seen.wait(2)
     assert isinstance(late, read.LateCall)
     assert (turn.turn_id, "s", "at last", turn.references[0].call_id) == (
