@@ -183,6 +183,8 @@ def _traces(folder: Path) -> Iterator[Path]:
 
 
 def _below(folder: Path) -> Iterable[Path]:
+    if folder.is_symlink():
+        return ()  # what it leads to is not of this directory
     try:
         return sorted(_traces(folder))
     except OSError:

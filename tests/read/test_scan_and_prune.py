@@ -222,6 +222,17 @@ def test_nothing_else_is_touched(traces, desk):
     assert {"notes.txt", "link.jsonl", "folder.jsonl", "s-0.jsonl", "s-1.jsonl"} == {p.name for p in traces.iterdir()}
 
 
+@pytest.mark.parametrize("name", ["late", "open"])
+def test_a_link_leads_no_removal_out_of_the_directory(traces, desk, name):
+    """`late/` and `open/` may be links too; what stands behind them is not of this directory."""
+    (desk / "other").mkdir()
+    other = write(desk / "other" / "mine.jsonl", {"a": 1})
+    (traces / name).symlink_to(desk / "other")
+    age(other)
+    assert {} == fates(read.prune(traces, older_than="1d"))
+    assert other.exists()
+
+
 @pytest.mark.parametrize(
     ("given", "seconds"),
     [("30d", 30 * 86400), ("1.5h", 5400), ("90s", 90), ("2w", 1209600), ("5m", 300), (" 1D ", 86400), (60, 60), (0, 0)],
