@@ -20,7 +20,7 @@ from ._text import one_line, safe_text
 from ._words import size
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from ..read import Run
 
@@ -108,15 +108,18 @@ def opened(paths: Sequence[str] | None) -> Run:
 
 
 @contextmanager
-def bar(run: Run) -> Iterator[None]:
+def bar(run: Run) -> Iterator[Callable[[], None]]:
     """
     Say on stderr how far a reading is while it lasts, if that is a terminal and it takes long.
 
     Args:
         run: What is read.
+
+    Yields:
+        What takes the word away again, before something else is printed.
     """
     if not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":
-        yield
+        yield lambda: None
         return
     began = time.monotonic()
     total: list[int | None] = []
@@ -127,20 +130,32 @@ def bar(run: Run) -> Iterator[None]:
         if time.monotonic() - began < _PATIENCE:
             return
         if not total:
-            total.append(run.size)
+            total.append(_size_of(run))
         of = f" of {size(total[0])}, {min(100, 100 * done // total[0])} %" if total[0] else ""
         shown = True  # first: Ctrl-C may come in the middle of the writing
         sys.stderr.write(f"\r\x1b[K{size(done)}{of}")
         sys.stderr.flush()
 
-    run.on_progress(tell)
-    try:
-        yield
-    finally:
-        run.on_progress(None)
+    def clear() -> None:
+        nonlocal shown
         if shown:
             sys.stderr.write("\r\x1b[K")
             sys.stderr.flush()
+            shown = False
+
+    run.on_progress(tell)
+    try:
+        yield clear
+    finally:
+        run.on_progress(None)
+        clear()
+
+
+def _size_of(run: Run) -> int | None:
+    try:
+        return run.size
+    except OSError:
+        return None  # the directory is gone, which the reading itself tells
 
 
 def unread(run: Run, verb: str) -> int:

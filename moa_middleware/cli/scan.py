@@ -9,13 +9,13 @@ import typer
 
 from ._exit import FINDINGS, UNREADABLE
 from ._out import ReaderLeft
-from ._reading import Json, Paths, folder_of_settings, reading, show_json
+from ._reading import Json, Paths, bar, opened, reading, show_json
 from ._text import one_line
 from ._verbs import VERBS
 from ._words import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from ..read import Finding
 
@@ -45,14 +45,17 @@ def scan(
 
     counts: Counter[str] = Counter()
     with reading("scan"):
-        found = read.scan(list(paths) if paths else folder_of_settings(), rules=rules or None)
+        run = opened(paths)
         try:
-            if as_json:
-                for one in found:
-                    counts[one.rule] += one.count
-                    show_json(one, flush=True)
-            else:
-                _human(found, counts)
+            with bar(run) as clear:
+                found = read.scan(run, rules=rules or None)
+                if as_json:
+                    for one in found:
+                        counts[one.rule] += one.count
+                        clear()
+                        show_json(one, flush=True)
+                else:
+                    _human(found, counts, clear)
         except ReaderLeft:
             # The rest is not looked at: that nothing is in it is not said.
             raise typer.Exit(FINDINGS) from None
@@ -60,18 +63,21 @@ def scan(
         raise typer.Exit(UNREADABLE if "unreadable" in counts else FINDINGS)
 
 
-def _human(found: Iterable[Finding], counts: Counter[str]) -> None:
+def _human(found: Iterable[Finding], counts: Counter[str], clear: Callable[[], None]) -> None:
     from ._screen import Screen
 
     screen = Screen()
     for one in found:
         counts[one.rule] += one.count
+        clear()
         if one.rule == "unreadable":
-            screen.line((one.rule, "red"), f"  {one_line(one.file)}: {one_line(one.path)}")
+            place = f"{one_line(one.file)}:{one.line}" if one.line else one_line(one.file)
+            screen.line((one.rule, "red"), f"  {place}: {one_line(one.path)}")
             continue
         many = f" ({one.count:,})" if one.count > 1 else ""
         where = one_line(one.path) or "(no JSON)"
         screen.line((one.rule.ljust(7), "red"), f"  {one_line(one.file)}:{one.line}  ", (where, "bold"), many)
+    clear()
     told = ", ".join(
         f"{counted(count, rule.removesuffix('s'))}" for rule, count in counts.items() if rule != "unreadable"
     )

@@ -15,13 +15,14 @@ import tempfile
 import time
 import zlib
 from dataclasses import dataclass, field
-from typing import IO, TYPE_CHECKING, Any, cast
+from functools import partial
+from typing import IO, TYPE_CHECKING, Any, NamedTuple, cast
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
-__all__ = ["BAD_FILE", "Member", "copied", "lines", "open_file"]
+__all__ = ["BAD_FILE", "LONGEST", "Member", "copied", "lines", "open_file"]
 
 _BUFFER = 1 << 20
 _GZIP = b"\x1f\x8b"
@@ -29,6 +30,8 @@ _PATIENCE = 0.02
 """Seconds for which a line without an end may be one that is being written."""
 _FRESH = 2.0
 """Seconds after a write in which there may be such a line."""
+LONGEST = 1 << 28
+"""Bytes of a line at most: a file of another kind, or one that was compressed to fill the memory, may have no line ends."""
 BAD_FILE = (OSError, EOFError, zlib.error)
 """What reading a file, compressed or not, can raise."""
 
@@ -42,6 +45,13 @@ class Member:
     copy: IO[bytes] | None = field(default=None, compare=False)
     own: bool = True
     """Whether all of its lines should be of one session; not so for stdin."""
+
+
+class _TooLong(NamedTuple):
+    """In place of a line: its bytes without its newline, and whether it has one."""
+
+    size: int
+    ended: bool
 
 
 def open_file(member: Member) -> IO[bytes]:
@@ -137,19 +147,27 @@ def _unpacked(packed: Any) -> Any:
     return copy
 
 
-def lines(file: IO[bytes], *, growing: bool = False) -> Iterator[tuple[int, int, bytes]]:
+def lines(
+    file: IO[bytes], *, growing: bool = False, skipped: Callable[[int, int, int], object] | None = None
+) -> Iterator[tuple[int, int, bytes]]:
     """
     Yield place in bytes, number and bytes of each line that is not blank, without its newline.
 
     Args:
         file: Uncompressed.
         growing: A line without an end may be in the middle of being written: look once more.
+        skipped: Called with place, number and bytes of each line that is longer than `LONGEST`.
 
     Raises:
         OSError: The file cannot be read on; also `EOFError` and `zlib.error`.
     """
     offset = 0
     for number, line in enumerate(_whole(file, growing=growing), 1):
+        if isinstance(line, _TooLong):
+            if skipped is not None:
+                skipped(offset, number, line.size)
+            offset += line.size + line.ended
+            continue
         length = len(line)
         if length > 1:
             if line[-1] == 10:  # noqa: PLR2004 - a newline
@@ -166,16 +184,32 @@ def _is_fresh(file: IO[bytes]) -> bool:
     return time.time() - os.fstat(file.fileno()).st_mtime < _FRESH
 
 
-def _whole(file: IO[bytes], *, growing: bool) -> Iterator[bytes]:
-    for line in file:
-        if growing and line[-1] != 10 and _is_fresh(file):  # noqa: PLR2004 - a newline
+def _whole(file: IO[bytes], *, growing: bool) -> Iterator[bytes | _TooLong]:
+    """Yield the lines with their newlines; of one that is too long only its size."""
+    for line in iter(partial(file.readline, LONGEST + 1), b""):
+        if line[-1] == 10:  # noqa: PLR2004 - a newline
+            yield line
+        elif len(line) > LONGEST:
+            size = len(line)
+            del line
+            yield _past(file, size)
+        elif growing and _is_fresh(file):
             rest = line
             while True:
                 time.sleep(_PATIENCE)
-                more = file.readline()
+                more = file.readline(LONGEST)
                 rest += more
-                if not more or rest.endswith(b"\n"):
+                if not more or rest.endswith(b"\n") or len(rest) > LONGEST:
                     break
             yield rest
         else:
             yield line
+
+
+def _past(file: IO[bytes], size: int) -> _TooLong:
+    """Go to the end of a line of which so many bytes were read."""
+    while more := file.readline(_BUFFER):
+        size += len(more)
+        if more.endswith(b"\n"):
+            return _TooLong(size - 1, ended=True)
+    return _TooLong(size, ended=False)

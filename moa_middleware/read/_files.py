@@ -21,10 +21,12 @@ from ._bytes import Member, copied, open_file
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-__all__ = ["LATE", "OPEN", "Base", "Input", "Source", "is_trace", "names_in", "opened", "order", "resolve"]
+__all__ = ["LATE", "OPEN", "Base", "Input", "Source", "is_trace", "names_in", "opened", "order", "resolve", "traces_in"]
 
 LATE = "late"
 OPEN = "open"
+Opened: TypeAlias = "tuple[Member, IO[bytes] | OSError]"
+"""A file that is open, or why it is not."""
 _ENDINGS = (".jsonl", ".jsonl.gz")
 _SEGMENT = re.compile(r"(?P<base>.+)~s(?P<number>[1-9][0-9]{0,15})")
 
@@ -80,9 +82,8 @@ class Input:
         """
         if self.folder is not None:
             stems: dict[str, list[str]] = {}
-            for name in names_in(self.folder):
-                if is_trace(name) and not (self.folder / name).is_dir():
-                    stems.setdefault(order(name)[0], []).append(name)
+            for name in traces_in(self.folder):
+                stems.setdefault(order(name)[0], []).append(name)
             return [Base(self.folder, stem, None, tuple(names)) for stem, names in sorted(stems.items())]
         return [Base(path.parent, order(path.name)[0], path) for path in self.files]
 
@@ -100,6 +101,23 @@ def names_in(folder: Path) -> list[str]:
         OSError: It cannot be read.
     """
     return sorted(path.name for path in folder.iterdir())
+
+
+def traces_in(folder: Path) -> list[str]:
+    """
+    Return the names of the traces in a directory, sorted; a directory in it is none, whatever its name.
+
+    Raises:
+        OSError: It cannot be read.
+    """
+    return [name for name in names_in(folder) if is_trace(name) and not _is_folder(folder / name)]
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError:
+        return False  # the directory around it may not be entered, which opening it will tell
 
 
 def order(name: str) -> tuple[str, float]:
@@ -183,25 +201,25 @@ def _unreadable(name: str, error: OSError) -> UnreadableError:
     return UnreadableError(f"{name} cannot be read: {error.strerror or type(error).__name__}")
 
 
-def opened(given: Input) -> Iterator[tuple[Base | None, list[tuple[Member, IO[bytes] | OSError]]]]:
+def opened(given: Input) -> Iterator[tuple[Base | None, Iterator[Opened]]]:
     """
     Yield the sessions of an input, each with its files, open or why not, the oldest segment first.
+
+    A file is opened when it is asked for, since a session may have more segments than a process may
+    open; whoever asks closes it.
 
     Raises:
         OSError: It cannot be read.
     """
     if given.stream is not None:
         member = Member(given.name, None, given.copied(), own=given.name != "-")
-        yield None, [(member, open_file(member))]
+        yield None, iter([(member, open_file(member))])
         return
     for base in given.bases():
-        if base.only is None:
-            yield base, _session(base)
-        else:
-            yield base, [_try(base.only)]
+        yield base, _session(base) if base.only is None else iter([_try(base.only)])
 
 
-def _try(path: Path) -> tuple[Member, IO[bytes] | OSError]:
+def _try(path: Path) -> Opened:
     member = Member(os.fspath(path), path)
     try:
         return member, open_file(member)
@@ -209,7 +227,7 @@ def _try(path: Path) -> tuple[Member, IO[bytes] | OSError]:
         return member, error
 
 
-def _session(base: Base) -> list[tuple[Member, IO[bytes] | OSError]]:
+def _session(base: Base) -> Iterator[Opened]:
     """
     Open the files of a session.
 
@@ -218,13 +236,19 @@ def _session(base: Base) -> list[tuple[Member, IO[bytes] | OSError]]:
     """
     grows = base.folder / f"{base.stem}.jsonl"
     last = _try(grows)
-    found: list[tuple[Member, IO[bytes] | OSError]] = []
-    for name in _segments(base):
-        one = _try(base.folder / name)
-        if isinstance(one[1], FileNotFoundError) or _same(one[1], last[1]):
-            continue
-        found.append(one)
-    return found if isinstance(last[1], FileNotFoundError) else [*found, last]
+    try:
+        for name in _segments(base):
+            one = _try(base.folder / name)
+            if isinstance(one[1], FileNotFoundError) and f"{name}.gz" not in base.names:
+                one = _try(base.folder / f"{name}.gz")  # it was compressed since
+            if isinstance(one[1], FileNotFoundError) or _same(one[1], last[1]):
+                continue
+            yield one
+        if not isinstance(last[1], FileNotFoundError) and not _is_folder(grows):
+            yield last
+    finally:
+        if not isinstance(last[1], OSError):
+            last[1].close()
 
 
 def _segments(base: Base) -> list[str]:

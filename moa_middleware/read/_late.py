@@ -7,10 +7,11 @@ a file of its session's name, or among the turns, where somebody has put files t
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 from ._bytes import BAD_FILE, Member, lines, open_file
-from ._files import LATE, is_trace, order
+from ._files import LATE, order, traces_in
 from ._lines import LATE_MARK, judge
 from ._problems import Problem
 
@@ -72,18 +73,19 @@ class LateIndex:
         if found is None:
             found = self._folders[folder] = {}
             try:
-                names = sorted((name.name for name in folder.iterdir()), key=lambda one: (order(one)[1], one))
+                names = traces_in(folder)
             except OSError:
                 names = []
-            for name in names:
-                if is_trace(name):
-                    found.setdefault(order(name)[0], []).append(folder / name)
+            for name in sorted(names, key=lambda one: (order(one)[1], one)):
+                found.setdefault(order(name)[0], []).append(folder / name)
         return found
 
     def _add_file(self, member: Member) -> None:
-        if member.name in self._known:
+        # A directory may be named twice, by a link say: its lines are not told twice.
+        place = os.path.realpath(member.name)
+        if place in self._known:
             return
-        self._known.add(member.name)
+        self._known.add(place)
         try:
             with open_file(member) as file:
                 self._add_lines(member, file, mixed=False)
@@ -95,7 +97,12 @@ class LateIndex:
         self._members.append(member)
         if mixed:
             self._mixed.add(number_of_file)
-        for offset, number, line in lines(file, growing=not mixed):
+
+        def skipped(offset: int, number: int, size: int) -> None:
+            if not mixed:
+                self._ledger.add(Problem("E112", f"it has {size:,} bytes", member.name, number, offset, size))
+
+        for offset, number, line in lines(file, growing=not mixed, skipped=skipped):
             if mixed and LATE_MARK not in line:
                 continue
             if not mixed:

@@ -27,6 +27,7 @@ CODES: Mapping[str, tuple[str, str]] = MappingProxyType(
         "E109": ("odd-value", "a key has a value of another type than its own; it is read as unknown"),
         "E110": ("late-without-turn", "a late call whose turn is not here"),
         "E111": ("truncated-file", "the file was cut short while it was followed"),
+        "E112": ("long-line", "the line has more than 268,435,456 bytes; it is skipped"),
         "E201": ("absent-reference", "a reference's output is in no prompt that came after it"),
         "E202": ("unended-call", "a call was running when its turn closed, and no late line tells its end"),
     }

@@ -13,7 +13,7 @@ from hashlib import blake2b
 from typing import IO, TYPE_CHECKING, Any
 
 from ._bytes import BAD_FILE, Member, lines, open_file
-from ._files import OPEN, is_trace, names_in, opened
+from ._files import OPEN, opened, traces_in
 from ._late import LateIndex, _words
 from ._lines import judge, parsed
 from ._problems import Ledger, Problem
@@ -24,12 +24,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
-    from ._files import Base, Input
+    from ._files import Base, Input, Opened
     from ._seen import WriterKey
 
-__all__ = ["Reading"]
+__all__ = ["EVERY", "Reading"]
 
-_EVERY = 8_000_000
+EVERY = 8_000_000
 """Bytes between two words on the progress."""
 
 
@@ -63,7 +63,7 @@ class Reading:
     ) -> None:
         self._inputs = inputs
         self._progress = progress
-        self._told = _EVERY if progress is not None else math.inf
+        self._told = EVERY if progress is not None else math.inf
         self._figures = figures
         self.ledger = Ledger(strict=strict)
         self.done = False
@@ -95,43 +95,51 @@ class Reading:
             ProblemError: The reading is strict, and met a problem.
         """
         for given in self._inputs:
-            try:
-                for base, found in opened(given):
-                    yield from self._session(base, found)
-            except BAD_FILE as error:
-                self.ledger.add(Problem("E108", _words(error), given.name))
+            for base, found in self._opened(given):
+                yield from self._session(base, found)
         self._end()
         self.done = True
         self._tell()
 
-    def _session(self, base: Base | None, found: list[tuple[Member, IO[bytes] | OSError]]) -> Iterator[Turn]:
+    def _opened(self, given: Input) -> Iterator[tuple[Base | None, Iterator[Opened]]]:
+        # What is caught here, and in `_lines`, is of the files: not of whoever iterates, nor of `progress`.
+        try:
+            yield from opened(given)
+        except BAD_FILE as error:
+            self.ledger.add(Problem("E108", _words(error), given.name))
+
+    def _session(self, base: Base | None, found: Iterator[Opened]) -> Iterator[Turn]:
         if base is not None:
             self._late.add_session(base.folder, base.stem)
             if base.only is not None:
                 self._singles.append(base.only)
+        for member, file in found:
+            if isinstance(file, OSError):
+                self.ledger.add(Problem("E108", _words(file), member.name))
+                continue
+            with file:
+                yield from self._file(member, file)
+
+    def _lines(self, member: Member, file: IO[bytes]) -> Iterator[tuple[int, int, bytes]]:
+        def skipped(offset: int, number: int, size: int) -> None:
+            self.lines += 1
+            self.size += size
+            self.ledger.add(Problem("E112", f"it has {size:,} bytes", member.name, number, offset, size))
+
+        with suppress(*BAD_FILE):  # the reading itself meets it, and tells it
+            self._late.add_mixed(member, file)
         try:
-            for member, file in found:
-                if isinstance(file, OSError):
-                    self.ledger.add(Problem("E108", _words(file), member.name))
-                    continue
-                try:
-                    yield from self._file(member, file)
-                except BAD_FILE as error:
-                    self.ledger.add(Problem("E108", _words(error), member.name))
-        finally:
-            for _, file in found:
-                if not isinstance(file, OSError):
-                    file.close()
+            file.seek(0)
+            yield from lines(file, growing=member.path is not None, skipped=skipped)
+        except BAD_FILE as error:
+            self.ledger.add(Problem("E108", _words(error), member.name))
 
     def _file(self, member: Member, file: IO[bytes]) -> Iterator[Turn]:
         self.files += 1
-        with suppress(*BAD_FILE):  # the reading itself meets it, and tells it
-            self._late.add_mixed(member, file)
-        file.seek(0)
         ledger = self.ledger
         first: tuple[Any] | None = None
         told: set[Any] = set()
-        for offset, number, line in lines(file, growing=member.path is not None):
+        for offset, number, line in self._lines(member, file):
             self.lines += 1
             self.size += len(line)
             if self.size >= self._told:
@@ -172,7 +180,7 @@ class Reading:
 
     def _tell(self) -> None:
         if self._progress is not None:
-            self._told = self.size + _EVERY
+            self._told = self.size + EVERY
             self._progress(self.size)
 
     # When all is read ----------------------------------------------------------------------------
@@ -183,7 +191,7 @@ class Reading:
             if given.folder is not None:
                 whole = True
                 self._late.add_rest(given.folder)
-                self.journals += _count(given.folder / OPEN)
+                self.journals += len(_traces_in(given.folder / OPEN))
         gaps = list(self._numbers.gaps())
         if gaps and self._singles:
             # The process may have written the missing lines into files beside those that were named.
@@ -200,11 +208,9 @@ class Reading:
         marks = tuple(f'"pid":{key[1]},'.encode() for key in writers)
         read = {path.absolute() for path in self._singles}
         for folder in {path.parent for path in read}:
-            for name in names_in(folder):
-                path = folder / name
-                if not is_trace(name) or path in read:
-                    continue
-                self._look(path, writers, marks)
+            for name in _traces_in(folder):
+                if folder / name not in read:
+                    self._look(folder / name, writers, marks)
         # What is missing behind the last line of the files that were named is not theirs.
         return [
             (key, max(first, start), min(last, end))
@@ -229,8 +235,8 @@ class Reading:
             return
 
 
-def _count(folder: Path) -> int:
+def _traces_in(folder: Path) -> list[str]:
     try:
-        return sum(is_trace(name) for name in names_in(folder))
+        return traces_in(folder)
     except OSError:
-        return 0
+        return []  # it is not there, or may not be listed

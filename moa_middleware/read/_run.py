@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from contextlib import suppress
 from typing import TYPE_CHECKING, Unpack
 
 from typing_extensions import TypedDict
@@ -73,7 +74,8 @@ class Run:
                 for path in (base.folder / name for name in base.names) if base.only is None else (base.only,):
                     if path.suffix == ".gz":
                         return None
-                    total += path.stat().st_size if path.exists() else 0
+                    with suppress(OSError):  # it is gone since
+                        total += path.stat().st_size
         return total
 
     def on_progress(self, tell: Callable[[int], object] | None) -> None:

@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Any
 from .._patterns import EMAIL, MARK, PHONE, RULES, named
 from ..errors import QueryError
 from ._bytes import BAD_FILE, Member, lines, open_file
-from ._files import LATE, OPEN, is_trace, order, resolve
+from ._files import LATE, OPEN, order, resolve, traces_in
 from ._late import _words
 from ._lines import parsed
+from ._reading import EVERY
+from ._run import Run
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from ._files import Input, Source
 
@@ -48,7 +50,7 @@ class Finding:
     count: int
 
 
-def scan(source: Source | Iterable[Source] = None, *, rules: Iterable[str] | None = None) -> Iterator[Finding]:
+def scan(source: Run | Source | Iterable[Source] = None, *, rules: Iterable[str] | None = None) -> Iterator[Finding]:
     """
     Yield where secrets and personal data stand, late lines and journals included.
 
@@ -56,7 +58,7 @@ def scan(source: Source | Iterable[Source] = None, *, rules: Iterable[str] | Non
     may be there all the same.
 
     Args:
-        source: As in `open`.
+        source: As in `open`, or a run, which tells how far it is (`Run.on_progress`).
         rules: Names of rules; all of them by default.
 
     Raises:
@@ -67,18 +69,39 @@ def scan(source: Source | Iterable[Source] = None, *, rules: Iterable[str] | Non
     for rule in chosen:
         if rule not in RULES:
             raise QueryError(f"there is no rule {rule!r}: need one of {', '.join(RULES)}")
-    return _scan(resolve(source), chosen)
+    if isinstance(source, Run):
+        return _scan(source._inputs, chosen, source._progress)
+    return _scan(resolve(source), chosen, None)
 
 
-def _scan(inputs: list[Input], rules: tuple[str, ...]) -> Iterator[Finding]:
+def _scan(inputs: list[Input], rules: tuple[str, ...], progress: Callable[[int], object] | None) -> Iterator[Finding]:
+    done = told = 0
     for given in inputs:
-        for member in _members(given):
-            try:
-                with open_file(member) as file:
-                    for _, number, line in lines(file):
-                        yield from _of_line(line, member.name, number, rules)
-            except BAD_FILE as error:
-                yield Finding("unreadable", member.name, 0, None, _words(error), 1)
+        for member, number, line in _lines(given):
+            if isinstance(line, str):
+                yield Finding("unreadable", member.name, number, None, line, 1)
+                continue
+            yield from _of_line(line, member.name, number, rules)
+            done += len(line)
+            if progress is not None and done >= told + EVERY:
+                told = done
+                progress(done)
+    if progress is not None:
+        progress(done)
+
+
+def _lines(given: Input) -> Iterator[tuple[Member, int, bytes | str]]:
+    """Yield the lines of all files with their numbers; in place of a line, or of a file (0), why it cannot be read."""
+    for member in _members(given):
+        long: list[tuple[int, int, int]] = []
+        try:
+            with open_file(member) as file:
+                for _, number, line in lines(file, skipped=lambda *place, long=long: long.append(place)):
+                    yield member, number, line
+        except BAD_FILE as error:
+            yield member, 0, _words(error)
+        for _, number, size in long:
+            yield member, number, f"the line has {size:,} bytes, which is too long"
 
 
 def _members(given: Input) -> Iterator[Member]:
@@ -89,10 +112,10 @@ def _members(given: Input) -> Iterator[Member]:
     if given.folder is not None:
         for folder in (given.folder, given.folder / LATE, given.folder / OPEN):
             try:
-                found = [path for path in folder.iterdir() if is_trace(path.name)]
+                names = traces_in(folder)
             except OSError:
                 continue
-            paths += sorted(found, key=lambda path: order(path.name))
+            paths += [folder / name for name in sorted(names, key=order)]
     for path in paths:
         yield Member(str(Path(path)), path)
 

@@ -205,13 +205,14 @@ def test_a_long_reading_tells_how_far_it_is_on_a_terminal(env, terminal, run, wr
     with path.open("wb") as file:
         for number in range(12_000):
             file.write(line.replace(turn_id, b"%036d" % number, 1) + b"\n")
-    screen = terminal("verify", path)
-    assert re.search(r"\d MB of \d+\.\d MB, \d+ %", screen.read(until=" %"))
-    send(screen, signal.SIGINT)
-    code, text = screen.end()
-    assert 130 == code
-    assert "\r\x1b[Kmoa verify: interrupted" in text
-    assert "Traceback" not in plain(text)
+    for verb in ("verify", "scan"):
+        screen = terminal(verb, path)
+        assert re.search(r"\d MB of \d+\.\d MB, \d+ %", screen.read(until=" %"))
+        send(screen, signal.SIGINT)
+        code, text = screen.end()
+        assert 130 == code
+        assert f"\r\x1b[Kmoa {verb}: interrupted" in text
+        assert "Traceback" not in plain(text)
     assert "MB of" not in run("stats", path).stderr
 
 

@@ -168,6 +168,105 @@ def test_sealed_segments_come_first_and_in_their_order(desk):
     assert "Question 17?" == run.turn("s#18").input_messages[0]["content"]
 
 
+def test_a_session_may_have_more_segments_than_a_process_may_open(desk):
+    """They are opened one behind the other, so that neither files nor memory run out."""
+    moa.configure(save_traces=True, trace_dir=desk / "one", session_id="s")
+    Plain("one").create(ask())
+    line = (desk / "one" / "s.jsonl").read_text()
+    (turn_id,) = (turn.turn_id for turn in read.open(desk / "one"))
+    (desk / "traces").mkdir()
+    for number in range(1, 101):
+        (desk / "traces" / f"s~s{number}.jsonl").write_text(line.replace(turn_id, f"id-{number}"))
+    code = """
+import resource, sys
+resource.setrlimit(resource.RLIMIT_NOFILE, (40, 40))
+from moa_middleware import read
+run = read.open(sys.argv[1])
+print(run.stats().total.turns, run.problem_counts)
+"""
+    done = subprocess.run([sys.executable, "-c", code, desk / "traces"], capture_output=True, text=True, check=True)
+    assert "100 {}\n" == done.stdout
+
+
+def test_a_segment_that_is_compressed_or_removed_meanwhile(desk):
+    """One is read under its new name, the other is missed by nobody."""
+    moa.configure(save_traces=True, writer=FileWriter(desk / "traces", max_file_bytes=3000), session_id="s")
+    for number in range(4):
+        Plain("one").create(ask(f"Question {number}?"))
+    turns = read.open(desk / "traces").turns()
+    found = [next(turns)]
+    second, third = desk / "traces" / "s~s2.jsonl", desk / "traces" / "s~s3.jsonl"
+    (desk / "traces" / "s~s2.jsonl.gz").write_bytes(gzip.compress(second.read_bytes()))
+    second.unlink()
+    third.unlink()
+    found += turns
+    assert ["Question 0?", "Question 1?", "Question 3?"] == [turn.input_messages[0]["content"] for turn in found]
+
+
+def test_directories_are_no_traces_whatever_their_names(desk):
+    """Beside the files, in `late/` and in `open/`, and in the place of the file that grows."""
+    late_run(desk)
+    traces = desk / "traces"
+    os.rename(traces / "s.jsonl", traces / "s~s1.jsonl")
+    for name in ("s.jsonl", "x.jsonl", "late/y.jsonl", "open/z.jsonl"):
+        (traces / name).mkdir(parents=True)
+    assert [] == list(read.scan(traces))
+    report = read.verify(traces)
+    assert (True, 1, 1, 0) == (report.clean, report.turns, report.late, report.journals)
+
+
+def test_a_directory_that_is_named_twice(desk):
+    """By a link, say: its turns are there twice, and its late lines not without their turns."""
+    late_run(desk)
+    (desk / "link").symlink_to(desk / "traces")
+    assert {"E103": 1} == dict(read.verify([desk / "traces", desk / "link"]).counts)
+
+
+def test_an_error_of_who_listens_is_no_error_of_a_file(desk):
+    """It comes out where the reading is asked for."""
+    file = write(desk / "x.jsonl", "x" * 9_000_000)
+
+    for source in (desk, file):
+        run = read.open(source)
+        for ask_it in (run.stats, lambda run=run: list(read.scan(run))):
+            told = []
+
+            def tell(size, told=told):
+                told.append(size)
+                if len(told) == 1:
+                    raise OSError("the terminal is gone")
+
+            run.on_progress(tell)
+            with pytest.raises(OSError, match="the terminal is gone"):
+                ask_it()
+
+
+def test_a_line_beyond_measure_is_skipped_and_named(desk, monkeypatch):
+    """E112: a file without line ends must not fill the memory; what stands around it is read."""
+    from moa_middleware.read import _bytes, _tail
+
+    monkeypatch.setattr(_bytes, "LONGEST", 2_500_000)
+    monkeypatch.setattr(_tail, "LONGEST", 2_500_000)
+    line = json.dumps(SEED).encode()
+    other = line.replace(b"It sca", b"It too sca")
+    sizes = (2_500_001, 9_000_000)
+    file = write(desk / "s.jsonl", line, b"x" * sizes[0], b"\0" * sizes[1], b"y" * 2_000_000, other)
+    places = [(2, len(line) + 1, sizes[0]), (3, len(line) + sizes[0] + 2, sizes[1])]
+    report = read.verify(file)
+    told = [(problem.line, problem.offset, problem.size) for problem in report.problems if problem.code == "E112"]
+    assert (2, {"E112": 2, "E102": 1}, places) == (report.turns, dict(report.counts), told)
+    assert report.bytes == file.stat().st_size - 5
+    tail = read.tail(file, follow=False)
+    assert [1, 5] == [turn.line for turn in tail]
+    assert places == [
+        (problem.line, problem.offset, problem.size) for problem in tail.problems if problem.code == "E112"
+    ]
+    assert [("unreadable", 2), ("unreadable", 3)] == [(one.rule, one.line) for one in read.scan(file)]
+    packed = desk / "t.jsonl.gz"
+    packed.write_bytes(gzip.compress(file.read_bytes()))
+    assert report.counts == read.verify(packed).counts
+
+
 def test_journals_are_counted_and_not_read(traces):
     """`moa recover` makes turns of them."""
     (traces / "open").mkdir()
