@@ -10,12 +10,14 @@ from __future__ import annotations
 import os
 import time
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import blake2b
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import QueryError, UnreadableError
+from ._bytes import LONGEST
 from ._call import LateCall
 from ._files import LATE, names_in, order
 from ._late import _words
@@ -44,8 +46,18 @@ class _Place:
     """When it was changed last, in nanoseconds: another file in its place may have its inode and its size."""
     number: int = 0
     head: bytes = b""
-    rest: bytes = b""
+    rest: bytearray = field(default_factory=bytearray)
+    """The line that has no end yet."""
+    dropped: int = 0
+    """Bytes of it that were let go, since it is too long."""
+    failed: str = ""
+    """Why it could not be read at the last look."""
     known: bool = False
+
+    def restart(self) -> None:
+        """Begin anew, with another file's first line."""
+        self.offset = self.number = self.dropped = 0
+        self.rest.clear()
 
 
 class Tail:
@@ -64,7 +76,8 @@ class Tail:
         stop: Called at each look; a true value ends the tail when all that is there was yielded.
 
     Raises:
-        UnreadableError: There is no such path, and no directory where it could come to be.
+        UnreadableError: There is no such path, and no directory where it could come to be; or it is a file
+            that no session writes to, a compressed one say.
         QueryError: `last` or `interval` is negative.
     """
 
@@ -80,6 +93,8 @@ class Tail:
         if last < 0 or interval < 0:
             raise QueryError("`last` and `interval` are 0 or more")
         self._path = Path(path)
+        if self._path.suffix != ".jsonl" and self._path.is_file():
+            raise UnreadableError(f"{path} cannot be followed: need a directory, or a session's .jsonl file")
         if not self._path.exists() and not (follow and self._path.absolute().parent.is_dir()):
             raise UnreadableError(f"{path} does not exist")
         try:
@@ -121,7 +136,7 @@ class Tail:
     def _standing(self) -> Iterator[Turn | LateCall]:
         """Yield the last turns that are there, and count the others."""
         kept: list[tuple[float, int, Turn]] = []
-        for count, one in enumerate(self._look()):
+        for count, one in enumerate(self._look() if self._follow else chain(self._look(), self._unended())):
             if isinstance(one, Turn):
                 kept.append((one.ts or 0.0, count, one))
                 if len(kept) > 2 * self._last + 8:
@@ -145,7 +160,7 @@ class Tail:
             place.path = path
             if status.st_size != place.offset or status.st_ctime_ns != place.changed or not place.known:
                 place.changed = status.st_ctime_ns
-                yield from self._new(place)
+                yield from self._new(place, key)
         for key in self._places.keys() - there:
             del self._places[key]
 
@@ -170,44 +185,73 @@ class Tail:
                 if entry.is_file():
                     yield folder / entry.name, status
 
-    def _new(self, place: _Place) -> Iterator[Turn | LateCall]:
+    def _new(self, place: _Place, key: tuple[int, int]) -> Iterator[Turn | LateCall]:
         try:
             with place.path.open("rb") as file:
+                status = os.fstat(file.fileno())
+                if (status.st_dev, status.st_ino) != key:
+                    return  # it was sealed or rotated just now: the next look finds both
                 head = file.read(_HEAD)
-                size = os.fstat(file.fileno()).st_size
-                if size < place.offset or not head.startswith(place.head):
-                    if size < place.offset:
+                if status.st_size < place.offset or not head.startswith(place.head):
+                    if status.st_size < place.offset:
                         self._tell("E111", "it is shorter than it was; it is read from its beginning", place)
-                    place.offset = place.number = 0
-                    place.rest = b""
+                    place.restart()
                 place.head = head
-                place.known = True
+                place.known, place.failed = True, ""
                 file.seek(place.offset)
                 while data := file.read(_STEP):
                     yield from self._split(place, data)
+        except FileNotFoundError:
+            return
         except OSError as error:
-            if not isinstance(error, FileNotFoundError):
-                place.known = True
-                place.offset = 0
-                self._tell("E108", _words(error), place)
+            place.restart()
+            # It is tried again at each look, and told once.
+            if place.failed != _words(error):
+                place.known, place.failed = True, _words(error)
+                self._tell("E108", place.failed, place)
 
     def _split(self, place: _Place, data: bytes) -> Iterator[Turn | LateCall]:
-        pieces = data.split(b"\n")
-        start = place.offset - len(place.rest)
+        start = place.offset - len(place.rest) - place.dropped
         place.offset += len(data)
-        pieces[0] = place.rest + pieces[0]
-        place.rest = pieces.pop()
+        first, *pieces = data.split(b"\n")
+        place.rest += first
+        if len(place.rest) > LONGEST:
+            place.dropped += len(place.rest)
+            place.rest.clear()
+        if not pieces:
+            return
+        whole, dropped = bytes(place.rest), place.dropped
+        place.rest, place.dropped = bytearray(pieces.pop()), 0
+        if dropped:
+            place.number += 1
+            size = dropped + len(whole)
+            told = Problem("E112", f"it has {size:,} bytes", str(place.path), place.number, start, size)
+            self._ledger.add(told)
+            start += size + 1
+        else:
+            pieces.insert(0, whole)
         for line in pieces:
             place.number += 1
             if line and not line.isspace():
                 yield from self._line(place, line, start)
             start += len(line) + 1
 
+    def _unended(self) -> Iterator[Turn | LateCall]:
+        """Yield what lines say that have no newline, when nothing more is waited for."""
+        for place in self._places.values():
+            if place.rest.strip():
+                place.number += 1
+                yield from self._line(place, bytes(place.rest), place.offset - len(place.rest))
+
     def _line(self, place: _Place, line: bytes, start: int) -> Iterator[Turn | LateCall]:
         file = str(place.path)
         for piece in judge(line):
             if piece.verdict == "late":
-                yield LateCall.of(piece.data, file=file, line=place.number)
+                call_id = piece.data["call"].get("call_id")
+                # A file that is read anew tells nothing twice.
+                name = call_id if isinstance(call_id, str) else blake2b(piece.raw, digest_size=6).hexdigest()
+                if self._ids.add(f"{piece.data['turn_id']} {name}"):
+                    yield LateCall.of(piece.data, file=file, line=place.number)
             elif piece.verdict == "turn":
                 turn = self._turn(piece.data, piece.raw, place, start + piece.start)
                 if turn is not None:

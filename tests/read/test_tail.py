@@ -243,3 +243,76 @@ def test_a_file_of_the_same_size_in_its_place_is_read(desk):
         file.write_bytes(line.replace(old, old[::-1]))
         seen.wait(2)
     assert [old.decode(), old[::-1].decode()] == [turn.id for turn in seen.found]
+
+
+def test_a_line_without_an_end_is_told_where_nothing_more_is_waited_for(desk):
+    """A file that somebody wrote by hand; one that is torn is a problem."""
+    file = write(desk / "s.jsonl", SEED)
+    file.write_bytes(file.read_bytes() + json.dumps(SEED).encode().replace(b"It sca", b"It too sca"))
+    tail = read.tail(file, follow=False)
+    assert [("seed#1", 1), ("seed#2", 2)] == [(turn.name, turn.line) for turn in tail]
+    os.truncate(file, file.stat().st_size - 5)
+    tail = read.tail(file, follow=False)
+    assert 1 == len(list(tail))
+    assert [("E101", 2)] == [(problem.code, problem.line) for problem in tail.problems]
+
+
+def test_what_no_session_writes_to_cannot_be_followed(traces):
+    """A compressed file, or one of another name: silence would look like no turns."""
+    other = traces / "s-0.txt"
+    os.rename(traces / "s-0.jsonl", other)
+    with pytest.raises(errors.UnreadableError, match=r"session's \.jsonl file"):
+        read.tail(other, follow=False)
+
+
+def test_a_late_call_is_told_once(desk):
+    """Though its file is cut, and read from its beginning."""
+    path = desk / "traces"
+    late_turn(path)()
+    late = path / "late" / "s.jsonl"
+    data = late.read_bytes()
+    with watch(path, last=1) as seen:
+        seen.wait(1)
+        os.truncate(late, 0)
+        until = time.monotonic() + 30
+        while not seen.tail.problems:
+            assert time.monotonic() < until
+            time.sleep(0.01)
+        late.write_bytes(data + data.replace(b'"call_id":"', b'"call_id":"new-'))
+        seen.wait(2)
+    assert ["new-"] == [one.call.call_id[:4] for one in seen.found[1:]]
+
+
+def test_a_file_that_is_renamed_between_two_steps_of_a_look(desk):
+    """The look that listed it finds another one in its place, and leaves both to the next look."""
+    path = desk / "traces"
+    moa.configure(save_traces=True, trace_dir=path, session_id="s")
+    Plain("one").create(ask("first"))
+    tail = read.tail(path / "s.jsonl", last=0)
+    assert 1 == len(list(tail._look()))
+    Plain("one").create(ask("second"))
+    ((listed, status),) = tail._files()
+    os.rename(path / "s.jsonl", path / "s~s1.jsonl")
+    Plain("one").create(ask("third"))
+    place, key = tail._places[status.st_dev, status.st_ino], (status.st_dev, status.st_ino)
+    assert listed == place.path
+    found = [*tail._new(place, key), *tail._look()]
+    assert ["second", "third"] == [turn.input_messages[0]["content"] for turn in found]
+    assert () == tail.problems
+
+
+def test_a_long_line_is_not_copied_again_at_each_step(desk):
+    """It grows in its place: 64 MB take no more than as many times 4 MB."""
+
+    def took(megabytes):
+        file = write(desk / f"{megabytes}.jsonl", b"x" * (megabytes << 20))
+        best = 1e9
+        for _ in range(3):
+            began = time.process_time()
+            list(read.tail(file, follow=False))
+            best = min(best, time.process_time() - began)
+        return best
+
+    took(1)
+    # Copied at each step it would be 16 times that again.
+    assert took(64) < 5 * 16 * took(4)
