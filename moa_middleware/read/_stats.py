@@ -309,6 +309,10 @@ class Tally:
         requests = turn.requests
         if not requests:  # a record that could not be made whole
             total.add_untold(turn)
+            if by in OF_CALLS and turn.call_count:
+                unknown = _of(sums, None)
+                unknown.add_turn(failed=failed, ms=ms)
+                unknown.add_untold(turn)
         own: _Sum | None = None
         if by in OF_TURNS:
             own = _of(sums, _key(turn, by))

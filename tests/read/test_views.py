@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import html
+import io
 import json
 import math
 import pickle
@@ -174,6 +175,12 @@ def test_a_record_without_calls_tells_how_many_there_were():
     totals = {"calls": 3, "failed": 0, "usage": {}, "cost_usd": None, "unpriced": 3}
     turn = Turn({"turn_id": "t", "references": [], "aggregator": None, "calls": [], "totals": totals})
     assert (3, "unknown (3 unpriced)") == (turn.call_count, str(turn.cost))
+    line = {**turn.as_dict(), "schema": "moa-turn/1"}
+    for by in ("model", "preset"):
+        found = read.stats(io.BytesIO(json.dumps(line).encode()), by)
+        # Of no model that is known, but in the rows, which sum up to the whole.
+        assert [(None, 1, 3, 3)] == [(row.key, row.turns, row.calls, row.cost.unpriced) for row in found]
+        assert 3 == found.total.calls
 
 
 def test_a_timeline_tells_who_was_waited_for():
