@@ -18,7 +18,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from ._patterns import RULES
 
-__all__ = ["Settings", "describe_problem"]
+__all__ = ["Settings", "describe_problem", "problems_of"]
 
 
 def _default_trace_dir() -> Path:
@@ -98,7 +98,12 @@ def _names(value: str) -> set[str]:
 
 def describe_problem(error: ValidationError) -> str:
     """Return what is wrong with the settings, without the values: they may be anything."""
-    return "; ".join(
-        f"MOA_{'_'.join(str(part) for part in problem['loc']).upper()}: {problem['msg']}"
-        for problem in error.errors(include_input=False, include_url=False)
-    )
+    return "; ".join(f"{name}: {said}" for name, said in problems_of(error).items())
+
+
+def problems_of(error: ValidationError) -> dict[str, str]:
+    """Return what is wrong by the name of its variable, without the values."""
+    return {
+        f"MOA_{'_'.join(str(part) for part in problem['loc']).upper()}": problem["msg"].removeprefix("Value error, ")
+        for problem in error.errors(include_input=False, include_url=False, include_context=False)
+    }

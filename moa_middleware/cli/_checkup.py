@@ -25,7 +25,7 @@ from .._offered import known_names
 from .._target import entries_of, read
 from .._version import __version__
 from ..errors import TargetError
-from ..settings import Settings
+from ..settings import Settings, problems_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -144,11 +144,7 @@ def _validated() -> tuple[Settings | None, Mapping[str, str]]:
     try:
         return Settings(), {}
     except ValidationError as error:
-        problems = error.errors(include_input=False, include_url=False, include_context=False)
-        return None, {
-            f"{_PREFIX}{'_'.join(map(str, one['loc'])).upper()}": one["msg"].removeprefix("Value error, ")
-            for one in problems
-        }
+        return None, problems_of(error)
 
 
 def _folder(settings: Settings | None) -> Path | None:
