@@ -15,6 +15,7 @@ from pathlib import Path
 
 from ._exit import CLEAN, INTERRUPTED, UNREADABLE, Failure, missing_extra
 from ._out import ReaderLeft, emit, mute, note
+from ._text import speak
 
 __all__ = ["main"]
 
@@ -39,6 +40,7 @@ def main() -> None:
         if reconfigure is not None:
             # A terminal that cannot show a character gets its number, never an exception.
             reconfigure(errors="backslashreplace")
+    speak(getattr(sys.stdout, "encoding", None))
     try:
         if find_spec("typer") is None or find_spec("rich") is None:
             raise missing_extra("moa", "cli")

@@ -16,7 +16,7 @@ import typer
 
 from ._exit import CLEAN, INTERRUPTED, MISSING, UNREADABLE, USAGE, Failure
 from ._out import emit_json, note
-from ._text import one_line, safe_text
+from ._text import one_line
 from ._words import size
 
 if TYPE_CHECKING:
@@ -24,7 +24,18 @@ if TYPE_CHECKING:
 
     from ..read import Run
 
-__all__ = ["Json", "Paths", "bar", "folder_of_settings", "opened", "parts_of", "reading", "show_json", "unread"]
+__all__ = [
+    "Json",
+    "Paths",
+    "bar",
+    "folder_of_settings",
+    "nothing",
+    "opened",
+    "parts_of",
+    "reading",
+    "show_json",
+    "unread",
+]
 
 Paths = Annotated[
     list[str] | None,
@@ -38,6 +49,8 @@ Json = Annotated[bool, typer.Option("--json", help="JSON for programs.")]
 
 _PATIENCE = 0.5
 """Seconds that a reading may take before it says how far it is."""
+_LONGEST = 4000
+"""Characters of a message; a path may have nearly as many."""
 
 
 @contextmanager
@@ -68,7 +81,8 @@ def reading(verb: str) -> Iterator[None]:
 
 
 def _failure(verb: str, error: Exception, code: int) -> Failure:
-    return Failure(f"moa {verb}: {safe_text(str(error))}", code)
+    # A name of a file, or of a turn, may have line ends, and what stands behind them would look like ours.
+    return Failure(f"moa {verb}: {one_line(str(error), _LONGEST)}", code)
 
 
 def folder_of_settings() -> str:
@@ -156,6 +170,17 @@ def _size_of(run: Run) -> int | None:
         return run.size
     except OSError:
         return None  # the directory is gone, which the reading itself tells
+
+
+def nothing(run: Run, *, asked: bool) -> None:
+    """
+    Say on stderr that there are no turns.
+
+    Args:
+        run: What was read.
+        asked: Whether only some were asked for.
+    """
+    note(f"no turns in {', '.join(map(one_line, run.names))}{' that are asked for' if asked else ''}")
 
 
 def unread(run: Run, verb: str) -> int:

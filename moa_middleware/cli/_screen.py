@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.text import Text
 
 from ._out import ReaderLeft
-from ._text import safe_text
+from ._text import cut_mark, safe_text
 
 __all__ = ["Flowing", "Screen", "cell", "fitted", "width_of"]
 
@@ -142,8 +142,9 @@ def width_of(text: str) -> int:
 
 
 def fitted(text: str, width: int) -> str:
-    """Return one line of text cut or padded to so many columns; one that is cut ends in `…`."""
+    """Return one line of text cut or padded to so many columns; one that is cut ends in `…`, or `...`."""
     line = safe_text(text)
     if cell_len(line) > width:
-        line = set_cell_size(line, max(0, width - 1)).rstrip() + "…" * (width > 0)
+        mark = cut_mark()[:width]
+        line = set_cell_size(line, max(0, width - len(mark))).rstrip() + mark
     return line + " " * (width - cell_len(line))

@@ -65,9 +65,10 @@ def show_turn(
     """
     _head(screen, turn)
     for one in inner:
-        screen.line(("inside    ", "dim"), one.name, (f"  {one.outcome or '?'}, {one.cost}", "dim"))
+        outcome = one_line(one.outcome or "?", 40)
+        screen.line(("inside    ", "dim"), one_line(one.name), (f"  {outcome}, {one.cost}", "dim"))
     if outer is not None:
-        screen.line(("inside of ", "dim"), outer.name)
+        screen.line(("inside of ", "dim"), one_line(outer.name))
     screen.line()
     show_waterfall(screen, turn)
     screen.line()
@@ -84,7 +85,8 @@ def show_turn(
 
 def _head(screen: Screen, turn: Turn) -> None:
     mark, style = turn_mark(turn, ascii_only=screen.ascii)
-    screen.line((turn.name, "bold"), "  ", (f"{mark} {turn.outcome or 'ended'}", style), f"  {moment(turn.at)}")
+    outcome = one_line(turn.outcome or "ended", 40)
+    screen.line((one_line(turn.name), "bold"), "  ", (f"{mark} {outcome}", style), f"  {moment(turn.at)}")
     usage = turn.usage
     parts = [
         counted(turn.call_count, "call"),
@@ -125,7 +127,7 @@ def _error(of: Turn | Call) -> str:
 
 
 def _said(screen: Screen, call: Call, role: str, *, full: bool, inputs: bool) -> None:
-    screen.heading(f"{role}  {one_line(name_of(call), 100)}")
+    screen.heading(f"{one_line(role, 100)}  {one_line(name_of(call), 100)}")
     if inputs:
         _messages(screen, call.input_messages, full=full)
     if call.error is not None:
@@ -170,7 +172,7 @@ def _text(screen: Screen, text: str, *, full: bool) -> None:
 
 def show_call(screen: Screen, turn: Turn, call: Call) -> None:
     """Print one call with its texts whole."""
-    screen.line((f"{turn.name}  {role_of(call, turn)}", "bold"), f"  {one_line(name_of(call))}")
+    screen.line((one_line(f"{turn.name}  {role_of(call, turn)}"), "bold"), f"  {one_line(name_of(call))}")
     rows = (
         ("id", call.call_id),
         ("ended", f"{call_word(call)} after {span(call.duration_ms)}"),

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["one_line", "safe_text"]
+__all__ = ["cut_mark", "one_line", "safe_text", "speak"]
 
 _UNSAFE = re.compile(
     "["
@@ -31,9 +31,35 @@ def _escape(found: re.Match[str]) -> str:
     return f"\\u{code:04x}" if code <= 0xFFFF else f"\\U{code:08x}"  # noqa: PLR2004 - four digits
 
 
+_narrow: list[str] = []
+"""The encoding of stdout, if it has not every character."""
+
+
+def speak(encoding: str | None) -> None:
+    """
+    Say what stdout is written in, before widths are counted: an escape is wider than what it stands for.
+
+    Args:
+        encoding: A name that Python knows; every form of Unicode has all characters.
+    """
+    _narrow[:] = [] if encoding is None or encoding.lower().startswith("utf") else [encoding]
+
+
 def safe_text(text: str) -> str:
-    r"""Return the text with all that a terminal might obey shown as an escape (`\x1b`), nothing dropped."""
-    return _UNSAFE.sub(_escape, text)
+    r"""
+    Return the text with all that a terminal might obey shown as an escape (`\x1b`), nothing dropped.
+
+    So is what the encoding of stdout lacks.
+    """
+    safe = _UNSAFE.sub(_escape, text)
+    for encoding in _narrow:
+        safe = safe.encode(encoding, "backslashreplace").decode(encoding)
+    return safe
+
+
+def cut_mark() -> str:
+    """Return what a text ends in that was cut."""
+    return "..." if _narrow else "…"
 
 
 def one_line(text: str, limit: int = 500) -> str:
@@ -46,4 +72,4 @@ def one_line(text: str, limit: int = 500) -> str:
     """
     # Escaped first: `split` takes some control characters for white space, and would drop them.
     head = " ".join(safe_text(text[:limit]).split())
-    return head if len(text) <= limit else f"{head}…"
+    return head if len(text) <= limit else f"{head}{cut_mark()}"

@@ -37,7 +37,7 @@ def show_waterfall(screen: Screen, turn: Turn) -> None:
         screen.line(("this trace tells no times", "dim"))
         return
     end = max([turn.duration_ms or 0.0, *(one.end_ms for one in spans if one.end_ms is not None)])
-    heads = [f"{role_of(one.call, turn)}  {one_line(name_of(one.call), 100)}" for one in spans]
+    heads = [f"{one_line(role_of(one.call, turn), 40)}  {one_line(name_of(one.call), 100)}" for one in spans]
     width = screen.width if screen.wraps else 100
     name = min(_NAME if width < 100 else 2 * _NAME, max(map(width_of, heads)), width // 3)  # noqa: PLR2004 - a wide one
     room = max(10, min(_BAR if width < 100 else 2 * _BAR, width - name - _TIME - 4))  # noqa: PLR2004

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 import typer
 
 from ._filters import Failed, MinCost, Model, Preset, Session, Since, Until, filters
-from ._out import emit_json, note
-from ._reading import Json, Paths, bar, opened, reading, unread
+from ._out import emit_json
+from ._reading import Json, Paths, bar, nothing, opened, reading, unread
 from ._verbs import VERBS
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def ls(
         )
         count = _json(run, wanted, limit, sort) if as_json else _human(run, wanted, limit, sort)
         if not count and not as_json:
-            note(f"no turns in {', '.join(run.names)}{' that are asked for' if any(wanted.values()) else ''}")
+            nothing(run, asked=any(wanted.values()))
         code = unread(run, "ls")
     if code:
         raise typer.Exit(code)

@@ -22,4 +22,4 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None)
 @app.command(help=VERBS["run"], context_settings={"ignore_unknown_options": True})
 def run(program: Annotated[list[str], typer.Argument(metavar="SCRIPT [ARGS]...")]) -> None:
     """Say how it is written; only options before the verb lead here."""
-    raise Failure(f"moa run: write it first, moa run {program[0]} …", USAGE)
+    raise Failure(f"moa run: write it first, moa run {program[0]} ...", USAGE)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ._exit import USAGE, Failure
+from ._out import ReaderLeft
 from ._reading import Json, Paths, bar, opened, parts_of, reading, show_json
 from ._verbs import VERBS
 
@@ -46,19 +47,29 @@ def show(
     """Show a turn."""
     if raw and sys.stdout.isatty():
         raise Failure("moa show: --raw is for a file or a pipe, not for a terminal: its bytes could do anything", USAGE)
-    if not paths and turn not in ("first", "last") and Path(turn).exists():
-        turn, paths = "last", [turn]
     with reading("show"):
+        if not paths and turn not in ("first", "last") and _is_there(turn):
+            turn, paths = "last", [turn]
         run = opened(paths)
         with bar(run):
             found = run.turn(turn)
             inner = run.children(found) if found.turns and not raw else ()
         if raw:
-            sys.stdout.buffer.write(found.raw + b"\n")
+            try:
+                sys.stdout.buffer.write(found.raw + b"\n")
+            except BrokenPipeError:
+                raise ReaderLeft from None
         elif as_json:
             show_json(_all_of(found, inner))
         else:
             _human(run, found, inner, full=full, inputs=inputs, call=call)
+
+
+def _is_there(name: str) -> bool:
+    try:
+        return Path(name).exists()
+    except OSError:
+        return False  # no file could have such a name
 
 
 def _human(run: Run, turn: Turn, inner: tuple[Turn, ...], *, full: bool, inputs: bool, call: str | None) -> None:

@@ -9,8 +9,8 @@ import typer
 
 from ._exit import USAGE, Failure
 from ._filters import Failed, MinCost, Model, Preset, Session, Since, Until, filters
-from ._out import emit_csv, note
-from ._reading import Json, Paths, bar, opened, reading, show_json, unread
+from ._out import emit_csv
+from ._reading import Json, Paths, bar, nothing, opened, reading, show_json, unread
 from ._verbs import VERBS
 from ._words import counted, figure, money, percent, span
 
@@ -80,7 +80,7 @@ def stats(
         elif as_csv:
             emit_csv(_csv(found))
         elif not found.total.turns:
-            note(f"no turns in {', '.join(run.names)}{' that are asked for' if any(wanted.values()) else ''}")
+            nothing(run, asked=any(wanted.values()))
         else:
             _human(found)
         code = unread(run, "stats")

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ._exit import UNREADABLE
 from ._out import emit_json, note
 from ._reading import Json, folder_of_settings, reading
 from ._text import one_line
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 __all__ = ["app"]
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
+
+_NAMED = 20
+"""Problems that are named at the end."""
 
 
 @app.command(help=f"{VERBS['tail']}\n\nA call that ended after its turn gets a line of its own.")
@@ -41,12 +45,19 @@ def tail(
         if path is None and not follow:
             path = folder_of_settings()
         found = read.tail(path, last=last, follow=follow)
-        if as_json:
-            _json(found)
-        else:
-            _human(found)
-        for problem in found.problems:
-            note(f"moa tail: {one_line(str(problem))}")
+        try:
+            if as_json:
+                _json(found)
+            else:
+                _human(found)
+        finally:
+            # Also behind Ctrl-C, which is how following ends.
+            for problem in found.problems[:_NAMED]:
+                note(f"moa tail: {one_line(str(problem))}")
+            if len(found.problems) > _NAMED:
+                note(f"moa tail: and {len(found.problems) - _NAMED:,} more; moa verify names them")
+        if any(problem.code == "E108" for problem in found.problems):
+            raise typer.Exit(UNREADABLE)
 
 
 def _json(found: Iterable[Turn | LateCall]) -> None:
@@ -62,14 +73,14 @@ def _human(found: Iterable[Turn | LateCall]) -> None:
     from ..read import LateCall
     from ._marks import call_mark, call_word, name_of, turn_mark
     from ._rows import calls_of, question_of
-    from ._screen import Screen, fitted
+    from ._screen import Screen, fitted, width_of
     from ._words import moment, money, span
 
     screen = Screen()
     for one in found:
         if isinstance(one, LateCall):
             mark, style = call_mark(one.call, ascii_only=screen.ascii)
-            what = f"late: {one_line(name_of(one.call), 60)} {call_word(one.call)} after {span(one.call.duration_ms)}"
+            what = f"late: {one_line(name_of(one.call), 60)} {one_line(call_word(one.call), 60)} after {span(one.call.duration_ms)}"
             whose, at, rest = one.session_id or "unknown-session", one.ts, f"of turn {one.turn_id}"
         else:
             mark, style = turn_mark(one, ascii_only=screen.ascii)
@@ -77,10 +88,10 @@ def _human(found: Iterable[Turn | LateCall]) -> None:
             whose, at, rest = one.name, one.at, question_of(one)
         line = f"{moment(at, '%H:%M:%S')}  {one_line(whose, 100)}  {what}"
         room = screen.width - 2 if screen.wraps else 1000
-        left = max(0, room - len(line) - 2)
-        screen.line(
-            (mark, style), " ", fitted(line, min(room, len(line))).rstrip(), "  ", (rest[:left], "dim"), wrap=False
-        )
+        left = max(0, room - width_of(line) - 2)
+        shown = fitted(line, min(room, width_of(line))).rstrip()
+        last = fitted(one_line(rest), left).rstrip()
+        screen.line((mark, style), " ", shown, "  " * bool(last), (last, "dim"), wrap=False)
 
 
 def _calls(told: str) -> str:

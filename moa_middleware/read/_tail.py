@@ -112,6 +112,8 @@ class Tail:
         self._ids = Ids()
         self._seen: Counter[str | None] = Counter()
         self._ledger = Ledger()
+        self._odd: set[str] = set()
+        """Names in a directory that cannot be looked at."""
         self._begun = False
 
     @property
@@ -180,8 +182,14 @@ class Tail:
                     continue
                 try:
                     status = entry.stat(follow_symlinks=True)
-                except OSError:
-                    continue  # sealed or removed just now
+                except FileNotFoundError:
+                    continue  # sealed or removed just now, or a link to nothing
+                except OSError as error:
+                    name = str(folder / entry.name)
+                    if name not in self._odd:
+                        self._odd.add(name)
+                        self._ledger.add(Problem("E108", _words(error), name))
+                    continue
                 if entry.is_file():
                     yield folder / entry.name, status
 

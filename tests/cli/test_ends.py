@@ -12,6 +12,7 @@ import sys
 
 import pytest
 
+from ..read.conftest import SEED
 from .conftest import COMMAND, plain, send
 
 READERS = (["ls"], ["show", "last"], ["stats"], ["verify"], ["scan"], ["tail"])
@@ -70,7 +71,7 @@ def test_an_open_journal_in_a_directory_without_traces_is_named(run, desk):
     assert (3, True) == (done.returncode, "1 journal in it: moa recover" in done.stderr)
 
 
-@pytest.mark.parametrize("verb", [verb for verb in READERS if verb[0] != "tail"], ids=lambda verb: verb[0])
+@pytest.mark.parametrize("verb", READERS, ids=lambda verb: verb[0])
 def test_a_file_that_cannot_be_read_exits_with_3(run, written, desk, verb):
     """A file in a directory that cannot be opened costs only itself, and is never silent."""
     folder = desk / "traces"
@@ -122,15 +123,20 @@ def test_what_cannot_be_asked_exits_with_2(run, written, args, says):
     assert "Traceback" not in done.stderr
 
 
-def test_bad_settings_exit_with_2(run):
-    """A verb that needs the settings names the one that is bad, without its value."""
-    line = one_line(run("ls", MOA_CAPTURE="s3cret"), 2)
+@pytest.mark.parametrize("verb", ["ls", "recover", "demo"])
+def test_bad_settings_exit_with_2(run, verb):
+    """A verb that needs the settings names the one that is bad, without its value, in words of ours."""
+    line = one_line(run(verb, MOA_CAPTURE="s3cret"), 2)
     assert "MOA_CAPTURE" in line
     assert "s3cret" not in line
+    assert f"moa {verb}: MOA_REDACT: takes secrets, emails, phones, with commas between\n" == one_line(
+        run(verb, MOA_REDACT="s3cret"), 2
+    )
 
 
 def test_a_turn_that_is_not_there_exits_with_3(run, written):
     """The line says how turns are named; a name of several turns exits with 2 and names them."""
+    assert "no turn is named 'xxxx" in one_line(run("show", "x" * 1000, MOA_TRACE_DIR=str(written)), 3)
     assert "no turn is named 's-7#1'" in one_line(run("show", "s-7#1", written), 3)
     assert "session 's-0' has 3 turns" in one_line(run("show", "s-0#9", written), 3)
     ids = [json.loads(line)["turn_id"] for line in (written / "s-0.jsonl").read_bytes().splitlines()]
@@ -180,6 +186,32 @@ def test_a_reader_that_leaves_early_is_no_fault(env, desk, written, verb):
     assert b"" == process.stderr.read()
     process.stderr.close()
     assert (1 if verb[0] in ("verify", "scan") else 0) == process.wait(timeout=60)
+
+
+def test_a_reader_of_a_raw_line_may_leave_early(env, desk, written):
+    """Though the line is longer than a pipe takes at once."""
+    line = json.loads((written / "s-0.jsonl").read_bytes().splitlines()[0])
+    (desk / "s.jsonl").write_text(json.dumps({**line, "output": "x" * 5_000_000}) + "\n")
+    process = subprocess.Popen(
+        [*COMMAND, "show", "--raw", "last", desk / "s.jsonl"], env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    assert process.stdout.read(1)
+    process.stdout.close()
+    assert b"" == process.stderr.read()
+    process.stderr.close()
+    assert 0 == process.wait(timeout=60)
+
+
+def test_problems_of_a_tail_are_told_when_it_is_interrupted(env, terminal, desk):
+    """Following ends with Ctrl-C; the first problems are named, the others counted."""
+    (desk / "s.jsonl").write_text("foreign\n" * 50 + json.dumps(SEED) + "\n")
+    screen = terminal("tail", "-f", desk / "s.jsonl", columns=200)
+    screen.read(until="seed#1")
+    send(screen, signal.SIGINT)
+    code, text = screen.end()
+    assert 130 == code
+    assert 20 == plain(text).count("E102 foreign-line")
+    assert "moa tail: and 30 more; moa verify names them\nmoa tail: interrupted\n" in plain(text)
 
 
 @pytest.mark.parametrize("verb", ["ls", "stats", "verify", "scan"])

@@ -222,3 +222,28 @@ def test_the_gate_escapes_whatever_it_is_given():
         }
         for function in functions:
             assert "'safe_text'" in defined[function], function
+
+
+@pytest.mark.parametrize("verb", [["ls"], ["show", "last"], ["tail"], ["show", "last", "--call", "agg"]], ids=" ".join)
+def test_no_text_of_a_trace_begins_a_line_of_its_own(run, written, desk, verb):
+    """A line end in a name would make the rest of it look like what the command says."""
+    line = json.loads((written / "s-0.jsonl").read_bytes().splitlines()[0])
+    told = "x\n+ clean  all is well"
+    line |= {"session_id": told, "preset": told, "outcome": told, "parent_turn_id": None}
+    for call in (line["aggregator"], *line["references"]):
+        call |= {"label": told, "role": told, "outcome": told, "source": told}
+    (desk / "s.jsonl").write_text(json.dumps(line) + "\n")
+    done = run(*verb, desk / "s.jsonl")
+    assert 0 == done.returncode
+    assert "all is well" in done.stdout
+    assert not [row for row in done.stdout.split("\n") if row.startswith("+ clean")]
+
+
+def test_no_name_of_a_file_begins_a_line_of_its_own(run, desk):
+    """A message is one line, whatever is named."""
+    for verb in (["verify"], ["show", "last"], ["tail"], ["prune", "--older-than", "1d"]):
+        done = run(*verb, "x\n+ clean  all is well")
+        assert (3, 1) == (done.returncode, done.stderr.count("\n")), done.stderr
+    (desk / "y\n+ clean").mkdir()
+    for verb in ("ls", "stats"):
+        assert "no turns in y + clean\n" == run(verb, "y\n+ clean").stderr

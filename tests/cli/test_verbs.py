@@ -212,6 +212,41 @@ def test_wide_letters_and_long_names_keep_the_columns(terminal, written, desk, c
     assert cell_len(row[: row.index(" ms") + 3]) == head.index("TIME") + 4
 
 
+@pytest.mark.parametrize(
+    "verb", [["ls"], ["show", "last"], ["tail"], ["stats", "--by", "preset"]], ids=lambda verb: verb[0]
+)
+@pytest.mark.parametrize("columns", WIDTHS)
+def test_an_encoding_without_a_letter_keeps_the_columns(terminal, written, desk, verb, columns):
+    """An escape takes more columns than the letter that it stands for; what is cut ends in dots."""
+    (desk / "traces").mkdir()
+    for number, letter in enumerate(("\xe9", "\u5929", "e")):
+        line = json.loads((written / "s-0.jsonl").read_bytes().splitlines()[number])
+        line |= {"session_id": letter * 9, "preset": letter * 40}
+        line["input_messages"][-1]["content"] = f"{letter} " * 200
+        line["writer"]["seq"] = number + 1
+        (desk / "traces" / f"{number}.jsonl").write_text(json.dumps(line))
+    code, text = terminal(*verb, desk / "traces", columns=columns, PYTHONIOENCODING="ascii").end()
+    rows = plain(text).split("\n")
+    assert 0 == code
+    assert text.isascii()
+    assert max(map(len, rows)) <= columns, rows
+    assert "..." in text
+    assert "\\u2026" not in text
+    if verb == ["ls"]:
+        (head,) = [row for row in rows if "TURN" in row]
+        assert 3 == sum(row[: head.index("TIME") + 4].endswith(("s", "ms")) for row in rows)
+
+
+def test_wide_letters_do_not_break_the_lines_of_a_tail(terminal, written, desk):
+    """The question is cut to what is left of the line, by columns and not by letters."""
+    line = json.loads((written / "s-0.jsonl").read_bytes().splitlines()[0])
+    line["input_messages"][-1]["content"] = "\u5929\u7a7a" * 100
+    (desk / "s-0.jsonl").write_text(json.dumps(line) + "\n")
+    code, text = terminal("tail", desk / "s-0.jsonl").end()
+    assert 0 == code
+    assert 60 < cell_len(plain(text).rstrip("\n")) <= 80
+
+
 # stats --------------------------------------------------------------------------------------------
 
 
