@@ -11,12 +11,12 @@ from __future__ import annotations
 import math
 from array import array
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ..errors import QueryError
 from ._call import FAILED, Usage
 from ._cost import Cost
-from ._fields import number, whole
+from ._fields import number, text, whole
 from ._select import day_of
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ __all__ = ["GROUPINGS", "Spread", "Stats", "StatsRow", "percentile"]
 OF_CALLS = ("model", "role", "label", "provider")
 OF_TURNS = ("preset", "session", "outcome", "day")
 GROUPINGS = (*OF_CALLS, *OF_TURNS)
-TOKENS = tuple(one.name for one in fields(Usage))
+_PLACES = tuple(enumerate(one.name for one in fields(Usage)))
 
 
 def percentile(values: Sequence[float], p: float) -> float | None:
@@ -204,25 +204,61 @@ class _Sum:
         self.calls += turn.call_count
         self.unpriced += turn.cost.unpriced
 
-    def add_call(self, fact: _Fact) -> None:
-        self.failed += fact.failed
-        self.late += fact.late
-        self.pending += fact.pending
-        if fact.ms is not None:
-            self.ms.append(fact.ms)
-        if fact.first is not None:
-            self.first.append(fact.first)
-        if not fact.asked:
+    def add_call(self, call: Call) -> None:
+        """
+        Take in a call.
+
+        It reads the keys itself: this runs for each call of gigabytes, and through `Call` it took four
+        times as long, a third of the whole.
+        """
+        get = call._data.get
+        outcome = get("outcome")
+        if type(outcome) is str:
+            self.failed += outcome in FAILED
+        else:
+            self.failed += call.failed
+            self.pending += call.pending
+        self.late += get("late") is True
+        ms = number(get("duration_ms"))
+        if ms is not None:
+            self.ms.append(ms)
+        first = get("first_chunk_ms")
+        if first is not None and (first := number(first)) is not None:
+            self.first.append(first)
+        if get("source") not in (None, "provider"):
             return
         self.calls += 1
-        if fact.usd is None:
+        usd = number(get("cost_usd"))
+        if usd is None:
             self.unpriced += 1
         else:
-            self._pay(fact.usd)
-        for place, count in enumerate(fact.tokens):
-            known = whole(count)
-            if known is not None:
-                self.tokens[place] = known + (self.tokens[place] or 0)
+            self._pay(usd)
+        usage = get("usage")
+        if type(usage) is dict:
+            tokens = self.tokens
+            for place, name in _PLACES:
+                count = usage.get(name)
+                if count is not None and (count := whole(count)) is not None:
+                    tokens[place] = count + (tokens[place] or 0)
+
+    def add_turns(self, other: _Sum) -> None:
+        """Take in the turns of another group."""
+        self.turns += other.turns
+        self.failed_turns += other.failed_turns
+        self.turn_ms.extend(other.turn_ms)
+
+    def add_calls(self, other: _Sum) -> None:
+        """Take in the calls of another group."""
+        for name in ("calls", "failed", "late", "pending", "unpriced"):
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        for place, count in enumerate(other.tokens):
+            if count is not None:
+                self.tokens[place] = count + (self.tokens[place] or 0)
+        if other.known is not None:
+            self._pay(other.known)
+            self._pay(other.rest)
+        self.ms.extend(other.ms)
+        self.first.extend(other.first)
 
     def _pay(self, usd: float) -> None:
         before = self.known or 0.0
@@ -252,31 +288,6 @@ def _spread(values: array[float]) -> Spread:
     return Spread(array("d", sorted(values)))
 
 
-class _Fact:
-    """
-    What a call adds to a group, read once though several groups take it in.
-
-    It reads the keys itself: this runs for each call of gigabytes, and through `Call` it took four
-    times as long, a third of the whole.
-    """
-
-    __slots__ = ("asked", "failed", "first", "late", "ms", "pending", "tokens", "usd")
-
-    def __init__(self, call: Call) -> None:
-        get = call._data.get
-        self.asked = get("source") in (None, "provider")
-        outcome = get("outcome")
-        self.failed = outcome in FAILED if type(outcome) is str else call.failed
-        self.pending = outcome is None and call.pending
-        self.late = get("late") is True
-        ms, first, usd = get("duration_ms"), get("first_chunk_ms"), get("cost_usd")
-        self.ms = ms if ms is None else number(ms)
-        self.first = first if first is None else number(first)
-        self.usd = usd if usd is None else number(usd)
-        usage = get("usage")
-        self.tokens = tuple(map(usage.get, TOKENS)) if type(usage) is dict and usage else ()
-
-
 def _key(turn: Turn, by: str) -> str | None:
     if by == "day":
         return day_of(turn.at)
@@ -298,47 +309,46 @@ class Tally:
         if by is not None and by not in GROUPINGS:
             raise QueryError(f"there is no grouping by {by!r}: need one of {', '.join(GROUPINGS)}")
         self.by = by
-        self._total = _Sum()
+        self._turns = _Sum()
+        """The turns; each call goes into one group, and the groups into the total in the end: half of the work."""
         self._sums: dict[str | None, _Sum] = {}
 
     def add(self, turn: Turn) -> None:
         """Take a turn in."""
-        by, total, sums = self.by, self._total, self._sums
+        by, sums = self.by, self._sums
         failed, ms = turn.failed, turn.duration_ms
-        total.add_turn(failed=failed, ms=ms)
+        self._turns.add_turn(failed=failed, ms=ms)
         requests = turn.requests
-        if not requests:  # a record that could not be made whole
-            total.add_untold(turn)
-            if by in OF_CALLS and turn.call_count:
-                unknown = _of(sums, None)
-                unknown.add_turn(failed=failed, ms=ms)
-                unknown.add_untold(turn)
-        own: _Sum | None = None
-        if by in OF_TURNS:
-            own = _of(sums, _key(turn, by))
+        if by is None or by in OF_TURNS:
+            own = _of(sums, None if by is None else _key(turn, by))
             own.add_turn(failed=failed, ms=ms)
-            if not requests:
+            if not requests:  # a record that could not be made whole
                 own.add_untold(turn)
+            for call in requests:
+                own.add_call(call)
+            return
+        if not requests and turn.call_count:
+            group = _of(sums, None)
+            group.add_turn(failed=failed, ms=ms)
+            group.add_untold(turn)
         met: set[str | None] = set()
         for call in requests:
-            fact = _Fact(call)
-            total.add_call(fact)
-            if own is not None:
-                own.add_call(fact)
-            elif by is not None:
-                key: Any = getattr(call, by)
-                group = _of(sums, key)
-                if key not in met:
-                    met.add(key)
-                    group.add_turn(failed=failed, ms=ms)
-                group.add_call(fact)
+            key = text(call._data.get(by))
+            group = _of(sums, key)
+            if key not in met:
+                met.add(key)
+                group.add_turn(failed=failed, ms=ms)
+            group.add_call(call)
 
     def stats(self) -> Stats:
         """Return the figures of the turns so far."""
-        everything = self._total.row(None)
+        total, sums = _Sum(), self._sums
+        total.add_turns(self._turns)
+        for one in sums.values():
+            total.add_calls(one)
+        everything = total.row(None)
         if self.by is None:
             return Stats(None, (everything,), everything)
-        sums = self._sums
         keys = sorted(sums, key=lambda key: (key is None, key or ""))
         return Stats(self.by, tuple(sums[key].row(key) for key in keys), everything)
 
