@@ -14,6 +14,7 @@ from ._bytes import BAD_FILE, Member, lines, open_file
 from ._files import LATE, order, traces_in
 from ._lines import LATE_MARK, judge
 from ._problems import Problem
+from ._pruned import began_before, pruned_before
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -162,7 +163,9 @@ class LateIndex:
             for member, offset, size, number in places:
                 if not whole and member not in self._mixed:
                     continue
-                name = self._members[member].name
+                name, path = self._members[member].name, self._members[member].path
+                if path is not None and began_before(turn_id, pruned_before(path.parent.parent)):
+                    continue  # its turn was removed on purpose
                 yield Problem("E110", "its turn is not here", name, number, offset, size, turn_id)
 
 

@@ -22,6 +22,7 @@ from .._processes import is_alive
 from ..errors import QueryError, UnreadableError
 from ._files import LATE, OPEN, is_trace, order
 from ._lines import parsed
+from ._pruned import mark
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -135,7 +136,8 @@ def prune(
     Remove the files of a trace directory that were written last longer ago than an age.
 
     Of a session that is still written, its old sealed segments go and the rest stays. Late lines stay
-    as long as a file of their session does. After it, lines of a process may be missing (`E104`).
+    as long as a file of their session does. `.pruned` tells `verify` afterwards up to which moment no
+    line is missed.
 
     Args:
         directory: The directory of the traces.
@@ -164,6 +166,8 @@ def prune(
             stays[stem] = True
         young += found is None
         files += [] if found is None else [found]
+    if not dry_run and any(one.fate == "removed" for one in files):
+        mark(folder, before)
     for path in _below(folder / LATE):
         found = _file(path, "late", before, dry_run=dry_run, needed=stays[order(path.name)[0]])
         young += found is None

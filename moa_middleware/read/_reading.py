@@ -13,10 +13,12 @@ from hashlib import blake2b
 from typing import IO, TYPE_CHECKING, Any
 
 from ._bytes import BAD_FILE, Member, lines, open_file
+from ._fields import number as number_of
 from ._files import OPEN, opened, traces_in
 from ._late import LateIndex, _words
 from ._lines import judge, parsed
 from ._problems import Ledger, Problem
+from ._pruned import pruned_before
 from ._seen import Ids, Numbers, writer_key
 from ._turn import Turn
 
@@ -76,6 +78,7 @@ class Reading:
         self._numbers = Numbers()
         self._late = LateIndex(self.ledger)
         self._singles: list[Path] = []
+        self._pruned = 0.0
 
     @property
     def late_lines(self) -> int:
@@ -111,6 +114,7 @@ class Reading:
     def _session(self, base: Base | None, found: Iterator[Opened]) -> Iterator[Turn]:
         if base is not None:
             self._late.add_session(base.folder, base.stem)
+            self._pruned = pruned_before(base.folder)
             if base.only is not None:
                 self._singles.append(base.only)
         for member, file in found:
@@ -152,7 +156,8 @@ class Reading:
                     if type(turn_id) is not str:
                         turn_id = f"~{blake2b(piece.raw, digest_size=6).hexdigest()}"
                     key = writer_key(data.get("writer"))
-                    if key is not None:
+                    # Of what was written before old files were removed, nothing is missed.
+                    if key is not None and not (self._pruned and (number_of(data.get("ts")) or 0.0) < self._pruned):
                         self._numbers.add(key, data["writer"]["seq"])
                     if not self._ids.add(turn_id):
                         ledger.add(Problem("E103", "a turn with this id was read already", *place, turn_id))

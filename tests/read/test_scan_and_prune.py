@@ -18,7 +18,7 @@ from moa_middleware import errors, read
 from moa_middleware.tracing.journal import JOURNAL_SCHEMA, this_process
 from moa_middleware.tracing.writer import FileWriter
 
-from .conftest import Plain, ask, records, write
+from .conftest import Plain, ask, late_turn, records, write
 
 KEY = "sk-proj-abcd1234efgh5678ijkl9012"
 MAIL = "somebody@example.com"
@@ -111,7 +111,7 @@ def test_old_files_go_and_young_ones_stay(traces):
         report = read.prune(traces, older_than="30d", dry_run=dry_run)
         assert {"s-0.jsonl": "removed"} == fates(report)
         assert (dry_run, size, 1, 1) == (report.dry_run, report.bytes, report.young, len(report.removed))
-    assert ["s-1.jsonl"] == [path.name for path in traces.iterdir()]
+    assert [".pruned", "s-1.jsonl"] == sorted(path.name for path in traces.iterdir())
     assert 3 == read.stats(traces).total.turns
     assert {} == fates(read.prune(traces, older_than="30d"))
 
@@ -139,6 +139,46 @@ def test_segments_go_before_the_file_that_grows(desk):
     age(*path.glob("*.jsonl"), late / "s.jsonl")
     read.prune(path, older_than=OLD - 86400)
     assert [] == list(path.rglob("*.jsonl"))
+
+
+def test_what_was_pruned_is_not_missed(desk):
+    """The numbers of a process between others, and turns of late lines; what is lost since is missed."""
+    path = desk / "traces"
+    moa.configure(save_traces=True, trace_dir=path)
+    for session in ("a", "b", "a", "c"):
+        with moa.tag(session_id=session):
+            Plain("one").create(ask())
+    late_turn(path)()
+    os.rename(path / "s.jsonl", path / "s~s1.jsonl")
+    late_turn(path)()
+    assert read.verify(path).clean
+    # In a minute, when all but two files are written again.
+    now = time.time() + 60
+    old = [path / "b.jsonl", path / "s~s1.jsonl"]
+    age(*({*path.rglob("*.jsonl")} - {*old}), seconds=-3600)
+    assert old == [one.path for one in read.prune(path, older_than=0, now=now, dry_run=True).removed]
+    assert not (path / ".pruned").exists()
+    assert old == [one.path for one in read.prune(path, older_than=0, now=now).removed]
+    for source in (path, [path / "a.jsonl", path / "c.jsonl"], f"{path}/*.jsonl"):
+        assert read.verify(source).clean
+    assert 0o600 == (path / ".pruned").stat().st_mode & 0o777
+    # An earlier moment takes nothing back.
+    age(path / "c.jsonl")
+    assert 1 == len(read.prune(path, older_than="1d").removed)
+    assert read.verify(path).clean
+
+
+def test_what_is_lost_since_a_prune_is_missed(traces):
+    """Only lines written before the moment are let be."""
+    before = time.time() - OLD
+    age(write(traces / "old.jsonl", {"a": 1}), seconds=2 * OLD)
+    assert 1 == len(read.prune(traces, older_than=OLD).removed)
+    lines = (traces / "s-0.jsonl").read_bytes().split(b"\n")
+    write(traces / "s-0.jsonl", lines[0], lines[2])
+    assert {"E104": 1} == dict(read.verify(traces).counts)
+    for odd in (b"[]", b"{", b'{"before": "soon"}', b"[" * 9999, f'{{"before": {before}}}'.encode()):
+        (traces / ".pruned").write_bytes(odd)
+        assert {"E104": 1} == dict(read.verify(traces).counts)
 
 
 def test_what_somebody_writes_to_stays(traces):

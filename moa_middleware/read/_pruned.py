@@ -1,0 +1,59 @@
+"""
+Until when a directory was pruned, so that what was removed on purpose is not missed.
+
+It stands in `.pruned` beside the traces, one JSON object. It must not know what is removed, nor who asks.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from contextlib import suppress
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+from ._fields import number
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+__all__ = ["began_before", "mark", "pruned_before"]
+
+_NAME = ".pruned"
+_SHIFT = 80
+"""Bits behind the milliseconds of a UUIDv7 (RFC 9562, section 5.7)."""
+_VERSION = 7
+
+
+def pruned_before(folder: Path) -> float:
+    """Return when the youngest line may have been written that was removed, in epoch seconds; 0 if none was."""
+    try:
+        told = json.loads((folder / _NAME).read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return 0.0
+    return number(told.get("before")) or 0.0 if isinstance(told, dict) else 0.0
+
+
+def mark(folder: Path, before: float) -> None:
+    """
+    Take down that files written last before a moment were removed; where that fails, lines are missed later on.
+
+    Args:
+        folder: The directory.
+        before: In epoch seconds.
+    """
+    before = max(before, pruned_before(folder))
+    new = folder / f"{_NAME}.{os.getpid()}"
+    with suppress(OSError):
+        new.touch(mode=0o600)
+        new.write_text(f"{json.dumps({'before': before})}\n", encoding="ascii")
+        new.replace(folder / _NAME)
+
+
+def began_before(turn_id: str, moment: float) -> bool:
+    """Whether a turn began before a moment, by its id; not so for an id that tells no time."""
+    try:
+        told = UUID(turn_id)
+    except ValueError:
+        return False
+    return told.version == _VERSION and (told.int >> _SHIFT) / 1000 < moment
