@@ -13,6 +13,7 @@ import shutil
 import stat
 import sys
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
@@ -208,12 +209,14 @@ def _check_directory(found: Checkup, folder: Path) -> None:
 
 def _count_files(told: dict[str, Any], folder: Path) -> None:
     told.update(files=0, bytes=0, newest=None)
-    for entry in os.scandir(folder):
-        if entry.name.endswith((".jsonl", ".jsonl.gz")) and entry.is_file():
-            status = entry.stat()
-            told["files"] += 1
-            told["bytes"] += status.st_size
-            told["newest"] = max(told["newest"] or 0.0, status.st_mtime)
+    for path in folder.iterdir():
+        # One that is gone meanwhile, or a link that leads nowhere, says nothing of the directory.
+        with suppress(OSError):
+            status = path.stat()
+            if path.name.endswith((".jsonl", ".jsonl.gz")) and stat.S_ISREG(status.st_mode):
+                told["files"] += 1
+                told["bytes"] += status.st_size
+                told["newest"] = max(told["newest"] or 0.0, status.st_mtime)
     if told["newest"] is not None:
         told["newest_seconds_ago"] = max(0.0, time.time() - told["newest"])
 

@@ -65,7 +65,8 @@ def recover(
     settings = _settings()
     folder = directory if directory is not None else settings.trace_dir
     if not folder.is_dir() and (directory is not None or "trace_dir" in settings.model_fields_set):
-        raise Failure(f"moa recover: {one_line(str(directory))} is no directory", UNREADABLE)
+        whose = "" if directory is not None else " (MOA_TRACE_DIR)"
+        raise Failure(f"moa recover: {one_line(str(folder))} is no directory{whose}", UNREADABLE)
     found: list[Finding] = []
     try:
         writer = FileWriter(folder, max_file_bytes=settings.max_file_bytes)

@@ -100,7 +100,9 @@ def test_files_and_journals_are_counted(run, written, desk):
     assert 2 == found["directory"]["files"]
     assert found["directory"]["newest_seconds_ago"] >= 0
     os.chmod(desk, 0o755)
-    _, found = doctor(run, MOA_TRACE_DIR=str(desk), MOA_SAVE_TRACES="1")
+    (desk / "loop.jsonl").symlink_to("loop.jsonl")
+    code, found = doctor(run, MOA_TRACE_DIR=str(desk), MOA_SAVE_TRACES="1")
+    assert (0, 0, []) == (code, found["directory"]["files"], found["problems"])
     assert any("open to other users (mode 0755)" in note for note in found["notes"])
 
 

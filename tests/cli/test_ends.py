@@ -46,6 +46,13 @@ def test_no_directory_of_the_settings_exits_with_3(run, desk, verb):
     assert "/nowhere/at/all does not exist (MOA_TRACE_DIR)" in line
 
 
+def test_recover_names_the_directory_that_is_not_there(run):
+    """The one that was named, or that of the settings."""
+    assert "moa recover: nowhere is no directory\n" == one_line(run("recover", "nowhere"), 3)
+    line = one_line(run("recover", MOA_TRACE_DIR="/nowhere/at/all"), 3)
+    assert "moa recover: /nowhere/at/all is no directory (MOA_TRACE_DIR)\n" == line
+
+
 def test_the_directory_of_the_settings_is_read(told, written):
     """Without a path, MOA_TRACE_DIR is what is read."""
     assert 6 == len(told("ls", MOA_TRACE_DIR=str(written)))
