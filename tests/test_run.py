@@ -332,7 +332,7 @@ def test_a_double_dash_may_stand_before_the_program(tmp_path):
 def test_an_option_before_the_verb_is_refused(tmp_path):
     """The command line would parse the program's options."""
     done = python(tmp_path, "-m", "moa_middleware", "--", "run", "app.py", "--version")
-    assert (2, "moa run: write it first, moa run app.py …\n") == (done.returncode, done.stderr)
+    assert (2, "moa run: write it first, moa run app.py ...\n") == (done.returncode, done.stderr)
 
 
 # What is on record -------------------------------------------------------------------------------

@@ -83,11 +83,18 @@ def show_turn(
         _text(screen, turn.output, full=full)
 
 
+def _tells_no_tokens(call: Call) -> bool:
+    asked = call.source in (None, "provider")
+    return asked and call.usage.input_tokens is None and call.usage.output_tokens is None
+
+
 def _head(screen: Screen, turn: Turn) -> None:
     mark, style = turn_mark(turn, ascii_only=screen.ascii)
     outcome = one_line(turn.outcome or "ended", 40)
     screen.line((one_line(turn.name), "bold"), "  ", (f"{mark} {outcome}", style), f"  {moment(turn.at)}")
     usage = turn.usage
+    known = usage.input_tokens is not None or usage.output_tokens is not None
+    least = ">= " if known and any(_tells_no_tokens(call) for call in turn.requests) else ""
     parts = [
         counted(turn.call_count, "call"),
         *(
@@ -100,7 +107,7 @@ def _head(screen: Screen, turn: Turn) -> None:
             if count
         ),
         span(turn.duration_ms),
-        f"{figure(usage.input_tokens)} tokens in, {figure(usage.output_tokens)} out",
+        f"{least}{figure(usage.input_tokens)} tokens in, {least}{figure(usage.output_tokens)} out",
     ]
     for name, value in (("id", turn.id), ("preset", turn.preset)):
         if value:

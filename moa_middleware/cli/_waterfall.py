@@ -139,7 +139,7 @@ def _price(call: Call) -> str:
 def _waited(one: Span) -> str:
     if one.slack_ms is None:
         return ""
-    return "slowest" if one.slack_ms < _HARDLY else span(one.slack_ms)
+    return "none" if one.slack_ms < _HARDLY else span(one.slack_ms)
 
 
 def _reached_style(reached: str) -> str:

@@ -114,6 +114,7 @@ class StatsRow:
         pending: Calls whose end nothing tells.
         usage: Sums of the known tokens.
         cost: Sum of the known prices, and how many are not known.
+        uncounted: Calls that asked a model and tell neither tokens in nor out: the sums are at least so much.
         turn_ms: Durations of the turns.
         call_ms: Durations of the calls, failed ones among them.
         first_chunk_ms: Times to the first chunk of the calls that were streamed.
@@ -128,6 +129,7 @@ class StatsRow:
     pending: int
     usage: Usage
     cost: Cost
+    uncounted: int
     turn_ms: Spread
     call_ms: Spread
     first_chunk_ms: Spread
@@ -180,11 +182,13 @@ class _Sum:
         "tokens",
         "turn_ms",
         "turns",
+        "uncounted",
         "unpriced",
     )
 
     def __init__(self) -> None:
-        self.turns = self.failed_turns = self.calls = self.failed = self.late = self.pending = self.unpriced = 0
+        self.turns = self.failed_turns = self.calls = self.failed = self.late = self.pending = 0
+        self.unpriced = self.uncounted = 0
         self.tokens: list[int | None] = [None] * 5
         # A running sum with what its rounding lost (Neumaier), so that a million prices cost no memory.
         self.known: float | None = None
@@ -203,6 +207,8 @@ class _Sum:
         """Take in the calls of a turn whose record counts them, but does not list them."""
         self.calls += turn.call_count
         self.unpriced += turn.cost.unpriced
+        if turn.usage.input_tokens is None and turn.usage.output_tokens is None:
+            self.uncounted += turn.call_count
 
     def add_call(self, call: Call) -> None:
         """
@@ -234,12 +240,15 @@ class _Sum:
         else:
             self._pay(usd)
         usage = get("usage")
+        known = False
         if type(usage) is dict:
             tokens = self.tokens
+            known = type(usage.get("input_tokens")) is int or type(usage.get("output_tokens")) is int
             for place, name in _PLACES:
                 count = usage.get(name)
                 if count is not None and (count := whole(count)) is not None:
                     tokens[place] = count + (tokens[place] or 0)
+        self.uncounted += not known
 
     def add_turns(self, other: _Sum) -> None:
         """Take in the turns of another group."""
@@ -249,7 +258,7 @@ class _Sum:
 
     def add_calls(self, other: _Sum) -> None:
         """Take in the calls of another group."""
-        for name in ("calls", "failed", "late", "pending", "unpriced"):
+        for name in ("calls", "failed", "late", "pending", "uncounted", "unpriced"):
             setattr(self, name, getattr(self, name) + getattr(other, name))
         for place, count in enumerate(other.tokens):
             if count is not None:
@@ -278,6 +287,7 @@ class _Sum:
             self.pending,
             Usage(*self.tokens),
             Cost(known, self.unpriced),
+            self.uncounted,
             _spread(self.turn_ms),
             _spread(self.ms),
             _spread(self.first),

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ._cost import cost_of
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from ._call import Call
     from ._turn import Turn
 
 __all__ = ["Span", "timeline"]
+
+_HARDLY = 0.001
+"""Seconds by which clocks of two threads may differ."""
+_AT_ONCE = 0.05
+"""Seconds in which a call begins that was waiting for another."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,9 +32,10 @@ class Span:
         start_ms: When it began, in milliseconds after the turn did; `None` if that is not known.
         end_ms: When it was complete; `None` if that is not known, or it still runs.
         cost_share: Its part of the turn's known cost, from 0 to 1; `None` if its price is not known.
-        slack_ms: For a reference, how much longer it could have taken without keeping the aggregator, in
-            milliseconds: 0 for the slowest one. `None` for other calls, and for a reference that the
-            aggregator did not wait for.
+        slack_ms: For a reference, how much longer it could have taken without keeping what began next
+            behind it, another reference or the aggregator, in milliseconds: 0 for the last to end before
+            that. It rests on times, not on what the program truly waited for. `None` for other calls, and
+            for a reference that the aggregator did not wait for.
     """
 
     call: Call
@@ -43,16 +52,18 @@ def timeline(turn: Turn) -> tuple[Span, ...]:
     total = cost_of(calls).known_usd
     aggregator = turn.aggregator
     ready = aggregator.started_at if aggregator is not None else None
-    ends = [
+    ends = sorted(
         call.ended_at
         for call in turn.references
         if call.ended_at is not None and ready is not None and call.ended_at <= ready
-    ]
-    last = max(ends, default=None)
+    )
+    last = ends[-1] if ends else None
+    begins = sorted(call.started_at for call in turn.references if call.started_at is not None)
     references = {id(call) for call in turn.references}
     spans = []
     for call in calls:
         waited = id(call) in references and last is not None and call.ended_at is not None and call.ended_at <= last
+        kept = _kept(call.ended_at, ends, begins) if waited and call.ended_at is not None else None
         usd = call.cost_usd
         spans.append(
             Span(
@@ -60,10 +71,27 @@ def timeline(turn: Turn) -> tuple[Span, ...]:
                 _since(start, call.started_at),
                 _since(start, call.ended_at),
                 None if usd is None or not total else usd / total,
-                1000 * (last - call.ended_at) if waited and last is not None and call.ended_at is not None else None,
+                kept,
             )
         )
     return tuple(sorted(spans, key=lambda span: (span.start_ms is None, span.start_ms or 0.0)))
+
+
+def _kept(end: float, ends: Sequence[float], begins: Sequence[float]) -> float:
+    """
+    Return the milliseconds from a reference's end to that of the last one that the next step waited for.
+
+    Args:
+        end: When it ended.
+        ends: When the references did that ended before the aggregator began, sorted.
+        begins: When the references began, sorted: one that begins as soon as others have ended may have
+            waited for them, being of the next layer or the next of a chain.
+    """
+    for begin in begins[bisect_left(begins, end - _HARDLY) :]:
+        last = ends[bisect_right(ends, max(begin, end) + _HARDLY) - 1]
+        if begin - last <= _AT_ONCE:
+            return 1000 * max(0.0, last - end)
+    return 1000 * (ends[-1] - end)
 
 
 def _since(start: float | None, at: float | None) -> float | None:

@@ -204,6 +204,25 @@ def test_a_timeline_tells_who_was_waited_for():
     assert [(None, None)] == [(o.start_ms, o.cost_share) for o in Turn({"references": [{"cost_usd": 0}]}).timeline()]
 
 
+@pytest.mark.parametrize(
+    ("times", "slack"),
+    [
+        ({"a": (10.0, 11.0), "b": (11.0, 12.0), "c": (12.001, 13.0)}, {"a": 0.0, "b": 0.0, "c": 0.0}),
+        (
+            {"a": (10.0, 11.0), "b": (10.0, 12.0), "c": (12.01, 13.0), "d": (12.01, 14.0)},
+            {"a": 1000.0, "b": 0.0, "c": 1000.0, "d": 0.0},
+        ),
+        ({"a": (10.0, 11.0), "b": (12.0, 13.0)}, {"a": 2000.0, "b": 0.0}),
+    ],
+    ids=["chain", "layers", "begun for another reason"],
+)
+def test_a_reference_that_the_next_one_waited_for_has_no_slack(times, slack):
+    """Had the first of a chain been slower, all that follows would have been later."""
+    references = [{"label": name, "started_at": start, "ended_at": end} for name, (start, end) in times.items()]
+    turn = Turn({"started_at": 10.0, "references": references, "aggregator": {"started_at": 15.0, "ended_at": 16.0}})
+    assert slack == {one.call.name: round(one.slack_ms) for one in turn.timeline() if one.slack_ms is not None}
+
+
 def test_results_as_json(traces):
     """Every result, in a form that `json` writes."""
     run = read.open(traces)
