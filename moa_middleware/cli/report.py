@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ._exit import USAGE, Failure
+from ._exit import UNREADABLE, USAGE, Failure
 from ._filters import Failed, MinCost, Model, Preset, Session, Since, Until, filters
 from ._out import emit, note
 from ._reading import Json, Paths, bar, opened, reading, show_json, unread
@@ -24,7 +24,7 @@ _HELP = (
     "The page needs no network and no other file, and what models said can do nothing in it. It holds whole prompts "
     "and answers, unless --no-content is given."
 )
-_SIZE = re.compile(r"(?P<number>\d+(?:\.\d+)?)\s*(?P<unit>[kKMG]?)(?P<binary>i?)B?")
+_SIZE = re.compile(r"(?P<number>\d{1,18}(?:\.\d+)?)\s*(?P<unit>[kKMG]?)(?P<binary>i?)B?")
 _UNITS = {"": 0, "k": 1, "K": 1, "M": 2, "G": 3}
 
 
@@ -56,17 +56,26 @@ def report(
 ) -> None:
     """Write a report."""
     with reading("report"):
+        from ..errors import ReadError
         from ..report import write as write_report
 
+        if output == "-":
+            raise Failure("moa report: -o: a report is a file and not written to stdout: name one", USAGE)
         most = _bytes(max_bytes)
         wanted = filters(
             session=session, preset=preset, model=model, since=since, until=until, failed=failed, min_cost=min_cost
         )
         run = opened(paths)
         with bar(run):
-            found = write_report(
-                run, output, content=content, redact=redact, split=split, max_bytes=most, title=title, **wanted
-            )
+            try:
+                found = write_report(
+                    run, output, content=content, redact=redact, split=split, max_bytes=most, title=title, **wanted
+                )
+            except ReadError:
+                raise
+            except OSError as error:
+                why = error.strerror or type(error).__name__
+                raise Failure(f"moa report: {one_line(output)} cannot be written: {why}", UNREADABLE) from None
         if as_json:
             show_json(found)
         else:

@@ -57,6 +57,9 @@ def test_a_line_says_what_was_written(run, sampled, desk):
         (["@", "-o", "."], 2, "is a directory: name a file, or split the report"),
         (["@", "-o", "mine.txt"], 2, "is there, and is no report: name another file"),
         (["@", "-o", "no/such/x.html"], 2, "there is no directory 'no/such'"),
+        (["@", "-o", "-"], 2, "a report is a file and not written to stdout: name one"),
+        (["@", "-o", "x.html", "--max-bytes", "9" * 400], 2, "need a size"),
+        (["@", "-o", "/proc/x.html"], 3, "/proc/x.html cannot be written: "),
     ],
 )
 def test_what_cannot_be_done_is_said_in_a_line(run, desk, sampled, args, code, says):  # noqa: PLR0917 - fixtures and a table
