@@ -11,6 +11,7 @@ import base64
 import hashlib
 import html
 import json
+import math
 import re
 from functools import cache
 from importlib.resources import files
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
-__all__ = ["as_block", "is_ours", "overhead", "write_page"]
+__all__ = ["as_block", "is_ours", "overhead", "pages_in", "write_page"]
 
 SCRIPTS = ("base.js", "data.js", "charts.js", "list.js", "call.js", "turn.js", "run.js", "app.js")
 """In their order; together one function."""
@@ -48,8 +49,20 @@ def _escaped(found: re.Match[str]) -> str:
 
 def as_block(name: str, value: Any) -> bytes:
     """Return a value as an element that no browser runs, and that no text in it can end."""
-    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    try:
+        text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    except ValueError:  # a browser reads no Infinity, which sums of odd figures may be
+        text = json.dumps(_finite(value), ensure_ascii=False, separators=(",", ":"))
     return f'<script type="application/json" id="{name}">{_ACTIVE.sub(_escaped, text)}</script>\n'.encode()
+
+
+def _finite(value: Any) -> Any:
+    """Return a value with `None` for numbers that JSON does not have."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    return [_finite(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 @cache
@@ -104,6 +117,8 @@ def write_page(out: IO[bytes], title: str, run: dict[str, Any], blocks: Iterable
 def is_ours(path: Path) -> bool:
     """Whether a file is such a page, and no more than that is lost with it."""
     try:
+        if not path.is_file():
+            return False  # a pipe would be waited for
         with path.open("rb") as file:
             return _MARK.encode() in file.read(_HEAD)
     except OSError:
@@ -111,7 +126,7 @@ def is_ours(path: Path) -> bool:
 
 
 def pages_in(folder: Path) -> Iterator[Path]:
-    """Yield the pages of an earlier report in a directory."""
-    for path in sorted(folder.glob("*.html")):
+    """Yield the pages of an earlier split report in a directory; other reports beside it are none of its."""
+    for path in sorted(folder.glob("session-*.html")):
         if is_ours(path):
             yield path

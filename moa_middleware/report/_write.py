@@ -106,7 +106,7 @@ def write(
             "redacted": list(redactor.rules),
             "files": list(found.files)[:_PROBLEMS],
             "file_count": len(found.files),
-            "problems": [_problem(one, redactor) for one in run.problems[:_PROBLEMS]],
+            "problems": [_problem(one, redactor, content=content) for one in run.problems[:_PROBLEMS]],
             "problem_counts": [(code, CODES[code][0], count) for code, count in sorted(run.problem_counts.items())],
         }
         maker = _Maker(found, redactor, head, name)
@@ -120,8 +120,11 @@ def _title(run: Run) -> str:
     return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")  # noqa: PLR2004
 
 
-def _problem(problem: Problem, redactor: Redactor) -> dict[str, Any]:
+def _problem(problem: Problem, redactor: Redactor, *, content: bool) -> dict[str, Any]:
     found: dict[str, Any] = redactor.value(plain(problem))
+    if problem.code == "E106" and (redactor.rules or not content):
+        # It quotes the beginning of the schema, which is any text: cut, a rule would not know a secret in it.
+        found["message"] = CODES["E106"][1]
     return {**found, "file": redactor.file(problem.file)}
 
 
@@ -179,7 +182,13 @@ class _Maker:
         return target
 
     def split(self, folder: Path, max_bytes: int) -> list[Path]:
-        """Write the pages of the sessions and their index."""
+        """
+        Write the pages of the sessions and their index.
+
+        Raises:
+            QueryError: There is something in the place of a page that is no report.
+            OSError: A page cannot be written, or one of an earlier report not be removed.
+        """
         found = self._found
         stale = {path.name for path in pages_in(folder)}
         pages = pages_of(found, max(1, max_bytes - overhead()))
@@ -191,6 +200,11 @@ class _Maker:
                 inner.setdefault(row["up"], []).append(place)
         paths = [folder / "index.html"]
         for page in pages:
+            if os.path.lexists(folder / page.name) and page.name not in stale:
+                raise QueryError(
+                    f"{os.fspath(folder / page.name)!r} is there, and is no report: name another directory"
+                )
+        for page in pages:
             run = self._run(page.places, page.session, kind="session", part=page.part, problems=[], files=[])
             run["elsewhere"] = self._elsewhere(page, pages, page_of, ids, inner)
             path = folder / page.name
@@ -200,10 +214,13 @@ class _Maker:
         for place, row in enumerate(run["rows"]):
             row["pg"] = page_of[place]
         self._put(paths[0], self._title, run, [])
-        # An earlier report may hold what this one must not: texts, say.
+        # An earlier report may hold what this one must not: texts, say. On a disk that ignores case it may be a new page.
+        made = [path.stat() for path in paths]
         for name in stale - {path.name for path in paths}:
-            with suppress(OSError):
-                (folder / name).unlink()
+            with suppress(FileNotFoundError):
+                there = (folder / name).lstat()
+                if not any(os.path.samestat(there, one) for one in made):
+                    (folder / name).unlink()
         return paths
 
     def _elsewhere(

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import os
 import re
 import stat
 
 import pytest
 
-from moa_middleware import errors, report
+from moa_middleware import errors, read, report
 from moa_middleware.report import _page
 
 from ..read.conftest import SEED, write
@@ -140,6 +141,39 @@ def test_what_is_no_report_is_not_overwritten(desk, sampled):
         report.write(sampled, file, split=True)
     with pytest.raises(errors.QueryError, match="there is no directory"):
         report.write(sampled, desk / "nowhere" / "run.html")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes")
+def test_a_pipe_in_the_place_of_a_report_is_not_waited_for(desk, sampled):
+    """It is no report; to look into it would wait for ever."""
+    os.mkfifo(desk / "pipe")
+    with pytest.raises(errors.QueryError, match="is no report"):
+        report.write(sampled, desk / "pipe")
+
+
+def test_a_link_to_a_report_is_replaced_and_not_what_it_leads_to(desk, sampled):
+    """What a link leads to may be somebody's."""
+    report.write(sampled, desk / "old.html")
+    before = (desk / "old.html").read_bytes()
+    (desk / "run.html").symlink_to(desk / "old.html")
+    report.write(sampled, desk / "run.html", title="new")
+    assert before == (desk / "old.html").read_bytes()
+    assert not (desk / "run.html").is_symlink()
+
+
+def test_a_report_may_stand_among_its_traces(desk, lines_of_seed):
+    """It is no trace, and is not read as one."""
+    traces = desk / "traces"
+    for to, split in (("run.html", False), (".", True)):
+        found = report.write(traces, traces / to, split=split)
+        assert 2 == found.turns
+    assert [] == list(read.open(traces).problems)
+
+
+@pytest.fixture
+def lines_of_seed(desk):
+    (desk / "traces").mkdir()
+    return write(desk / "traces" / "s.jsonl", SEED, {**SEED, "ts": SEED["ts"] + 1})
 
 
 def test_a_page_that_would_be_too_large_is_not_written(desk, sampled):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from moa_middleware import report
+from moa_middleware import errors, report
 
 from ..read.conftest import SEED, write
 from .conftest import Page
@@ -106,6 +106,24 @@ def test_pages_of_an_earlier_report_go(desk, sampled):
     assert ["index.html", "mine.html", "session-api-review-2.html", "session-api-review.html"] == sorted(
         path.name for path in (desk / "web").iterdir()
     )
+
+
+def test_a_report_that_is_not_split_stays_beside_one_that_is(desk, sampled):
+    """`runs/` may hold several: only pages of a split report are replaced and removed."""
+    (desk / "web").mkdir()
+    report.write(sampled, desk / "web" / "baseline.html")
+    report.write(sampled, desk / "web", split=True)
+    assert (desk / "web" / "baseline.html").exists()
+
+
+def test_what_is_no_report_is_not_overwritten_by_a_page(desk, sampled):
+    """A file that has the name of a session's page stays, and no page is written."""
+    (desk / "web").mkdir()
+    (desk / "web" / "session-api-review.html").write_text("mine")
+    with pytest.raises(errors.QueryError, match=r"session-api-review\.html' is there, and is no report"):
+        report.write(sampled, desk / "web", split=True)
+    assert ["session-api-review.html"] == [path.name for path in (desk / "web").iterdir()]
+    assert "mine" == (desk / "web" / "session-api-review.html").read_text()
 
 
 def test_turns_around_and_inside_are_known_across_pages(desk):
