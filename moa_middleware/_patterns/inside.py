@@ -59,7 +59,9 @@ def by_rules(text: str, rules: Sequence[str], name: str | None = None, depth: in
 
 def inside(text: str, change: Callable[[str, str | None], str]) -> str | None:
     """
-    Return JSON with the texts in it changed, `None` if the text is none; unchanged it stays as it was written.
+    Return JSON with the texts in it changed, `None` if the text is none, or is nested too deeply.
+
+    Unchanged it stays as it was written.
 
     Numbers are texts here: in JSON that is quoted a number is a part of the text.
     """
@@ -71,10 +73,11 @@ def inside(text: str, change: Callable[[str, str | None], str]) -> str | None:
     except (ValueError, RecursionError):
         return None
     changed = [False]
-    found = _walk(value, None, change, changed)
-    if not changed[0]:
-        return text
-    return json.dumps(found, ensure_ascii=False)
+    try:
+        found = _walk(value, None, change, changed)
+        return json.dumps(found, ensure_ascii=False) if changed[0] else text
+    except RecursionError:
+        return None
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

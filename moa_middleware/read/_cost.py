@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from ._call import Call
 
-__all__ = ["Cost", "asked", "cost_of", "usage_of"]
+__all__ = ["Cost", "asked", "cost_of", "sum_of", "usage_of"]
 
 _SMALL = 0.01
 
@@ -40,7 +40,7 @@ class Cost:
     def __add__(self, other: Cost) -> Cost:
         """Add both."""
         known = [usd for usd in (self.known_usd, other.known_usd) if usd is not None]
-        return Cost(math.fsum(known) if known else None, self.unpriced + other.unpriced)
+        return Cost(sum_of(known), self.unpriced + other.unpriced)
 
     @property
     def complete(self) -> bool:
@@ -55,8 +55,16 @@ class Cost:
         return f">= {shown} ({self.unpriced} unpriced)" if self.unpriced else shown
 
 
+def sum_of(known: Sequence[float]) -> float | None:
+    """Return the exact sum of prices, `None` of none; infinity where a float cannot hold it."""
+    try:
+        return math.fsum(known) if known else None
+    except (OverflowError, ValueError):  # or one of them is infinite already
+        return math.inf
+
+
 def _dollars(usd: float) -> str:
-    if usd == 0 or abs(usd) >= _SMALL:
+    if not math.isfinite(usd) or usd == 0 or abs(usd) >= _SMALL:
         return f"${usd:,.4f}"
     # Two figures of a small price, so that it is not shown as nothing.
     return f"${usd:.{min(15, 1 - math.floor(math.log10(abs(usd))))}f}"
@@ -117,7 +125,7 @@ def cost_of(calls: Iterable[Call]) -> Cost:
                 unpriced += 1
             else:
                 known.append(usd)
-    return Cost(math.fsum(known) if known else None, unpriced)
+    return Cost(sum_of(known), unpriced)
 
 
 def usage_of(calls: Iterable[Call]) -> Usage:

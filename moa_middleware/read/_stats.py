@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import QueryError
 from ._call import FAILED, Usage
-from ._cost import Cost
+from ._cost import Cost, sum_of
 from ._fields import number, text, whole
 from ._select import day_of
 
@@ -92,7 +92,8 @@ class Spread:
     @property
     def mean(self) -> float | None:
         """The arithmetic mean."""
-        return math.fsum(self.values) / len(self.values) if self.values else None
+        every = sum_of(self.values)
+        return None if every is None else every / len(self.values)
 
     def __repr__(self) -> str:
         """Tell the figures, not each value."""
@@ -276,7 +277,9 @@ class _Sum:
         self.known = total
 
     def row(self, key: str | None) -> StatsRow:
-        known = None if self.known is None else self.known + self.rest
+        known = self.known
+        if known is not None and math.isfinite(known):  # else there is no rest to tell
+            known += self.rest
         return StatsRow(
             key,
             self.turns,

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from ..read import Cost, overlap_of
+from ..read import Cost, Turn, overlap_of
 from ._grid import alike
 from ._messages import Pool, as_json, tools_of
 from ._paint import painted
@@ -19,9 +19,39 @@ from ._path import critical
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from ..read import Call, Fidelity, Span, Turn
+    from ..read import Call, Fidelity, Span, Usage
 
-__all__ = ["answer_of", "told"]
+__all__ = ["answer_of", "shallow", "tokens", "told"]
+
+_DEEPEST = 60
+"""Levels of a record that are looked into where it is nested too deeply to be worked with."""
+_EXACT = 2**53
+"""Whole numbers that a browser tells from their neighbours."""
+_REASONS = frozenset({"metadata", "limit", "redactor_failed"})
+_PLACES = frozenset(
+    {
+        *("input_messages", "output", "reasoning", "refusal", "choices", "raw", "error", "tool_calls", "usage_raw"),
+        *("params", "tags"),
+    }
+)
+"""Keys of a record that hold content; another writer may name anything."""
+_SPAN = ("trace_id", "span_id")
+
+
+def shallow(turn: Turn) -> Turn:
+    """Return a turn without what is nested so deeply that it cannot be compared, redacted or shown."""
+    data = _shallow(turn.as_dict(), _DEEPEST)
+    return Turn(data, file=turn.file, line=turn.line, number=turn.number, id=turn.id)
+
+
+def _shallow(value: Any, levels: int) -> Any:
+    if not isinstance(value, dict | list):
+        return value
+    if not levels:
+        return "[nested too deeply]"
+    if isinstance(value, dict):
+        return {key: _shallow(item, levels - 1) for key, item in value.items()}
+    return [_shallow(item, levels - 1) for item in value]
 
 
 def answer_of(turn: Turn) -> str:
@@ -72,14 +102,14 @@ def told(turn: Turn, shown: Turn, file: str, *, content: bool) -> dict[str, Any]
         "overlap": {name: getattr(overlap, name) for name in ("shared", "novel", "unit", "size", "total")},
         "alike": alike(turn),
         "calls": calls,
-        "usage": asdict(turn.usage),
+        "usage": tokens(turn.usage),
         "cost": _cost(turn),
         "params": _params(shown.params, content=content),
         "tags": [(key, _word(value)) if content else (key, None) for key, value in shown.tags.items()],
         "omitted": _omitted(shown.omitted, content=content),
         "implicit": turn.implicit,
         "faults": turn.instrumentation_errors,
-        "trace": [(key, _word(value)) for key, value in shown.trace_context.items()],
+        "trace": [(key, _word(value)) for key, value in shown.trace_context.items() if content or key in _SPAN],
         "writer": [(name, _word(getattr(shown.writer, name))) for name in ("version", "host", "pid", "seq")],
         "place": (file, turn.line),
         "schema": shown.schema,
@@ -113,7 +143,7 @@ def _call(call: Call, timed: tuple[Span, bool] | None, pool: Pool, *, content: b
         "first": call.first_chunk_ms,
         "chunks": call.chunks,
         "streamed": call.streamed,
-        "usage": asdict(call.usage),
+        "usage": tokens(call.usage),
         "usd": call.cost_usd,
         "cost": None if call.cost_usd is None else str(Cost(call.cost_usd)),
         "share": span.cost_share if span else None,
@@ -133,6 +163,13 @@ def _call(call: Call, timed: tuple[Span, bool] | None, pool: Pool, *, content: b
         "tools": tools_of(call.tool_calls) if content else [(name, None) for name, _ in tools_of(call.tool_calls)],
         "choices": [as_json(one) for one in call.choices] if content else [],
         "raw": as_json(call.raw_reply) if content and call.raw_reply is not None else None,
+    }
+
+
+def tokens(usage: Usage) -> dict[str, int | str | None]:
+    """Return tokens; more than a browser can count is told as text."""
+    return {
+        name: count if count is None or abs(count) <= _EXACT else str(count) for name, count in asdict(usage).items()
     }
 
 
@@ -163,14 +200,11 @@ def _omitted(omitted: Mapping[str, Any], *, content: bool) -> list[tuple[str, st
     found = []
     for path, why in omitted.items():
         why = why if isinstance(why, dict) else {}  # noqa: PLW2901 - a file may hold anything
-        size = why.get("bytes")
-        found.append(
-            (
-                path if content else path.partition(".")[0],
-                str(why.get("reason", "?")),
-                size if isinstance(size, int) else None,
-            )
-        )
+        size, reason = why.get("bytes"), str(why.get("reason", "?"))
+        if not content:
+            path = path.partition(".")[0]  # noqa: PLW2901 - the beginning of it
+            path, reason = path if path in _PLACES else "?", reason if reason in _REASONS else "?"  # noqa: PLW2901 - so
+        found.append((path, reason, size if isinstance(size, int) else None))
     return found
 
 

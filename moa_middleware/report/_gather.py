@@ -12,7 +12,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from ..read import plain
 from ..read._stats import Tally
-from ._data import told
+from ._data import shallow, tokens, told
 from ._grid import Grid
 from ._index import Index
 from ._page import as_block
@@ -66,7 +66,10 @@ class Group:
 
 def figures(found: Stats) -> dict[str, Any]:
     """Return what `moa stats --json` prints, and each cost in words."""
-    return {"stats": plain(found), "costs": [str(row.cost) for row in found.rows], "cost": str(found.total.cost)}
+    stats = plain(found)
+    for one, row in zip([*stats["rows"], stats["total"]], [*found.rows, found.total], strict=True):
+        one["usage"] = tokens(row.usage)
+    return {"stats": stats, "costs": [str(row.cost) for row in found.rows], "cost": str(found.total.cost)}
 
 
 @dataclass
@@ -115,14 +118,20 @@ def gather(run: Run, spool: IO[bytes], redactor: Redactor, *, content: bool, spl
     found = Gathered(Index(content=content), spool)
     at = 0
     for place, turn in enumerate(run.turns(**filters)):
-        shown = redactor.turn(turn)
         file = redactor.file(turn.file)
-        data = told(turn, shown, file, content=content)
+        try:
+            shown = redactor.turn(turn)
+            data = told(turn, shown, file, content=content)
+        except RecursionError:
+            turn = shallow(turn)  # noqa: PLW2901 - the same turn
+            shown = redactor.turn(turn)
+            data = told(turn, shown, file, content=content)
+        data["id"] = found.index.free(shown.id)
         block = as_block("turn", data)
         spool.write(block)
         found.blocks.append((at, len(block)))
         at += len(block)
-        found.index.add(turn, shown)
+        found.index.add(turn, shown, data["id"])
         found.whole.add(place, len(block), turn, data["alike"])
         found.files[file] = None
         if split:

@@ -22,7 +22,9 @@ __all__ = ["Grid", "alike"]
 
 _PAIR = 2
 _MOST = 12
-"""Names in a grid."""
+"""Names in the grid of a run."""
+_WIDEST = 24
+"""References in the grid of a turn: pairs grow with the square."""
 
 
 def _pairs(text: str | None) -> frozenset[Hashable]:
@@ -34,9 +36,17 @@ def _pairs(text: str | None) -> frozenset[Hashable]:
 
 
 def alike(turn: Turn) -> list[list[float | None]]:
-    """Return how alike the references of a turn are, two and two; `None` for one that failed or said nothing."""
-    sets = [frozenset() if one.failed else _pairs(one.output) for one in turn.references]
-    return [[_dice(one, other) for other in sets] for one in sets]
+    """
+    Return how alike the references of a turn are, two and two; `None` for one that failed or said nothing.
+
+    Of more than 24 references it is the first ones.
+    """
+    sets = [frozenset() if one.failed else _pairs(one.output) for one in turn.references[:_WIDEST]]
+    cells: list[list[float | None]] = [[None] * len(sets) for _ in sets]
+    for place, one in enumerate(sets):
+        for beside in range(place, len(sets)):
+            cells[place][beside] = cells[beside][place] = _dice(one, sets[beside])
+    return cells
 
 
 def _dice(one: frozenset[Hashable], other: frozenset[Hashable]) -> float | None:
@@ -55,8 +65,8 @@ class Grid:
         """Take in a turn, and what `alike` tells of it."""
         names = [one.name for one in turn.references]
         self._seen.update(names)
-        for one, name in enumerate(names):
-            for other in range(one + 1, len(names)):
+        for one, name in enumerate(names[: len(grid)]):
+            for other in range(one + 1, len(grid)):
                 value = grid[one][other]
                 if value is not None:
                     key = (name, names[other]) if name <= names[other] else (names[other], name)

@@ -37,6 +37,16 @@ class Index:
         self.tables: dict[str, list[str | None]] = {"sessions": [], "presets": [], "models": []}
         self._places: dict[tuple[str, str | None], int] = {}
         self.rows: list[dict[str, Any]] = []
+        self._ids: set[str] = set()
+
+    def free(self, id: str) -> str:  # noqa: A002 - its name everywhere
+        """Return an id that no other row has: a redaction, or an address, makes different ones alike."""
+        number, found = 1, id
+        while (written := found.encode("utf-16", "surrogatepass").decode("utf-16", "replace")) in self._ids:
+            number += 1
+            found = f"{id} ({number})"
+        self._ids.add(written)
+        return found
 
     def _place(self, table: str, name: str | None) -> int:
         place = self._places.get((table, name))
@@ -68,12 +78,12 @@ class Index:
         ]
         return {**tables, "rows": rows}
 
-    def add(self, turn: Turn, shown: Turn) -> None:
-        """Take in a turn as it was read, and as it may be shown."""
+    def add(self, turn: Turn, shown: Turn, id: str) -> None:  # noqa: A002 - its name everywhere
+        """Take in a turn as it was read, as it may be shown, and its id on the page."""
         cost = turn.cost
         models = dict.fromkeys(call.model for call in shown.all_calls if call.model is not None)
         row: dict[str, Any] = {
-            "id": shown.id,
+            "id": id,
             "s": self._place("sessions", shown.session_id),
             "n": shown.number,
             "p": self._place("presets", shown.preset),

@@ -49,11 +49,13 @@ def _message(message: Any) -> dict[str, Any]:
     for part in content if isinstance(content, list) else [content]:
         if isinstance(part, str):
             texts.append(part)
-        elif isinstance(part, dict) and part.get("type", "text") in _PROSE and isinstance(part.get("text"), str):
+        elif isinstance(part, dict) and _kind(part, "text") in _PROSE and isinstance(part.get("text"), str):
             texts.append(part["text"])
         elif part is not None:
             more.append((_kind(part), as_json(part)))
     more += tools_of(message.get("tool_calls"))
+    if isinstance(message.get("name"), str):
+        more.append(("name", message["name"]))
     rest = {key: value for key, value in message.items() if key not in _KNOWN and value not in (None, [], {})}
     if rest:
         more.append(("also", as_json(rest)))
@@ -64,8 +66,8 @@ def _message(message: Any) -> dict[str, Any]:
     return {"role": role if isinstance(role, str) else None, "text": "\n".join(texts), "more": more}
 
 
-def _kind(part: Any) -> str:
-    kind = part.get("type") if isinstance(part, dict) else None
+def _kind(part: Any, default: str = "data") -> str:
+    kind = part.get("type", default) if isinstance(part, dict) else None
     return kind if isinstance(kind, str) else "data"
 
 

@@ -40,6 +40,8 @@ class Redactor:
         """Return a turn as it may be shown."""
         if not self.rules:
             return turn
+        # Prompts repeat inside a turn; those of a whole run would fill the memory.
+        self._known.clear()
         return Turn(
             self.value(turn.as_dict()),
             file=self.file(turn.file),
@@ -72,8 +74,9 @@ class Redactor:
 
     def file(self, file: str) -> str:
         """Return the name of a file as it may be shown: without directories, since a report is shown to others."""
-        stem, ending, rest = file.replace("\\", "/").rpartition("/")[2].partition(".jsonl")
-        return f"{self.text(stem)}{ending}{rest}"
+        name = file.replace("\\", "/").rpartition("/")[2]
+        ending = next((one for one in (".jsonl", ".jsonl.gz") if name.endswith(one)), "")
+        return f"{self.text(name.removesuffix(ending))}{ending}"
 
     def text(self, text: str, name: str | None = None) -> str:
         """Return a text as it may be shown; `name` is its key."""

@@ -85,7 +85,18 @@ MESSAGES = [
     ),
     ({"role": "assistant", "tool_calls": [17]}, "assistant", "", [("tool call", "17")]),
     ({"role": "tool", "tool_call_id": "call_1", "content": "37"}, "tool", "37", [("answers", "call_1")]),
-    ({"type": "function_call", "name": "f", "odd": {"deep": 1}}, "function_call", "", [("also", '"deep": 1')]),
+    (
+        {"type": "function_call", "name": "f", "odd": {"deep": 1}},
+        "function_call",
+        "",
+        [("name", "f"), ("also", '"deep": 1')],
+    ),
+    (
+        {"content": [{"type": ["text"], "text": "a"}, {"type": None, "text": "b"}]},
+        None,
+        "",
+        [("data", "a"), ("data", "b")],
+    ),
     (17, None, "17", []),
     (["a"], None, '[\n "a"\n]', []),
 ]

@@ -112,6 +112,31 @@ def test_without_content_the_comparisons_are_there(made, sampled):
             )
 
 
+@pytest.mark.parametrize("name", [f"a.jsonl.{MAIL}", f"{MAIL}.jsonl", f"{MAIL}.jsonl.gz", f"{KEY}"])
+def test_the_whole_name_of_a_file_is_redacted(desk, lines, name):
+    """Also what stands behind `.jsonl` in it."""
+    write(desk / name, lines[0])
+    report.write(desk / name, desk / "run.html", redact=ALL)
+    told = (desk / "run.html").read_text()
+    assert MAIL not in told
+    assert KEY not in told
+
+
+def test_without_content_odd_keys_bring_none_in(desk, lines):
+    """What another writer put where this one has words: paths and reasons, spans, a schema that is not known."""
+    record = lines[0] | {
+        "omitted": {SENTINEL: {"reason": SENTINEL, "bytes": 3}, f"output.{SENTINEL}": {"reason": "limit", "bytes": 4}},
+        "trace_context": {"trace_id": "1f", SENTINEL: SENTINEL},
+    }
+    source = write(desk / "s.jsonl", record, {"schema": f"x-{SENTINEL}"})
+    found = report.write(source, desk / "run.html", content=False)
+    assert SENTINEL not in found.paths[0].read_text()
+    page = Page(found.paths[0])
+    assert [["?", "?", 3], ["output", "limit", 4]] == page.turns[0]["omitted"]
+    assert [["trace_id", "1f"]] == page.turns[0]["trace"]
+    assert ["E106"] == [one["code"] for one in page.run["problems"]]
+
+
 def test_an_unknown_rule_is_an_error_before_anything_is_read(sampled, desk):
     """A typing error never leads to a report that is not redacted."""
     with pytest.raises(errors.QueryError, match="there is no rule 'secret': need one of secrets, emails, phones"):
