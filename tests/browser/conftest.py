@@ -110,6 +110,16 @@ def unfold(page):
     page.evaluate("() => window.dispatchEvent(new Event('beforeprint'))")
 
 
+def go(page, hash):  # noqa: A002 - the name that it has in a browser
+    """Go to another view by its address, and wait until the page has gone there."""
+    page.evaluate(
+        "(hash) => new Promise((gone) => {"
+        " if (location.hash === hash || (hash === '#' && !location.hash)) { gone(); return; }"
+        " addEventListener('hashchange', () => setTimeout(gone), { once: true }); location.hash = hash; })",
+        hash,
+    )
+
+
 def until(true, seconds=15):
     """Wait until something is so; the page's policy forbids the polling that playwright would do inside it."""
     end = time.monotonic() + seconds

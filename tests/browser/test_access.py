@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import json
 import os
-import time
 from pathlib import Path
 
 import pytest
@@ -14,7 +13,7 @@ from moa_middleware import report
 
 from ..read.conftest import records, write
 from .chromium import missing
-from .conftest import unfold, until
+from .conftest import go, unfold, until
 
 pytestmark = pytest.mark.browser
 
@@ -104,9 +103,9 @@ def test_long_words_and_names_do_not_run_over(tab, sampled, tmp_path):
     (tmp_path / "s.jsonl").unlink()
     for width in (360, 1240):
         page = tab(viewport={"width": width, "height": 740}).open(tmp_path / "run.html")
-        for fragment in ("#", "#run", f"#t={line['turn_id']}"):
-            page.evaluate("(hash) => { location.hash = hash }", fragment)
-            page.wait_for_timeout(100)
+        for fragment, view in (("#", ".view.list"), ("#run", ".view.run"), (f"#t={line['turn_id']}", ".view.turn")):
+            go(page, fragment)
+            assert page.is_visible(view)
             assert width == page.evaluate("document.documentElement.scrollWidth"), fragment
 
 
@@ -125,16 +124,14 @@ def many(path, sampled, turns, size, sessions=1):
     return path
 
 
-def test_a_large_page_is_quick(tab, sampled, tmp_path_factory):
+def test_a_large_page_builds_what_is_looked_at(tab, sampled, tmp_path_factory):
     """A list is there at once, a turn is built when it is opened; `python -m benchmarks.report` has the figures."""
     folder = tmp_path_factory.mktemp("large")
     found = report.write(many(folder / "traces", sampled, 150, 20_000), folder / "run.html")
     assert found.size > 13_000_000
     page = tab().page
-    began = time.monotonic()
     page.goto((folder / "run.html").as_uri())
     page.wait_for_selector(".turns tbody tr")
-    assert time.monotonic() - began < 10
     assert 100 == page.locator(".turns tbody tr").count()
     assert 0 == page.locator(".call").count()
     page.evaluate("(hash) => { location.hash = hash }", "#t=turn-000149")

@@ -13,7 +13,7 @@ from moa_middleware import report
 
 from ..read.conftest import records, write
 from ..report.conftest import everywhere
-from .conftest import unfold
+from .conftest import go, unfold
 
 pytestmark = pytest.mark.browser
 
@@ -61,12 +61,15 @@ def visit(page):
         page.fill("#search", text[:40])
     page.fill("#search", "")
     page.wait_for_timeout(350)
+    seen = set()
     for href in ["#run", *[one for one in links if one.startswith("#")]]:
-        page.evaluate("(href) => { location.hash = href }", href)
+        go(page, href)
         page.wait_for_selector(".view.turn, .view.run")
+        seen.add(page.inner_text("h1"))
         unfold(page)
         for link in page.eval_on_selector_all("a", "all => all.map((one) => one.getAttribute('href'))"):
             assert link is None or link.startswith(("#", "index.html", "session-")), link
+    assert len(seen) == 1 + len([one for one in links if one.startswith("#")])
     return links
 
 

@@ -6,7 +6,10 @@ const main = byId("main");
 let view = "";
 let wanted = null;
 
-const goTo = (hash) => { window.location.hash = hash; };
+const goTo = (hash) => {
+  remember();
+  window.location.hash = hash;
+};
 
 const show = (kind, node, title, focus) => {
   if (view === "list") list.scroll = window.scrollY;
@@ -50,7 +53,7 @@ const route = () => {
   const params = new URLSearchParams(hash);
   const first = view === "";
   wanted = null;
-  if (hash === "main") return;
+  if (hash === "main" && !first) return;
   if (params.has("t")) {
     const id = params.get("t");
     const place = placeOf(id);
@@ -61,7 +64,7 @@ const route = () => {
     }
     if (first) list.found = matches();
     list.open = place;
-    if (place !== undefined && byId(`turn-${place}`) === null) wanted = place;
+    if (place !== undefined && !hasCome(place)) wanted = place;
     show("turn", place === undefined ? missing(id) : turnView(place), place === undefined ? RUN.title : `${nameOf(ROWS[place])} · ${RUN.title}`, !first);
   } else if (hash === "run") {
     show("run", runView(), `The run · ${RUN.title}`, !first);
@@ -181,6 +184,7 @@ const start = () => {
     main.focus();
   });
   on(window, "hashchange", route);
+  document.addEventListener("click", remember, true); // before a link is followed
   on(window, "keydown", pressed);
   on(window, "beforeprint", unfold);
   on(window, "afterprint", () => {

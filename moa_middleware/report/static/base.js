@@ -64,9 +64,25 @@ const link = (href, ...children) => el("a", { href }, ...children);
 const datum = (value, words, key) =>
   el("data", { value: value === null || value === undefined ? "" : String(value), "data-figure": key }, words);
 
-const count = (value) => (value === null || value === undefined ? "?" : Number(value).toLocaleString("en-US"));
+// More than 2^53 comes as a text, since a number would be another one.
+const count = (value) => {
+  if (value === null || value === undefined) return "?";
+  return (typeof value === "string" ? BigInt(value) : Number(value)).toLocaleString("en-US");
+};
 const counted = (value, noun) => `${count(value)} ${noun}${value === 1 ? "" : "s"}`;
 const percent = (part) => (part === null || part === undefined ? "–" : `${Math.round(100 * part)} %`);
+
+// Parts of one whole, rounded so that they add up to 100 % (largest remainders).
+const percents = (parts) => {
+  const floors = parts.map((part) => Math.floor(100 * part + 1e-9));
+  const missing = Math.round(parts.reduce((sum, part) => sum + 100 * part, 0)) - floors.reduce((sum, one) => sum + one, 0);
+  const order = parts.map((part, at) => [100 * part - floors[at], at]).sort((one, other) => other[0] - one[0] || one[1] - other[1]);
+  for (const [, at] of order.slice(0, Math.max(0, missing))) floors[at] += 1;
+  return floors.map((one) => `${one} %`);
+};
+
+// How many of them; refusals by a middleware are failures that asked no model, and part of nothing.
+const countedOf = (some, all, words) => (some > all ? `${count(some)} ${words}` : `${count(some)} of ${count(all)} ${words}`);
 
 // `>= $0.0380 (1 unpriced)`: what is known, and below it how much is not.
 const price = (words) => {

@@ -48,9 +48,9 @@ const message = (one) =>
 
 const messages = (told, places) => el("ol", { class: "messages" }, places.map((place) => message(told.messages[place])));
 
-const REASONS = { metadata: "sizes only were recorded", limit: "cut when it was recorded", redactor_failed: "its redaction failed" };
+const REASONS = new Map([["metadata", "sizes only were recorded"], ["limit", "cut when it was recorded"], ["redactor_failed", "its redaction failed"]]);
 const omittedOf = (one) => one.omitted.map(([path, reason, size]) =>
-  el("p", { class: "withheld" }, name(path, { class: "mono" }), `: withheld, ${REASONS[reason] || reason}`,
+  el("p", { class: "withheld" }, name(path, { class: "mono" }), ": withheld, ", REASONS.get(reason) || name(reason),
     size === null ? null : ` (${count(size)} bytes)`));
 
 const pairs = (rows) => el("dl", { class: "pairs" }, rows.filter((row) => row[1] !== null && row[1] !== undefined && row[1] !== "")

@@ -12,16 +12,17 @@ const bar = (call, end, marks) => {
     svg("line", { class: `mark ${kind}`, x1: pct(at / end), x2: pct(at / end), y1: 0, y2: 24 }));
   if (call.start !== null) {
     const stop = call.end === null ? end : call.end;
-    const whole = Math.max(stop - call.start, 0.003 * end);
+    const start = Math.max(0, call.start); // a clock may have been set back
+    const whole = Math.max(stop - start, 0.003 * end);
     const kind = call.failed ? "failed" : call.late || call.pending ? "late" : "run";
     const wait = call.first === null || call.failed ? 0 : Math.min(call.first, whole);
     if (call.critical) {
-      parts.push(svg("rect", { class: "critical", x: pct(call.start / end), width: pct(whole / end), y: 19, height: 3 }));
+      parts.push(svg("rect", { class: "critical", x: pct(start / end), width: pct(whole / end), y: 19, height: 3 }));
     }
-    parts.push(svg("rect", { class: `span ${kind} ${colour(call)}`, x: pct(call.start / end), width: pct(whole / end), y: 5,
+    parts.push(svg("rect", { class: `span ${kind} ${colour(call)}`, x: pct(start / end), width: pct(whole / end), y: 5,
       height: 12, rx: 2 }));
     if (wait > 0) {
-      parts.push(svg("rect", { class: "wait", x: pct(call.start / end), width: pct(wait / end), y: 5, height: 12, rx: 2 }));
+      parts.push(svg("rect", { class: "wait", x: pct(start / end), width: pct(wait / end), y: 5, height: 12, rx: 2 }));
     }
   }
   return picture(24, "bar", ...parts);

@@ -30,12 +30,18 @@ const hay = (row) => {
   return row.hay;
 };
 
+// An element is whole when something stands behind it, or nothing comes any more.
+const hasCome = (place) => {
+  const node = byId(`turn-${place}`);
+  return node !== null && (node.nextSibling !== null || document.readyState !== "loading");
+};
+
 // The turn at a place; null while its element has not arrived yet.
 let last = [-1, null];
 const turnAt = (place) => {
   if (last[0] !== place) {
+    if (!hasCome(place)) return null;
     const node = byId(`turn-${place}`);
-    if (node === null) return null;
     last = [place, JSON.parse(node.textContent)];
   }
   return last[1];

@@ -17,6 +17,8 @@ const SORTS = [
   ["dear", "Dearest first"],
 ];
 
+const KEYS_OF_SORTS = new Map([["new", (row) => row.at], ["slow", (row) => row.ms], ["dear", (row) => row.usd]]);
+
 const matches = () => {
   const wanted = (key) => list.filters.get(key) || "";
   const words = wanted("q").toLowerCase().split(/\s+/).filter(Boolean);
@@ -42,15 +44,16 @@ const matches = () => {
   ROWS.forEach((row, at) => {
     if (fits(row)) found.push(at);
   });
-  const key = { new: (row) => row.at, slow: (row) => row.ms, dear: (row) => row.usd }[wanted("sort")];
+  const key = KEYS_OF_SORTS.get(wanted("sort"));
   if (key) found.sort((one, other) => (key(ROWS[other]) ?? -1) - (key(ROWS[one]) ?? -1) || one - other);
   return found;
 };
 
 const rowState = (row) => {
   if (row.bad) return ["bad", "✗", row.o || "failed"];
-  if (row.f) return ["bad", "✗", `${count(row.f)} of ${count(row.c)} failed`];
-  if (row.l || row.w) return ["warn", "~", `${count((row.l || 0) + (row.w || 0))} of ${count(row.c)} late`];
+  if (row.f) return ["bad", "✗", countedOf(row.f, row.c, "failed")];
+  if (row.l) return ["warn", "~", countedOf(row.l, row.c, "late")];
+  if (row.w) return ["warn", "…", countedOf(row.w, row.c, "never ended")];
   if (row.o === null || row.o === "completed") return ["good", "✓", row.o || "ended"];
   return ["warn", "!", row.o];
 };
@@ -101,13 +104,19 @@ const listHash = () => {
   return kept.length ? query(kept) : "#";
 };
 
-// Not a step of the history for each letter that is typed.
-const remember = () => window.location.replace(listHash());
-
+// Not a step of the history for each letter that is typed; who leaves before finds the filters when coming back.
 let typed = 0;
+const remember = () => {
+  if (!typed) return;
+  window.clearTimeout(typed);
+  typed = 0;
+  if (view === "list") window.location.replace(listHash());
+};
+
 const change = (key, value) => {
   list.filters.set(key, value);
   list.at = 0;
+  list.moved = false;
   refill();
   window.clearTimeout(typed);
   typed = window.setTimeout(remember, 250);

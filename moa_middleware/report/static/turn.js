@@ -73,12 +73,14 @@ const coverage = (told) => {
   const references = told.calls.filter((call) => call.ref !== null && call.covered !== null);
   if (told.overlap.novel === null || !references.length) return null;
   const { novel, shared, unit, size } = told.overlap;
+  const parts = percents([...references.map((call) => call.unique), shared, novel]);
   return el("div", { class: "legend" },
+    el("p", { class: "dim" }, `Of the ${unit} of the answer, those that stand`),
     el("ul", null,
-      references.map((call) => el("li", null, el("mark", { class: `r${call.ref % 6}` }, el("span", { class: "tag" }, String(call.ref)), name(call.name)), ` ${percent(call.covered)}`)),
-      shared === 0 ? null : el("li", null, el("mark", { class: "several" }, el("span", { class: "tag" }, "0 1"), "several"), ` ${percent(shared)}`),
-      el("li", null, "in no reference ", percent(novel))),
-    el("p", { class: "dim" }, `Words that stand in a reference too, in runs of ${size} ${unit}. It is lexical: the same words say nothing of influence.`));
+      references.map((call, at) => el("li", null, "only in ", el("mark", { class: `r${call.ref % 6}` }, el("span", { class: "tag" }, String(call.ref)), name(call.name)), ` ${parts[at]}`)),
+      references.length < 2 ? null : el("li", null, "in ", el("mark", { class: "several" }, el("span", { class: "tag" }, "n n"), "several"), ` ${parts[references.length]}`),
+      el("li", null, "in no reference ", parts[references.length + 1])),
+    el("p", { class: "dim" }, `In runs of ${size} ${unit}, and lexical: the same words say nothing of influence.`));
 };
 
 const timeline = (told) => {
@@ -116,7 +118,7 @@ const shares = (told) => {
   const calls = told.calls.filter((call) => call.asked && (call.source === null || call.source === "provider"));
   if (!calls.length) return null;
   const sum = (of) => calls.reduce((total, call) => total + (of(call) || 0), 0);
-  const used = (call) => (call.usage.input_tokens || 0) + (call.usage.cache_read_tokens || 0) + (call.usage.output_tokens || 0);
+  const used = (call) => Number(call.usage.input_tokens || 0) + Number(call.usage.cache_read_tokens || 0) + Number(call.usage.output_tokens || 0);
   const all = sum(used);
   const part = (call) => (all ? used(call) / all : null);
   const row = (words, of) => el("tr", null, el("th", { scope: "row" }, words),
@@ -138,9 +140,11 @@ const shares = (told) => {
 const likeness = (told) => {
   const references = told.calls.filter((call) => call.ref !== null).sort((one, other) => one.ref - other.ref);
   if (references.length < 2) return null;
+  const more = references.length - told.alike.length;
   return section("How alike the references are",
-    gridOf("Pairs of neighbouring words that two references share", references.map((call) => `${call.ref} ${call.name}`),
-      told.alike.map((row) => row.map((cell) => (cell === null ? null : [cell, null])))));
+    gridOf("Pairs of neighbouring words that two references share", references.slice(0, told.alike.length).map((call) => `${call.ref} ${call.name}`),
+      told.alike.map((row) => row.map((cell) => (cell === null ? null : [cell, null])))),
+    more > 0 ? el("p", { class: "dim" }, `${counted(more, "further reference")} left out.`) : null);
 };
 
 const turnView = (place) => {
