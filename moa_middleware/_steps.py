@@ -56,6 +56,17 @@ def _lives(source: Any) -> bool:
     return isinstance(source, AsyncGeneratorType) and source.ag_frame is not None
 
 
+def _refused(source: Any, error: BaseException) -> bool:
+    """Whether Python refused a step of a generator that ran: no frame of its body is in the traceback, and it may be over by now."""
+    trace = error.__traceback__
+    return (
+        isinstance(source, GeneratorType)
+        and type(error) is ValueError
+        and (trace is None or trace.tb_next is None)
+        and str(error) == "generator already executing"
+    )
+
+
 def runs(source: Any) -> bool:
     """Whether a user's generator is in the middle of a step: then it cannot be closed."""
     if isinstance(source, GeneratorType):
@@ -143,7 +154,8 @@ def _ended_by(proxy: Any, error: BaseException, given: tuple[Any, ...] = ()) -> 
     state: StreamState = proxy._self_state
     if isinstance(error, StopIteration):
         return state.end("completed", listening=True)
-    if _lives(proxy.__wrapped__) or came_too_early(state, error):
+    source = proxy.__wrapped__
+    if _lives(source) or came_too_early(state, error) or _refused(source, error):
         return None
     return state.end(_thrown(error, given), error, listening=True)
 

@@ -12,9 +12,11 @@ import collections.abc
 import contextvars
 import gc
 import inspect
+import sys
 import threading
+import time
 import types
-from contextlib import aclosing, closing, contextmanager
+from contextlib import aclosing, closing, contextmanager, suppress
 from itertools import islice
 
 import pytest
@@ -1096,6 +1098,56 @@ def test_two_threads_share_a_generator(turns):
     thread.join()
     assert ["a", "b"] == [*got, *generator]
     assert [("completed", "ab")] == [(record["outcome"], record["output"]) for record in turns]
+
+
+@contextmanager
+def pausing(told):
+    """Call `told` with each exception that comes out of a step, in this thread, before the step is over."""
+
+    def local(frame, event, value):
+        if event == "exception":
+            told(value[0])
+        return local
+
+    former = sys.gettrace()
+    sys.settrace(lambda frame, *_: local if frame.f_code.co_name == "one" else None)
+    try:
+        yield
+    finally:
+        sys.settrace(former)
+
+
+def test_a_refused_reader_ends_nothing_though_the_generator_is_over_by_then(turns):
+    """Between the refusal and what is made of it another thread may read the generator to its end."""
+    inside, refused, over = threading.Event(), threading.Event(), threading.Event()
+
+    @moa.turn
+    def fn(messages):
+        yield "a"
+        inside.set()
+        refused.wait(30)
+
+    generator = fn("q")
+    assert "a" == next(generator)
+
+    def first():
+        with pausing(lambda kind: over.wait(30)), suppress(StopIteration):
+            next(generator)
+
+    def second(kind):
+        assert kind is ValueError
+        refused.set()
+        while generator.gi_frame is not None and thread.is_alive():
+            time.sleep(0.001)
+
+    thread = threading.Thread(target=first)
+    thread.start()
+    assert inside.wait(30)
+    with pausing(second), pytest.raises(ValueError, match="already executing"):
+        next(generator)
+    over.set()
+    thread.join()
+    assert [("completed", "a")] == [(record["outcome"], record["output"]) for record in turns]
 
 
 def test_an_async_generator_that_is_running_is_not_ended_by_a_second_reader(turns):
