@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ._cost import cost_of
+from ._fields import number
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -95,4 +96,4 @@ def _kept(end: float, ends: Sequence[float], begins: Sequence[float]) -> float:
 
 
 def _since(start: float | None, at: float | None) -> float | None:
-    return None if start is None or at is None else 1000 * (at - start)
+    return None if start is None or at is None else number(1000 * (at - start))

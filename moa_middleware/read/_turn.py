@@ -246,7 +246,7 @@ class Turn(View):
         if own is not None or "duration_ms" in self._data:
             return own
         start, end = self.started_at, self.ended_at
-        return None if start is None or end is None else 1000 * (end - start)
+        return None if start is None or end is None else number(1000 * (end - start))
 
     @property
     def at(self) -> float | None:
