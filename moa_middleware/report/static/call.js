@@ -106,7 +106,7 @@ const restOf = (call) => pairs([
   ["Provider", call.provider === null ? null : name(call.provider)],
   ["Endpoint", call.endpoint === null ? null : name(call.endpoint, { class: "mono" })],
   ["Chunks", call.chunks === null ? null : count(call.chunks)],
-  ["Waited for", call.slack === null ? null : call.slack < 1 ? "the slowest" : `could have taken ${span(call.slack)} longer`],
+  ["Waited for", call.slack === null ? null : call.slack < 1 ? "yes" : `could have taken ${span(call.slack)} longer`],
   ...call.params.map(([key, value]) => [name(key, { class: "mono" }), value === null ? "not in this report" : name(value, { class: "mono" })]),
   ["Not recorded", call.params_omitted.length ? name(call.params_omitted.join(", "), { class: "mono" }) : null],
 ]);
