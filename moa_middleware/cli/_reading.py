@@ -85,9 +85,12 @@ def _failure(verb: str, error: Exception, code: int) -> Failure:
     return Failure(f"moa {verb}: {one_line(str(error), _LONGEST)}", code)
 
 
-def folder_of_settings() -> str:
+def folder_of_settings(*, needed: bool = True) -> str:
     """
     Return the directory of the settings.
+
+    Args:
+        needed: It must be there.
 
     Raises:
         UnreadableError: It is not there.
@@ -102,7 +105,7 @@ def folder_of_settings() -> str:
         folder = os.fspath(Settings().trace_dir)
     except ValidationError as error:
         raise SettingsError(describe_problem(error)) from None
-    if not os.path.lexists(folder):
+    if needed and not os.path.lexists(folder):
         whose = "MOA_TRACE_DIR" if os.environ.get("MOA_TRACE_DIR") else "the default, since MOA_TRACE_DIR is not set"
         raise UnreadableError(f"there are no traces: {folder} does not exist ({whose}); moa doctor says more")
     return folder

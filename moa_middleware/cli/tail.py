@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -15,17 +16,24 @@ from ._verbs import VERBS
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from ..read import LateCall, Turn
+    from ..read import LateCall, Tail, Turn
 
 __all__ = ["app"]
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 _NAMED = 20
-"""Problems that are named at the end."""
+"""Problems of one look that are named."""
 
 
-@app.command(help=f"{VERBS['tail']}\n\nA call that ended after its turn gets a line of its own.")
+_HELP = (
+    f"{VERBS['tail']}\n\n"
+    "A call that ended after its turn gets a line of its own. With -f, a directory or file that is not there yet is "
+    "waited for. What is wrong with lines and files is told on stderr."
+)
+
+
+@app.command(help=_HELP)
 def tail(
     path: Annotated[
         str | None,
@@ -42,9 +50,12 @@ def tail(
     from .. import read
 
     with reading("tail"):
-        if path is None and not follow:
-            path = folder_of_settings()
-        found = read.tail(path, last=last, follow=follow)
+        if path is None:
+            path = folder_of_settings(needed=not follow)
+        told = _Told()
+        found: Tail = read.tail(path, last=last, follow=follow, stop=lambda: told.tell(found))
+        if not Path(path).exists():
+            note(f"moa tail: {one_line(path, 4000)} does not exist yet: waiting for it")
         try:
             if as_json:
                 _json(found)
@@ -52,12 +63,26 @@ def tail(
                 _human(found)
         finally:
             # Also behind Ctrl-C, which is how following ends.
-            for problem in found.problems[:_NAMED]:
-                note(f"moa tail: {one_line(str(problem))}")
-            if len(found.problems) > _NAMED:
-                note(f"moa tail: and {len(found.problems) - _NAMED:,} more; moa verify names them")
+            told.tell(found)
         if any(problem.code == "E108" for problem in found.problems):
             raise typer.Exit(UNREADABLE)
+
+
+class _Told:
+    """How many problems of a tail were told."""
+
+    def __init__(self) -> None:
+        self._count = 0
+
+    def tell(self, found: Tail) -> None:
+        """Say on stderr what came to be wrong since the last look."""
+        problems = found.problems[self._count :]
+        # First: Ctrl-C may come in the middle of the writing, and nothing is told twice.
+        self._count += len(problems)
+        for problem in problems[:_NAMED]:
+            note(f"moa tail: {one_line(str(problem))}")
+        if len(problems) > _NAMED:
+            note(f"moa tail: and {len(problems) - _NAMED:,} more; moa verify names them")
 
 
 def _json(found: Iterable[Turn | LateCall]) -> None:

@@ -209,16 +209,49 @@ def test_a_reader_of_a_raw_line_may_leave_early(env, desk, written):
     assert 0 == process.wait(timeout=60)
 
 
-def test_problems_of_a_tail_are_told_when_it_is_interrupted(env, terminal, desk):
-    """Following ends with Ctrl-C; the first problems are named, the others counted."""
+def test_many_problems_of_a_tail_are_counted(env, terminal, desk):
+    """The first ones of a look are named, the others counted; Ctrl-C tells none twice."""
     (desk / "s.jsonl").write_text("foreign\n" * 50 + json.dumps(SEED) + "\n")
     screen = terminal("tail", "-f", desk / "s.jsonl", columns=200)
-    screen.read(until="seed#1")
+    screen.read(until="moa verify names them")
     send(screen, signal.SIGINT)
     code, text = screen.end()
     assert 130 == code
     assert 20 == plain(text).count("E102 foreign-line")
     assert "moa tail: and 30 more; moa verify names them\nmoa tail: interrupted\n" in plain(text)
+
+
+def test_a_problem_of_a_tail_is_told_as_it_comes(terminal, desk):
+    """A line that is no record is named while the tail goes on, though no turn comes."""
+    path = desk / "s.jsonl"
+    path.write_text(json.dumps(SEED) + "\n")
+    screen = terminal("tail", "-f", path, columns=400)
+    screen.read(until="seed#1")
+    for number in (2, 3):
+        with path.open("a") as file:
+            file.write("foreign\n")
+        assert f"s.jsonl:{number}: " in screen.read(until=f"s.jsonl:{number}: ")
+    send(screen, signal.SIGINT)
+    code, text = screen.end()
+    assert 130 == code
+    assert 2 == plain(text).count("moa tail: E102 foreign-line")
+
+
+def test_a_tail_says_that_it_waits_for_a_directory(terminal, desk):
+    """It is named once, and read when it is there; so is the directory of the settings."""
+    for args, more in ((["nowhere"], {}), ([], {"MOA_TRACE_DIR": str(desk / "later")})):
+        folder = desk / (args[0] if args else "later")
+        screen = terminal("tail", "-f", *([folder] if args else []), columns=400, **more)
+        screen.read(until="waiting for it")
+        folder.mkdir()
+        (folder / "seed.jsonl").write_text(json.dumps(SEED) + "\n")
+        screen.read(until="seed#1")
+        send(screen, signal.SIGINT)
+        code, text = screen.end()
+        assert 130 == code
+        assert plain(text).startswith(f"moa tail: {folder} does not exist yet: waiting for it\n")
+        assert 1 == text.count("waiting")
+        assert "seed#1" in text
 
 
 @pytest.mark.parametrize("verb", ["ls", "stats", "verify", "scan"])
