@@ -39,7 +39,11 @@ def show(
     inputs: Annotated[bool, typer.Option("--inputs", help="What each model saw, too.")] = False,
     call: Annotated[
         str | None,
-        typer.Option("--call", metavar="CALL", help="Whole texts of one call: agg, ref:1, or the beginning of an id."),
+        typer.Option(
+            "--call",
+            metavar="CALL",
+            help="Whole texts of one call, with --json that call alone: agg, ref:1, or the beginning of an id.",
+        ),
     ] = None,
     raw: Annotated[bool, typer.Option("--raw", help="The bytes of its line, into a file or a pipe.")] = False,
     as_json: Json = False,
@@ -47,6 +51,9 @@ def show(
     """Show a turn."""
     if raw and sys.stdout.isatty():
         raise Failure("moa show: --raw is for a file or a pipe, not for a terminal: its bytes could do anything", USAGE)
+    for option, given in (("--call", call is not None), ("--json", as_json)):
+        if raw and given:
+            raise Failure(f"moa show: --raw or {option}, not both: --raw is the whole line as it stands", USAGE)
     with reading("show"):
         if not paths and turn not in ("first", "last") and _is_there(turn):
             turn, paths = "last", [turn]
@@ -60,7 +67,7 @@ def show(
             except BrokenPipeError:
                 raise ReaderLeft from None
         elif as_json:
-            show_json(_all_of(found, inner))
+            show_json(_all_of(found, inner) if call is None else _call_of(found, call))
         else:
             _human(run, found, inner, full=full, inputs=inputs, call=call)
 
@@ -82,6 +89,13 @@ def _human(run: Run, turn: Turn, inner: tuple[Turn, ...], *, full: bool, inputs:
         return
     outer = run.parent(turn) if turn.parent_turn_id is not None else None
     show_turn(screen, turn, inner, outer, full=full, inputs=inputs)
+
+
+def _call_of(turn: Turn, name: str) -> dict[str, Any]:
+    from ..read import plain
+    from ._shown import one_call
+
+    return {"turn": turn.name, **plain(one_call(turn, name))}
 
 
 def _all_of(turn: Turn, inner: tuple[Turn, ...]) -> dict[str, Any]:

@@ -112,6 +112,8 @@ def test_a_named_file_without_permission_exits_with_3(run, desk, verb):
         (["ls", "--since", "yesterday"], "--since"),
         (["stats", "--by", "colour"], "colour"),
         (["stats", "--csv", "--json"], "--csv or --json"),
+        (["show", "last", "--raw", "--json"], "--raw or --json"),
+        (["show", "last", "--raw", "--call", "agg"], "--raw or --call"),
         (["verify", "--ignore", "E999"], "E999"),
         (["scan", "--rule", "names"], "names"),
         (["prune", "--older-than", "soon"], "30d say"),

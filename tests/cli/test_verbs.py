@@ -141,6 +141,12 @@ def test_a_turn_as_json_is_what_the_reader_has(told, written):
     )
 
 
+def test_a_call_as_json_is_that_call_alone(told, written):
+    """With the name of its turn, and without the others."""
+    (found,) = told("show", "s-0#1", written, "--call", "ref:1")
+    assert {"turn": "s-0#1", **alike(read.open(written).turn("s-0#1").references[1])} == found
+
+
 def test_whole_texts_and_inputs_are_shown_when_asked_for(run, written):
     """What each model saw and said, of all calls or of one."""
     text = run("show", "s-0#1", written, "--full", "--inputs").stdout
