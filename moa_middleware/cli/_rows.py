@@ -27,7 +27,7 @@ COLUMNS = (
     Column("CALLS", rank=2, least=11),
     Column("COST", right=True),
     Column("ID", rank=7),
-    Column("QUESTION", rank=6, least=16),
+    Column("QUESTION", rank=6, least=16, wish=40),
 )
 _HEAD = 80
 

@@ -38,6 +38,7 @@ class Column:
         right: Whether it is aligned on the right.
         least: Columns of the terminal that it may be cut to; 0 is never cut.
         middle: Whether it is cut in the middle, so that its end can be read.
+        wish: Columns of the terminal that are its own before a column of a higher rank is shown.
     """
 
     title: str
@@ -45,6 +46,11 @@ class Column:
     right: bool = False
     least: int = 0
     middle: bool = False
+    wish: int = 0
+
+    def floor(self, rank: int) -> int:
+        """Return what it may be cut to for columns of a rank; 0 is never cut."""
+        return max(self.least, self.wish) if rank > self.rank else self.least
 
 
 class Table:
@@ -85,7 +91,9 @@ class Table:
         room = self._screen.width - len(self._indent)
         for rank in sorted({column.rank for column in columns}, reverse=True):
             least = [
-                min(width, columns[place].least or width) for place, width in enumerate(widths) if width is not None
+                min(width, columns[place].floor(rank) or width)
+                for place, width in enumerate(widths)
+                if width is not None
             ]
             if rank and _total(least) > room:
                 for place, column in enumerate(columns):

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 import typer
 
 from ._filters import Failed, MinCost, Model, Preset, Session, Since, Until, filters
-from ._out import emit_json
+from ._out import emit_json, note
 from ._reading import Json, Paths, bar, nothing, opened, reading, unread
 from ._verbs import VERBS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from ..read import Filters, Run, Turn
     from ._table import Cell
@@ -37,6 +37,19 @@ class _Sort(StrEnum):
     time = "time"
     cost = "cost"
     duration = "duration"
+
+
+class _Looked:
+    """How many turns there were to choose from."""
+
+    def __init__(self) -> None:
+        self.turns = 0
+
+    def of(self, turns: Iterable[Turn]) -> Iterator[Turn]:
+        """Yield turns, and count them."""
+        for turn in turns:
+            self.turns += 1
+            yield turn
 
 
 @app.command(help=f"{VERBS['ls']}\n\nSESSION#N in the first column is what moa show takes.")
@@ -64,15 +77,21 @@ def ls(
         wanted = filters(
             session=session, preset=preset, model=model, since=since, until=until, failed=failed, min_cost=min_cost
         )
-        count = _json(run, wanted, limit, sort) if as_json else _human(run, wanted, limit, sort)
-        if not count and not as_json:
-            nothing(run, asked=any(wanted.values()))
+        if as_json:
+            _json(run, wanted, limit, sort)
+        else:
+            shown, there = _human(run, wanted, limit, sort)
+            if not shown:
+                nothing(run, asked=any(wanted.values()))
+            elif shown < there:
+                note(f"{shown:,} of {there:,} turns: -n {there} shows all")
         code = unread(run, "ls")
     if code:
         raise typer.Exit(code)
 
 
-def _human(run: Run, wanted: Filters, limit: int, sort: _Sort) -> int:
+def _human(run: Run, wanted: Filters, limit: int, sort: _Sort) -> tuple[int, int]:
+    """Print the table; return how many turns it shows, and how many there are."""
     from ._rows import COLUMNS, cells_of
     from ._screen import Screen
     from ._table import Table
@@ -81,7 +100,10 @@ def _human(run: Run, wanted: Filters, limit: int, sort: _Sort) -> int:
     table = Table(screen, COLUMNS)
     rows: list[Sequence[Cell]] = []
     shown = 0
-    for row in _chosen(run, wanted, limit, sort, lambda turn: cells_of(turn, ascii_only=screen.ascii)):
+    looked = _Looked()
+    for row in _chosen(
+        run, looked.of(run.turns(**wanted)), limit, sort, lambda turn: cells_of(turn, ascii_only=screen.ascii)
+    ):
         rows.append(row)
         shown += 1
         if len(rows) >= _PIECE:
@@ -89,27 +111,24 @@ def _human(run: Run, wanted: Filters, limit: int, sort: _Sort) -> int:
             rows.clear()
     if rows:
         table.show(rows)
-    return shown
+    return shown, looked.turns
 
 
-def _json(run: Run, wanted: Filters, limit: int, sort: _Sort) -> int:
+def _json(run: Run, wanted: Filters, limit: int, sort: _Sort) -> None:
     from ._rows import summary_of
 
-    shown = 0
-    for one in _chosen(run, wanted, limit, sort, summary_of):
+    for one in _chosen(run, run.turns(**wanted), limit, sort, summary_of):
         emit_json(one)
-        shown += 1
-    return shown
 
 
-def _chosen(run: Run, wanted: Filters, limit: int, sort: _Sort, told: Callable[[Turn], T]) -> Iterator[T]:
+def _chosen(run: Run, turns: Iterable[Turn], limit: int, sort: _Sort, told: Callable[[Turn], T]) -> Iterator[T]:
     """Yield what is told of each turn, or of those that come last in an order, in that order."""
     if not limit:
-        yield from map(told, run.turns(**wanted))
+        yield from map(told, turns)
         return
     kept: list[tuple[float, int, T]] = []
     with bar(run):
-        for place, turn in enumerate(run.turns(**wanted)):
+        for place, turn in enumerate(turns):
             key = (_key(turn, sort), place)
             if len(kept) < limit:
                 heapq.heappush(kept, (*key, told(turn)))

@@ -253,6 +253,25 @@ def test_wide_letters_do_not_break_the_lines_of_a_tail(terminal, written, desk):
     assert 60 < cell_len(plain(text).rstrip("\n")) <= 80
 
 
+def test_a_list_tells_that_turns_were_left_out(run, told, written):
+    """How many there are, of those that are asked for, on stderr; a program is told nothing."""
+    assert "2 of 6 turns: -n 6 shows all\n" == run("ls", written, "-n", "2").stderr
+    assert "2 of 3 turns: -n 3 shows all\n" == run("ls", written, "-n", "2", "--session", "s-0").stderr
+    assert ["", "", ""] == [run("ls", written, "-n", number).stderr for number in ("0", "6", "7")]
+    assert "" == run("ls", written, "-n", "2", "--json").stderr
+
+
+def test_an_id_gives_way_to_a_question(terminal, written):
+    """The ID is shown where 40 columns are left for the question, and not before."""
+    seen = set()
+    for columns in range(120, 170, 7):
+        head, *rows = shown(terminal, "ls", written, columns=columns)
+        room = max(len(row) for row in rows) - head.index("QUESTION")
+        seen.add("ID" in head.split())
+        assert "ID" not in head.split() or room >= min(40, len("Why is the sky blue, take 1? (fail ref-c)"))
+    assert {True, False} == seen
+
+
 # stats --------------------------------------------------------------------------------------------
 
 
