@@ -24,7 +24,7 @@ def span(ms: float | None) -> str:
     if ms is None:
         return "?"
     if abs(ms) < 999.5:  # noqa: PLR2004 - what rounds to less than a second
-        return f"{ms:.1g} ms" if 0 < abs(ms) < 1 else f"{ms:.0f} ms"
+        return f"{ms:.1g} ms" if 0.05 <= abs(ms) < 1 else f"{ms:z.0f} ms"  # noqa: PLR2004 - less is noise
     if abs(ms) < _MINUTE - 50:
         return f"{ms / _SECOND:.1f} s"
     sign, ms = ("-", -ms) if ms < 0 else ("", ms)
@@ -49,7 +49,7 @@ def counted(count: int, what: str) -> str:
 
 def percent(part: float | None) -> str:
     """Return a part of 1 in per cent, `-` if it is unknown."""
-    return "-" if part is None else f"{100 * part:.0f} %"
+    return "-" if part is None else f"{100 * part:z.0f} %"
 
 
 def usd(value: float | None) -> str:

@@ -181,6 +181,8 @@ def _points(share: float | None) -> Cell:
 def _signed(value: float | None, text: str) -> Cell:
     if value is None:
         return "-"
+    if not any(one in "123456789" for one in text):
+        return (text.removeprefix("-"), "dim")  # what rounds to nothing is no difference
     return (f"+{text}" if value > 0 else text, "red" if value > 0 else "green" if value < 0 else "dim")
 
 

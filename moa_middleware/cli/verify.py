@@ -72,10 +72,10 @@ def _human(report: Report) -> None:
     screen = Screen()
     for problem in report.problems:
         place = f"{problem.file}:{problem.line}" if problem.line is not None else problem.file
-        turn = f" ({problem.turn_id})" if problem.turn_id is not None else ""
+        turn = f"({problem.turn_id})" if problem.turn_id is not None else ""
         parts = [f"{one_line(place)}: "] * bool(place)
         text = f" {problem.name}  {''.join(parts)}{one_line(problem.message)}"
-        screen.line((problem.code, "red"), text, (one_line(turn), "dim"))
+        screen.line((problem.code, "red"), text, " " * bool(turn), (one_line(turn), "dim"))
     hidden = report.total - len(report.problems)
     if hidden:
         screen.line(f"and {hidden:,} more")

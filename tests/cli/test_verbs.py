@@ -340,6 +340,28 @@ def test_problems_are_named_by_their_codes(run, told, written, desk):
     assert (0, True) == (stats.returncode, "E101 torn-line (1)" in stats.stderr)
 
 
+def test_a_problem_of_a_turn_names_it_behind_a_space(run, written, desk):
+    """The id in brackets is no part of the message's last word."""
+    line = json.loads((written / "s-0.jsonl").read_bytes().splitlines()[0])
+    line["aggregator"]["input_messages"] = [{"role": "user", "content": "nothing"}]
+    (desk / "s-0.jsonl").write_text(json.dumps(line) + "\n")
+    done = run("verify", desk / "s-0.jsonl")
+    assert f"in a prompt that came after it ({line['turn_id']})\n" in done.stdout
+
+
+def test_what_rounds_to_nothing_is_no_difference(run, written, desk):
+    """The hundred-thousandth of a millisecond that floats leave."""
+    line = json.loads((written / "s-0.jsonl").read_bytes().splitlines()[0])
+    (desk / "a.jsonl").write_text(json.dumps(line) + "\n")
+    for call in (*line["references"], line["aggregator"]):
+        call["duration_ms"] += 1e-5
+    (desk / "b.jsonl").write_text(json.dumps(line) + "\n")
+    done = run("compare", desk / "a.jsonl", desk / "b.jsonl")
+    total = re.findall(r"B-A .*", done.stdout)[-1]
+    assert re.search(r" 0 ms +0 ms$", total), total
+    assert "e-0" not in done.stdout
+
+
 def test_two_runs_are_compared(run, told, terminal, written, desk):
     """Figures of both, their differences, and a code for what may not differ."""
     other = write_traces(desk / "other", turns=4)
