@@ -24,7 +24,8 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None)
 _HELP = (
     f"{VERBS['prune']}\n\n"
     "Sessions, sealed segments, late lines and journals of dead processes go by the time of their last write. What a "
-    "process may still write to stays."
+    "process may still write to stays. Without --dry-run the files are gone at once: nothing is asked, and nothing "
+    "brings them back."
 )
 _SAYS = {
     "removed": "removed",
