@@ -14,6 +14,7 @@ import sys
 import termios
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
@@ -113,7 +114,7 @@ def test_the_demo_shows_a_turn_and_saves_one_line(demo, the_turn):
     assert ["completed", "completed", "error"] == sorted(call["outcome"] for call in turn["references"])
     assert ("completed", "inline_from_stream") == (turn["aggregator"]["outcome"], turn["aggregator"]["output_location"])
     assert f"The answer, as it is streamed\n{turn['output']}\n" in done.stdout
-    assert done.stdout.endswith(f"saved to {path}\n")
+    assert done.stdout.endswith(f"saved to {path}\nlook at it with moa show last {Path(path).parent}\n")
     assert turn["turn_id"] in done.stdout
     assert "4 calls, 1 failed" in done.stdout
     assert "unknown (4 calls without a price)" in done.stdout
@@ -351,7 +352,7 @@ def test_a_missing_sdk_is_named(env):
     )
     done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, check=False, encoding="utf-8")
     assert 4 == done.returncode
-    assert 'moa demo needs the extra "demo": pip install "moa-middleware[demo]"\n' == done.stderr
+    assert 'moa demo needs the extra "demo": pip install "PATH_OF_THE_CLONE[demo]"\n' == done.stderr
 
 
 # A runner in the background may have SIGINT ignored, and children inherit that.

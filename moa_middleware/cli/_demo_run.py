@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import sys
 import threading
 from contextlib import ExitStack
@@ -131,6 +132,7 @@ def run(endpoint: Endpoint, references: Sequence[str], aggregator: str, question
     print_summary(screen, _read_back(path), endpoint.hide)
     screen.line()
     screen.line("saved to ", (safe_text(str(path)), "bold"), wrap=False)
+    screen.line("look at it with ", (safe_text(f"moa show last {shlex.quote(str(path.parent))}"), "bold"), wrap=False)
     if failure is not None:
         raise failure
 

@@ -32,4 +32,4 @@ class Failure(Exception):  # noqa: N818 - it ends the command, which is no error
 
 def missing_extra(command: str, extra: str) -> Failure:
     """Return the failure of a command whose optional dependencies are not installed."""
-    return Failure(f'{command} needs the extra "{extra}": pip install "moa-middleware[{extra}]"', MISSING)
+    return Failure(f'{command} needs the extra "{extra}": pip install "PATH_OF_THE_CLONE[{extra}]"', MISSING)
