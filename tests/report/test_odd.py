@@ -66,7 +66,10 @@ def test_figures_that_no_number_holds_are_unknown_and_break_no_page(desk):
         json.loads(block.partition(">")[2].partition("<")[0], parse_constant=refuse)
     page = Page(desk / "run.html")
     assert page.turns[0]["cost"]["usd"] is None
-    assert ("unknown (3 unpriced)", "unknown (5 unpriced)") == (page.turns[0]["cost"]["text"], page.run["figures"]["cost"])
+    assert ("unknown (3 unpriced)", "unknown (5 unpriced)") == (
+        page.turns[0]["cost"]["text"],
+        page.run["figures"]["cost"],
+    )
     assert page.run["figures"]["stats"]["total"]["cost"]["known_usd"] is None
 
 
