@@ -9,8 +9,8 @@ import typer
 
 from ._exit import UNREADABLE, USAGE, Failure
 from ._filters import Failed, MinCost, Model, Preset, Session, Since, Until, filters
-from ._out import emit, note
-from ._reading import Json, Paths, bar, opened, reading, show_json, unread
+from ._out import emit
+from ._reading import Json, Paths, bar, nothing, opened, reading, show_json, unread
 from ._text import one_line
 from ._verbs import VERBS
 from ._words import counted, size
@@ -80,7 +80,7 @@ def report(
             show_json(found)
         else:
             if not found.turns:
-                note(f"no turns in {', '.join(run.names)}{' that are asked for' if any(wanted.values()) else ''}")
+                nothing(run, asked=any(wanted.values()))
             first, *beside = found.paths
             more = f" and {counted(len(beside), 'page')} beside it" if beside else ""
             emit(f"{one_line(str(first))}{more}: {counted(found.turns, 'turn')}, {size(found.size)}")

@@ -31,6 +31,8 @@ __all__ = ["GROUPINGS", "Spread", "Stats", "StatsRow", "percentile"]
 OF_CALLS = ("model", "role", "label", "provider")
 OF_TURNS = ("preset", "session", "outcome", "day")
 GROUPINGS = (*OF_CALLS, *OF_TURNS)
+_IN_AND_OUT = 2
+"""The first so many counts of a `Usage`: tokens in, tokens out."""
 _PLACES = tuple(enumerate(one.name for one in fields(Usage)))
 
 
@@ -244,11 +246,11 @@ class _Sum:
         known = False
         if type(usage) is dict:
             tokens = self.tokens
-            known = type(usage.get("input_tokens")) is int or type(usage.get("output_tokens")) is int
             for place, name in _PLACES:
                 count = usage.get(name)
                 if count is not None and (count := whole(count)) is not None:
                     tokens[place] = count + (tokens[place] or 0)
+                    known = known or place < _IN_AND_OUT
         self.uncounted += not known
 
     def add_turns(self, other: _Sum) -> None:

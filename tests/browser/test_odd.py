@@ -96,6 +96,18 @@ def test_figures_of_any_size_are_shown(tab, tmp_path):
     assert "9,007,199,254,740,993" in page.inner_text(".strip")
 
 
+def test_a_call_that_told_no_tokens_has_no_share_of_them(tab, tmp_path):
+    """Unknown is not nothing."""
+    call = {"label": "a", "model": "m", "output": "x", "usage": {"input_tokens": 5, "output_tokens": 5}}
+    source = write(tmp_path / "s.jsonl", {**LINE, "references": [call, {**call, "usage": {}}]})
+    report.write(source, tmp_path / "run.html")
+    (tmp_path / "s.jsonl").unlink()
+    page = tab().open(tmp_path / "run.html", "#t=t")
+    shares = [row.inner_text().split("\t")[5] for row in page.query_selector_all(".figures tbody tr")]
+    assert ["100 %", "\u2013"] == shares
+    assert "1 call told no tokens." in page.inner_text("main")
+
+
 def test_a_bar_ends_where_its_call_ended_though_it_began_before_the_turn(tab, tmp_path):
     """A clock that was set back draws no longer bar."""
     call = {"label": "a", "model": "m", "outcome": "completed", "started_at": 90.0, "ended_at": 105.0}

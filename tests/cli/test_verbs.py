@@ -492,3 +492,20 @@ def test_the_help_imports_no_verb_and_nothing_heavy():
     wings = {"moa_middleware.read", "moa_middleware.tracing", "moa_middleware.settings", "moa_middleware.testing"}
     assert not loaded & (heavy | wings | {f"moa_middleware.cli.{verb}" for verb in VERBS})
     assert "moa_middleware.cli._help" in loaded
+
+
+def test_a_sum_of_tokens_that_is_not_whole_is_marked(run, desk):
+    """One of two calls told none: what is known is the least that it can be."""
+    call = {
+        "label": "a",
+        "model": "m",
+        "outcome": "completed",
+        "output": "x",
+        "usage": {"input_tokens": 5, "output_tokens": 6},
+    }
+    line = {"schema": "moa-turn/1", "turn_id": "t-12", "session_id": "s", "references": [call, {**call, "usage": None}]}
+    (desk / "s.jsonl").write_text(f"{json.dumps(line)}\n")
+    assert ">= 5 tokens in, >= 6 out" in run("show", "last", "s.jsonl").stdout
+    told = run("stats", "s.jsonl").stdout
+    assert {"5+", "6+"} <= set(told.split())
+    assert "1 call told no tokens" in told

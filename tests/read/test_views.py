@@ -183,6 +183,18 @@ def test_a_record_without_calls_tells_how_many_there_were():
         assert 3 == found.total.calls
 
 
+@pytest.mark.parametrize("by", [None, "model", "session"])
+def test_calls_that_tell_no_tokens_are_counted(by):
+    """As many as a sum lacks: a stream of OpenAI's tells none unless it is asked to. What a cache answered lacks none."""
+    told = {"usage": {"input_tokens": 7.0, "output_tokens": None}}
+    calls = [told, {"usage": None}, {"usage": {"cache_read_tokens": 3}}, {"source": "cache"}]
+    references = [{"label": "a", "model": "m", "outcome": "completed", **call} for call in calls]
+    line = {"schema": "moa-turn/1", "turn_id": "t", "references": references}
+    found = read.stats(io.BytesIO(json.dumps(line).encode()), by)
+    assert (3, 2, 7) == (found.total.calls, found.total.uncounted, found.total.usage.input_tokens)
+    assert [2] == [row.uncounted for row in found.rows]
+
+
 def test_a_timeline_tells_who_was_waited_for():
     """The slowest reference has no slack; one that ended after the aggregator began was not waited for."""
     times = {"a": (10.0, 11.0), "b": (10.0, 12.5), "c": (10.5, 15.0)}

@@ -120,10 +120,13 @@ const shares = (told) => {
   const sum = (of) => calls.reduce((total, call) => total + (of(call) || 0), 0);
   const used = (call) => Number(call.usage.input_tokens || 0) + Number(call.usage.cache_read_tokens || 0) + Number(call.usage.output_tokens || 0);
   const all = sum(used);
-  const part = (call) => (all ? used(call) / all : null);
+  const tells = (call) => call.usage.input_tokens !== null || call.usage.output_tokens !== null;
+  const part = (call) => (all && tells(call) ? used(call) / all : null);
+  const silent = calls.filter((call) => !tells(call)).length;
   const row = (words, of) => el("tr", null, el("th", { scope: "row" }, words),
     el("td", { class: "bars" }, stacked(calls.map((call) => [colour(call), of(call) || 0]))));
   const unknown = told.cost.unpriced ? ` The prices of ${counted(told.cost.unpriced, "call")} are not known; shares are of what is.` : "";
+  const untold = all && silent ? ` ${counted(silent, "call")} told no tokens.` : "";
   return section("Shares",
     el("table", { class: "stack" }, el("caption", { class: "vh" }, "Cost and tokens by call"), el("tbody", null,
       told.cost.usd ? row("Cost", (call) => call.share) : null, all ? row("Tokens", part) : null)),
@@ -134,7 +137,7 @@ const shares = (told) => {
         el("tbody", null, calls.map((call) => el("tr", null, el("th", { scope: "row" }, dot(call), name(call.name)),
           [count(call.usage.input_tokens), count(call.usage.cache_read_tokens), count(call.usage.output_tokens), count(call.usage.reasoning_tokens), percent(part(call)),
             call.cost === null ? "unknown" : call.cost, percent(call.share)].map((cell) => el("td", { class: "num" }, cell))))))),
-    unknown ? el("p", { class: "dim" }, unknown.trim()) : null);
+    unknown || untold ? el("p", { class: "dim" }, `${unknown}${untold}`.trim()) : null);
 };
 
 const likeness = (told) => {
