@@ -4,16 +4,17 @@ Middleware and self-contained traces for Mixture-of-Agents clients.
 What every model saw, what every model said, and what it cost: one JSON line per turn.
 """
 
-from ._blocks import tag
-from ._call import Call, Chunk, Flow, Middleware, Reply, Usage, sleep, wait
-from ._default import configure, default_stack
-from ._log import add_turn_ids
-from ._observe import observer
-from ._scope import carry
-from ._stack import Stack
-from ._status import Status, flush, status
-from ._target import Target
-from ._turn import Turn, current_turn
+from ._capture.config import configure, default_stack
+from ._capture.flow.model import Call, Chunk, Flow, Middleware, Reply, Usage, sleep, wait
+from ._capture.flow.observers import observer
+from ._capture.instrument.target import Target
+from ._capture.log import add_turn_ids
+from ._capture.scope import carry
+from ._capture.shapes.replies import register_shape
+from ._capture.stack import Stack
+from ._capture.status import Status, flush, status
+from ._capture.turns.blocks import tag
+from ._capture.turns.turn import Turn, current_turn
 from ._version import __version__
 from .errors import (
     AsyncOnSyncError,
@@ -29,7 +30,6 @@ from .errors import (
     TagError,
     TargetError,
 )
-from .shapes.reply import register_shape
 
 turn = default_stack.turn
 reference = default_stack.reference

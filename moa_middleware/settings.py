@@ -16,7 +16,7 @@ import platformdirs
 from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from ._patterns import RULES
+from ._redaction import RULES
 
 __all__ = ["Settings", "describe_problem", "problems_of"]
 

@@ -13,7 +13,7 @@ import structlog
 from pydantic import TypeAdapter
 
 import moa_middleware as moa
-from moa_middleware import _default, _log
+from moa_middleware._capture import config, log
 from moa_middleware.records import LateRecord, TurnRecord
 from moa_middleware.testing import capture_turns
 
@@ -66,13 +66,13 @@ def _alone(monkeypatch, tmp_path):
     for name in list(os.environ):
         if name.startswith("MOA_"):
             monkeypatch.delenv(name)
-    _default.reset()
+    config.reset()
     moa.uninstrument()
-    _log.forget()
+    log.forget()
     yield
     gc.collect()
     gc.freeze()  # what is left is imported or cached; later collections need not look at it
-    _default.reset()
+    config.reset()
     moa.uninstrument()
     structlog.reset_defaults()
     for path in tmp_path.rglob("*.jsonl"):

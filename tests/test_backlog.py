@@ -18,8 +18,8 @@ from contextlib import contextmanager
 import pytest
 
 import moa_middleware as moa
-from moa_middleware.tracing import outbox
-from moa_middleware.tracing.backlog import Backlog, Line
+from moa_middleware._capture.tracing import outbox
+from moa_middleware._capture.tracing.backlog import Backlog, Line
 
 
 @moa.reference

@@ -12,7 +12,7 @@ from types import SimpleNamespace
 import pytest
 
 import moa_middleware as moa
-from moa_middleware._default import default_stack
+from moa_middleware._capture.config import default_stack
 from moa_middleware.compat import hermes
 from moa_middleware.compat._around import Around
 

@@ -24,10 +24,10 @@ from openai.types.chat.chat_completion import Choice
 from pydantic import BaseModel, ConfigDict
 
 import moa_middleware as moa
+from moa_middleware._capture.tracing.content import Content
+from moa_middleware._capture.tracing.encode import encode
+from moa_middleware._capture.tracing.redact import Redactor
 from moa_middleware.testing import capture_turns
-from moa_middleware.tracing.content import Content
-from moa_middleware.tracing.encode import encode
-from moa_middleware.tracing.redact import Redactor
 
 
 def strict(data):

@@ -18,7 +18,8 @@ import openai
 import pytest
 
 import moa_middleware as moa
-from moa_middleware import _log, _patch
+from moa_middleware._capture import log
+from moa_middleware._capture.instrument import patch as _patch
 
 from .sdk_worlds import MESSAGES, TEXT, world
 
@@ -65,16 +66,16 @@ def test_nothing_is_kept_on_the_instance():
 
 def test_an_instrumented_instance_can_be_collected():
     """Instrumenting keeps no object alive, and nothing about it is remembered."""
-    from moa_middleware import _paths
+    from moa_middleware._capture.instrument import paths
 
-    before = len(_paths._done)
+    before = len(paths._done)
     for _ in range(3):
         client = moa.instrument(Plain(), turn="create")
     gone = weakref.ref(client)
     del client
     gc.collect()
     assert gone() is None
-    assert before == len(_paths._done)
+    assert before == len(paths._done)
 
 
 def test_an_instance_and_one_of_its_subclass_are_both_traced(turns):
@@ -451,7 +452,7 @@ def test_a_path_through_a_property_slot_or_default_is_the_instances(turns):
 
 def test_a_path_that_an_instance_lacks_breaks_no_constructor(caplog):
     """It is logged, and the object is there."""
-    _log.forget()
+    log.forget()
     moa.instrument(Plain, turn="chat.create")
     assert "plain" == Plain().create(HELLO)
     assert any("chat.create" in record.getMessage() for record in caplog.records)

@@ -16,12 +16,12 @@ import time
 import pytest
 
 import moa_middleware as moa
-from moa_middleware import _default
+from moa_middleware._capture import config
+from moa_middleware._capture.tracing import append
+from moa_middleware._capture.tracing.journal import JOURNAL_SCHEMA, is_alive, this_process
+from moa_middleware._capture.tracing.recover import recover
+from moa_middleware._capture.tracing.writer import FileWriter, file_name
 from moa_middleware._processes import started
-from moa_middleware.tracing import _append
-from moa_middleware.tracing.journal import JOURNAL_SCHEMA, is_alive, this_process
-from moa_middleware.tracing.recover import recover
-from moa_middleware.tracing.writer import FileWriter, file_name
 
 PRELUDE = """
 import asyncio, os, sys, threading, time
@@ -308,8 +308,8 @@ def test_a_recovery_that_is_killed_is_repeated(place, read_lines):
     """Between the turn's line and the end of the journal: the next one only removes it."""
     killed(place)
     program = f"""
-    from moa_middleware.tracing import recover
-    from moa_middleware.tracing.writer import FileWriter
+    from moa_middleware._capture.tracing import recover
+    from moa_middleware._capture.tracing.writer import FileWriter
     recover._removed = lambda *a, **k: die()
     list(recover.recover(FileWriter({str(place)!r})))
     """
@@ -662,8 +662,8 @@ def test_a_call_that_is_kept_too_late_leaves_no_file(trace_dir, monkeypatch):
             fcntl.flock(file, fcntl.LOCK_EX)
             thread = threading.Thread(target=ask, args=("Why not?",))
             thread.start()
-            wait_for(lambda: _append._opened)  # it waits for the lock now
-            _default.recording()._journal.remove(turn)
+            wait_for(lambda: append._opened)  # it waits for the lock now
+            config.recording()._journal.remove(turn)
         thread.join()
         assert [] == journals(trace_dir)
         ask("And now?")

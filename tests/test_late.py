@@ -210,7 +210,7 @@ def test_a_role_that_was_inferred_for_the_turn_is_that_of_the_late_line(turns):
 @pytest.mark.parametrize("inner_calls", [1, 2])
 def test_calls_that_end_at_the_same_instant_are_told_once(inner_calls, turns, monkeypatch):
     """The outer has ended and is being told when the inner ends in another thread."""
-    from moa_middleware.tracing.observer import Tracer
+    from moa_middleware._capture.tracing.tracer import Tracer
 
     waits = []
 

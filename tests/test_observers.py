@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 import moa_middleware as moa
-from moa_middleware import _observe
+from moa_middleware._capture.flow import observers as _observe
 from tests.middleware_shapes import MANAGERS, SHAPES, STREAMS, VALUES, Fails, Plain
 
 VALUE = Plain("value", is_async=False, streams=False)

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import moa_middleware as moa
-from moa_middleware._patterns import EMAIL, MARK, PHONE, RULES, emails, named, phones, secrets
+from moa_middleware._redaction import EMAIL, MARK, PHONE, RULES, emails, named, phones, secrets
 
 TAKEN = {
     "openai": "Incorrect API key provided: sk-proj-abcDEF1234567890abcd.",

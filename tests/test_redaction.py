@@ -17,13 +17,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import moa_middleware as moa
-from moa_middleware import _default
-from moa_middleware._patterns.inside import unique
+from moa_middleware._capture import config
+from moa_middleware._capture.tracing import content
+from moa_middleware._capture.tracing.content import Content
+from moa_middleware._capture.tracing.encode import encode
+from moa_middleware._capture.tracing.redact import Redactor
+from moa_middleware._redaction.inside import unique
 from moa_middleware.compat import hermes
-from moa_middleware.tracing import content
-from moa_middleware.tracing.content import Content
-from moa_middleware.tracing.encode import encode
-from moa_middleware.tracing.redact import Redactor
 
 MARK = "XQCANARYQX"  # no other text has it by chance, and every encoding of a line leaves it as it is
 
@@ -544,7 +544,7 @@ def test_a_fault_of_ours_costs_the_content_and_not_the_line(told, monkeypatch):
 
 def test_the_minimal_record_says_what_failed(told, monkeypatch):
     """Its tag is a word of ours."""
-    from moa_middleware.tracing import record
+    from moa_middleware._capture.tracing import turn_record as record
 
     def broken(*_args, **_kwargs):
         raise ZeroDivisionError
@@ -590,7 +590,7 @@ def test_integers_of_any_length_pass():
 
 def in_force():
     """Return what would be done to the lines of the next turn."""
-    recording = _default.recording()
+    recording = config.recording()
     return None if recording is None else recording._content
 
 

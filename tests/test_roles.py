@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from moa_middleware._roles import Node, _common_prefix, infer
-from moa_middleware.tracing.encode import encode
+from moa_middleware._capture.tracing.encode import encode
+from moa_middleware._capture.turns.roles import Node, _common_prefix, infer
 
 
 def escape(text):

@@ -289,7 +289,7 @@ def test_no_extra_is_needed(absent, tmp_path):
 
 def test_nothing_heavy_is_imported_while_traces_are_off(tmp_path):
     """Neither pydantic nor the tracing package, nor the modules that are named."""
-    heavy = ["pydantic", "structlog", "typer", "rich", "openai", "litellm", "moa_middleware.tracing"]
+    heavy = ["pydantic", "structlog", "typer", "rich", "openai", "litellm", "moa_middleware._capture.tracing"]
     cwd = written(tmp_path, {"app.py": f"import sys\nprint(sorted(set(sys.modules) & set({heavy})))"})
     done = python(cwd, *RUN, "app.py", MOA_INSTRUMENT="openai,litellm,anthropic")
     assert ("[]\n", "") == (done.stdout, done.stderr)

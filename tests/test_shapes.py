@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
 import moa_middleware as moa
-from moa_middleware._call import Chunk, Reply, Usage
-from moa_middleware.shapes.reply import Accumulator, read_chunk, read_reply, register_shape
-from moa_middleware.shapes.request import RequestSpec
-from moa_middleware.shapes.usage import read_usage
+from moa_middleware._capture.flow.model import Chunk, Reply, Usage
+from moa_middleware._capture.shapes.replies import Accumulator, read_chunk, read_reply, register_shape
+from moa_middleware._capture.shapes.request import RequestSpec
+from moa_middleware._capture.shapes.usage import read_usage
 
 from .sdk_worlds import chunk
 
@@ -342,7 +342,7 @@ def test_usage_is_brought_to_one_form(name):
 
 def test_a_class_of_the_users_can_be_registered(turns, monkeypatch):
     """`register_shape` for chunks and for values."""
-    from moa_middleware.shapes import reply as module
+    from moa_middleware._capture.shapes import replies as module
 
     monkeypatch.setattr(module, "_registered", [])
 

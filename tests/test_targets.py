@@ -14,8 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import moa_middleware as moa
-from moa_middleware import _default, _offered, _targets
-from moa_middleware._options import Options
+from moa_middleware._capture import config
+from moa_middleware._capture.calls.function import Options
+from moa_middleware._capture.instrument import offered, targets
 from moa_middleware.testing import Script, ScriptedServer
 
 CLIENT = """
@@ -238,7 +239,7 @@ def test_each_is_undone_alone_and_in_any_order(order):
     before = attributes(world)
     try:
         records = []
-        _default.reset()
+        config.reset()
         moa.configure(on_turn=records.append)
         for path in order:
             moa.instrument(f"targets_given:{path}=call")
@@ -407,7 +408,7 @@ def test_a_string_names_its_paths_itself(world):
 
 def test_the_known_names_are_told():
     """Those of the SDKs and of this package."""
-    assert {"openai", "anthropic", "together", "groq", "litellm", "hermes"} <= set(_offered.known_names())
+    assert {"openai", "anthropic", "together", "groq", "litellm", "hermes"} <= set(offered.known_names())
     with pytest.raises(moa.TargetError, match="anthropic, groq, hermes, litellm, openai, together"):
         moa.instrument("nobodys")
 
@@ -507,7 +508,7 @@ def seen(tmp_path, module, monkeypatch):
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: offered\nVersion: 1.0\n")
     lines = "".join(f"{name} = {where}\n" for name, where in POINTS.items())
-    (info / "entry_points.txt").write_text(f"[{_offered.GROUP}]\n{lines}")
+    (info / "entry_points.txt").write_text(f"[{offered.GROUP}]\n{lines}")
     log = types.ModuleType("offered_log")
     log.seen = []
     monkeypatch.setitem(sys.modules, "offered_log", log)
@@ -517,7 +518,7 @@ def seen(tmp_path, module, monkeypatch):
 
 def test_an_offer_is_loaded_when_it_is_asked_for(seen, world, turns):
     """And not before, nor for its name to be told."""
-    assert {"one", "several", "hermes"} <= set(_offered.known_names())
+    assert {"one", "several", "hermes"} <= set(offered.known_names())
     assert [] == seen
     moa.instrument("one")
     assert ["loaded"] == seen
@@ -602,7 +603,7 @@ def test_a_broken_offer_is_an_error_in_code(name, seen, world, turns):
 def test_a_broken_offer_is_logged_where_the_environment_asks(name, seen, world, turns, caplog):
     """Once, and what stands beside it works."""
     for _ in range(2):
-        _targets.apply(f"{name},targets_world:answer=turn", moa.default_stack)
+        targets.apply(f"{name},targets_world:answer=turn", moa.default_stack)
     world.answer("why")
     assert 1 == len(turns)
     (record,) = caplog.records
@@ -629,7 +630,7 @@ def test_what_the_environment_names_wrong_is_said_once(world, turns, caplog):
     """Each entry once, however often it is applied; nothing is raised."""
     wrong = [name for name in WRONG if name.strip(" ,") and "," not in name]
     for _ in range(2):
-        _targets.apply(
+        targets.apply(
             ",".join([*wrong, "", "targets_world:answer=turn", "targets_world:answer=call"]), moa.default_stack
         )
     world.answer("why")
@@ -643,5 +644,5 @@ def test_what_the_environment_names_wrong_is_said_once(world, turns, caplog):
 
 def test_a_child_does_not_repeat_what_its_parent_said(world, caplog):
     """`report=False` is for the children of the program that was run."""
-    _targets.apply("nobodys,targets_world:nothing,absent:f", moa.default_stack, report=False)
+    targets.apply("nobodys,targets_world:nothing,absent:f", moa.default_stack, report=False)
     assert [] == caplog.records

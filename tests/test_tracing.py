@@ -26,9 +26,9 @@ from pydantic import BaseModel, TypeAdapter
 
 import moa_middleware as moa
 from moa_middleware import records
+from moa_middleware._capture.tracing.encode import encode
+from moa_middleware._capture.tracing.writer import FileWriter, file_name
 from moa_middleware.testing import capture_turns
-from moa_middleware.tracing.encode import encode
-from moa_middleware.tracing.writer import FileWriter, file_name
 
 from .conftest import check
 
@@ -510,7 +510,7 @@ def test_fifty_megabytes_pass(trace_dir, read_lines):
 
 def test_what_cannot_be_recorded_at_all_leaves_a_minimal_record(trace_dir, read_lines, monkeypatch):
     """Our own fault costs the content of the record, never the turn."""
-    from moa_middleware.tracing import record
+    from moa_middleware._capture.tracing import turn_record as record
 
     def broken(*_args, **_kwargs):
         raise ZeroDivisionError
@@ -525,7 +525,7 @@ def test_what_cannot_be_recorded_at_all_leaves_a_minimal_record(trace_dir, read_
 
 def test_a_failing_snapshot_costs_the_snapshot(turns, monkeypatch):
     """A fault while the request is taken down is counted, and the call goes on."""
-    from moa_middleware.tracing import snapshot
+    from moa_middleware._capture.tracing import snapshot
 
     def broken(*_args):
         raise ZeroDivisionError
@@ -687,9 +687,9 @@ def test_events_go_to_structlog_only_where_the_host_has_configured_it(capsys, ca
     ask("hi")
     assert 1 == sum("moa.trace_refused" in record.getMessage() for record in caplog.records)
     assert "" == capsys.readouterr().out
-    from moa_middleware import _log
+    from moa_middleware._capture import log
 
-    _log.forget()
+    log.forget()
     with structlog.testing.capture_logs() as events:
         ask("hi")
     assert ["moa.trace_refused"] == [event["event"] for event in events]
@@ -706,14 +706,14 @@ def test_the_hosts_own_events_can_carry_the_turn():
 
 def test_an_event_is_logged_once_a_minute_with_its_count(caplog, monkeypatch):
     """The next one after the minute says how many there were."""
-    from moa_middleware import _log
+    from moa_middleware._capture import log
 
     now = [1000.0]
-    monkeypatch.setattr(_log.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(log.time, "monotonic", lambda: now[0])
     for _ in range(5):
-        _log.log("moa.example", key="k")
+        log.log("moa.example", key="k")
     now[0] += 61
-    _log.log("moa.example", key="k")
+    log.log("moa.example", key="k")
     messages = [r.getMessage() for r in caplog.records if "moa.example" in r.getMessage()]
     assert ["moa.example key=k", "moa.example key=k count=5"] == messages
 
@@ -843,11 +843,12 @@ def test_a_misspelt_switch_is_named_while_everything_is_off(monkeypatch, caplog)
 
 def test_every_setting_is_looked_at_each_turn():
     """The variables that are watched are those of the settings, and those that withhold."""
-    from moa_middleware import _default, settings
+    from moa_middleware import settings
+    from moa_middleware._capture import config
 
     expected = {f"MOA_{name.upper()}" for name in settings.Settings.model_fields}
     expected -= {"MOA_INSTRUMENT"}  # the runner's, which looks at it once
-    assert expected == set(_default._VARIABLES)
+    assert expected == set(config._VARIABLES)
 
 
 def test_an_implicit_turn_has_the_request_of_its_call(turns):

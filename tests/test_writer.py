@@ -23,9 +23,10 @@ from pathlib import Path
 import pytest
 
 import moa_middleware as moa
-from moa_middleware.tracing import _append, _lock
-from moa_middleware.tracing._append import Receipt, append, segments
-from moa_middleware.tracing.writer import FileWriter, file_name
+from moa_middleware._capture.tracing import trace_file
+from moa_middleware._capture.tracing import lock
+from moa_middleware._capture.tracing.trace_file import Receipt, append, segments
+from moa_middleware._capture.tracing.writer import FileWriter, file_name
 
 LINE = b'{"schema": "moa-turn/1"}\n'
 
@@ -33,9 +34,9 @@ LINE = b'{"schema": "moa-turn/1"}\n'
 @pytest.fixture(autouse=True)
 def _patient():
     """Hold nothing against a file that another test has locked."""
-    _lock._until.clear()
+    lock._until.clear()
     yield
-    _lock._until.clear()
+    lock._until.clear()
 
 
 @pytest.fixture
@@ -169,7 +170,7 @@ def test_no_descriptor_is_left_open(tmp_path, path):
     with limited(10), pytest.raises(OSError):
         write(path, LINE)
     assert sorted(before) == sorted(os.listdir("/proc/self/fd"))
-    assert {} == _append._opened
+    assert {} == trace_file._opened
 
 
 # The lock -----------------------------------------------------------------------------------------
@@ -200,7 +201,7 @@ def test_another_file_is_not_blamed(tmp_path):
 
 def test_a_file_is_waited_for_again_after_a_while(path, monkeypatch):
     """5 s after the lock was not to be had."""
-    monkeypatch.setattr(_lock, "COOL_DOWN", 0.05)
+    monkeypatch.setattr(lock, "COOL_DOWN", 0.05)
     with locked(path):
         write(path, LINE)
     time.sleep(0.06)
@@ -236,7 +237,7 @@ def test_without_locks_each_line_brings_its_own_newline(why, path, monkeypatch):
     def flock(descriptor, operation):
         raise OSError(errno.ENOTSUP, "Operation not supported")
 
-    monkeypatch.setattr(_lock, "_flock", None if why.startswith("no") else flock)
+    monkeypatch.setattr(lock, "_flock", None if why.startswith("no") else flock)
     path.write_bytes(b"torn")
     write(path, LINE)
     write(path, LINE)
@@ -245,7 +246,7 @@ def test_without_locks_each_line_brings_its_own_newline(why, path, monkeypatch):
 
 def test_without_locks_nothing_is_sealed(path, monkeypatch):
     """Two writers might rename the same file."""
-    monkeypatch.setattr(_lock, "_flock", None)
+    monkeypatch.setattr(lock, "_flock", None)
     for _ in range(3):
         write(path, LINE, limit=10)
     assert [] == segments(str(path))
@@ -266,16 +267,16 @@ def test_a_forked_child_never_keeps_the_lock(path):
     """Not while its parent lives, nor when that is killed in the middle of a line."""
     code = """
     import os, sys, threading, time
-    from moa_middleware.tracing import _append
-    from moa_middleware.tracing._append import Receipt, append
+    from moa_middleware._capture.tracing import trace_file
+    from moa_middleware._capture.tracing.trace_file import Receipt, append
 
     holding, go_on = threading.Event(), threading.Event()
-    real = _append._write
+    real = trace_file._write
     def slow(*args, **kwargs):
         holding.set()
         go_on.wait(20)
         real(*args, **kwargs)
-    _append._write = slow
+    trace_file._write = slow
     thread = threading.Thread(target=append, args=(sys.argv[1], b"1\\n", Receipt()), daemon=True)
     thread.start()
     holding.wait()
@@ -305,16 +306,16 @@ def test_a_child_forked_inside_an_append_does_not_finish_it(path):
     """By a signal handler, say: the line is its parent's, and the descriptor may be another file's by now."""
     code = """
     import os, sys
-    from moa_middleware.tracing import _append
-    from moa_middleware.tracing._append import Receipt, append
-    real = _append._ends_line
+    from moa_middleware._capture.tracing import trace_file
+    from moa_middleware._capture.tracing.trace_file import Receipt, append
+    real = trace_file._ends_line
     children = []
     def forks(*args):
         children.append(os.fork())
         if not children[0]:
             os.open(sys.argv[2], os.O_RDWR | os.O_CREAT)
         return real(*args)
-    _append._ends_line = forks
+    trace_file._ends_line = forks
     receipt = Receipt()
     try:
         append(sys.argv[1], b"1\\n", receipt)
@@ -405,7 +406,7 @@ def test_a_torn_line_that_comes_between_the_look_and_the_write_costs_only_itself
 
 # Interrupts ---------------------------------------------------------------------------------------
 
-TRACING = str(Path(_append.__file__).parent)
+TRACING = str(Path(trace_file.__file__).parent)
 
 
 def interrupted(function, place, below):
@@ -447,7 +448,7 @@ def interrupted(function, place, below):
 @pytest.mark.skipif(sys.version_info[:2] == (3, 12), reason="Python 3.12 does not trace single instructions this way")
 def test_an_interrupt_anywhere_in_an_append_writes_the_line_once(path):
     """Between any two instructions: the line is there once, the receipt knows it, no lock is left."""
-    below = os.path.join(TRACING, "_")
+    below = tuple(os.path.join(TRACING, name) for name in ("trace_file.py", "lock.py"))
     for place in itertools.count(1):
         path.write_bytes(b"torn")
         receipt = Receipt()
@@ -469,7 +470,7 @@ def test_an_interrupt_anywhere_while_a_turn_is_written_costs_nothing(trace_dir, 
     def ask(number):
         return str(number)
 
-    names = ("observer.py", "outbox.py", "backlog.py", "writer.py", "_append.py")
+    names = ("tracer.py", "outbox.py", "backlog.py", "writer.py", "trace_file.py")
     below = tuple(os.path.join(TRACING, name) for name in names)
     first = moa.status().written
     for place in itertools.count(1):
@@ -652,7 +653,7 @@ def test_segments_are_sealed_safely_beside_other_writers(tmp_path):
     """Processes and threads that append and seal at once lose nothing and write nothing twice."""
     code = """
     import sys, threading
-    from moa_middleware.tracing.writer import FileWriter
+    from moa_middleware._capture.tracing.writer import FileWriter
     writer = FileWriter(sys.argv[1], max_file_bytes=2000)
     def work(thread):
         for n in range(60):

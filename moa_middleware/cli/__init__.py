@@ -30,7 +30,7 @@ def main() -> None:
     """
     if sys.argv[1:2] == ["run"]:
         # A program's own streams, options and exceptions are none of this command's business.
-        from .._run import run as run_program
+        from .._capture.program import run as run_program
 
         run_program(sys.argv[2:])
         return

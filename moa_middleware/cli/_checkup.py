@@ -22,8 +22,8 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from .._offered import known_names
-from .._target import entries_of, read
+from .._capture.instrument.offered import known_names
+from .._capture.instrument.target import entries_of, read
 from .._version import __version__
 from ..errors import TargetError
 from ..settings import Settings, problems_of
@@ -222,8 +222,8 @@ def _count_files(told: dict[str, Any], folder: Path) -> None:
 
 
 def _check_journals(found: Checkup, folder: Path) -> None:
-    from ..tracing.recover import recover
-    from ..tracing.writer import FileWriter
+    from .._capture.tracing.recover import recover
+    from .._capture.tracing.writer import FileWriter
 
     try:
         for one in recover(FileWriter(folder), dry_run=True):

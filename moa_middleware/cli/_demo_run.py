@@ -21,9 +21,9 @@ from pydantic import ValidationError
 
 import moa_middleware as moa
 
+from .._capture.tracing.writer import FileWriter
 from ..settings import Settings, describe_problem
 from ..testing import ScriptedServer
-from ..tracing.writer import FileWriter
 from ._demo_client import DemoClient
 from ._demo_script import AGGREGATOR, QUESTION, REFERENCES, SCRIPTS
 from ._exit import INTERRUPTED, MISSING, UNREADABLE, USAGE, Failure

@@ -18,8 +18,8 @@ from ._text import one_line
 from ._verbs import VERBS
 
 if TYPE_CHECKING:
+    from .._capture.tracing.recover import Finding
     from ..settings import Settings
-    from ..tracing.recover import Finding
 
 __all__ = ["app"]
 
@@ -59,8 +59,8 @@ def recover(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object for all of it.")] = False,
 ) -> None:
     """Recover, and end with 1 if a turn was recovered or could not be."""
-    from ..tracing.recover import recover as recover_all
-    from ..tracing.writer import FileWriter
+    from .._capture.tracing.recover import recover as recover_all
+    from .._capture.tracing.writer import FileWriter
 
     settings = _settings()
     folder = directory if directory is not None else settings.trace_dir

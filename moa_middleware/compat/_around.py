@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 import wrapt
 
-from .._observe import count_fault
-from .._options import Options
-from .._patch import Patch, known_patch, remember
+from .._capture.calls.function import Options
+from .._capture.flow.observers import count_fault
+from .._capture.instrument.patch import Patch, known_patch, remember
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from .._wrap import Engine
+    from .._capture.calls.entry import Engine
 
 __all__ = ["Around"]
 

@@ -12,13 +12,14 @@ from contextlib import suppress
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
-from .. import _instrument, _prepared
-from .._call import Reply, Usage
-from .._options import Options
-from .._patch import Identities
-from .._scope import enter, leave, submitted
-from .._target import Target
-from .._turn import current_turn
+from .._capture.calls import prepared as _prepared
+from .._capture.calls.function import Options
+from .._capture.flow.model import Reply, Usage
+from .._capture.instrument import classes
+from .._capture.instrument.patch import Identities
+from .._capture.instrument.target import Target
+from .._capture.scope import enter, leave, submitted
+from .._capture.turns.turn import current_turn
 from ..errors import TargetError
 from ._around import Around
 from ._hermes_words import TOKENS, failure_of, label_of, number, tokens_of
@@ -26,7 +27,7 @@ from ._hermes_words import TOKENS, failure_of, label_of, number, tokens_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
-    from .._wrap import Engine
+    from .._capture.calls.entry import Engine
 
 __all__ = ["TARGETS"]
 
@@ -184,7 +185,7 @@ def _watch(engine: Engine) -> Callable[[], None]:
             return
         clients.add(client)
         with suppress(TargetError):
-            _instrument.instrument(client, engine, (), Options("call", inside=True))
+            classes.instrument(client, engine, (), Options("call", inside=True))
 
     watched = [Around(engine, module, path, fn) for module, path, fn in _WATCHED]
     watched += [Around(engine, "agent.auxiliary_client", name, client_made) for name in _CLIENTS_OF]
@@ -193,7 +194,7 @@ def _watch(engine: Engine) -> Callable[[], None]:
         for one in watched:
             one.undo()
         for client in list(clients):
-            _instrument.uninstrument(client, engine)
+            classes.uninstrument(client, engine)
 
     return end
 

@@ -11,10 +11,10 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-from .._default import recording
-from .._ids import uuid7
-from .._observe import count_fault
-from .._patterns import secrets
+from .._capture.config import recording
+from .._capture.flow.observers import count_fault
+from .._capture.ids import uuid7
+from .._redaction import secrets
 from ..records import SCHEMA
 from ._hermes_words import TOKENS, failure_of, number, tokens_of
 
@@ -244,7 +244,7 @@ def _totals(calls: list[dict[str, Any]]) -> dict[str, Any]:
 def _write(
     recording: Any, session_id: str | None, preset: Any, references: list[dict[str, Any]], aggregator: dict[str, Any]
 ) -> None:
-    from ..tracing.encode import encode
+    from .._capture.tracing.encode import encode
 
     session = _text(session_id) if session_id else recording._session_id
     record = {

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .._patterns import EMAIL, MARK, PHONE, RULES, named
+from .._redaction import EMAIL, MARK, PHONE, RULES, named
 from ..errors import QueryError
 from ._bytes import BAD_FILE, Member, lines, open_file
 from ._files import LATE, OPEN, order, resolve, traces_in

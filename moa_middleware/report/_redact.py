@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from .._patterns import RULES, named
-from .._patterns.inside import by_rules, unique
+from .._redaction import RULES, named
+from .._redaction.inside import by_rules, unique
 from ..errors import QueryError
 from ..read import Turn
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from .._default import listening
+from .._capture.config import listening
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

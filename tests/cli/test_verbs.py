@@ -489,7 +489,12 @@ def test_the_help_imports_no_verb_and_nothing_heavy():
         "openai",
         "pyarrow",
     }
-    wings = {"moa_middleware.read", "moa_middleware.tracing", "moa_middleware.settings", "moa_middleware.testing"}
+    wings = {
+        "moa_middleware.read",
+        "moa_middleware._capture.tracing",
+        "moa_middleware.settings",
+        "moa_middleware.testing",
+    }
     assert not loaded & (heavy | wings | {f"moa_middleware.cli.{verb}" for verb in VERBS})
     assert "moa_middleware.cli._help" in loaded
 

@@ -42,7 +42,7 @@ def crowd(place, *, processes, threads, sizes, seed):
 
 KILLED = """
 # A nursery: it forks a warm writer for each round, so that a round takes no start of an interpreter.
-import moa_middleware.tracing.observer
+import moa_middleware._capture.tracing.tracer
 ask("warm-up", "")
 sizes = [int(size) for size in sys.argv[3].split(",")]
 for line in sys.stdin:

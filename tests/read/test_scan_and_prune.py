@@ -15,8 +15,8 @@ import pytest
 
 import moa_middleware as moa
 from moa_middleware import errors, read
-from moa_middleware.tracing.journal import JOURNAL_SCHEMA, this_process
-from moa_middleware.tracing.writer import FileWriter
+from moa_middleware._capture.tracing.journal import JOURNAL_SCHEMA, this_process
+from moa_middleware._capture.tracing.writer import FileWriter
 
 from .conftest import Plain, ask, late_turn, records, write
 

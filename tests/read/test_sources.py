@@ -15,7 +15,7 @@ import pytest
 
 import moa_middleware as moa
 from moa_middleware import errors, read
-from moa_middleware.tracing.writer import FileWriter
+from moa_middleware._capture.tracing.writer import FileWriter
 
 from .conftest import SEED, Plain, ask, late_turn, records, write
 

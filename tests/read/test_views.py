@@ -391,7 +391,7 @@ def test_importing_the_reading_wing_imports_nothing_of_capture_and_nothing_heavy
     code = (
         "import sys; before = set(sys.modules); from moa_middleware import read; new = set(sys.modules) - before; "
         "print(sorted(n for n in new if n.split('.')[0] in ('rich', 'typer', 'pyarrow', 'openai', 'pydantic')"
-        " or n.startswith('moa_middleware.tracing')))"
+        " or n.startswith('moa_middleware._capture.tracing')))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "[]\n" == done.stdout

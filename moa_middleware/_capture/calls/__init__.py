@@ -1,0 +1,1 @@
+"""One invocation of a wrapped function, as a call or as a turn."""

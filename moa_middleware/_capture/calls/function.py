@@ -1,0 +1,231 @@
+"""
+What is said of a wrapped function, by its decorator and by the function itself.
+
+An option may be a value or a function of the bound arguments; one that fails is counted and costs
+the call nothing.
+"""
+
+from __future__ import annotations
+
+import inspect
+from dataclasses import replace
+from functools import lru_cache, partial
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import wrapt
+
+from ..flow.model import Reply
+from ..flow.observers import count_fault
+from ..scope import Tags
+from ..shapes.replies import read_reply
+from ..shapes.request import RequestSpec
+from ..shapes.urls import bare_url
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+__all__ = ["Known", "Options", "Shape", "layer_of_option", "said", "sdk_and_endpoint", "text_of", "turn_tags"]
+
+_SDKS = frozenset({"anthropic", "groq", "litellm", "openai", "together"})
+
+
+class Shape(NamedTuple):
+    """What is known of the wrapped function."""
+
+    family: str
+    """Shape of its request."""
+    is_async: bool
+    """Whether it returns an awaitable, or an async stream."""
+    is_generator: bool
+    """Whether it returns a stream, whatever its arguments say."""
+
+
+class Options(NamedTuple):
+    """What a decorator or `instrument` says of a function; each may be a value or a function."""
+
+    kind: str
+    """`turn` or `call`."""
+    role: str | None = None
+    label: Any = None
+    layer: Any = None
+    model: Any = None
+    provider: Any = None
+    session_id: Any = None
+    preset: Any = None
+    messages: str | None = None
+    tags: Mapping[str, Any] | None = None
+    reads: Callable[[Any], Reply | None] | None = None
+    """Reads what a call returned in one piece, `None` to leave it to the shapes."""
+    inside: bool = False
+    """Whether it is one inside a turn only: elsewhere it opens none of its own."""
+    prepares: Any = None
+    """Of a turn in two calls: `True` for the first, what that one returned for the second, else `None`."""
+
+
+class Known:
+    """What is known of one wrapped function, found out at its first traced call."""
+
+    __slots__ = (
+        "defaults",
+        "form",
+        "is_manager",
+        "name",
+        "qualname",
+        "reads",
+        "returns_coroutine",
+        "sdk",
+        "shape",
+        "spec",
+    )
+
+    def __init__(self, fn: Callable[..., Any], options: Options, path: str) -> None:
+        bare = _called(fn)
+        self.sdk = root if (root := _root_of(bare)) in _SDKS else ""
+        """The SDK that it is of."""
+        self.is_manager = path.endswith(".stream") and bool(self.sdk)
+        """Whether it returns a stream manager, whatever its arguments say."""
+        self.returns_coroutine = inspect.iscoroutinefunction(bare)
+        async_generator = inspect.isasyncgenfunction(bare)
+        self.spec = RequestSpec(fn, messages=options.messages, path=path)
+        self.shape = Shape(
+            family=self.spec.family,
+            is_async=self.returns_coroutine or async_generator,
+            is_generator=async_generator or (inspect.isgeneratorfunction(bare) and not _is_awaited(bare)),
+        )
+        self.form = self.spec.family
+        """Shape of its replies: that of its request, until one has shown another."""
+        self.reads = options.reads
+        """What makes a reply of what it returned in one piece, where the shapes would not understand it."""
+        self.defaults = _defaults(fn)
+        self.name = str(_first(fn, "__name__") or type(fn).__name__)
+        self.qualname = str(_first(fn, "__qualname__") or self.name)
+
+    def bind(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the arguments by name, the defaults of those that were not given among them."""
+        return self.defaults | self.spec.bind(args, kwargs) if self.defaults else self.spec.bind(args, kwargs)
+
+    def reply_of(self, value: Any) -> Reply:
+        """Return what the function returned as a reply that is new."""
+        if self.reads is not None:
+            try:
+                reply = self.reads(value)
+            except Exception as error:
+                count_fault("option reads", error)
+            else:
+                if isinstance(reply, Reply):
+                    return replace(reply)
+        return read_reply(value)
+
+
+def _called(fn: Any) -> Any:
+    """
+    Return the function whose result the caller gets, under partial applications and proxies.
+
+    A decorator that somebody wrote may turn a coroutine function into a plain one, or the other
+    way round, so only an SDK's own are looked through.
+    """
+    for _ in range(50):
+        if isinstance(fn, partial):
+            fn = fn.func
+        elif isinstance(fn, wrapt.BaseObjectProxy) or _is_of_sdk(fn):
+            fn = fn.__wrapped__
+        elif not inspect.isroutine(fn) and not isinstance(fn, type) and callable(fn):
+            if inspect.iscoroutinefunction(fn):
+                break  # marked as one
+            fn = type(fn).__call__  # a callable object's own method
+        else:
+            break
+    return fn
+
+
+def _root_of(fn: Any) -> str:
+    return str(getattr(fn, "__module__", "")).partition(".")[0]
+
+
+def _is_of_sdk(fn: Any) -> bool:
+    """Whether a function is an SDK's wrapper around another: they return what that one returns."""
+    inner = getattr(fn, "__func__", fn)
+    module = getattr(inner, "__globals__", {}).get("__name__")
+    return isinstance(module, str) and module.partition(".")[0] in _SDKS and hasattr(inner, "__wrapped__")
+
+
+def _is_awaited(fn: Any) -> bool:
+    """Whether it is a generator function made a coroutine function by `types.coroutine`."""
+    code = getattr(getattr(fn, "__func__", fn), "__code__", None)
+    return bool(getattr(code, "co_flags", 0) & inspect.CO_ITERABLE_COROUTINE)
+
+
+def _first(fn: Any, name: str) -> Any:
+    """Return a name of a function, under the partial applications around it; `None` if it has none."""
+    found = getattr(fn, name, None)
+    while not found and isinstance(fn, partial):
+        fn = fn.func
+        found = getattr(fn, name, None)
+    return found
+
+
+def _defaults(fn: Callable[..., Any]) -> dict[str, Any]:
+    """Return the defaults that say something: a model's name, a temperature."""
+    try:
+        parameters = inspect.signature(fn).parameters.values()
+    except (TypeError, ValueError):
+        return {}
+    # An SDK's sentinels and other objects stand for "not given".
+    kinds = (bool, int, float, str, list, tuple, dict, type(None))
+    said = {p.name: p.default for p in parameters if isinstance(p.default, kinds)}
+    if said.get("stream") is None:
+        said.pop("stream", None)
+    return said
+
+
+def said(option: Any, instance: object, named: Mapping[str, Any]) -> Any:
+    """Return an option's value; a function is called with the bound arguments that it takes."""
+    if not callable(option):
+        return option
+    given = dict(named)
+    if instance is not None:
+        given["self"] = instance
+    try:
+        names = _taken(option)
+        if names is not None:
+            given = {name: given[name] for name in names if name in given}
+        return option(**given)
+    except Exception as error:
+        count_fault(f"option {getattr(option, '__qualname__', '?')}", error)
+        return None
+
+
+@lru_cache(maxsize=256)
+def _taken(option: Callable[..., Any]) -> tuple[str, ...] | None:
+    """Return the names of the arguments that a function takes, `None` if it takes any; a signature costs 10 µs."""
+    parameters = inspect.signature(option).parameters.values()
+    return None if any(p.kind is p.VAR_KEYWORD for p in parameters) else tuple(p.name for p in parameters)
+
+
+def text_of(value: Any) -> str | None:
+    return None if value is None else str(value)
+
+
+def layer_of_option(value: Any) -> int | None:
+    """Return a layer as it is, `None` if it is none: a function of the user's has said it."""
+    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 1 else None
+
+
+def turn_tags(options: Options, instance: object, named: Mapping[str, Any]) -> Tags:
+    """Return what the decorator, or the call's own arguments, say of a turn."""
+    session = said(options.session_id, instance, named)
+    if session is None and isinstance(named.get("session_id"), str | int):
+        session = named["session_id"]
+    return Tags(
+        session_id=text_of(session), preset=text_of(said(options.preset, instance, named)), own=options.tags or {}
+    )
+
+
+def sdk_and_endpoint(instance: object, fn: Callable[..., Any]) -> tuple[str | None, str | None]:
+    """Return the SDK's name and the URL of its endpoint, for a function, or a method of a resource, of an SDK."""
+    of = fn if instance is None else type(instance)
+    root = str(getattr(of, "__module__", "")).partition(".")[0]
+    if root not in _SDKS:
+        return None, None
+    url = getattr(getattr(instance, "_client", None), "base_url", None)
+    return root, None if url is None else bare_url(str(url))

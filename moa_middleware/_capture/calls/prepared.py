@@ -1,0 +1,105 @@
+"""
+Turns in two calls: the first prepares, and what it returned is handed to the second, which finishes.
+
+Between the two nobody holds the turn but the table here, by the identity of the prepared object.
+The table is bounded; a turn that nobody finishes is written as abandoned when it overflows, at a
+flush of everything, or at interpreter exit.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+from typing import TYPE_CHECKING
+
+from ..streams import state
+
+if TYPE_CHECKING:
+    from ..turns.turn import Turn
+
+__all__ = ["LIMIT", "Prepared", "alias", "find", "keep", "waiting"]
+
+LIMIT = 128
+"""How many prepared turns are kept for somebody to finish."""
+
+
+class Prepared:
+    """A turn that was prepared, until it is over."""
+
+    __slots__ = ("finisher", "finishers", "suspended", "things", "turn")
+
+    def __init__(self, turn: Turn, thing: object) -> None:
+        self.turn = turn
+        self.things = [thing]
+        """What it goes by. Held, or another object could come to have the same identity."""
+        self.finisher: object = None
+        """Whoever finishes it; of several, a retry say, the one that began last."""
+        self.finishers = 0
+        self.suspended = False
+        """As on the state of a stream, in whose table it stands for `flush`."""
+
+    def forget(self) -> None:
+        """Take it out of the table: it is over, or nobody may finish it any more."""
+        for thing in self.things:
+            if _table.get(id(thing)) is self:
+                _table.pop(id(thing), None)
+        state._open_streams.pop(id(self), None)
+
+    def drop(self) -> None:
+        """End the turn as abandoned, unless somebody is about to finish it."""
+        if self.finisher is None:
+            self.forget()
+            self.turn.leave("abandoned")
+
+
+_table: dict[int, Prepared] = {}
+"""By identity, in the order of preparation. Single operations only, so that it needs no lock: a turn
+may close inside a finaliser."""
+
+
+def keep(turn: Turn, thing: object) -> None:
+    """Keep an open turn for the call that will finish it with `thing`."""
+    prepared = Prepared(turn, thing)
+    before = _table.get(id(thing))
+    if before is not None:
+        before.drop()  # the very same object once more: nobody can finish the former turn now
+    _table[id(thing)] = prepared
+    state._open_streams[id(prepared)] = prepared  # type: ignore[assignment]  # it has what `flush` asks for
+    for oldest in list(_table.values())[: max(0, len(_table) - LIMIT)]:
+        oldest.forget()
+        oldest.drop()
+
+
+def alias(thing: object, other: object) -> None:
+    """Let a prepared turn be finished with another object too, one that was made of the first."""
+    prepared = _table.get(id(thing))
+    if prepared is not None and other is not thing:
+        prepared.things.append(other)
+        _table[id(other)] = prepared
+
+
+def find(thing: object) -> Prepared | None:
+    """Return the turn that was prepared as `thing`, `None` if it is over or not known."""
+    prepared = _table.get(id(thing))
+    if prepared is None:
+        return None
+    if not prepared.turn.joinable:
+        prepared.forget()
+        return None
+    return prepared
+
+
+def waiting() -> bool:
+    """Whether there is a prepared turn."""
+    return bool(_table)
+
+
+@atexit.register
+def _drop_all() -> None:
+    for prepared in list(_table.values()):
+        prepared.drop()
+
+
+if hasattr(os, "register_at_fork"):  # pragma: no branch - not on Windows
+    # They are the parent's to finish.
+    os.register_at_fork(after_in_child=_table.clear)

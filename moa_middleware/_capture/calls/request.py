@@ -1,0 +1,376 @@
+"""
+One request of a call: sent, and its reply taken to the end of it, whatever the function returned.
+
+A value is read at once; a future goes back as it is; a stream is handed out behind a proxy, or held
+back where a middleware asked for that; a stream manager is handed out until somebody enters it.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+from ..flow.driver import Deliver, Drain, Invoke, Resolve
+from ..flow.model import Reply, complete
+from ..flow.outcome import drop_frames, outcome_of
+from ..log import log
+from ..scope import Order
+from ..shapes.replies import Accumulator, read_reply
+from ..shapes.request import Recorder
+from ..streams.futures import Done, follow, future_done, is_awaitable, is_future, outcome_of_future
+from ..streams.kinds import is_manager, is_raw, is_stream, is_value, raw_under
+from ..streams.proxies import held_proxy, manager_proxy, put_under, stream_proxy
+from ..streams.raw import raw_proxy, read_body
+from ..streams.state import DROPPED, End, Entered, StreamState, through
+from ..streams.step_proxy import own_state
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Sequence
+
+    from ..flow.driver import Conversation, Effect
+    from ..flow.model import Call, Middleware
+    from ..flow.observers import Observation
+    from ..scope import Scope
+    from ..turns.call_state import Attempt, CallSlot
+    from .function import Known
+
+    Replied = Generator[Effect, Any, tuple[Reply, End | None]]
+
+__all__ = ["OneRequest", "Talk", "Wired"]
+
+
+class Wired(NamedTuple):
+    """A reply from the wire."""
+
+    reply: Reply
+    value: Any
+    """What the function returned, or what holds it; `None` if the caller has it already."""
+    attempt: Attempt
+    """The request that the caller's reply came from, a report on `map_chunks` where that changed it."""
+    mapped: Accumulator | None = None
+    """What `map_chunks` made of a stream that was held back."""
+
+
+class Talk(Protocol):
+    """What a request needs of the conversation that it is part of; a `CallTalk`."""
+
+    slot: CallSlot
+    known: Known
+    middleware: Sequence[Middleware]
+    state: StreamState | None
+    delivered: bool
+    is_async: bool
+    earlier: list[BaseException]
+    wire: list[Wired]
+    talk: Conversation
+
+    def is_early(self, end: End) -> bool:
+        """Whether a stream ended before the consumer had anything of it."""
+        ...
+
+    def ended(
+        self, attempt: Attempt, observation: Observation, reply: Reply, error: BaseException | None = None
+    ) -> Reply:
+        """Take down how a request ended; returns its reply, timed."""
+        ...
+
+    def report_mapped(self, mapped: Accumulator, reply: Reply) -> Attempt | None:
+        """Report what `map_chunks` made of a reply; returns the report, if anything had changed."""
+
+
+class OneRequest:
+    """One request and its reply."""
+
+    __slots__ = ("attempt", "call", "observation", "of", "scope", "source")
+
+    def __init__(
+        self, of: Talk, attempt: Attempt, call: Call, observation: Observation, source: str = "provider"
+    ) -> None:
+        self.of = of
+        self.attempt = attempt
+        self.call = call
+        self.observation = observation
+        self.source = source
+        """Who answers."""
+        self.scope: Scope = of.slot.turn.scope(attempt, Order(of.slot.order))
+
+    def send(self, fn: Callable[..., Any]) -> Replied:
+        """Call the wrapped function; returns the reply, and how its stream ended if it was delivered."""
+        call = self.call
+        if type(call.messages) is not list and isinstance(call.messages, Recorder):
+            call.messages.rewind()
+        self.attempt.clock.start()
+        try:
+            value = yield Invoke(fn, call.args, call.kwargs, self.scope)
+            if not is_value(value) and is_awaitable(value):
+                self.of.is_async = True
+                value = yield Resolve(value, self.scope)
+            # In a box: a suspended frame that held a proxy would keep it alive for ever.
+            box = [value]
+            value = None
+        except BaseException as error:
+            self._ended(_refused(error).replace(source=self.source), error)
+            raise
+        return (yield from self.receive(box))
+
+    def _ended(self, reply: Reply, error: BaseException | None = None) -> Reply:
+        return self.of.ended(self.attempt, self.observation, reply, error)
+
+    def _wired(self, reply: Reply, value: Any = None, mapped: Accumulator | None = None) -> None:
+        self.of.wire.append(Wired(reply, value, self.attempt, mapped))
+
+    def receive(self, box: list[Any]) -> Replied:
+        """Take what the function returned, whatever it is, to the end of it."""
+        of = self.of
+        if is_value(box[0]):
+            return self._value(box[0]), None
+        try:
+            if is_manager(box[0]) and of.state is not None:
+                return (yield from self._enter(box))
+            if is_manager(box[0]):
+                state = self._hold_open()
+                got = yield Deliver(manager_proxy(box.pop(), state))
+                if not isinstance(got, Entered):
+                    return self._stream_ended(got)
+                box.append(got.value)
+                got = None  # as above: it would keep what was entered
+            if is_future(box[0]):
+                return (yield from self._future(box))
+            if is_raw(box[0]) and of.state is None and self._is_held:
+                return (yield from self._raw_held(box))
+            if is_raw(box[0]) and of.state is None:
+                got = yield from self._raw(box)
+                if not isinstance(got, Entered):
+                    return self._stream_ended(got)
+                box.append(got.value)
+                got = None
+            if is_stream(box[0]):
+                return (yield from self._stream(box))
+        except GeneratorExit:
+            # Never awaited, or the loop is gone: the last that will be heard of this call.
+            if self.attempt.reply is None:
+                self._ended(Reply(outcome="abandoned", source=self.source))
+            raise
+        return self._value(box[0]), None
+
+    def _value(self, value: Any) -> Reply:
+        """Take down a reply in one piece."""
+        reply = self._ended(complete(self.of.known.reply_of(value), source=self.source))
+        self._wired(reply, value)
+        return reply
+
+    def _enter(self, box: list[Any]) -> Replied:
+        """Enter the manager of a resend: the consumer is inside the first one's `with` already."""
+        manager = box.pop()
+        is_async = not hasattr(manager, "__enter__")
+        error: BaseException | None = None
+        try:
+            try:
+                enter = manager.__aenter__ if is_async else manager.__enter__
+                value = yield Invoke(enter, (), {}, self.scope)
+                if is_async:
+                    value = yield Resolve(value, self.scope)
+            except BaseException as raised:
+                self._ended(Reply(outcome=outcome_of(raised), error=raised, source=self.source), raised)
+                raise
+            box.append(value)
+            value = None
+            try:
+                return (yield from self.receive(box))
+            except BaseException as raised:
+                error = raised
+                raise
+            finally:
+                leave = manager.__aexit__ if is_async else manager.__exit__
+                left = leave(type(error) if error is not None else None, error, None)
+                if is_async and not isinstance(error, GeneratorExit):
+                    yield Resolve(left, self.scope)
+        finally:
+            error = None
+
+    def _hold_open(self) -> StreamState:
+        of = self.of
+        call = self.call
+        tools = call._binding is None or call._binding.offers_tools(call.kwargs)
+        state = StreamState(of.talk, taps=call._taps, scope=self.scope, tools=tools)
+        of.state = of.slot.stream = state
+        state.slot = of.slot
+        return state
+
+    def _raw(self, box: list[Any]) -> Generator[Effect, Any, Any]:
+        """Hand a raw response out; returns the stream that came out of it, or how its body ended."""
+        state = self._hold_open()
+        state.scope = None  # reading a body makes no call
+        if state.mapped is not None:
+            # What the caller reads of it are bytes; a stream that comes out of it begins anew.
+            state.mapped, state.take = None, None
+            state.taps = [tap for tap in state.taps if tap.kind == "on_chunk"]
+            log("moa.body_unchanged", reason="map_chunks changes a parsed stream, not a body that the caller reads")
+        box.append(raw_proxy(box.pop(), state, self.attempt, asked=self.call.stream))
+        self.of.delivered = True
+        got = yield Deliver(box.pop())
+        if isinstance(got, Entered):
+            self.of.delivered = False
+        return got
+
+    @property
+    def _is_held(self) -> bool:
+        """Whether a middleware wants the reply whole before the caller gets anything of it."""
+        return any(tap.kind == "buffer" for tap in self.call._taps)
+
+    def _raw_held(self, box: list[Any]) -> Replied:
+        """Read the body of a raw response before the caller gets it; who reads it then reads it from memory."""
+        response = box[0].http_response
+        read = response.aread if hasattr(response.stream, "__aiter__") else response.read
+        try:
+            value = yield Invoke(read, (), {}, self.scope)
+            if is_awaitable(value):
+                yield Resolve(value, self.scope)
+        except BaseException as error:
+            self._ended(Reply(outcome=outcome_of(error), error=error, source=self.source), error)
+            raise
+        reply, self.attempt.streamed = read_body(box[0], asked=self.call.stream)
+        reply = self._ended(reply.replace(source=self.source))
+        self._wired(reply, box.pop())
+        return reply, None
+
+    def _future(self, box: list[Any]) -> Replied:
+        """Give the very future back, and end with it."""
+        future = box.pop()
+        done: Done = yield Deliver(future, partial(future.add_done_callback, partial(future_done, self.of.talk)))
+        result, error = outcome_of_future(done.future)
+        if error is not None:
+            reply = Reply(outcome=outcome_of(error), error=error, source=self.source)
+        else:
+            reply = complete(self.of.known.reply_of(result), source=self.source)
+        reply = self._ended(reply)
+        self._wired(reply)
+        return reply, None
+
+    def _stream(self, box: list[Any]) -> Replied:
+        """Hand a stream out, or hold it back; returns when it is over."""
+        of, taps = self.of, self.call._taps
+        self.attempt.streamed = True
+        raw = raw_under(box[0])
+        if raw is not None and of.delivered:
+            box[0] = raw  # of a resend: the first helper goes on with it
+            raw = None
+        of.is_async = of.is_async or not hasattr(box[0], "__next__")
+        inner = own_state(box[0])
+        if inner is not None and not taps and not of.middleware and of.state is None:
+            return (yield from self._follow(inner, box))
+        if self._is_held:
+            return (yield from self._held(box, raw))
+        if of.state is None:
+            state = self._hold_open()
+            if raw is None:
+                box.append(stream_proxy(box.pop(), state))
+        else:
+            state = of.state
+            state.begin(taps)
+            state.scope = self.scope
+        if raw is not None:
+            put_under(box[0], raw, state)
+            raw = None
+        of.delivered = True
+        while of.earlier:
+            drop_frames(of.earlier.pop())
+        end: End = yield Deliver(box.pop())
+        return self._stream_ended(end)
+
+    def _follow(self, inner: StreamState, box: list[Any]) -> Replied:
+        """Hand out the stream of an instrumented call inside this one: its text is read there, once."""
+        self.of.slot.stream = inner
+        self.of.delivered = True
+        end: End = yield Deliver(box.pop(), partial(follow, inner, self.of.talk))
+        self.attempt.clock.first_ns = inner.acc.first_ns
+        reply = (inner.reply or Reply()).replace(outcome=end.outcome, error=end.error, raw=None)
+        reply = self._ended(reply)
+        self.attempt.error = self.attempt.error or inner.error
+        self._wired(reply)
+        return reply, end
+
+    def _stream_ended(self, end: End) -> tuple[Reply, End | None]:
+        """
+        Take down how a delivered stream ended.
+
+        Raises:
+            BaseException: What ended it, where no chunk had been delivered: it may be sent again.
+        """
+        state = self.of.state
+        assert state is not None  # noqa: S101 - it was delivered
+        reply = state.acc.reply()
+        if self.attempt.streamed:
+            self.attempt.clock.first_ns = state.acc.first_ns
+        else:
+            complete(reply, chunks=None)  # a raw response in one piece
+        complete(reply, outcome=end.outcome, error=end.error or reply.error, source=self.source)
+        early = end.error is not None and self.of.is_early(end)
+        reply = self._ended(reply, end.error if early else None)
+        state.reply = self.attempt.reply
+        if early and end.error is not None:
+            raise end.error
+        attempt = self.attempt
+        if state.mapped is not None and end.outcome == "completed":
+            attempt = self.of.report_mapped(state.mapped, reply) or attempt
+        self.of.wire.append(Wired(reply, None, attempt))
+        return reply, end
+
+    def _held(self, box: list[Any], raw: Any) -> Replied:
+        """
+        Read a stream to its end before the caller gets anything of it.
+
+        Args:
+            box: Holds the stream, or an SDK's helper over one.
+            raw: The stream under the helper, `None` if there is none.
+        """
+        source = box[0] if raw is None else raw
+        acc = Accumulator()
+        chunks: list[Any] = []
+        taps = [tap for tap in reversed(self.call._taps) if tap.kind != "buffer"]
+        mapped = Accumulator() if any(tap.kind == "map_chunks" for tap in taps) else None
+
+        def take(raw: Any) -> None:
+            acc.feed(raw)
+            out = through(raw, taps) if taps else raw
+            if out is DROPPED:
+                return
+            chunks.append(out)
+            if mapped is not None:
+                mapped.feed(out)
+
+        failure: BaseException | None = None
+        try:
+            yield Drain(source, take, self.scope)
+        except BaseException as error:
+            failure = error
+            raise
+        finally:
+            self.attempt.clock.first_ns = acc.first_ns
+            outcome = "completed" if failure is None else outcome_of(failure)
+            reply = acc.reply().replace(outcome=outcome, error=failure, source=self.source)
+            reply = self._ended(reply, failure)
+            failure = None
+        held = held_proxy(source, chunks)
+        if raw is not None:
+            box[0]._raw_stream = held
+            held = box[0]
+        self._wired(reply, held, mapped)
+        return reply, None
+
+
+def _refused(error: BaseException) -> Reply:
+    """Return what a request came to that raised: an SDK that cannot parse a reply has had it all the same."""
+    completion = getattr(error, "completion", None)  # openai's, of a reply that is too long or was filtered
+    trace = error.__traceback__
+    while completion is None and trace is not None:
+        if trace.tb_frame.f_code.co_name == "parser":
+            values = trace.tb_frame.f_locals
+            completion = next((values[name] for name in _UNPARSED if name in values), None)
+        trace = trace.tb_next
+    reply = Reply() if completion is None else read_reply(completion)
+    return reply.replace(outcome=outcome_of(error), error=error, raw=None)
+
+
+_UNPARSED = ("raw_completion", "raw_response", "response")
+"""Names of the reply in the function by which the SDKs' `parse` makes the caller's class of it."""

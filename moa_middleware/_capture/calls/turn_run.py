@@ -1,0 +1,160 @@
+"""The conversation of one turn: the body of a `create`, to the end of what it returned."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from ..flow.driver import Deliver, Invoke, Resolve
+from ..flow.outcome import outcome_of
+from ..streams.futures import Done, follow, future_done, is_awaitable, is_future, outcome_of_future
+from ..streams.kinds import is_manager, is_stream, is_value
+from ..streams.proxies import manager_proxy, stream_proxy
+from ..streams.state import End, Entered, StreamState
+from ..streams.step_proxy import own_state
+from .prepared import keep
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator
+
+    from ..flow.driver import Conversation, Effect
+    from ..flow.model import Outcome
+    from ..flow.outcome import ErrorInfo
+    from ..turns.turn import Turn
+    from .prepared import Prepared
+
+__all__ = ["TurnTalk"]
+
+
+class TurnTalk:
+    """One execution of a function that is a turn, or the first or second half of one."""
+
+    __slots__ = ("args", "fn", "kwargs", "prepared", "prepares", "talk", "turn")
+
+    def __init__(
+        self,
+        turn: Turn,
+        fn: Callable[..., Any],
+        args: Any,
+        kwargs: Any,
+        *,
+        prepares: bool = False,
+        prepared: Prepared | None = None,
+    ) -> None:
+        self.turn = turn
+        self.fn = fn
+        self.args = args
+        self.kwargs = kwargs
+        self.prepares = prepares
+        """Whether another call will finish the turn, with what this one returns."""
+        self.prepared = prepared
+        """The turn as it was prepared, where this call finishes it."""
+        if prepared is not None:
+            prepared.finishers += 1
+            prepared.finisher = self
+            turn.answered_by = None
+        self.talk: Conversation = self._run()
+
+    @property
+    def _is_taken_over(self) -> bool:
+        """Whether a later call finishes the turn in this one's place: the client sent its request once more."""
+        return self.prepared is not None and self.prepared.finisher is not self
+
+    def _leave(
+        self,
+        outcome: Outcome,
+        error: BaseException | ErrorInfo | None = None,
+        *,
+        returned: Any = None,
+        at_once: bool = False,
+    ) -> None:
+        """End the turn, if it is this call that ends it."""
+        if self._is_taken_over:
+            return
+        if self.prepared is not None:
+            self.prepared.forget()
+            # It does not wait for the stream of an earlier try, which nobody may read any more.
+            at_once = at_once or self.prepared.finishers > 1
+        self.turn.returned = returned
+        (self.turn.close if at_once else self.turn.leave)(outcome, error)
+
+    def _run(self) -> Conversation:
+        turn = self.turn
+        scope = turn.scope()
+        try:
+            value = yield Invoke(self.fn, self.args, self.kwargs, scope)
+            if not is_value(value) and is_awaitable(value):
+                value = yield Resolve(value, scope)
+        except BaseException as error:
+            self._leave(outcome_of(error), error)
+            raise
+        # In a box: a suspended frame that held a proxy would keep it alive for ever.
+        box = [value]
+        value = None
+        try:
+            return (yield from self._receive(box))
+        except GeneratorExit:
+            self._leave("abandoned")
+            raise
+
+    def _receive(self, box: list[Any]) -> Generator[Effect, Any, Any]:
+        turn = self.turn
+        if is_value(box[0]):
+            return self._complete(box[0])
+        if is_future(box[0]):
+            future = box.pop()
+            done: Done = yield Deliver(future, partial(future.add_done_callback, partial(future_done, self.talk)))
+            value, failure = outcome_of_future(done.future)
+            if failure is not None:
+                self._leave(outcome_of(failure), failure)
+            elif not self._keeps(value):
+                self._leave("completed", returned=value)
+            return None
+        inner = own_state(box[0])
+        if inner is not None:
+            # The aggregator's own stream: its text is read there, once.
+            if not self._is_taken_over:
+                turn.answered_by = inner.slot
+            end: End = yield Deliver(box.pop(), partial(follow, inner, self.talk))
+            if not self._is_taken_over:
+                turn.reply = inner.reply
+                self._leave(end.outcome, end.error or inner.error, at_once=True)
+            return None
+        if not is_stream(box[0]) and not is_manager(box[0]):
+            return self._complete(box[0])
+        return (yield from self._stream(box))
+
+    def _complete(self, value: Any) -> Any:
+        """Return a value that is all there is to come."""
+        if not self._keeps(value):
+            self._leave("completed", returned=value)
+        return value
+
+    def _keeps(self, value: Any) -> bool:
+        """Keep the turn open for whoever finishes it with `value`; whether that is to come."""
+        if not self.prepares or value is None or isinstance(value, bool):
+            return False
+        keep(self.turn, value)
+        return True
+
+    def _stream(self, box: list[Any]) -> Generator[Effect, Any, Any]:
+        turn = self.turn
+        state = StreamState(self.talk, scope=turn.scope())
+        if is_manager(box[0]):
+            got = yield Deliver(manager_proxy(box.pop(), state))
+            if isinstance(got, Entered):
+                if not is_stream(got.value):
+                    self._leave("completed", returned=got.value)
+                    return got.value
+                state.begin()
+                box.append(got.value)
+                got = yield Deliver(box.pop())
+            end: End = got
+        else:
+            box.append(stream_proxy(box.pop(), state))
+            end = yield Deliver(box.pop())
+        state.reply = state.acc.reply().replace(outcome=end.outcome)
+        if not self._is_taken_over:
+            turn.reply = state.reply
+        self._leave(end.outcome, end.error)
+        return None

@@ -1,0 +1,118 @@
+"""Checks of what decorators and stacks are given: each error says what was wrong and what to write."""
+
+from __future__ import annotations
+
+import inspect
+from typing import TYPE_CHECKING, Any
+
+from ..errors import DecorationError, MiddlewareError, SettingsError
+from .calls.entry import layer_of
+from .flow.chain import name_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+    from typing import TypeAlias
+
+    from .calls.entry import Engine
+    from .calls.function import Options
+
+    Redaction: TypeAlias = str | Callable[[str], str]
+
+__all__ = ["OF_CALLS", "OF_TURNS", "check_parameter", "checked", "is_decorated", "redaction", "unknown"]
+
+OF_TURNS = ("session_id", "preset", "tags")
+OF_CALLS = ("label", "layer", "model", "provider", "session_id", "preset", "messages", "tags")
+
+
+def checked(items: Iterable[Any], what: str) -> tuple[Any, ...]:
+    """
+    Return middleware as a tuple.
+
+    Raises:
+        MiddlewareError: One of them cannot be called, or is a flow that was called already.
+    """
+    if callable(items) or not hasattr(items, "__iter__"):
+        msg = f"{what} takes a list, got {type(items).__name__}" + (f": [{name_of(items)}]" if callable(items) else "")
+        raise MiddlewareError(msg)
+    result = tuple(items)
+    for index, item in enumerate(result):
+        if inspect.isgenerator(item):
+            msg = f"{what}[{index}] is the generator of `{item.__qualname__}`: give the function, uncalled"
+            raise MiddlewareError(msg)
+        if not callable(item):
+            msg = f"{what}[{index}] is a {type(item).__name__}, which cannot be called"
+            raise MiddlewareError(msg)
+    return result
+
+
+def redaction(given: Any) -> tuple[str | None, tuple[Callable[[str], str], ...]]:
+    """
+    Return the names of rules that were given, `None` for those of the environment, and the functions.
+
+    Raises:
+        SettingsError: Something is neither a rule nor a function of one text.
+    """
+    from .._redaction import RULES  # its patterns take their time to compile
+
+    if given is None:
+        return None, ()
+    several: Any = given
+    if isinstance(given, str) or callable(given) or not hasattr(given, "__iter__"):
+        several = (given,)
+    items: list[Any] = [*several]
+    names = [name.strip() for item in items if isinstance(item, str) for name in item.split(",") if name.strip()]
+    functions = tuple(item for item in items if not isinstance(item, str))
+    for name in names:
+        if name.lower() not in RULES:
+            msg = f"configure(redact=…): there is no rule {name!r:.80}, only {', '.join(RULES)}"
+            raise SettingsError(msg)
+    for item in functions:
+        if not callable(item):
+            msg = f"configure(redact=…) takes functions and names of rules, got {type(item).__name__}"
+            raise SettingsError(msg)
+        if inspect.iscoroutinefunction(item):
+            msg = f"configure(redact=…): `{name_of(item)}` is async; nobody could await it while a line is written"
+            raise SettingsError(msg)
+    return (None if functions and not names else ",".join(names)), functions
+
+
+def unknown(where: str, name: str, known: Sequence[str]) -> str:
+    import difflib
+
+    near = difflib.get_close_matches(name, known, n=1)
+    hint = f", did you mean {near[0]!r}?" if near else ";"
+    return f"{where}() got an unknown keyword {name!r}{hint} it takes {', '.join(known)}"
+
+
+def check_parameter(fn: Any, parameter: str, name: str) -> None:
+    """
+    Make sure that a function has the parameter that is to hold the request.
+
+    Raises:
+        DecorationError: It has none of this name.
+    """
+    try:
+        parameters = inspect.signature(getattr(fn, "__func__", fn)).parameters
+    except (TypeError, ValueError):
+        return
+    if parameter in parameters or any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
+        return
+    msg = f"@{name}(messages={parameter!r}): `{name_of(fn)}` has no such parameter, it has {', '.join(parameters)}"
+    raise DecorationError(msg)
+
+
+def is_decorated(fn: Any, engine: Engine, options: Options, name: str) -> bool:
+    """
+    Whether a function has this layer already.
+
+    Raises:
+        DecorationError: It has one of another role.
+    """
+    layer = layer_of(fn, engine, options.kind)
+    if layer is None:
+        return False
+    role = layer._self_options.role
+    if role != options.role:
+        msg = f"@{name}: `{name_of(fn)}` is a {role or 'call'} of this stack already; a function has one role"
+        raise DecorationError(msg)
+    return True

@@ -1,0 +1,330 @@
+"""
+Runs a conversation (a generator that yields effects) in the sync and in the async world.
+
+A conversation knows what has to happen next, a driver only how it is done here. `Deliver` hands a
+value to the caller and leaves the conversation suspended: whoever holds it, a stream proxy as a
+rule, takes it up again with one of the drivers when the stream is over.
+"""
+
+from __future__ import annotations
+
+from types import CoroutineType, GeneratorType
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+
+import wrapt
+
+from ...errors import AsyncOnSyncError
+from ..log import log
+from ..scope import Scope, enter, leave
+from .model import Sleep, Wait
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator
+
+__all__ = [
+    "Conversation",
+    "Deliver",
+    "Drain",
+    "Invoke",
+    "Resolve",
+    "drive_async",
+    "drive_last",
+    "drive_sync",
+    "start_sync",
+]
+
+
+class Invoke(NamedTuple):
+    """Call the wrapped function, inside a scope."""
+
+    fn: Callable[..., Any]
+    args: tuple[Any, ...]
+    kwargs: Any
+    scope: Scope
+
+    def run(self) -> Any:
+        """Do it; a coroutine function only returns its coroutine here."""
+        former = enter(self.scope)
+        try:
+            return self.fn(*self.args, **self.kwargs)
+        finally:
+            leave(self.scope, former)
+
+
+class Resolve(NamedTuple):
+    """Await what the wrapped function returned, inside a scope."""
+
+    awaitable: Any
+    scope: Scope
+
+
+class Drain(NamedTuple):
+    """Read a stream to its end, each step inside a scope; `take` gets every chunk."""
+
+    source: Any
+    take: Callable[[Any], None]
+    scope: Scope
+
+
+class Deliver(NamedTuple):
+    """Hand this to the caller and wait to be taken up again."""
+
+    value: Any
+    then: Callable[[], object] | None = None
+    """Called once the conversation waits: it may take it up at once (a future that is done)."""
+
+
+def _delivered(effect: Deliver) -> Ended:
+    if effect.then is not None:
+        effect.then()
+    return Ended(effect.value, suspended=True)
+
+
+Effect: TypeAlias = "Invoke | Resolve | Drain | Deliver | Sleep | Wait[Any]"
+Conversation: TypeAlias = "Generator[Effect, Any, Any]"
+
+
+class NeedsAsync(Exception):  # noqa: N818 - a signal between the drivers, it never gets out
+    """The sync driver met an effect that has to be awaited."""
+
+    def __init__(self, effect: Effect) -> None:
+        super().__init__()
+        self.effect = effect
+
+
+class Ended(NamedTuple):
+    """Where a driver stopped: the value, and whether the conversation is suspended."""
+
+    value: Any
+    suspended: bool
+
+
+def _no_await(effect: Wait[Any]) -> AsyncOnSyncError:
+    close = getattr(effect.awaitable, "close", None)
+    if isinstance(effect.awaitable, CoroutineType) and close is not None:
+        close()
+    return AsyncOnSyncError(f"`{effect.owner}` awaits, but this client is a sync one")
+
+
+def drive_sync(
+    talk: Conversation, value: Any = None, error: BaseException | None = None, *, only_invoke: bool = False
+) -> Ended:
+    """
+    Take the conversation up and go on until it delivers or returns.
+
+    Args:
+        talk: The conversation.
+        value: What to send into it.
+        error: What to throw into it instead.
+        only_invoke: Leave whatever could be awaited to the async driver, sleeping too.
+
+    Raises:
+        NeedsAsync: It wants something awaited that the wrapped function returned.
+    """
+    try:
+        while True:
+            effect = talk.throw(error) if error is not None else talk.send(value)
+            value = error = None
+            if type(effect) is Deliver:
+                return _delivered(effect)
+            needs_async = type(effect) is Resolve or (type(effect) is Drain and not hasattr(effect.source, "__next__"))
+            if needs_async or (only_invoke and type(effect) is not Invoke):
+                raise NeedsAsync(effect)
+            try:
+                if type(effect) is Invoke:
+                    value = effect.run()
+                elif type(effect) is Sleep:
+                    _sleep(effect.seconds)
+                elif type(effect) is Drain:
+                    _drain(effect)
+                else:
+                    assert isinstance(effect, Wait)  # noqa: S101 - for the type checkers
+                    error = _no_await(effect)
+            except BaseException as raised:
+                error = raised
+    except StopIteration as stop:
+        return Ended(stop.value, suspended=False)
+    except RuntimeError as raised:
+        if not isinstance(error, StopIteration) or raised.__cause__ is not error:
+            raise
+        lost = error
+    finally:
+        # A traceback holds this frame; an exception kept in it would be a cycle.
+        error = None
+    try:
+        # The wrapped function's own: no generator lets a StopIteration out as itself (PEP 479).
+        raise lost
+    finally:
+        del lost
+
+
+async def drive_async(
+    talk: Conversation, value: Any = None, error: BaseException | None = None, *, first: Effect | None = None
+) -> Ended:
+    """Do the same as `drive_sync` where it can await; `first` is an effect that waits already."""
+    try:
+        while True:
+            if first is not None:
+                effect, first = first, None
+            else:
+                effect = talk.throw(error) if error is not None else talk.send(value)
+            value = error = None
+            if type(effect) is Deliver:
+                return _delivered(effect)
+            try:
+                if type(effect) is Invoke:
+                    value = effect.run()
+                elif type(effect) is Resolve:
+                    value = await _resolve(effect)
+                elif type(effect) is Sleep:
+                    await _sleep_async(effect.seconds)
+                elif type(effect) is Wait:
+                    value = await effect.awaitable
+                else:
+                    assert type(effect) is Drain  # noqa: S101 - for the type checkers
+                    if hasattr(effect.source, "__anext__"):
+                        await _drain_async(effect)
+                    else:
+                        _drain(effect)
+            except BaseException as raised:
+                error = raised
+    except StopIteration as stop:
+        return Ended(stop.value, suspended=False)
+    finally:
+        error = None
+
+
+def drive_last(talk: Conversation, value: Any) -> None:
+    """
+    Take the conversation up for the last time, where nobody can wait and nobody listens.
+
+    That is a finaliser, or the callback of a future. A middleware that still wants something is
+    closed, and that is logged.
+    """
+    try:
+        effect = talk.send(value)
+        if type(effect) is Wait:
+            _no_await(effect)
+        talk.close()
+    except StopIteration:
+        return
+    except Exception as error:
+        log("moa.middleware_failed", error=type(error).__qualname__, where="after the last reader")
+        return
+    log("moa.middleware_closed", reason="the stream was dropped, so it can neither sleep nor send")
+
+
+async def _resolve(effect: Resolve) -> Any:
+    former = enter(effect.scope)
+    try:
+        return await effect.awaitable
+    finally:
+        leave(effect.scope, former)
+
+
+def _sleep(seconds: float) -> None:
+    import time
+
+    time.sleep(seconds)
+
+
+async def _sleep_async(seconds: float) -> None:
+    # The loop that runs us need not be asyncio's; the module is loaded by whoever started it.
+    import sys
+
+    trio = sys.modules.get("trio")
+    if trio is not None and trio.lowlevel.in_trio_run():
+        await trio.sleep(seconds)
+        return
+    import asyncio
+
+    await asyncio.sleep(seconds)
+
+
+def _drain(effect: Drain) -> None:
+    former = enter(effect.scope)
+    try:
+        for chunk in effect.source:
+            effect.take(chunk)
+    finally:
+        leave(effect.scope, former)
+
+
+async def _drain_async(effect: Drain) -> None:
+    former = enter(effect.scope)
+    try:
+        async for chunk in effect.source:
+            effect.take(chunk)
+    finally:
+        leave(effect.scope, former)
+
+
+# The first time: what the caller of a function gets back. -----------------------------------------
+
+
+class _Awaitable(wrapt.BaseObjectProxy):  # type: ignore[type-arg]  # wrapt's C types are untyped
+    """An awaitable object of the wrapped function's; awaiting it goes on with the conversation."""
+
+    def __init__(self, wrapped: Any, talk: Conversation, effect: Resolve) -> None:
+        super().__init__(wrapped)
+        self._self_rest: tuple[Conversation, Resolve] | None = (talk, effect)
+
+    def __await__(self) -> Generator[Any, Any, Any]:
+        rest, self._self_rest = self._self_rest, None
+        if rest is None:  # the conversation is over: a second time is between the caller and the object
+            awaited: Generator[Any, Any, Any] = self.__wrapped__.__await__()
+            return awaited
+        talk, effect = rest
+        return _value_of(drive_async(talk, first=effect)).__await__()
+
+
+class _AwaitableManager(_Awaitable):
+    """One that may be entered in place of being awaited, as aiohttp's requests are."""
+
+    async def __aenter__(self) -> Any:
+        rest, self._self_rest = self._self_rest, None
+        if rest is None:
+            return await self.__wrapped__.__aenter__()
+        talk, effect = rest
+        return (await drive_async(talk, first=effect._replace(awaitable=self.__wrapped__.__aenter__()))).value
+
+    async def __aexit__(self, *error: object) -> Any:
+        return await self.__wrapped__.__aexit__(*error)
+
+
+async def _value_of(driven: Any) -> Any:
+    return (await driven).value
+
+
+async def _late_stream(talk: Conversation, effect: Effect) -> AsyncGenerator[Any, Any]:
+    """Stand in for an async stream whose middleware has to await before it can begin."""
+    ended = await drive_async(talk, first=effect)
+    stream: AsyncIterator[Any] = ended.value
+    async for chunk in stream:
+        yield chunk
+
+
+def start_sync(talk: Conversation, *, async_stream: bool) -> Any:
+    """
+    Start a conversation and return what the caller gets.
+
+    Args:
+        talk: The conversation, fresh.
+        async_stream: Whether the function is known to return an async stream: then an effect that
+            has to be awaited waits for the stream's first step.
+    """
+    try:
+        ended = drive_sync(talk, only_invoke=async_stream)
+    except NeedsAsync as signal:
+        effect = signal.effect
+    else:
+        return ended.value
+    if type(effect) is not Resolve:
+        return _late_stream(talk, effect)
+    awaitable = effect.awaitable
+    if isinstance(awaitable, CoroutineType | GeneratorType):
+        coroutine: Any = _value_of(drive_async(talk, first=effect))
+        coroutine.__name__, coroutine.__qualname__ = awaitable.__name__, awaitable.__qualname__
+        return coroutine
+    kind = _AwaitableManager if hasattr(type(awaitable), "__aenter__") else _Awaitable
+    return kind(awaitable, talk, effect)

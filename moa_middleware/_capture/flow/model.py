@@ -1,0 +1,369 @@
+"""
+What middleware sees: a call, its reply, a chunk of it, and the effects that a flow may ask for.
+
+Plain, frozen values. This module knows nothing about how they are made, driven or stored; how a
+request is laid out in the arguments of a function is the business of `shapes.request`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from dataclasses import replace as _replace
+from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, Protocol, TypeAlias, TypeVar
+
+from ...errors import MiddlewareError, RequestError, TagError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
+__all__ = [
+    "SAID",
+    "Call",
+    "Chunk",
+    "Flow",
+    "Middleware",
+    "Outcome",
+    "Reply",
+    "Sleep",
+    "Tap",
+    "Usage",
+    "Wait",
+    "complete",
+    "sleep",
+    "wait",
+]
+
+T = TypeVar("T")
+
+Outcome: TypeAlias = Literal["completed", "closed", "abandoned", "cancelled", "consumer_error", "error", "crashed"]
+"""How a call or a turn ended; the table is in the docs, *Concepts*."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Usage:
+    """
+    Tokens of one call; `None` where the provider did not say.
+
+    Attributes:
+        input_tokens: Tokens of the prompt, without those read from a cache.
+        output_tokens: Tokens of the reply, those of its reasoning among them.
+        cache_read_tokens: Tokens of the prompt that came from a cache.
+        cache_write_tokens: Tokens of the prompt that were written to a cache.
+        reasoning_tokens: The part of `output_tokens` spent on reasoning.
+    """
+
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    cache_read_tokens: int | None = None
+    cache_write_tokens: int | None = None
+    reasoning_tokens: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chunk:
+    """
+    One piece of a streamed reply, made only if somebody taps the stream.
+
+    Attributes:
+        text: The piece of the answer, "" if the chunk has none.
+        choice: Index of the choice that it belongs to.
+        reasoning: The piece of the reasoning, "" if there is none.
+        refusal: The piece of the refusal, "" if there is none.
+        tool_calls: Tool-call deltas, as the provider sent them.
+        finish_reason: Why the choice ended, on its last chunk.
+        usage: Tokens so far, where the chunk reports them.
+        raw: The SDK's own object. A chunk that `map_chunks` returns without a new text passes this
+            very object on.
+    """
+
+    text: str = ""
+    choice: int = 0
+    reasoning: str = ""
+    refusal: str = ""
+    tool_calls: Sequence[Any] = ()
+    finish_reason: str | None = None
+    usage: Usage | None = None
+    raw: Any = None
+
+    def replace(self, **changes: Any) -> Chunk:
+        """Return a copy with these fields changed."""
+        return _replace(self, **changes)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class Reply:
+    """
+    What came back, or what a middleware answers in its stead.
+
+    Attributes:
+        text: The answer of the first choice, `None` if it has no text.
+        tool_calls: Tool calls of the first choice, in OpenAI's form, arguments joined.
+        reasoning: Reasoning that the provider showed.
+        refusal: The refusal, if the model refused.
+        choices: Every choice, where there is more than one: mappings with `index`, `text`,
+            `reasoning`, `refusal`, `tool_calls`, `finish_reason`.
+        finish_reason: Why the first choice ended, in the provider's word.
+        usage: Tokens, `None` if the provider reported none.
+        cost_usd: Price in US dollars, `None` if it is not known.
+        outcome: How the call ended.
+        error: The exception that ended it, if one did.
+        duration_ms: Milliseconds from the request to the end of the reply.
+        first_chunk_ms: Milliseconds from the request to the first chunk of a stream.
+        chunks: Number of chunks of a stream, `None` for a reply in one piece.
+        source: Who answered: `provider`, `cache` or `middleware`.
+        raw: The SDK's own object, for a reply in one piece.
+    """
+
+    text: str | None = None
+    tool_calls: Sequence[Any] = ()
+    reasoning: str | None = None
+    refusal: str | None = None
+    choices: Sequence[Mapping[str, Any]] = ()
+    finish_reason: str | None = None
+    usage: Usage | None = None
+    cost_usd: float | None = None
+    outcome: Outcome = "completed"
+    error: BaseException | None = field(default=None, repr=False)
+    duration_ms: float | None = None
+    first_chunk_ms: float | None = None
+    chunks: int | None = None
+    source: str = "middleware"
+    raw: Any = field(default=None, repr=False)
+    _details: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+    def replace(self, **changes: Any) -> Reply:
+        """
+        Return a copy with these fields changed.
+
+        One that says something else is no longer the provider's: `raw` is dropped and `source` is
+        `middleware`, unless they are given too. A change of the first choice's fields is made in
+        `choices` as well.
+        """
+        said = changes.keys() & SAID
+        if said:
+            changes.setdefault("raw", None)
+            if self.source == "provider":
+                changes.setdefault("source", "middleware")
+            if self.choices and "choices" not in changes:
+                first = {**self.choices[0], **{name: changes[name] for name in said}}
+                changes["choices"] = [first, *self.choices[1:]]
+        return _replace(self, **changes)
+
+    def __repr__(self) -> str:
+        """Name the reply without its content, so that a log of it leaks nothing."""
+        return f"<Reply {self.outcome} source={self.source} chunks={self.chunks}>"
+
+
+class Tap(NamedTuple):
+    """One registration of a middleware on a stream."""
+
+    kind: Literal["on_chunk", "map_chunks", "buffer"]
+    fn: Callable[[Chunk], Any]
+    owner: str
+    guard: Callable[[BaseException], None] | None
+    """Takes the faults of an observer's tap; `None` for a middleware, whose faults are the caller's."""
+
+
+class Binding(Protocol):
+    """Where the parts of a request are in the arguments; made by `shapes.request`."""
+
+    def rebind(self, call: Call, changes: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the fields of `call` that follow from these changes."""
+        ...
+
+    def offers_tools(self, kwargs: Mapping[str, Any]) -> bool:
+        """Whether a request may be answered with tool calls, as far as can be told."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class Call:
+    """
+    One request to one model, as middleware sees it.
+
+    Attributes:
+        id: UUIDv7 of the call.
+        turn_id: UUIDv7 of the turn that it belongs to.
+        role: `reference`, `aggregator`, a word of your own, or `None` while it is to be inferred.
+        label: Name of the slot in the ensemble; the model's name unless one was given.
+        layer: Round of references it belongs to, from 1; `None` while it is to be inferred.
+        attempt: 1 for the first request, 2 for the next one after it …
+        parent: Id of the call around this one, `None` for most.
+        model: The model's name, if the request has one.
+        provider: Name of the SDK or provider, if it is known.
+        messages: The request as the function got it; a string is shown as one user message.
+        params: Parameters of the request, by name; credentials and headers are not among them.
+        stream: Whether the caller asked for a stream.
+        tags: The caller's own tags.
+        args: Positional arguments, as the function gets them.
+        kwargs: Keyword arguments, as the function gets them.
+    """
+
+    id: str
+    turn_id: str
+    role: str | None = None
+    label: str | None = None
+    layer: int | None = None
+    attempt: int = 1
+    parent: str | None = None
+    model: str | None = None
+    provider: str | None = None
+    messages: Any = None
+    params: Mapping[str, Any] = field(default_factory=dict)
+    stream: bool = False
+    tags: Mapping[str, Any] = field(default_factory=dict)
+    args: tuple[Any, ...] = ()
+    kwargs: Mapping[str, Any] = field(default_factory=dict)
+    _binding: Binding | None = None
+    _taps: list[Tap] = field(default_factory=list)
+    _outer: int = 0
+    """How many of the registrations are of middleware further out."""
+    _owner: str = ""
+    _guard: Callable[[BaseException], None] | None = None
+    _entry: Any = None
+
+    def replace(self, **changes: Any) -> Call:
+        """
+        Return a copy with these fields changed; registrations on the stream are carried along.
+
+        A change of `messages`, `model`, `params` or `stream` is written into the arguments, and a
+        change of `args` or `kwargs` is read back from them.
+
+        Raises:
+            TagError: For a field that a call does not have.
+            RequestError: For a part of the request whose argument is not known.
+        """
+        unknown = changes.keys() - _PUBLIC
+        if unknown:
+            name = min(unknown)
+            msg = (
+                f"a call has no field {name!r}; it has {', '.join(sorted(_PUBLIC))}; "
+                f"a parameter goes in params={{**call.params, {name!r}: …}}"
+            )
+            raise TagError(msg)
+        if changes.keys() & _REQUEST:
+            if self._binding is None:
+                msg = "this call was made by hand: its arguments cannot be edited"
+                raise RequestError(msg)
+            changes |= self._binding.rebind(self, changes)
+        # A list of its own: what is registered on the copy is not registered here.
+        return _replace(self, _taps=[*self._taps], **changes)
+
+    def on_chunk(self, fn: Callable[[Chunk], object]) -> None:
+        """Call `fn` with each chunk as it passes; what it returns is ignored."""
+        self._register("on_chunk", fn)
+
+    def map_chunks(self, fn: Callable[[Chunk], Chunk | str | None]) -> None:
+        """
+        Pass each chunk through `fn` on its way to the consumer.
+
+        `fn` returns the chunk, a changed one (`chunk.replace(text=…)`), a `str` as its new text, or
+        `None` to drop it.
+        """
+        self._register("map_chunks", fn)
+
+    def buffer(self) -> None:
+        """Hold the stream back until it is complete, so that its reply can still be replaced."""
+        self._register("buffer", _nothing)
+
+    def _register(self, kind: Literal["on_chunk", "map_chunks", "buffer"], fn: Callable[[Chunk], Any]) -> None:
+        # Taps run from the end of the list, the wire, outwards; those of one middleware in the order
+        # in which it registered them.
+        self._taps.insert(self._outer, Tap(kind, fn, self._owner, self._guard))
+
+    def __repr__(self) -> str:
+        """Name the call without its content, so that a log of it leaks nothing."""
+        return f"<Call {self.id} role={self.role} label={self.label} attempt={self.attempt}>"
+
+
+def complete(reply: Reply, **changes: Any) -> Reply:
+    """Change a reply that nobody has seen yet, and return it: a copy costs 6 µs."""
+    put = object.__setattr__
+    for name, value in changes.items():
+        put(reply, name, value)
+    return reply
+
+
+SAID = frozenset({"text", "tool_calls", "reasoning", "refusal", "choices", "finish_reason"})
+"""The fields of a reply that the caller reads."""
+_PUBLIC = frozenset(f.name for f in fields(Call) if not f.name.startswith("_"))
+_REQUEST = frozenset({"messages", "model", "params", "stream", "args", "kwargs"})
+
+
+def _nothing(_chunk: Chunk) -> None:
+    """Stand in where a tap has no function."""
+
+
+class Sleep:
+    """The effect of `sleep`."""
+
+    __slots__ = ("owner", "seconds")
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        self.owner = ""
+
+    def __iter__(self) -> Generator[Sleep, Any, None]:
+        """Allow `yield from` beside `yield`."""
+        yield self
+
+
+class Wait(Generic[T]):
+    """The effect of `wait`."""
+
+    __slots__ = ("awaitable", "owner")
+
+    def __init__(self, awaitable: Awaitable[T]) -> None:
+        self.awaitable = awaitable
+        self.owner = ""
+
+    def __iter__(self) -> Generator[Wait[T], Any, T]:
+        """Allow `yield from`, which keeps the type of the result."""
+        result: T = yield self
+        return result
+
+
+def sleep(seconds: float) -> Sleep:
+    """
+    Sleep inside a middleware: `yield moa.sleep(2)`.
+
+    It is `time.sleep` on a sync client and `asyncio.sleep` on an async one.
+
+    Args:
+        seconds: How long, in seconds.
+
+    Raises:
+        MiddlewareError: It is no number, or below 0.
+    """
+    if not isinstance(seconds, int | float) or isinstance(seconds, bool) or not seconds >= 0:
+        msg = f"moa.sleep() takes a number of seconds from 0, got {seconds!r:.40}"
+        raise MiddlewareError(msg)
+    return Sleep(seconds)
+
+
+def wait(awaitable: Awaitable[T]) -> Wait[T]:
+    """
+    Await inside a middleware of an async client: `hit = yield from moa.wait(redis.get(key))`.
+
+    On a sync client it raises `AsyncOnSyncError` in the middleware.
+
+    Raises:
+        MiddlewareError: It cannot be awaited.
+    """
+    if not hasattr(awaitable, "__await__"):
+        msg = f"moa.wait() takes an awaitable, got {type(awaitable).__name__}"
+        raise MiddlewareError(msg)
+    return Wait(awaitable)
+
+
+Flow: TypeAlias = Generator["Call | Sleep | Wait[Any]", Reply, Any]
+"""What a middleware returns: a generator that yields the call and gets its reply."""
+
+
+class Middleware(Protocol):
+    """Any callable that takes a call and returns a flow; a generator function is the usual one."""
+
+    def __call__(self, call: Call, /) -> Flow:
+        """Return the flow around `call`."""
+        ...

@@ -1,0 +1,211 @@
+"""
+Observers: flows that may only look, driven so that nothing they do reaches the caller.
+
+Their exceptions are counted, logged at most once a minute and dropped; after eight in a row an
+observer is left out for a minute. What they change is not taken over.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from ...errors import DecorationError
+from ..log import log
+from .chain import name_of
+from .model import Call
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Sequence
+
+    from .model import Middleware, Reply
+
+__all__ = ["NOBODY", "Observation", "Observer", "faults", "observer"]
+
+F = TypeVar("F", bound="Middleware")
+
+_FAULTS_IN_A_ROW = 8
+_PAUSE_SECONDS = 60.0
+_total = [0]
+
+
+def observer(fn: F) -> F:
+    """
+    Mark a middleware as an observer: it may look at calls and replies and cannot break them.
+
+    Raises:
+        DecorationError: It takes no mark, as a bound method does not; name it in
+            `configure(observers=…)` or `Stack(observers=…)`.
+    """
+    try:
+        fn.__moa_observer__ = True  # type: ignore[attr-defined]  # functions and objects take attributes
+    except AttributeError:
+        msg = f"`{name_of(fn)}` takes no mark as an observer: give it as observers=[…]"
+        raise DecorationError(msg) from None
+    return fn
+
+
+def faults() -> int:
+    """Return how often an observer, or the recording, has failed in this process."""
+    return _total[0]
+
+
+def count_fault(name: str, error: BaseException) -> None:
+    """Count and log a fault of ours, or of an observer's."""
+    _total[0] += 1
+    log("moa.observer_failed", key=name, observer=name, error=type(error).__qualname__)
+
+
+class Observer:
+    """One observer of a stack, with its health."""
+
+    __slots__ = ("_bad", "_until", "fn", "name")
+
+    def __init__(self, fn: Middleware) -> None:
+        self.fn = fn
+        self.name = name_of(fn)
+        self._bad = 0
+        self._until = 0.0
+
+    @property
+    def paused(self) -> bool:
+        """Whether it is left out for now."""
+        return self._until > time.monotonic()
+
+    def failed(self, error: BaseException) -> None:
+        """Note a fault."""
+        count_fault(self.name, error)
+        self._bad += 1
+        if self._bad >= _FAULTS_IN_A_ROW:
+            self._bad = 0
+            self._until = time.monotonic() + _PAUSE_SECONDS
+            log("moa.observer_paused", key=self.name, observer=self.name, seconds=_PAUSE_SECONDS)
+
+    def fine(self) -> None:
+        """Note a call without a fault."""
+        self._bad = 0
+
+
+class _Watching:
+    """One observer around one request."""
+
+    __slots__ = ("_on_fault", "failed", "flow", "observer")
+
+    def __init__(self, observer: Observer, on_fault: Callable[[], None]) -> None:
+        self.observer = observer
+        self.flow: Generator[Any, Any, Any] | None = None
+        self.failed = False
+        self._on_fault = on_fault
+
+    def fault(self, error: BaseException) -> None:
+        self.failed = True
+        self.observer.failed(error)
+        self._on_fault()
+
+    def fine(self) -> None:
+        if not self.failed:
+            self.observer.fine()
+
+    def begin(self, call: Call) -> bool:
+        """Let it see the call; whether it waits for the reply."""
+        taps = _Looking(self)
+        try:
+            flow = self.observer.fn(replace(call, _taps=taps, _outer=0, _owner=self.observer.name, _guard=self.fault))
+            effect = next(flow)
+            if isinstance(effect, Call):
+                self.flow = flow
+                return True
+            flow.close()
+            self.fault(_only_looks(self.observer, effect))
+        except StopIteration:
+            self.fine()
+        except Exception as error:
+            self.fault(error)
+        finally:
+            call._taps.extend(taps)
+        return False
+
+    def end(self, reply: Reply, error: BaseException | None) -> None:
+        """Give it the reply, or throw the exception that came in its place."""
+        flow, self.flow = self.flow, None
+        assert flow is not None  # noqa: S101 - it waits
+        try:
+            effect = flow.throw(error) if error is not None else flow.send(reply)
+            flow.close()
+            self.fault(_only_looks(self.observer, effect))
+        except StopIteration:
+            self.fine()
+        except Exception as raised:
+            # The second: a StopIteration of the wrapped function's, which cannot leave a generator.
+            if raised is error or (isinstance(error, StopIteration) and raised.__cause__ is error):
+                self.fine()
+            else:
+                self.fault(raised)
+
+
+class Observation:
+    """All observers around one request."""
+
+    __slots__ = ("_live", "_on_fault")
+
+    def __init__(self, on_fault: Callable[[], None]) -> None:
+        self._live: list[_Watching] = []
+        self._on_fault = on_fault
+
+    def begin(self, observers: Sequence[Observer], call: Call) -> None:
+        """Start each observer with the call; what it registers on the stream is kept."""
+        for one in observers:
+            if not one.paused:
+                watching = _Watching(one, self._on_fault)
+                if watching.begin(call):
+                    self._live.append(watching)
+
+    def end(self, reply: Reply, error: BaseException | None = None) -> None:
+        """Give every observer the reply, or throw the exception that came in its place."""
+        urgent: BaseException | None = None
+        for watching in self._live:
+            try:
+                watching.end(reply, error)
+            except BaseException as raised:
+                if raised is not error:
+                    urgent = raised
+        self._live = []
+        if urgent is not None:
+            try:
+                raise urgent
+            finally:
+                urgent = None
+
+
+def _no_fault() -> None:
+    """Stand in where nobody observes."""
+
+
+NOBODY = Observation(_no_fault)
+"""For all requests that nobody observes."""
+
+
+class _Looking(list[Any]):
+    """The registrations of an observer: it may look at chunks, and nothing else."""
+
+    def __init__(self, watching: _Watching) -> None:
+        super().__init__()
+        self._watching = watching
+
+    def insert(self, index: Any, tap: Any, /) -> None:
+        one = self._watching.observer
+        if tap.kind != "on_chunk":
+            msg = f"the observer `{one.name}` may look at chunks, not change or hold them"
+            raise TypeError(msg)
+
+        def look(chunk: Any) -> None:
+            if not one.paused:
+                tap.fn(chunk)
+
+        super().insert(index, tap._replace(fn=look))
+
+
+def _only_looks(one: Observer, effect: object) -> TypeError:
+    kind = type(effect).__name__
+    return TypeError(f"the observer `{one.name}` may only look: it yields its call, once, and got to {kind}")

@@ -1,0 +1,142 @@
+"""How something ended, and that it ends once and in the process that began it."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from .model import Outcome
+
+__all__ = [
+    "ErrorInfo",
+    "claim",
+    "drop_frames",
+    "error_of",
+    "left",
+    "once",
+    "outcome_of",
+    "process_id",
+    "without_our_frames",
+]
+
+_CANCELS = frozenset({"CancelledError", "Cancelled"})
+
+_OURS = __name__.partition(".flow")[0]
+"""The package of the live wing."""
+_process = {"pid": os.getpid()}
+
+
+def _forget_the_parent() -> None:
+    """Start anew in a forked child: what it inherited is its parent's to finish."""
+    _process["pid"] = os.getpid()
+
+
+if hasattr(os, "register_at_fork"):  # pragma: no branch - not on Windows
+    os.register_at_fork(after_in_child=_forget_the_parent)
+
+
+def once() -> list[bool]:
+    """Return a flag for `claim`."""
+    return [True]
+
+
+def claim(flag: list[bool]) -> bool:
+    """
+    Take a flag; true for the first one only, whichever thread it is.
+
+    `list.pop` is atomic, and it takes no lock: this runs in finalisers, which may interrupt the
+    very thread that holds a lock.
+    """
+    try:
+        return flag.pop()
+    except IndexError:
+        return False
+
+
+def outcome_of(error: BaseException) -> Outcome:
+    """Return how something ended that raised `error`."""
+    if isinstance(error, GeneratorExit):
+        return "abandoned"
+    if isinstance(error, KeyboardInterrupt | SystemExit) or type(error).__name__ in _CANCELS:
+        return "cancelled"
+    return "error"
+
+
+def left(error: BaseException | None, helper: object = None) -> tuple[Outcome, BaseException | None]:
+    """
+    Return how a `with` block ended.
+
+    Args:
+        error: The exception that left it.
+        helper: The SDK's object that was read in it: what that raises is not the consumer's.
+    """
+    if error is None or isinstance(error, GeneratorExit):
+        return "closed", None
+    outcome = outcome_of(error)
+    if outcome == "error" and not _came_from(error, helper):
+        outcome = "consumer_error"
+    return outcome, error
+
+
+def _came_from(error: BaseException, helper: object) -> bool:
+    """Whether an exception passed a method of an object."""
+    trace = error.__traceback__ if helper is not None else None
+    while trace is not None:
+        if trace.tb_frame.f_locals.get("self") is helper:
+            return True
+        trace = trace.tb_next
+    return False
+
+
+class ErrorInfo(NamedTuple):
+    """What is kept of an exception. The exception itself holds every frame that it passed, with the streams there."""
+
+    type: str
+    message: str
+
+
+def error_of(error: BaseException | ErrorInfo | None) -> ErrorInfo | None:
+    """Return an exception as a record holds it: its type with the module, and its message."""
+    if error is None or isinstance(error, ErrorInfo):
+        return error
+    kind = type(error)
+    name = kind.__qualname__
+    if kind.__module__ != "builtins":
+        name = f"{kind.__module__}.{name}"
+    try:
+        message = str(error)
+    except Exception:
+        message = ""
+    return ErrorInfo(name, message)
+
+
+def without_our_frames(error: BaseException) -> BaseException:
+    """Cut our own frames off the head of a traceback: they hold the exception, a cycle."""
+    trace = error.__traceback__
+    while trace is not None and str(trace.tb_frame.f_globals.get("__package__")).startswith(_OURS):
+        trace = trace.tb_next
+    return error.with_traceback(trace)
+
+
+def process_id() -> int:
+    """Return this process's id, without asking the kernel."""
+    return _process["pid"]
+
+
+def drop_frames(error: BaseException | None) -> None:
+    """
+    Take the traceback of an exception away, and of what it came from.
+
+    For one that a middleware has answered by sending again: its `except` block, where the flow
+    waits, keeps it for as long as the new stream is open. Its frames lead, by `f_back`, to the
+    consumer's, which holds that stream; so it would never be dropped.
+    """
+    seen: set[int] = set()
+    found = [error]
+    while found:
+        one = found.pop()
+        if one is not None and id(one) not in seen:
+            seen.add(id(one))
+            one.__traceback__ = None
+            found += (one.__cause__, one.__context__)

@@ -1,0 +1,220 @@
+"""
+Where the running code stands: in which turn, under which tags, inside which call.
+
+One ContextVar holds an immutable `Scope`. It is set around one frame, never reset by a token (the
+"created in a different Context" errors all come from tokens): whoever leaves restores the former
+value only if the current one is still its own.
+"""
+
+from __future__ import annotations
+
+import itertools
+from contextvars import ContextVar
+from inspect import isawaitable, iscoroutinefunction
+from types import AsyncGeneratorType, CoroutineType, GeneratorType
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Callable, Generator, Mapping
+
+    from .turns.call_state import Attempt
+    from .turns.turn import Turn
+
+__all__ = ["NO_TAGS", "Order", "Scope", "Tags", "carry", "current", "enter", "leave", "put_current"]
+
+F = TypeVar("F", bound="Callable[..., Any]")
+
+
+class Tags(NamedTuple):
+    """What `tag` lends to the turns and calls inside it."""
+
+    role: str | None = None
+    layer: int | None = None
+    label: str | None = None
+    session_id: str | None = None
+    preset: str | None = None
+    own: Mapping[str, Any] = {}
+
+    def within(self, outer: Tags) -> Tags:
+        """Return these tags over those of an outer block."""
+        return Tags(
+            role=self.role or outer.role,
+            layer=self.layer or outer.layer,
+            label=self.label or outer.label,
+            session_id=self.session_id if self.session_id is not None else outer.session_id,
+            preset=self.preset if self.preset is not None else outer.preset,
+            own={**outer.own, **self.own} if self.own else outer.own,
+        )
+
+    def for_body(self) -> Tags:
+        """Return what the body of a call or turn inherits: role, label and layer were meant for it."""
+        return Tags(own=self.own) if any(self[:5]) else self
+
+
+NO_TAGS = Tags()
+
+
+class Order:
+    """
+    Numbers in the order of submission.
+
+    `take` gives the next number; `reserve` takes one and returns the numbers below it, for work
+    that is submitted now and begins later.
+    """
+
+    __slots__ = ("counter", "prefix")
+
+    def __init__(self, prefix: tuple[int, ...] = ()) -> None:
+        self.prefix = prefix
+        self.counter = itertools.count()
+
+    def take(self) -> tuple[int, ...]:
+        """Return the next number, comparable with every other of this turn."""
+        return (*self.prefix, next(self.counter))
+
+    def reserve(self) -> Order:
+        """Return an order of its own for something submitted now."""
+        return Order(self.take())
+
+
+class Scope:
+    """One place to stand; a new one is made for each step inwards."""
+
+    __slots__ = ("block", "order", "parent", "previous", "tags", "turn")
+
+    def __init__(
+        self,
+        turn: Turn | None,
+        tags: Tags,
+        parent: Attempt | None = None,
+        order: Order | None = None,
+        *,
+        previous: Scope | None = None,
+        block: object = None,
+    ) -> None:
+        self.turn = turn
+        self.tags = tags
+        self.parent = parent
+        self.order = order
+        self.previous = previous
+        self.block = block
+
+
+_current: ContextVar[Scope | None] = ContextVar("moa_middleware", default=None)
+
+current = _current.get
+put_current = _current.set
+"""For steps of a stream, where each call of `enter` and `leave` would count."""
+
+
+def enter(scope: Scope | None) -> Scope | None:
+    """Stand in `scope`; returns the former one, for `leave`."""
+    former = _current.get()
+    _current.set(scope)
+    return former
+
+
+def leave(scope: Scope | None, former: Scope | None) -> None:
+    """Go back to `former`, unless somebody else stands here by now."""
+    if _current.get() is scope:
+        _current.set(former)
+
+
+def submitted() -> Scope | None:
+    """Return the scope for work submitted here and now, with its number reserved."""
+    here = _current.get()
+    if here is None or here.order is None or here.turn is None or not here.turn.joinable:
+        return here
+    return Scope(here.turn, here.tags, here.parent, here.order.reserve())
+
+
+def carry(fn: F) -> F:
+    """
+    Bind a function to the current turn and tags, for executors and threads of any kind.
+
+    The bound function may be called many times and in any thread; what a coroutine or
+    generator function does later is done within the same turn too.
+    """
+    from functools import wraps
+
+    scope = submitted()
+
+    def place() -> Scope | None:
+        now = current()
+        if now is not None and scope is not None and now.turn is scope.turn:
+            # Submitted in the same turn: the number reserved there is the finer one.
+            return Scope(scope.turn, scope.tags, scope.parent, now.order)
+        return scope
+
+    @wraps(fn)
+    async def awaited(*args: Any, **kwargs: Any) -> Any:
+        return await _awaiting(fn(*args, **kwargs), place())
+
+    @wraps(fn)
+    def carried(*args: Any, **kwargs: Any) -> Any:
+        here = place()
+        former = enter(here)
+        try:
+            result = fn(*args, **kwargs)
+        finally:
+            leave(here, former)
+        if isinstance(result, CoroutineType):
+            return _awaiting(result, here)
+        if isinstance(result, GeneratorType):
+            return _awaiting(result, here) if isawaitable(result) else _stepping(result, here)
+        return _stepping_async(result, here) if isinstance(result, AsyncGeneratorType) else result
+
+    return cast("F", awaited if iscoroutinefunction(fn) else carried)
+
+
+async def _awaiting(awaitable: Any, here: Scope | None) -> Any:
+    former = enter(here)
+    try:
+        return await awaitable
+    finally:
+        leave(here, former)
+
+
+def _stepping(source: Generator[Any, Any, Any], here: Scope | None) -> Generator[Any, Any, Any]:
+    """Run each step of a generator in a scope, and stand outside of it between them."""
+    step: Callable[[Any], Any] = source.send
+    given: Any = None
+    while True:
+        former = enter(here)
+        try:
+            item = step(given)
+        except StopIteration as stop:
+            return stop.value
+        finally:
+            leave(here, former)
+        try:
+            given = yield item
+            step = source.send
+        except GeneratorExit:
+            former = enter(here)
+            try:
+                source.close()
+            finally:
+                leave(here, former)
+            raise
+        except BaseException as error:
+            step, given = source.throw, error
+
+
+async def _stepping_async(source: AsyncGenerator[Any, Any], here: Scope | None) -> AsyncGenerator[Any, Any]:
+    """Do the same with an async one."""
+    step: Callable[[Any], Any] = source.asend
+    given: Any = None
+    while True:
+        try:
+            item = await _awaiting(step(given), here)
+        except StopAsyncIteration:
+            return
+        try:
+            given = yield item
+            step = source.asend
+        except GeneratorExit:
+            await _awaiting(source.aclose(), here)
+            raise
+        except BaseException as error:
+            step, given = source.athrow, error

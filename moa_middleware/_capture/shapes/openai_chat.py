@@ -1,0 +1,232 @@
+"""
+OpenAI's chat completions, and everything that looks like them: SDK objects, dicts, look-alikes.
+
+Source of the format: the OpenAI API reference, *Chat* and *Chat streaming*; the quirks below are
+those of servers that speak the format (Ollama, MiniMax, OpenRouter, Azure).
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+from ..flow.made import made_reply
+from .choice import Choice, texts_of
+from .usage import fields_of, get, getter, read_cost, read_usage
+from .wire import completion
+
+if TYPE_CHECKING:
+    from ..flow.model import Chunk, Reply
+    from .replies import Accumulator
+
+__all__ = ["feed", "feed_rest", "is_used_again", "read", "render_chunk", "render_chunks", "render_value"]
+
+_NONE = object()
+_DETAILS = (
+    ("id", "response_id"),
+    ("model", "response_model"),
+    ("system_fingerprint", "system_fingerprint"),
+    ("service_tier", "service_tier"),
+)
+
+
+def _take(choice: Choice, message: Any, *, text: bool = True) -> None:
+    """Take in a delta, or a whole message: they have the same keys."""
+    find = getter(message)
+    if text:
+        choice.text += texts_of(find("content"))
+    reasoning = find("reasoning_content") or find("reasoning")
+    if isinstance(reasoning, str):
+        choice.reasoning.append(reasoning)
+    refusal = find("refusal")
+    if isinstance(refusal, str) and refusal:
+        choice.refusal.append(refusal)
+    calls = find("tool_calls")
+    for call in calls or ():
+        choice.add_tool_call(call)
+    function = find("function_call")  # the form before tools
+    if function is not None and not calls and isinstance(get(function, "name") or get(function, "arguments"), str):
+        choice.add_tool_call({"function": function})
+
+
+def _choices(obj: Any) -> Any:
+    """Return the choices of a chat object, `()` where they are null, `None` where it has none."""
+    # Once: it may be a property of a look-alike.
+    choices = obj.get("choices", _NONE) if isinstance(obj, dict) else getattr(obj, "choices", _NONE)
+    if choices is _NONE:
+        return None
+    if not choices:
+        # A refusal, or the last chunk, with the usage; a dict that says its text itself is another thing.
+        return None if isinstance(obj, dict) and isinstance(obj.get("text") or obj.get("content"), str) else ()
+    return choices if _are_choices(choices) else None
+
+
+def _are_choices(items: Any) -> bool:
+    """Whether a list of this name is one of replies."""
+    if type(items) is not list and (not isinstance(items, Sequence) or isinstance(items, str)):
+        return False
+    for item in items:
+        fields = fields_of(item)
+        for name in ("delta", "message", "text"):
+            if name in fields if isinstance(fields, dict) else hasattr(item, name):
+                return True
+    return False
+
+
+def feed(acc: Accumulator, chunk: Any) -> bool:
+    """Take one chunk in; `False` if it is not of this shape."""
+    choices = _choices(chunk)
+    if choices is None:
+        return False
+    acc.shape = "openai_chat"
+    _feed(acc, chunk, choices)
+    return True
+
+
+def feed_rest(acc: Accumulator, chunk: Any) -> None:
+    """Take in what a chunk says beside its text, which has been read."""
+    _feed(acc, chunk, chunk.choices, text=False)
+
+
+def is_used_again(last: Any, chunk: Any) -> bool:
+    """Whether the next chunk is made of the same objects as the last."""
+    if last is chunk:
+        return True
+    try:
+        (item,), other = last.choices, chunk.choices[0]
+        return item is other or item.delta is other.delta
+    except Exception:
+        return False
+
+
+def _feed(acc: Accumulator, chunk: Any, choices: Any, *, text: bool = True) -> None:
+    is_dict = isinstance(chunk, dict)
+    find = getter(chunk)
+    for name, key in _DETAILS:
+        value = find(name)
+        if value is not None:
+            acc.details[key] = value
+    usage = find("usage")
+    if usage is not None:
+        acc.usage = usage
+    choice = None
+    for item in choices:
+        of_item = getter(item)
+        index = of_item("index")
+        choice = acc.choice(index if type(index) is int else 0)
+        delta = of_item("delta")
+        if delta is None:
+            delta = of_item("message")
+        if delta is not None:
+            _take(choice, delta, text=text)
+        elif text and isinstance(of_item("text"), str):
+            choice.text.append(of_item("text"))
+        finish = of_item("finish_reason")
+        if isinstance(finish, str):
+            choice.finish_reason = finish
+    if choice is not None:
+        acc.texts = choice.text
+        acc.simple = (
+            len(acc.choices) == 1
+            and choice.index == 0
+            and bool(choice.text)
+            and not (choice.reasoning or choice.refusal or choice.tools or acc.speakers or acc.single)
+            and not is_dict
+        )
+
+
+def read(value: Any) -> Reply | None:
+    """Read a completed response; `None` if it is not of this shape."""
+    items = _choices(value)
+    if items is None:
+        return None
+    choices: list[Choice] = []
+    find = getter(value)
+    for position, item in enumerate(items):
+        of_item = getter(item)
+        index = of_item("index")
+        choice = Choice(index if type(index) is int else position)
+        message = of_item("message")
+        if message is None:
+            message = of_item("delta")
+        if message is not None:
+            _take(choice, message)
+        elif isinstance(of_item("text"), str):
+            choice.text.append(of_item("text"))
+        finish = of_item("finish_reason")
+        choice.finish_reason = finish if isinstance(finish, str) else None
+        choices.append(choice)
+    first = choices[0] if choices else Choice(0)
+    usage = find("usage")
+    details = {key: find(name) for name, key in _DETAILS}
+    return made_reply(
+        first.joined("text"),
+        first.calls() if first.tools else (),
+        first.joined("reasoning"),
+        first.joined("refusal"),
+        [choice.as_dict() for choice in choices] if len(choices) > 1 else (),
+        first.finish_reason,
+        read_usage(usage),
+        read_cost(usage, value),
+        {**details, "shape": "openai_chat", "usage_raw": usage},
+    )
+
+
+# Rendering: a reply that a middleware made, for look-alikes. ---------------------------------------
+
+
+def _namespace(value: Any) -> Any:
+    if isinstance(value, dict):
+        return SimpleNamespace(**{key: _namespace(item) for key, item in value.items()})
+    if isinstance(value, list):
+        return [_namespace(item) for item in value]
+    return value
+
+
+def _model(name: str, payload: dict[str, Any], sdk: str) -> Any:
+    """Return the payload as the SDK's own class where the SDK is loaded, else a look-alike."""
+    if sdk == "litellm":
+        litellm = sys.modules["litellm"]
+        # litellm's class has no place for a usage that is null.
+        known = {key: value for key, value in payload.items() if value is not None}
+        return (litellm.ModelResponse if name == "ChatCompletion" else litellm.ModelResponseStream)(**known)
+    types = sys.modules.get("openai.types.chat")
+    if types is None:
+        return _namespace(payload)
+    return getattr(types, name).model_validate(payload)
+
+
+def render_value(reply: Reply, model: str | None, sdk: str = "") -> Any:
+    """Return a reply as a completed response, of an SDK's own class where one is named."""
+    return _model("ChatCompletion", completion(reply, model, "message"), sdk)
+
+
+def render_chunks(reply: Reply, model: str | None, sdk: str = "") -> list[Any]:
+    """Return a reply as the chunks of a stream."""
+    payload = completion(reply, model, "delta")
+    return [_model("ChatCompletionChunk", payload, sdk)]
+
+
+def render_chunk(raw: Any, chunk: Chunk) -> Any:
+    """Return a copy of a raw chunk with the text, reasoning and refusal of a changed one."""
+    from copy import deepcopy
+
+    copy = deepcopy(raw)
+    for item in get(copy, "choices") or ():
+        if (get(item, "index") or 0) != chunk.choice:
+            continue
+        delta = get(item, "delta")
+        changes = {"content": chunk.text}
+        if chunk.refusal or get(delta, "refusal"):
+            changes["refusal"] = chunk.refusal
+        if chunk.reasoning or get(delta, "reasoning_content"):
+            changes["reasoning_content"] = chunk.reasoning
+        for name, text in changes.items():
+            if isinstance(delta, dict):
+                delta[name] = text
+            else:
+                setattr(delta, name, text)
+        break
+    return copy

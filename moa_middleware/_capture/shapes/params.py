@@ -1,0 +1,150 @@
+"""
+Which parameters of a request are recorded: an allow-list, for each family of functions.
+
+A credential in an argument that nobody thought of is named, and never shown.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping
+from typing import Any
+
+from .urls import bare_url
+
+__all__ = ["read_params"]
+
+_PARAMS = frozenset(
+    {
+        "audio",
+        "frequency_penalty",
+        "logit_bias",
+        "logprobs",
+        "max_completion_tokens",
+        "max_output_tokens",
+        "max_tokens",
+        "min_p",
+        "modalities",
+        "n",
+        "parallel_tool_calls",
+        "presence_penalty",
+        "reasoning",
+        "reasoning_effort",
+        "repetition_penalty",
+        "response_format",
+        "seed",
+        "service_tier",
+        "stop",
+        "stop_sequences",
+        "stream_options",
+        "temperature",
+        "text_format",
+        "thinking",
+        "tool_choice",
+        "tools",
+        "top_k",
+        "top_logprobs",
+        "top_p",
+        "verbosity",
+    }
+)
+_FAMILIES = {
+    "openai_responses": _PARAMS
+    | {"include", "max_tool_calls", "previous_response_id", "prompt", "store", "text", "truncation"},
+    "anthropic": _PARAMS | {"output_config", "output_format"},
+}
+_EXTRA_BODY = frozenset(
+    {"reasoning", "thinking", "provider", "top_k", "min_p", "repetition_penalty", "chat_template_kwargs"}
+)
+# Said elsewhere in the record, or an argument of the turn's rather than of the request.
+_ELSEWHERE = frozenset({"model", "stream", "session_id", "preset"})
+
+_TOOL_SECRETS = frozenset(
+    {
+        "access_token",
+        "api_key",
+        "apikey",
+        "authorization",
+        "authorization_token",
+        "client_secret",
+        "cookie",
+        "domain_secrets",
+        "headers",
+        "password",
+        "secret",
+        "token",
+        "x-api-key",
+    }
+)
+"""Keys of a tool that tell how to get to a server of the user's (OpenAI's `mcp`, containers)."""
+_SCHEMAS = frozenset({"parameters", "input_schema", "function"})
+"""Keys of a tool under which properties have names of the caller's choice."""
+_DEPTH = 8
+
+
+def read_params(
+    named: Mapping[str, Any], elsewhere: tuple[str | None, ...], family: str
+) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """
+    Return the parameters of a request that are recorded, and the names of those that are not.
+
+    Args:
+        named: The arguments, by name.
+        elsewhere: Names of those that hold the messages.
+        family: Shape of the function.
+    """
+    allowed = _FAMILIES.get(family, _PARAMS)
+    params: dict[str, Any] = {}
+    omitted: list[str] = []
+    for name, value in named.items():
+        if name in elsewhere or name in _ELSEWHERE or value is None:
+            continue
+        if name == "tools":
+            shown, hidden = _without_credentials(value)
+            if shown is not None:
+                params[name] = shown
+            omitted += [f"tools.{key}" for key in hidden] if shown is not None else [name]
+        elif name in allowed:
+            params[name] = value
+        elif name == "extra_body" and isinstance(value, dict):
+            known = {key: item for key, item in value.items() if key in _EXTRA_BODY}
+            if known:
+                params[name] = known
+            omitted += [f"{name}.{key}" for key in value if key not in _EXTRA_BODY]
+        elif name not in ("self", "cls"):
+            omitted.append(name)
+    return params, tuple(omitted)
+
+
+def _without_credentials(tools: Any) -> tuple[Any, list[str]]:
+    """Return tools without the ways into their servers, and the names of what was left out; `None` if it cannot tell."""
+    if isinstance(tools, Mapping):
+        tools = [tools]
+    if not isinstance(tools, list | tuple | deque | frozenset | set):
+        return None, []
+    hidden: set[str] = set()
+    shown = [_shown(tool, hidden, _DEPTH) for tool in tools]
+    return shown, sorted(hidden)
+
+
+def _shown(value: Any, hidden: set[str], depth: int) -> Any:
+    if isinstance(value, list | tuple):
+        return [_shown(item, hidden, depth - 1) for item in value] if depth else []
+    dump = getattr(value, "model_dump", None)
+    if callable(dump) and not isinstance(value, type):
+        value = dump(mode="json", exclude_unset=True)
+    if not isinstance(value, Mapping):
+        return value
+    shown = {}
+    for key, item in value.items():
+        if key in _SCHEMAS:
+            shown[key] = item
+        elif str(key).casefold() in _TOOL_SECRETS or not depth:
+            hidden.add(str(key))
+        elif isinstance(item, str) and "://" in item and (bare := bare_url(item)) != item:
+            # `https://user:password@host/mcp?key=…` is a way in as well.
+            hidden.add(f"{key}.query")
+            shown[key] = bare
+        else:
+            shown[key] = _shown(item, hidden, depth - 1)
+    return shown

@@ -1,0 +1,374 @@
+"""
+Raw responses of SDKs, whose body is still to come: `with_raw_response` and `with_streaming_response`.
+
+The response goes to the caller behind a proxy that differs in `parse` only, since a stream may come
+out of it. Whoever reads the body instead (`read`, `iter_lines`, `json`, or the HTTP response itself)
+reads its bytes, which are looked at as they pass. Source of the event format: the WHATWG HTML
+standard, *Server-sent events*.
+"""
+
+from __future__ import annotations
+
+import copyreg
+import inspect
+import sys
+import weakref
+from typing import TYPE_CHECKING, Any
+
+from ..flow.driver import drive_async, drive_sync
+from ..flow.observers import count_fault
+from ..flow.outcome import left, outcome_of
+from ..shapes.replies import Accumulator
+from .kinds import is_stream
+from .proxies import proxy_class, stream_proxy
+from .state import Entered, through
+from .step_proxy import StateProxy
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterator
+    from types import FrameType
+
+    from ..flow.driver import Ended
+    from ..flow.model import Outcome, Reply
+    from ..turns.call_state import Attempt
+    from .state import StreamState
+
+__all__ = ["raw_proxy", "read_body"]
+
+
+class RawProxy(StateProxy):
+    """Base of the classes made by `raw_proxy`."""
+
+    def __init__(self, wrapped: Any, state: StreamState) -> None:
+        super().__init__(wrapped)
+        self._self_state = state
+        self._self_parsed: Any = None
+        """A weak reference to the proxy that `parse` returned: the SDK, too, returns one stream."""
+
+
+def _parse(self: Any, *args: Any, **kwargs: Any) -> Any:
+    parsed = self.__wrapped__.parse(*args, **kwargs)
+    if not is_stream(parsed):
+        return parsed
+    known = _known(self, parsed)
+    if known is not None:
+        return known
+    return _entered(self, drive_sync(self._self_state.talk, Entered(parsed)))
+
+
+async def _parse_async(self: Any, *args: Any, **kwargs: Any) -> Any:
+    parsed = await self.__wrapped__.parse(*args, **kwargs)
+    if not is_stream(parsed):
+        return parsed
+    known = _known(self, parsed)
+    if known is not None:
+        return known
+    return _entered(self, await drive_async(self._self_state.talk, Entered(parsed)))
+
+
+def _known(self: Any, parsed: Any) -> Any:
+    """Return what `parse` has to return for this stream, `None` if it is a new one."""
+    state: StreamState = self._self_state
+    if self._self_parsed is None:
+        if state.ended is not None:
+            return parsed  # its body was read in another way
+        body = vars(self.__wrapped__.http_response).get(_BODY)
+        if body is not None:
+            body.parsed = True
+        return None
+    made = self._self_parsed()
+    if made is None:
+        made = stream_proxy(parsed, state, keep=self)
+        self._self_parsed = weakref.ref(made)
+    return made
+
+
+def _entered(self: Any, ended: Ended) -> Any:
+    state: StreamState = self._self_state
+    made = ended.value
+    if ended.suspended:
+        made = stream_proxy(made, state, keep=self)
+        # From here on it is the stream that is dropped or kept; others may hold the response for long.
+        state.watch(made)
+    self._self_parsed = weakref.ref(made)
+    return made
+
+
+_classes: weakref.WeakKeyDictionary[type, Any] = weakref.WeakKeyDictionary()
+
+
+def raw_proxy(source: Any, state: StreamState, attempt: Attempt, *, asked: bool) -> Any:
+    """
+    Return a proxy around a raw response, whose body feeds `state` however it is read.
+
+    Args:
+        source: The response.
+        state: Of the reply.
+        attempt: The request.
+        asked: Whether a stream was asked for.
+    """
+    is_async = inspect.iscoroutinefunction(type(source).parse)
+    proxy = proxy_class(type(source), RawProxy, {"parse": _parse_async if is_async else _parse}, _classes)(
+        source, state
+    )
+    # Not the proxy: whoever reads the HTTP response itself may have dropped that.
+    state.watch(source.http_response)
+    _tap(source.http_response, state, _Body(source.http_response, state, attempt, asked=asked))
+    return proxy
+
+
+# The body. ----------------------------------------------------------------------------------------
+
+
+def _in_exit() -> bool:
+    """Whether a response is closed by leaving a `with`: the exception that Python handles then is that of its block."""
+    frame: FrameType | None = sys._getframe(1)
+    for _ in range(_FRAMES):
+        frame = frame.f_back if frame is not None else None
+        if frame is not None and frame.f_code.co_name in ("__exit__", "__aexit__"):
+            return True
+    return False
+
+
+_FRAMES = 5
+"""From an SDK's manager to the response that it closes."""
+
+
+class _Events:
+    """What the bytes of a body say: the events of a stream, or one JSON object."""
+
+    def __init__(self, headers: Any, feed: Callable[[Any], object], *, asked: bool) -> None:
+        self.feed = feed
+        self.encoded = "content-encoding" in headers
+        kind = headers.get("content-type", "").lower()
+        # Gateways name a stream as they like; a stream that was asked for may still be one object.
+        whole = "json" in kind and not any(word in kind for word in ("ndjson", "jsonl", "json-seq"))
+        self.streamed = "event-stream" in kind or (asked and not whole)
+        self._pieces: list[bytes] = []
+        """Of the line that is not over yet; of the whole body, where that is no stream."""
+        self._data: list[bytes] = []
+        """Lines of the event that is not over yet."""
+
+    def take(self, data: bytes) -> None:
+        """Take a piece of the body in; never raises."""
+        try:
+            if not self.streamed or (b"\n" not in data and b"\r" not in data):
+                self._pieces.append(data)  # joined once, where a line ends
+                return
+            data, self._pieces = b"".join([*self._pieces, data]), []
+            # A line ends with any of the three; which of them, the next piece may tell.
+            held = b"\r" if data.endswith(b"\r") else b""
+            lines = data[: len(data) - len(held)].replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n")
+            self._pieces = [lines.pop() + held]
+            for line in lines:
+                self._line(line)
+        except Exception as error:
+            count_fault("body", error)
+
+    def _line(self, line: bytes) -> None:
+        if line.startswith(b"data:"):
+            self._data.append(line[5:].removeprefix(b" "))
+        elif line.startswith(b"{"):
+            self._event(line)  # a line of JSON is an event of its own
+        elif not line and self._data:
+            data, self._data = b"\n".join(self._data), []
+            self._event(data)
+
+    def _event(self, data: bytes) -> None:
+        import json  # not with the package, whose import it would make a tenth longer
+
+        try:
+            event = json.loads(data)
+        except (ValueError, RecursionError):
+            return  # `[DONE]`, or no JSON
+        self.feed(event)
+
+    def over(self) -> None:
+        """Read what is left, at the end of the body; never raises."""
+        if self.streamed:
+            self.take(b"\n\n")
+        else:
+            self._event(b"".join(self._pieces))
+
+
+class _Body(_Events):
+    """A body that is read now, by whoever the caller lets read it."""
+
+    def __init__(self, response: Any, state: StreamState, attempt: Attempt, *, asked: bool) -> None:
+        super().__init__(response.headers, self._fed, asked=asked)
+        self.state = state
+        self.kind: Any = None
+        """The response's own class."""
+        self.parsed = False
+        """Whether a stream came out of it, which is read in its place."""
+        self.stepping = False
+        """Whether a piece is being read: httpx closes a response when it has read the last one."""
+        attempt.streamed = self.streamed
+        self._handled = id(sys.exc_info()[1])
+        """The exception that the caller handles already, whatever becomes of this response."""
+
+    def _fed(self, event: Any) -> None:
+        self.state.acc.feed(event)
+        if self.state.taps:
+            through(event, self.state.taps)
+
+    def understands(self, method: str) -> bool:
+        """Whether what a method gives can be read: raw bytes may be compressed."""
+        return not (self.encoded and method.endswith("_raw"))
+
+    def left(self) -> tuple[Outcome, BaseException | None] | None:
+        """
+        Return how the response is left, which closes it; `None` if it is read at this moment.
+
+        The SDK closes it itself when all is read. What a `with` tells of an exception it tells the
+        SDK's manager only, but Python knows it too.
+        """
+        if self.stepping:
+            return None
+        error = sys.exc_info()[1] if _in_exit() else None
+        how = left(error if id(error) != self._handled else None)
+        if self.state.readers:
+            self.state.closing = how
+            return None
+        return how
+
+
+def read_body(source: Any, *, asked: bool) -> tuple[Reply, bool]:
+    """Return what a raw response says whose body is there, and whether that was a stream."""
+    response, acc = source.http_response, Accumulator()
+    events = _Events(response.headers, acc.feed, asked=asked)
+    events.take(response.content)
+    events.over()
+    reply = acc.reply()
+    return (reply if events.streamed else reply.replace(chunks=None)), events.streamed
+
+
+_BODY = "_moa_body"
+"""Attribute of a response that is looked at."""
+
+
+def _untap(response: Any) -> None:
+    """Let a response be of its own class again."""
+    body = vars(response).pop(_BODY, None) if response is not None else None
+    if body is not None:
+        response.__class__ = body.kind
+
+
+def _tap(response: Any, state: StreamState, body: _Body) -> None:
+    """
+    Look at the bytes of a response as they pass; every way to read its body goes through a few methods.
+
+    This one response is of a subclass of its class until it is over. Methods put on the object
+    itself would hold it, a cycle that keeps its connection open, or lose it while it is collected.
+    """
+    body.kind = type(response)
+    vars(response)[_BODY] = body
+    response.__class__ = _tapped(body.kind)
+    there = weakref.ref(response)
+    state.follow(lambda *_: _untap(there()))
+
+
+_tapped_classes: weakref.WeakKeyDictionary[type, Any] = weakref.WeakKeyDictionary()
+
+
+def _tapped(kind: Any) -> Any:
+    found = _tapped_classes.get(kind)
+    if found is None:
+        names: dict[str, Any] = {name: _reading(kind, name) for name in ("iter_bytes", "iter_raw")}
+        names.update({name: _reading_later(kind, name) for name in ("aiter_bytes", "aiter_raw")})
+        names.update({"close": _closing(kind.close), "aclose": _closing_later(kind.aclose)})
+        names.update({"__reduce_ex__": _reduce, "__doc__": kind.__doc__})
+        names.update({"__module__": kind.__module__, "__qualname__": kind.__qualname__})
+        found = _tapped_classes[kind] = type(kind.__name__, (kind,), names)
+    return found
+
+
+def _reduce(self: Any, _protocol: Any) -> Any:
+    """Pickle a response as one of its own class, by the function that pickle itself uses."""
+    state = {name: value for name, value in self.__getstate__().items() if name != _BODY}
+    return copyreg._reconstructor, (vars(self)[_BODY].kind, object, None), state  # type: ignore[attr-defined]
+
+
+def _reading(kind: Any, name: str) -> Any:
+    original = getattr(kind, name)
+
+    def read(self: Any, *args: Any, **kwargs: Any) -> Iterator[bytes]:
+        source = original(self, *args, **kwargs)
+        body: _Body | None = vars(self).get(_BODY)
+        if body is None or body.parsed or body.stepping or not body.understands(name):
+            yield from source  # nothing to see, or the other one, which passes it on, is looked at
+            return
+        while True:
+            body.stepping = True
+            try:
+                data = next(source)
+            except StopIteration:
+                break
+            except BaseException as error:
+                body.state.end(outcome_of(error), error)
+                raise
+            finally:
+                body.stepping = False
+            body.take(data)
+            yield data
+        body.over()
+        body.state.end("completed")
+
+    return read
+
+
+def _reading_later(kind: Any, name: str) -> Any:
+    original = getattr(kind, name)
+
+    async def read(self: Any, *args: Any, **kwargs: Any) -> AsyncIterator[bytes]:
+        source = original(self, *args, **kwargs)
+        body: _Body | None = vars(self).get(_BODY)
+        if body is None or body.parsed or body.stepping or not body.understands(name):
+            async for data in source:
+                yield data
+            return
+        while True:
+            body.stepping = True
+            try:
+                data = await anext(source)
+            except StopAsyncIteration:
+                break
+            except BaseException as error:
+                await body.state.end_async(outcome_of(error), error)
+                raise
+            finally:
+                body.stepping = False
+            body.take(data)
+            yield data
+        body.over()
+        await body.state.end_async("completed")
+
+    return read
+
+
+def _closing(original: Any) -> Any:
+    def close(self: Any) -> None:
+        body: _Body | None = vars(self).get(_BODY)
+        try:
+            original(self)
+        finally:
+            how = body.left() if body is not None else None
+            if body is not None and how is not None:
+                outcome, error = how
+                body.state.end(outcome, error)
+
+    return close
+
+
+def _closing_later(original: Any) -> Any:
+    async def aclose(self: Any) -> None:
+        body: _Body | None = vars(self).get(_BODY)
+        try:
+            await original(self)
+        finally:
+            how = body.left() if body is not None else None
+            if body is not None and how is not None:
+                outcome, error = how
+                await body.state.end_async(outcome, error)
+
+    return aclose

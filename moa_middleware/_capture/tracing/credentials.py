@@ -1,0 +1,87 @@
+"""
+The credentials of one call, by value: what an exception quotes of them is taken out of its message.
+
+`_patterns` knows credentials by their form. A key of no known form, a header's value or a part of a
+query is known only because this very call was made with it.
+"""
+
+from __future__ import annotations
+
+import re
+from base64 import b64encode
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from ..._redaction import MARK, secrets
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+__all__ = ["hide", "texts"]
+
+_SHORTEST = 6
+"""Characters of a value below which it may stand in a message by chance."""
+_DEPTH = 4
+_TELLING = re.compile("auth|key|token|secret|cookie|password", re.IGNORECASE)
+"""Names of headers whose values are credentials."""
+_OF_CLIENTS = (
+    "api_key",
+    "auth_token",
+    "organization",
+    "project",
+    "webhook_secret",
+    "_azure_ad_token",
+    "_custom_headers",
+    "_custom_query",
+)
+
+
+def texts(hidden: Iterable[Any], client: object) -> list[str]:
+    """Return what must not be told: the texts in arguments that are not recorded, and a client's keys; long ones first."""
+    values = [*hidden, *_of_client(client)] if client is not None else [*hidden]
+    found = {text for value in values for text in _within(value, _DEPTH) if len(text) >= _SHORTEST}
+    return sorted(found, key=len, reverse=True)
+
+
+def _of_client(client: object) -> Iterator[Any]:
+    for name in _OF_CLIENTS:
+        yield _get(client, name)
+    http = _get(client, "_client")
+    for name, value in dict(_get(http, "headers") or {}).items():
+        if _TELLING.search(name):
+            yield value
+    yield list(dict(_get(http, "params") or {}).values())
+    url = _get(client, "base_url")
+    user, password = _get(url, "username"), _get(url, "password")
+    if password:
+        yield [password, b64encode(f"{user}:{password}".encode()).decode()]
+
+
+def _get(obj: object, name: str) -> Any:
+    try:
+        return getattr(obj, name, None)
+    except Exception:  # a property of the user's own class
+        return None
+
+
+def _within(value: Any, depth: int) -> Iterator[str]:
+    if isinstance(value, bytes):
+        value = value.decode("utf-8", "replace")
+    if isinstance(value, str):
+        yield value
+        scheme, _, rest = value.partition(" ")
+        if scheme.lower() in {"bearer", "basic"}:
+            yield rest
+    elif depth and isinstance(value, Mapping):
+        for item in value.values():
+            yield from _within(item, depth - 1)
+    elif depth and isinstance(value, list | tuple):
+        for item in value:
+            yield from _within(item, depth - 1)
+
+
+def hide(message: str, told: Iterable[str]) -> str:
+    """Return a message without these texts, and without credentials of a known form."""
+    for text in told:
+        message = message.replace(text, MARK)
+    return secrets(message)

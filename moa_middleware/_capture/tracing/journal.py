@@ -1,0 +1,193 @@
+"""
+The journal: what the calls of an open turn said, kept until the turn's own line is written.
+
+Each call that ends is appended at once to `<trace_dir>/open/<turn id>.jsonl`; the file goes with the
+turn's line. What a killed process leaves there is made a turn of by `recover`. Each line stands for
+itself, since threads append in any order and the last line may be torn. This module must not know
+how a turn is put together again.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..._processes import is_alive, machine, started
+from ..flow.outcome import claim, once, process_id
+from .trace_file import Receipt, append
+from .call_record import EMPTY, NULL, entries_of
+from .encode import encode, join
+from .writer import make_directory
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from ..turns.call_state import CallSlot
+    from ..turns.turn import Turn
+    from .content import Content
+    from .snapshot import Snapshot
+
+__all__ = ["FOLDER", "JOURNAL_SCHEMA", "Journal", "is_alive", "this_process"]
+
+JOURNAL_SCHEMA = "moa-journal/1"
+FOLDER = "open"
+"""Below the trace directory."""
+
+
+class Journal:
+    """
+    The journals of this process's open turns.
+
+    It takes no lock: calls end in any thread, and in finalisers.
+
+    Args:
+        trace_dir: The directory of the traces.
+    """
+
+    def __init__(self, trace_dir: os.PathLike[str] | str) -> None:
+        self._directory = Path(trace_dir) / FOLDER
+        self._begun: dict[str, list[bool]] = {}
+        """For each turn that has a file, the right to write down what the turn was asked."""
+
+    def path_of(self, turn_id: str) -> Path:
+        """Return the file of a turn."""
+        return self._directory / f"{turn_id}.jsonl"
+
+    def has(self, turn_id: str) -> bool:
+        """Whether a turn of this process has a file."""
+        return turn_id in self._begun
+
+    def add(self, turn: Turn, slot: CallSlot, content: Content | None) -> BaseException | None:
+        """
+        Append a call that ended, with the calls inside it.
+
+        Args:
+            turn: Its turn, which is open.
+            slot: The call.
+            content: What is written of content, `None` for all of it.
+
+        Returns:
+            What interrupted a function of the user's that redacts; to be raised.
+
+        Raises:
+            OSError: The directory or the disk refuses it.
+        """
+        if not turn.journalled:
+            return None
+        token = self._begun.setdefault(turn.id, once())
+        first = claim(token)
+        receipt = Receipt()
+        urgent: BaseException | None = None
+        try:
+            data: bytes = join(_line(turn, slot, first=first))
+            if content is not None:
+                data, urgent = content.line(data)
+            path = os.fspath(self.path_of(turn.id))
+            try:
+                append(path, data + b"\n", receipt)
+            except FileNotFoundError:
+                make_directory(self._directory)
+                append(path, data + b"\n", receipt)
+        finally:
+            if first and not receipt.whole:
+                token.append(True)  # the next call's line tells it
+            if not turn.journalled:
+                # The turn's line was written meanwhile, and its journal removed.
+                self._begun.pop(turn.id, None)
+                _unlink(os.fspath(self.path_of(turn.id)))
+        return urgent
+
+    def keep_line(self, turn_id: str, line: bytes) -> None:
+        """
+        Append the turn's own line, which its file has refused: it is what `recover` writes then.
+
+        Raises:
+            OSError: The disk refuses this one too.
+        """
+        append(os.fspath(self.path_of(turn_id)), line, Receipt())
+
+    def remove(self, turn: Turn) -> None:
+        """Remove the file of a turn whose line is written, or that has none."""
+        turn.journalled = False
+        if self._begun.pop(turn.id, None) is not None:
+            _unlink(os.fspath(self.path_of(turn.id)))
+
+
+def _unlink(path: str) -> None:
+    try:
+        os.unlink(path)  # noqa: PTH108 - a `Path` costs more
+    except OSError:
+        return  # `recover` removes it
+
+
+def _line(turn: Turn, slot: CallSlot, *, first: bool) -> dict[str, Any]:
+    """Return a line: who writes, the turn's own request in the first one, and the calls."""
+    entries = entries_of(slot, late=True)
+    calls, places = [], []
+    for entry in entries:
+        fields = entry.fields
+        fields["late"] = False
+        fields["label"] = fields["label"] or fields["model"] or entry.slot.name or None
+        calls.append(join(fields))
+        places.append(
+            {
+                "order": [*entry.slot.order, entry.attempt.number],
+                "chosen": entry.is_last and slot.parent is None,
+                "sum": entry.has_inner,
+            }
+        )
+    line: dict[str, Any] = {
+        "schema": JOURNAL_SCHEMA,
+        "turn_id": turn.id,
+        "session_id": turn.session_id,
+        "process": this_process(),
+        "instrumentation_errors": turn.faults,
+        "turns": list(turn.turns),
+        "covers": list(_ids(slot)),
+        "places": places,
+    }
+    if first:
+        line["turn"] = join(_header(turn))
+    line["calls"] = encode([]) if not calls else type(calls[0])(b"[" + b",".join(calls) + b"]")
+    return line
+
+
+def _header(turn: Turn) -> dict[str, Any]:
+    """Return what is known of a turn before it ends."""
+    shot: Snapshot | None = turn.memo
+    return {
+        "preset": turn.preset,
+        "started_at": turn.clock.started_at,
+        "input_messages": shot.messages if shot else NULL,
+        "params": shot.params if shot else EMPTY,
+        "parent_turn_id": turn.parent.id if turn.parent is not None else None,
+        "tags": encode(dict(turn.tags)),
+        "implicit": turn.implicit,
+        "trace_context": turn.trace_context,
+    }
+
+
+def _ids(slot: CallSlot) -> Iterator[str]:
+    """Yield the ids of a call's requests and of those inside: a later line stands for those of an earlier one."""
+    for attempt in slot.attempts:
+        yield attempt.id
+        for inner in attempt.inner:
+            yield from _ids(inner)
+
+
+# Processes ---------------------------------------------------------------------------------------
+
+_known: dict[int, dict[str, Any]] = {}
+"""This process as its journals name it, by its id."""
+
+
+def this_process() -> dict[str, Any]:
+    """Return what tells this process from every other, on this machine and elsewhere."""
+    pid = process_id()
+    found = _known.get(pid)
+    if found is None:
+        found = {**machine(), "pid": pid, "started": started(pid)}
+        _known.clear()
+        _known[pid] = found
+    return found

@@ -1,0 +1,264 @@
+"""
+How lines leave: those of one thread in turn, each to its writer and its listeners.
+
+A turn may close inside a finaliser, in the middle of another line's writing on the same thread.
+Such a line joins the queue that the running write drains. What a writer refuses waits in the
+backlog; it goes first at the next line for that writer, and is tried by `flush` and at exit.
+"""
+
+from __future__ import annotations
+
+import atexit
+import json
+import os
+import threading
+from collections import deque
+from contextlib import suppress
+from itertools import count, islice
+from typing import TYPE_CHECKING, Any
+
+from ..flow.observers import count_fault
+from ..flow.outcome import claim, outcome_of
+from ..log import log
+from .backlog import Backlog
+from .lock import in_event_loop
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from .backlog import Line
+
+__all__ = ["Tally", "backlog", "drain", "flush", "forget", "is_ours", "send", "tally", "waiting"]
+
+_SECONDS = 0.02
+"""How long the lines that wait may hold up the one that comes."""
+_SECONDS_IN_LOOP = 0.004
+_INTERRUPTS = 2
+"""After how many interrupts a line is put off."""
+
+
+class Tally:
+    """What became of the lines of this process, counted without a lock: a finaliser may come in between."""
+
+    def __init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
+        """Begin at zero, as a forked child does."""
+        self._written, self._refused, self._lost = count(), count(), count()
+
+    def add_written(self, line: Line) -> bool:
+        """Count a line that is written, once; whether it had not been counted."""
+        # In one step, so that no interrupt comes in between: the counter goes on if the line is new.
+        return bool(list(zip(line.uncounted, self._written, strict=False)))
+
+    def add(self, *, refused: int = 0, lost: int = 0) -> None:
+        """Count lines that were refused or are lost."""
+        for counter, more in ((self._refused, refused), (self._lost, lost)):
+            deque(islice(counter, more), maxlen=0)
+
+    @property
+    def written(self) -> int:
+        """Lines written."""
+        return _next_of(self._written)
+
+    @property
+    def refused(self) -> int:
+        """Lines that were refused when they came."""
+        return _next_of(self._refused)
+
+    @property
+    def lost(self) -> int:
+        """Lines of those that are neither written nor wait any more."""
+        return _next_of(self._lost)
+
+
+def _next_of(counter: count[int]) -> int:
+    """Return the number that a counter would give next; only its `repr` tells without taking it."""
+    return int(repr(counter).removeprefix("count(").removesuffix(")"))
+
+
+class _Queue(threading.local):
+    """Lines of one thread that wait for the one that is being written."""
+
+    def __init__(self) -> None:
+        self.empty()
+
+    def empty(self) -> None:
+        self.items: deque[Line] = deque()
+        self.busy = False
+
+
+tally = Tally()
+backlog = Backlog()
+_queue = _Queue()
+
+
+def forget() -> None:
+    """Owe nothing: for a forked child, which stands inside its parent's write perhaps, and for tests."""
+    _queue.empty()
+    backlog.clear()
+
+
+if hasattr(os, "register_at_fork"):  # pragma: no branch - not on Windows
+    os.register_at_fork(after_in_child=forget)
+    os.register_at_fork(after_in_child=tally.reset)
+
+
+def waiting() -> int:
+    """Return how many lines wait to be written: those of this thread, and those that were refused."""
+    return len(_queue.items) + len(backlog)
+
+
+def is_ours(error: BaseException) -> bool:
+    """Whether an exception is a fault of ours: pydantic_core's panics are no `Exception`."""
+    return isinstance(error, Exception) or (type(error).__name__ == "PanicException" and outcome_of(error) == "error")
+
+
+def send(lines: Iterable[Line]) -> None:
+    """
+    Let lines go, unless this thread is writing already: then they follow.
+
+    Those that are on their way stay as they are, so that it can be repeated after an interrupt.
+    """
+    items = _queue.items
+    items.extend([line for line in lines if not line.begun and line not in items])
+    drain()
+
+
+def drain() -> None:
+    """
+    Write this thread's lines, unless this thread is writing already.
+
+    Raises:
+        BaseException: What interrupted it, after the lines are written.
+    """
+    if _queue.busy:
+        return
+    urgent: BaseException | None = None
+    try:
+        _queue.busy = True
+        items, interrupts = _queue.items, 0
+        while items and _queue.items is items:
+            line = items[0]
+            try:
+                line.begun = True
+                _process(line)
+            except BaseException as error:
+                urgent, interrupts = urgent or error, interrupts + 1
+                done = line.receipt.whole or line.refused or not line.ours
+                if not done and not line.doubtful and interrupts < _INTERRUPTS:
+                    continue  # it is known not to be written
+                if line.receipt.whole and line.ours:
+                    tally.add_written(line)
+                if not done and line.writer is not None:
+                    _refuse(line, error)
+            if items and items[0] is line:
+                items.popleft()
+            interrupts = 0
+    finally:
+        _queue.busy = False
+    if urgent is not None:
+        try:
+            raise urgent
+        finally:
+            urgent = None
+
+
+def flush() -> None:
+    """Write this thread's lines, and try again all that wait."""
+    if _queue.busy:
+        # A signal handler in the middle of a line: the process may end with it. The line itself is not
+        # acknowledged yet; those of the handler's own turns are.
+        for line in list(_queue.items):
+            if not line.begun:
+                with suppress(ValueError):
+                    _queue.items.remove(line)
+                    line.begun = True
+                    _process(line)
+        return
+    drain()
+    if not backlog:
+        return
+    try:
+        _queue.busy = True
+        backlog.retry(_try)
+    finally:
+        _queue.busy = False
+    drain()
+
+
+def _process(line: Line) -> None:
+    """Write one line, after those that wait for the same writer; then tell its listeners."""
+    try:
+        if line.writer is not None and not line.receipt.whole and not line.refused:
+            if backlog:
+                backlog.retry(_try, key=line.key, seconds=_SECONDS_IN_LOOP if in_event_loop() else _SECONDS)
+            error = _try(line)
+            if error is not None and line.ours:
+                _refuse(line, error)
+    finally:
+        if line.listeners and line.ours and claim(line.untold):
+            for listener in line.listeners:
+                try:
+                    listener(_record_of(line.data))
+                except Exception as error:
+                    count_fault("on_turn", error)
+
+
+def _record_of(data: bytes) -> Any:
+    try:
+        return json.loads(data)
+    except ValueError:
+        # More digits than Python reads: whoever looks at them gets a text.
+        return json.loads(data, parse_int=lambda figures: int(figures) if len(figures) <= _DIGITS else figures)
+
+
+_DIGITS = 4300
+
+
+def _try(line: Line) -> BaseException | None:
+    """Hand a line over; returns what it was refused with."""
+    refusal: BaseException | None = None
+    try:
+        line.hand_over()
+    except BaseException as error:
+        if not is_ours(error):
+            raise
+        refusal = error
+    finally:
+        if line.receipt.whole and line.ours and tally.add_written(line) and line.after is not None:
+            line.after()
+    return None if line.receipt.whole else refusal
+
+
+def _refuse(line: Line, error: BaseException) -> None:
+    """Count and log a line that was refused, and let it wait."""
+    line.refused = True
+    if line.spare is not None:
+        with suppress(OSError):
+            line.spare()
+    reason = type(error).__qualname__
+    if isinstance(error, OSError) and error.strerror:
+        reason = f"{reason}: {error.strerror}"
+        if error.filename is not None:
+            reason = f"{reason}: {error.filename}"
+    lost = 1 if line.doubtful else backlog.add(line)
+    tally.add(refused=1, lost=lost)
+    writer = type(line.writer).__qualname__
+    log("moa.trace_refused", key=reason, writer=writer, error=reason)
+    if lost:
+        log("moa.trace_lost", writer=writer, lines=lost)
+
+
+def _at_exit() -> None:
+    """Try what waits a last time; what is left is lost."""
+    flush()
+    if backlog:
+        tally.add(lost=len(backlog))
+    if tally.lost:
+        # All of them: what was told before was told once a minute.
+        log("moa.trace_lost", key="exit", lines=tally.lost, reason="refused until the process ended, or fallen out")
+
+
+atexit.register(_at_exit)

@@ -1,0 +1,339 @@
+"""
+Turns of processes that died, put together again from their journals.
+
+A journal belongs to whoever holds its lock; its turn is written before it is removed, and not
+written where its line is there already. So this may be stopped at any point, run again, and run
+beside writers and beside another of its kind. What stands in a journal has been redacted.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import time
+from contextlib import suppress
+from copy import deepcopy
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+from ...records import SCHEMA
+from ..turns.roles import Node, infer
+from . import lock
+from .trace_file import Receipt
+from .call_record import TOKENS
+from .encode import encode
+from .journal import FOLDER, JOURNAL_SCHEMA, is_alive
+from .tracer import counters
+from .written import Written, is_line_of, loaded
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
+
+    from .writer import FileWriter
+
+__all__ = ["Finding", "recover"]
+
+# A pipe in the file's place must not hold us; files know no such wait.
+_FLAGS = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NONBLOCK", 0)
+_YOUNG = 60.0
+"""Seconds for which a journal that says nothing may be one that is being begun."""
+
+What = Literal["recovered", "written", "empty", "live", "elsewhere", "new", "busy", "unreadable", "failed"]
+
+
+class Finding(NamedTuple):
+    """
+    What became of one journal.
+
+    Attributes:
+        path: The journal.
+        what: `recovered`: its turn is written now; `written`: the turn was written already; `empty`: it
+            says nothing; all three are removed. The others stay: `live` is of a process that runs,
+            `elsewhere` of another machine or container, `new` is empty and less than a minute old,
+            so that it may be one that is being begun, `busy` is locked, `unreadable` holds no whole
+            line, and the turn of `failed` could not be written.
+        calls: Calls that were saved.
+        error: What went wrong.
+    """
+
+    path: Path
+    what: What
+    calls: int = 0
+    error: str | None = None
+
+
+def recover(writer: FileWriter, *, dry_run: bool = False, elsewhere: bool = False) -> Iterator[Finding]:
+    """
+    Write the turns of dead processes, as `crashed`, and yield what was done with each journal.
+
+    Args:
+        writer: Writes into the directory whose journals are looked at.
+        dry_run: Change nothing.
+        elsewhere: Take processes of other machines and containers for dead.
+
+    Raises:
+        OSError: The directory cannot be read.
+    """
+    folder = writer.trace_dir / FOLDER
+    try:
+        names = sorted(entry.name for entry in os.scandir(folder) if entry.name.endswith(".jsonl"))
+    except FileNotFoundError:
+        return
+    written = Written(writer, {name.removesuffix(".jsonl") for name in names})
+    for name in names:
+        finding = _one(folder / name, written, dry_run=dry_run, elsewhere=elsewhere)
+        if finding is not None:
+            yield finding
+
+
+def _one(path: Path, written: Written, *, dry_run: bool, elsewhere: bool) -> Finding | None:
+    """Deal with one journal; `None` if somebody else has removed it."""
+    try:
+        descriptor = _opened(path)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        return Finding(path, "unreadable", error=_words(error))
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            return Finding(path, "unreadable", error="it is no regular file")
+        if lock.acquire(descriptor, time.monotonic() + lock.PATIENCE) is False:
+            return Finding(path, "busy")
+        if not _is_at(path, descriptor):
+            return None
+        with open(descriptor, "rb", closefd=False) as file:
+            lines = [line for line in file.read().split(b"\n") if line.strip()]
+        return _judge(path, lines, written, dry_run=dry_run, elsewhere=elsewhere)
+    except OSError as error:
+        return Finding(path, "failed", error=_words(error))
+    except Exception as error:
+        # Another's file, or another version's: it must not keep the others from being recovered.
+        return Finding(path, "unreadable", error=type(error).__qualname__)
+    finally:
+        lock.release(descriptor)
+        os.close(descriptor)
+
+
+def _opened(path: Path) -> int:
+    """Open a journal, to write if that may be: network file systems lock no other (flock(2))."""
+    try:
+        return os.open(path, _FLAGS | os.O_RDWR)
+    except PermissionError:
+        return os.open(path, _FLAGS | os.O_RDONLY)
+
+
+def _judge(path: Path, lines: list[bytes], written: Written, *, dry_run: bool, elsewhere: bool) -> Finding:
+    turn_id = path.name.removesuffix(".jsonl")
+    told = [line for line in map(loaded, lines) if _is_journal(line, turn_id)]
+    if not told:
+        if lines:
+            return Finding(path, "unreadable", error="it holds no whole line")
+        if time.time() - path.stat().st_mtime < _YOUNG:
+            return Finding(path, "new")
+        return _removed(Finding(path, "empty"), dry_run=dry_run)
+    alive = is_alive(told[-1]["process"])
+    if alive is None and not elsewhere:
+        return Finding(path, "elsewhere")
+    if alive:
+        return Finding(path, "live")
+    session_id = told[-1]["session_id"]
+    writer = written.writer
+    if written.has(session_id, turn_id):
+        return _removed(Finding(path, "written"), dry_run=dry_run)
+    own = next((line for line in lines if is_line_of(line, turn_id)), None)
+    if own is not None:
+        # It had ended, and its line was refused until its process ended.
+        if not dry_run:
+            writer.append(session_id, own + b"\n", Receipt())
+        return _removed(Finding(path, "recovered", _calls_in(loaded(own))), dry_run=dry_run)
+    record, calls = _record_of_whole(turn_id, session_id, told)
+    if not dry_run:
+        # Its number last: one that is taken and not written would tell of a line that is missing.
+        number = next(islice(counters.numbers(), 1))
+        record["writer"] = counters.writer_fields(number)
+        writer.append(session_id, encode(record) + b"\n", Receipt())
+    return _removed(Finding(path, "recovered", calls), dry_run=dry_run)
+
+
+def _removed(finding: Finding, *, dry_run: bool) -> Finding:
+    if not dry_run:
+        with suppress(FileNotFoundError):
+            finding.path.unlink()
+    return finding
+
+
+def _is_at(path: Path, descriptor: int) -> bool:
+    """Whether the path leads to the open file still: another recovery may have been faster."""
+    try:
+        return os.path.samestat(path.lstat(), os.fstat(descriptor))
+    except OSError:
+        return False
+
+
+def _words(error: OSError) -> str:
+    return f"{type(error).__qualname__}: {error.strerror}"
+
+
+# What a journal says ------------------------------------------------------------------------------
+
+
+def _calls_in(record: dict[str, Any]) -> int:
+    return len(record["references"]) + len(record["calls"]) + (record["aggregator"] is not None)
+
+
+def _is_journal(line: Any, turn_id: str) -> bool:
+    """Whether a line is whole and the turn's; a file may have been put there by anybody."""
+    return (
+        isinstance(line, dict)
+        and line.get("schema") == JOURNAL_SCHEMA
+        and line.get("turn_id") == turn_id
+        and isinstance(line.get("session_id"), str | None)
+        and isinstance(line.get("process"), dict)
+        and isinstance(line.get("covers"), list)
+        and isinstance(line.get("turn", {}), dict)
+        and isinstance(line.get("calls"), list)
+        and isinstance(line.get("places"), list)
+        and len(line["calls"]) == len(line["places"])
+        and all(isinstance(part, dict) for part in (*line["calls"], *line["places"]))
+    )
+
+
+class _Saved(NamedTuple):
+    """A call of a journal, and its place."""
+
+    order: list[int]
+    fields: dict[str, Any]
+    chosen: bool
+    is_sum: bool
+
+
+def _saved(told: Iterable[dict[str, Any]]) -> list[_Saved]:
+    """Return the calls in the order of submission; a later line stands for those that it covers."""
+    found: dict[str, _Saved] = {}
+    for line in told:
+        for call_id in line["covers"]:
+            found.pop(call_id, None)
+        for fields, place in zip(line["calls"], line["places"], strict=True):
+            found[fields["call_id"]] = _Saved(place["order"], fields, place["chosen"], place["sum"])
+    saved = sorted(found.values(), key=lambda one: one.order)
+    for index, one in enumerate(saved):
+        one.fields["index"] = index
+        if one.fields["parent"] not in found:
+            one.fields["parent"] = None  # it had not ended, and nothing is known of it
+    return saved
+
+
+def _record_of_whole(turn_id: str, session_id: str | None, told: list[dict[str, Any]]) -> tuple[dict[str, Any], int]:
+    """Return the same as `_record`, without the lines that it cannot read: they cost only themselves."""
+    try:
+        return _record(turn_id, session_id, told)
+    except Exception:
+        whole = []
+        for line in told:
+            with suppress(Exception):
+                _record(turn_id, session_id, [deepcopy(line)])
+                whole.append(line)
+        return _record(turn_id, session_id, whole)
+
+
+def _record(turn_id: str, session_id: str | None, told: list[dict[str, Any]]) -> tuple[dict[str, Any], int]:
+    """Return the record of a turn but for its writer, and how many calls were saved."""
+    saved = _saved(told)
+    turn: dict[str, Any] = next((line["turn"] for line in told if "turn" in line), {})
+    _name_roles(saved)
+    chosen = [one.fields for one in saved if one.chosen]
+    references = [fields for fields in chosen if fields["role"] == "reference"]
+    aggregators = [fields for fields in chosen if fields["role"] == "aggregator"]
+    fine = [fields for fields in aggregators if fields["outcome"] not in ("error", None)]
+    aggregator = next(reversed(fine or aggregators), None)
+    listed = {id(fields) for fields in (*references, aggregator)}
+    record = {
+        "schema": SCHEMA,
+        "ts": time.time(),
+        "turn_id": turn_id,
+        "session_id": session_id,
+        "preset": turn.get("preset"),
+        "outcome": "crashed",
+        "error": _death_of(told[-1]["process"]),
+        "started_at": turn.get("started_at") or min((one.fields["started_at"] for one in saved), default=0.0),
+        "ended_at": None,
+        "duration_ms": None,
+        "input_messages": turn.get("input_messages"),
+        "params": turn.get("params") or {},
+        "output": None,
+        "references": references,
+        "aggregator": aggregator,
+        "calls": [one.fields for one in saved if id(one.fields) not in listed],
+        "parent_turn_id": turn.get("parent_turn_id"),
+        "turns": told[-1].get("turns") or [],
+        "tags": turn.get("tags") or {},
+        "totals": _totals(saved),
+        "implicit": bool(turn.get("implicit")),
+        "instrumentation_errors": max(line.get("instrumentation_errors", 0) for line in told),
+        "trace_context": turn.get("trace_context"),
+    }
+    if "omitted" in turn:
+        record["omitted"] = turn["omitted"]
+    return record, len(saved)
+
+
+def _death_of(process: dict[str, Any]) -> dict[str, str]:
+    """Say which process it was: the record's `writer` is the one that recovered it."""
+    pid, host = process.get("pid"), process.get("host")
+    where = f" on {host}" if isinstance(host, str) else ""
+    return {"type": "ProcessDied", "message": f"process {pid if type(pid) is int else 'unknown'}{where}"}
+
+
+def _name_roles(saved: list[_Saved]) -> None:
+    """Infer what nobody named, as far as the calls tell that had ended."""
+    chosen = [one.fields for one in saved if one.chosen]
+    open_roles = [fields for fields in chosen if fields["role"] is None]
+    nodes = [_node(fields) for fields in chosen]
+    if nodes:
+        infer(nodes, lambda text: encode(text)[1:-1])
+    told = any(node.role == "reference" for node in nodes)
+    for fields, node in zip(chosen, nodes, strict=True):
+        # Without a reference nothing shows that the last call was to answer: the turn never came back.
+        fields["role"] = node.role if fields["role"] is not None or told else "call"
+        fields["layer"] = node.layer
+    for one in saved:
+        if not one.chosen and one.fields["role"] is None:
+            one.fields["role"] = "call"
+            open_roles.append(one.fields)
+    for fields in open_roles:
+        fields["role_source"] = "inferred"
+
+
+def _node(fields: dict[str, Any]) -> Node:
+    started = int(fields["started_at"] * 1e9)
+    duration = fields["duration_ms"]
+    return Node(
+        input=b"" if fields["input_messages"] is None else encode(fields["input_messages"]),
+        output=fields["output"],
+        started_ns=started,
+        ended_ns=None if duration is None else started + int(duration * 1e6),
+        failed=fields["outcome"] in ("error", None),
+        answered=False,
+        role=fields["role"],
+        layer=fields["layer"],
+    )
+
+
+def _totals(saved: list[_Saved]) -> dict[str, Any]:
+    """Sum over the calls that asked a model themselves, as in every turn."""
+    asked = [one.fields for one in saved if not one.is_sum]
+    own = [fields for fields in asked if fields["source"] == "provider"]
+    usage: dict[str, Any] = {}
+    if any(fields["usage"] for fields in own):
+        for name in TOKENS:
+            known = [fields["usage"][name] for fields in own if fields["usage"].get(name) is not None]
+            usage[name] = sum(known) if known else None
+    costs = [fields["cost_usd"] for fields in own if fields["cost_usd"] is not None]
+    return {
+        "calls": len(own),
+        "failed": sum(fields["outcome"] in ("error", "crashed") for fields in asked),
+        "usage": usage,
+        "cost_usd": sum(costs) if costs else None,
+        "unpriced": len(own) - len(costs),
+    }

@@ -1,0 +1,247 @@
+"""
+One line appended to one file: whole, once, and never at the cost of another line.
+
+The file is opened anew for each line. Under its lock a torn tail is closed by a newline first;
+without the lock each line brings its own. A line is one `write`; nothing is ever truncated, since
+somebody without the lock may have appended behind it. This module must not know what a line says,
+or what becomes of one that is refused.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import stat
+import time
+from collections import deque
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from .lock import acquire, gave_up, patience, release
+
+__all__ = ["Receipt", "append", "segments"]
+
+_FLAGS = (
+    os.O_APPEND
+    | getattr(os, "O_CLOEXEC", 0)
+    | getattr(os, "O_NOFOLLOW", 0)
+    | getattr(os, "O_NONBLOCK", 0)  # a pipe in the file's place must not hold us; files know no such wait
+    | getattr(os, "O_BINARY", 0)
+)
+_CREATE = os.O_CREAT
+_OPENINGS = 8
+"""How often a file is opened that is sealed, renamed or deleted meanwhile."""
+_PIECES = 4
+"""How often a line is begun that others write into."""
+
+_opened: dict[int, list[int]] = {}
+"""The descriptor of each append that is under way, by the identity of its list."""
+
+
+def _close_copies() -> None:
+    """Close, in a forked child, what its parent is writing: a copy would keep the parent's lock if that dies."""
+    for files in list(_opened.values()):
+        while files:
+            with suppress(OSError):
+                os.close(files.pop())
+    _opened.clear()
+
+
+if hasattr(os, "register_at_fork"):  # pragma: no branch - not on Windows
+    os.register_at_fork(after_in_child=_close_copies)
+
+
+class Receipt:
+    """
+    What is known of the writing of one line, at each moment.
+
+    An interrupt (Ctrl-C) may come between a system call and the statement that takes its result.
+    So results are taken by `list.extend` over `map`, which no interrupt can come into: what is
+    written is known to be written.
+    """
+
+    __slots__ = ("results", "wanted")
+
+    def __init__(self) -> None:
+        self.wanted: int | None = None
+        """Bytes to be written; `None` if the results are no numbers of bytes."""
+        self.results: list[Any] = []
+
+    @property
+    def whole(self) -> bool:
+        """Whether the line is written."""
+        results = self.results
+        return bool(results) and (self.wanted is None or results == [self.wanted])
+
+    def begin(self, wanted: int) -> None:
+        """Begin with the line, once more if need be."""
+        self.results = []
+        self.wanted = wanted
+
+
+def append(path: str, line: bytes, receipt: Receipt, *, limit: int | None = None, create: bool = True) -> None:
+    """
+    Append one line to a file.
+
+    An interrupt goes on once the line is written, if that can be done; the receipt tells.
+
+    Args:
+        path: The file; its directory exists.
+        line: Ends with a newline.
+        receipt: Tells, whatever is raised, whether the line is in the file.
+        limit: Bytes above which the file is sealed, and another begun.
+        create: Make the file if it is not there.
+
+    Raises:
+        OSError: The line is refused; a part of it may stand in the file, as a torn line.
+    """
+    files: list[int] = []
+    try:
+        _append(path, files, line, receipt, seconds=patience(path), limit=limit, create=create)
+    except Exception:
+        raise
+    except BaseException:
+        with suppress(Exception):
+            _release(files)
+            if not receipt.whole:
+                _append(path, files, line, receipt, seconds=0.0, limit=limit, create=create)
+        raise
+
+
+def _append(
+    path: str, files: list[int], line: bytes, receipt: Receipt, *, seconds: float, limit: int | None, create: bool
+) -> None:
+    deadline = time.monotonic() + seconds
+    for opening in range(_OPENINGS):
+        try:
+            _opened[id(files)] = files
+            _open(path, files, create=create)
+            held = acquire(files[0], deadline)
+            if held is False and seconds:
+                gave_up(path)
+            if held and opening < _OPENINGS - 1:
+                status = os.fstat(files[0])
+                if not _is_at(path, status):
+                    continue  # it was sealed or deleted while we waited
+                if limit is not None and _is_full(status.st_size, len(line), limit) and _seal(path):
+                    continue
+            else:
+                status = os.fstat(files[0])
+            _write(files, line, receipt, status, held=bool(held))
+            return
+        finally:
+            _release(files)
+
+
+def _open(path: str, files: list[int], *, create: bool) -> None:
+    flags = _FLAGS | (_CREATE if create else 0)
+    try:
+        files.extend(map(os.open, (path,), (flags | os.O_RDWR,), (0o600,)))
+    except PermissionError:
+        # One that may be written but not read; its last byte stays unknown.
+        files.extend(map(os.open, (path,), (flags | os.O_WRONLY,), (0o600,)))
+
+
+def _release(files: list[int]) -> None:
+    while files:
+        release(files[0])
+        with suppress(OSError, IndexError):
+            # In one step: no descriptor is out of the list and still open.
+            deque(map(os.close, map(list.pop, (files,))), maxlen=0)
+    _opened.pop(id(files), None)
+
+
+def _is_at(path: str, status: os.stat_result) -> bool:
+    """Whether the path still leads to the file that is open."""
+    try:
+        return os.path.samestat(os.lstat(path), status)
+    except OSError:
+        return False
+
+
+def _is_full(size: int, more: int, limit: int) -> bool:
+    return bool(size) and size + more > limit
+
+
+def segments(path: str) -> list[str]:
+    """Return the sealed segments of a file, in the order in which they were sealed."""
+    file = Path(path)
+    form = re.compile(re.escape(file.name.removesuffix(".jsonl")) + r"~s([1-9][0-9]*)\.jsonl")
+    try:
+        entries = list(file.parent.iterdir())
+    except OSError:
+        return []
+    found = [(int(match[1]), str(entry)) for entry in entries if (match := form.fullmatch(entry.name))]
+    return [entry for _, entry in sorted(found)]
+
+
+def _seal(path: str) -> bool:
+    """Rename a full file, under its lock; no other writer renames it then. One that cannot be renamed grows on."""
+    done = segments(path)
+    number = int(done[-1].rpartition("~s")[2].removesuffix(".jsonl")) + 1 if done else 1
+    try:
+        os.rename(path, f"{path.removesuffix('.jsonl')}~s{number}.jsonl")  # noqa: PTH104 - a `Path` costs more
+    except OSError:
+        return False
+    return True
+
+
+def _write(files: list[int], line: bytes, receipt: Receipt, status: os.stat_result, *, held: bool) -> None:
+    """
+    Write the line, behind a newline of its own where the file may not end with one.
+
+    Args:
+        files: Holds the descriptor.
+        line: The line.
+        receipt: Tells what is written.
+        status: Of the file, taken since the lock was tried.
+        held: Whether the lock is held.
+    """
+    if not stat.S_ISREG(status.st_mode):
+        raise OSError(errno.EINVAL, "Not a regular file")
+    size = status.st_size
+    apart = not held or not _ends_line(files[0], size)
+    for _ in range(_PIECES):
+        data = b"\n" + line if apart else line
+        receipt.begin(len(data))
+        receipt.results.extend(map(os.write, files, (data,)))
+        if not receipt.whole and not _write_rest(files, data, receipt):
+            apart = True
+            continue
+        if apart:
+            return
+        start = os.lseek(files[0], 0, os.SEEK_CUR) - len(data)
+        if start == size or _ends_line(files[0], start):
+            return
+        # Somebody without the lock has put a torn line before ours: ours is lost in it.
+        apart = True
+    receipt.begin(len(line))
+    raise OSError(errno.EIO, "Others write into each line")
+
+
+def _ends_line(descriptor: int, size: int) -> bool:
+    """Whether the first `size` bytes of a file end with a newline, or are none."""
+    if not size:
+        return True
+    try:
+        return os.pread(descriptor, 1, size - 1) == b"\n"
+    except (OSError, AttributeError):
+        return False
+
+
+def _write_rest(files: list[int], data: bytes, receipt: Receipt) -> bool:
+    """Go on after a short write; whether the line came out in one piece."""
+    if not receipt.results:
+        # In a child that was forked just now: the line is its parent's.
+        raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+    rest = memoryview(data)[receipt.results[0] :]
+    while rest:
+        before = os.lseek(files[0], 0, os.SEEK_CUR)
+        count = os.write(files[0], rest)
+        if not count or os.lseek(files[0], 0, os.SEEK_CUR) != before + count:
+            return False
+        rest = rest[count:]
+    receipt.results = [len(data)]
+    return True

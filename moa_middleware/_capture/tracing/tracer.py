@@ -1,0 +1,293 @@
+"""
+The tracer: keeps a turn's requests while it runs, and writes its line when it closes.
+
+Nothing that fails in here reaches the caller. It takes no lock: a turn may close inside a
+finaliser, in any thread, in the middle of another line's writing (`outbox`).
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from functools import partial
+from itertools import count, islice
+from typing import TYPE_CHECKING, Any
+
+from ..._version import __version__
+from ...records import SCHEMA
+from ..flow.observers import count_fault
+from ..log import log
+from ..turns import threads
+from . import outbox, snapshot, turn_record
+from .backlog import Line
+from .encode import Raw, encode, pieces_of, warm_up
+from .journal import Journal
+from .writer import FileWriter
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    from ..flow.model import Call
+    from ..turns.call_state import Attempt, CallSlot
+    from ..turns.turn import Turn
+    from .content import Content
+    from .writer import Writer
+
+__all__ = ["Counters", "Tracer"]
+
+
+class Counters:
+    """The process as its lines name it, and the numbers of its lines."""
+
+    def __init__(self) -> None:
+        self.started_at = time.time()
+        self.host = socket.gethostname()
+        self.pid = os.getpid()
+        self.lines = count(1)
+
+    def numbers(self) -> Iterator[int]:
+        """Return the numbers that are still to be given."""
+        if self.pid != os.getpid():
+            # A forked child counts its own lines.
+            self.__init__()  # type: ignore[misc]
+        return self.lines
+
+    def writer_fields(self, number: int) -> dict[str, Any]:
+        """Return the record's `writer`."""
+        return {
+            "version": __version__,
+            "host": self.host,
+            "pid": self.pid,
+            "started_at": self.started_at,
+            "seq": number,
+        }
+
+
+counters = Counters()
+
+
+class Tracer:
+    """
+    Records turns.
+
+    Args:
+        writer: Takes the lines, `None` to write none.
+        listeners: Called with each turn's record, decoded.
+        session_id: For turns that name none.
+        fanout_only: Record only turns that ran references.
+        propagate_threads: Carry turns into bare threads and executors.
+        content: What is written of content, `None` for all of it.
+        journal: Keep the calls of open turns beside the files.
+    """
+
+    def __init__(
+        self,
+        *,
+        writer: Writer | None,
+        listeners: Sequence[Callable[[Any], object]] = (),
+        session_id: str | None = None,
+        fanout_only: bool = False,
+        propagate_threads: bool = True,
+        content: Content | None = None,
+        journal: bool = False,
+    ) -> None:
+        self._writer = writer
+        self._journal = Journal(writer.trace_dir) if journal and isinstance(writer, FileWriter) else None
+        self._content = content
+        self._listeners = tuple(listeners)
+        self._session_id = session_id
+        self._fanout_only = fanout_only
+        self._propagate = propagate_threads
+        self._unwritten = count(1)
+        warm_up()
+
+    @property
+    def saves(self) -> bool:
+        """Whether it writes lines, not only tells listeners."""
+        return self._writer is not None
+
+    # What the turn tells -------------------------------------------------------------------------
+
+    def opened(self, turn: Turn) -> None:
+        """Take the turn's own request down."""
+        try:
+            if self._propagate:
+                threads.install()
+            if turn.session_id is None:
+                turn.session_id = self._session_id
+            if turn.request is not None:
+                turn.memo = snapshot.of_request(turn, turn.request)
+        except BaseException as error:
+            self._fault(error, turn)
+
+    def began(self, attempt: Attempt, call: Call) -> None:
+        """Take a request down as it goes out."""
+        try:
+            slot = attempt.slot
+            request = slot.request
+            attempt.memo = snapshot.of_call(slot.turn, call, request.omitted if request is not None else ())
+        except BaseException as error:
+            self._fault(error, attempt.slot.turn)
+
+    def ended(self, turn: Turn, slot: CallSlot) -> None:
+        """Keep a call until its turn is written; that of a turn of its own is written next."""
+        if self._journal is None or not slot.attempts or (turn.implicit and slot.parent is None):
+            return
+        while slot.parent is not None and slot.parent.slot.done:
+            slot = slot.parent.slot  # it ended first, and is completed from this one: it is told again
+        try:
+            urgent = self._journal.add(turn, slot, self._content)
+            if urgent is not None:
+                raise urgent
+        except OSError as error:
+            log(
+                "moa.journal_refused",
+                key=type(error).__qualname__,
+                error=f"{type(error).__qualname__}: {error.strerror}",
+            )
+        except BaseException as error:
+            self._fault(error, turn)
+
+    def closed(self, turn: Turn) -> None:
+        """Write the turn's line."""
+        number: list[int] = []
+        self._finish(turn, lambda: self._without_journal(turn, self._lines_of(turn, number)))
+
+    def ended_late(self, turn: Turn, slot: CallSlot) -> None:
+        """Write the line of a call that outlived its turn."""
+        try:
+            self._finish(turn, lambda: self._late_lines_of(turn, slot))
+        finally:
+            _drop_content(slot)
+
+    def _finish(self, turn: Turn, make: Callable[[], list[Line]]) -> None:
+        """Make lines and let them go; an interrupt goes on after that."""
+        lines: list[Line] = []
+        try:
+            lines += make()
+            outbox.send(lines)
+        except BaseException as error:
+            if not outbox.is_ours(error):
+                outbox.send(lines or make())
+            self._fault(error, turn)
+
+    def _lines_of(self, turn: Turn, number: list[int]) -> list[Line]:
+        """Return the turn's line; its number is taken once, or a gap would tell of a line that was not."""
+        if turn.by_hand and not turn.calls:
+            return []  # it lent session, preset and tags to the turns inside
+        if self._fanout_only and not turn_record.ran_references(turn):
+            return []
+        ts = time.time()
+        try:
+            parts, references = turn_record.turn_record(turn, ts=ts)
+            if self._fanout_only and not references:
+                return []
+            parts["writer"] = self._writer_fields(number)
+            return [self._line(turn.session_id, pieces_of(parts), late=False)]
+        except BaseException as error:
+            self._fault(error, turn)
+            # Without content: there is nothing in it to be withheld.
+            data = _minimal(turn, ts, error, self._writer_fields(number)) + b"\n"
+            return [Line(data, session_id=turn.session_id, writer=self._writer, listeners=self._listeners)]
+
+    def _without_journal(self, turn: Turn, lines: list[Line]) -> list[Line]:
+        """Let the turn's journal go when its line is written, at once if it has none."""
+        journal = self._journal
+        if journal is not None:
+            for line in lines:
+                line.after = partial(journal.remove, turn)
+                if journal.has(turn.id):
+                    line.spare = partial(journal.keep_line, turn.id, line.data)
+            if not lines:
+                journal.remove(turn)
+        return lines
+
+    def _late_lines_of(self, turn: Turn, slot: CallSlot) -> list[Line]:
+        lines = turn_record.late_records(turn, slot, ts=time.time())
+        return [self._line(turn.session_id, (line,), late=True) for line in lines]
+
+    def _writer_fields(self, number: list[int] | None = None) -> dict[str, Any]:
+        number = [] if number is None else number
+        if not number:
+            # A line that only listeners get takes no number of those that are written: no gap.
+            numbers = counters.numbers() if self._writer is not None else self._unwritten
+            number.extend(islice(numbers, 1))
+        return counters.writer_fields(number[0])
+
+    def _fault(self, error: BaseException, turn: Turn) -> None:
+        """Count a fault of ours; what interrupts the program is not ours to keep."""
+        if not outbox.is_ours(error):
+            raise error
+        turn.faults += 1
+        count_fault("tracing", error)
+
+    # Lines ---------------------------------------------------------------------------------------
+
+    def _line(self, session_id: str | None, pieces: Iterable[bytes], *, late: bool) -> Line:
+        listeners = self._listeners
+        if self._content is not None:
+            data, urgent = self._content.line(b"".join(pieces))
+            pieces = (data,)
+            if urgent is not None:
+                # What interrupted a function of the user's goes on when the line is written.
+                listeners = (*listeners, partial(_raise, urgent))
+        # Put together here, once: a line may be long.
+        return Line(
+            b"".join((*pieces, b"\n")), session_id=session_id, writer=self._writer, late=late, listeners=listeners
+        )
+
+    def _put(self, session_id: str | None, *lines: bytes, late: bool) -> None:
+        outbox.send([self._line(session_id, (line,), late=late) for line in lines])
+
+
+def _raise(error: BaseException, _record: object) -> None:
+    raise error
+
+
+def _drop_content(slot: CallSlot) -> None:
+    """Forget a late call whose lines are out, and what has ended inside it."""
+    for attempt in slot.attempts:
+        for inner in attempt.inner:
+            if inner.done and not inner.apart:
+                _drop_content(inner)
+        attempt.drop_content()
+    slot.request = None
+
+
+def _minimal(turn: Turn, ts: float, error: BaseException, writer: dict[str, Any]) -> Raw:
+    """Return a record that says what failed, where the whole one could not be made."""
+    return encode(
+        {
+            "schema": SCHEMA,
+            "ts": ts,
+            "turn_id": turn.id,
+            "session_id": turn.session_id,
+            "preset": turn.preset,
+            "outcome": turn.outcome,
+            "error": None,
+            "started_at": turn.clock.started_at,
+            "ended_at": turn.clock.ended_at,
+            "duration_ms": turn.clock.duration_ms,
+            "input_messages": None,
+            "params": {},
+            "output": None,
+            "references": [],
+            "aggregator": None,
+            "calls": [],
+            "parent_turn_id": turn.parent.id if turn.parent is not None else None,
+            "turns": list(turn.turns),
+            "tags": {"moa.record_failed": type(error).__qualname__},
+            "totals": {
+                "calls": len(turn.calls),
+                "failed": 0,
+                "usage": {},
+                "cost_usd": None,
+                "unpriced": len(turn.calls),
+            },
+            "implicit": turn.implicit,
+            "instrumentation_errors": turn.faults,
+            "trace_context": turn.trace_context,
+            "writer": writer,
+        }
+    )

@@ -1,0 +1,130 @@
+"""
+Where lines go: one file a session, or any object of the user's.
+
+A file is opened for each line, since a kept descriptor writes into files that were rotated away.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from pathlib import Path
+from typing import Protocol
+
+from ..._session_names import session_stem
+from .trace_file import Receipt, append
+
+__all__ = ["FileWriter", "Writer", "file_name"]
+
+_SESSIONS = 100
+"""Of how many sessions the paths are kept."""
+
+
+class Writer(Protocol):
+    """
+    Where lines go: `configure(writer=…)` takes any object with this method.
+
+    A writer that also has `write_late` gets the lines of late calls there.
+    """
+
+    def write(self, session_id: str | None, line: bytes) -> None:
+        """
+        Keep one line.
+
+        A line for which it raises an exception waits, and is given to it again later. If it is
+        interrupted (Ctrl-C), it gets the same line once more at once, since nobody else can know
+        whether it had kept it.
+
+        Args:
+            session_id: The turn's session, `None` if it has none.
+            line: One JSON object, UTF-8, its newline included.
+        """
+
+
+def file_name(session_id: str | None) -> str:
+    """Return the name of a session's file, without a directory: no two sessions share one. See `session_stem`."""
+    return f"{session_stem(session_id)}.jsonl"
+
+
+class FileWriter:
+    """
+    Appends to `<trace_dir>/<session>.jsonl`; late calls go to `late/`, in a file of the same name.
+
+    Args:
+        trace_dir: The directory; it is made, with mode 0700, at the first line. A relative one is
+            below the working directory of this moment, also if that changes later.
+        max_file_bytes: A file that would grow above it is renamed first, to
+            `<session>~s<number>.jsonl`; `None` lets files grow.
+    """
+
+    def __init__(self, trace_dir: os.PathLike[str] | str, *, max_file_bytes: int | None = None) -> None:
+        self.trace_dir = Path(trace_dir)
+        with suppress(OSError):  # the working directory may be gone
+            self.trace_dir = self.trace_dir.absolute()
+        self.max_file_bytes = max_file_bytes
+        self._paths: dict[tuple[Path, str | None, bool], str] = {}
+        """Where the lines of sessions go: to join a `Path` costs as much as to open a file."""
+
+    def __repr__(self) -> str:
+        """Name the directory."""
+        return f"FileWriter({str(self.trace_dir)!r})"
+
+    def path_of(self, session_id: str | None) -> Path:
+        """Return the file of a session."""
+        return self.trace_dir / file_name(session_id)
+
+    def write(self, session_id: str | None, line: bytes) -> None:
+        """
+        Append one line.
+
+        Raises:
+            OSError: The directory or the disk refuses it.
+        """
+        self.append(session_id, line, Receipt())
+
+    def write_late(self, session_id: str | None, line: bytes) -> None:
+        """
+        Append the line of a late call.
+
+        Raises:
+            OSError: The directory or the disk refuses it.
+        """
+        self.append(session_id, line, Receipt(), late=True)
+
+    def append(self, session_id: str | None, line: bytes, receipt: Receipt, *, late: bool = False) -> None:
+        """
+        Append one line.
+
+        Args:
+            session_id: Names the file.
+            line: Ends with a newline.
+            receipt: Tells, whatever is raised, whether the line is in the file.
+            late: Whether it is that of a late call.
+
+        Raises:
+            OSError: The directory or the disk refuses it.
+        """
+        place = self.trace_dir, session_id, late
+        path = self._paths.get(place)
+        if path is None:
+            directory = self.trace_dir / "late" if late else self.trace_dir
+            if len(self._paths) >= _SESSIONS:
+                self._paths.clear()
+            path = self._paths[place] = os.fspath(directory / file_name(session_id))
+        try:
+            append(path, line, receipt, limit=self.max_file_bytes)
+        except FileNotFoundError:
+            make_directory(Path(path).parent)
+            append(path, line, receipt, limit=self.max_file_bytes)
+
+
+def make_directory(directory: Path) -> None:
+    """
+    Make a directory and those above it, for this user alone; one that is there keeps its mode.
+
+    Raises:
+        OSError: It cannot be made.
+    """
+    for folder in (*reversed(directory.parents), directory):
+        if not folder.exists():
+            folder.mkdir(mode=0o700, exist_ok=True)

@@ -1,0 +1,1 @@
+"""Turns and their calls: what is known of them while they run."""

@@ -1,0 +1,196 @@
+"""
+The blocks that a user opens by hand: `with tag(…)` and `with turn(…)`.
+
+Nothing of one use is kept on a block, so that several tasks may enter the same one at once; and
+leaving it in another context or thread, as fixtures and dependencies do, never raises.
+"""
+
+from __future__ import annotations
+
+import atexit
+from typing import TYPE_CHECKING, Any, TypedDict, TypeVar
+
+from ...errors import TagError
+from ..flow.outcome import outcome_of
+from ..scope import NO_TAGS, Scope, Tags, current, enter
+from .turn import Turn
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from types import TracebackType
+    from typing import Unpack
+
+    from ..calls.entry import Engine
+    from ..flow.model import Outcome
+
+__all__ = ["Tag", "TurnBlock", "checked_tags", "tag"]
+
+F = TypeVar("F")
+
+_TEXTS = ("role", "label", "session_id", "preset")
+_KNOWN = (*_TEXTS, "layer", "tags")
+
+
+def checked_tags(where: str, given: Mapping[str, Any]) -> Tags:
+    """
+    Return keywords as tags.
+
+    Raises:
+        TagError: For a keyword that is none of ours, or a value of the wrong type.
+    """
+    for name, value in given.items():
+        if name not in _KNOWN:
+            import difflib
+
+            near = difflib.get_close_matches(name, _KNOWN, n=1)
+            hint = f", did you mean {near[0]!r}?" if near else ""
+            msg = f"{where}() got an unknown tag {name!r}{hint} (your own go in tags={{…}})"
+            raise TagError(msg)
+        if value is None:
+            continue
+        if name in _TEXTS and not isinstance(value, str):
+            msg = f"{where}({name}=…) takes a str, got {type(value).__name__}"
+            raise TagError(msg)
+        if name == "layer" and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
+            msg = f"{where}(layer=…) takes a round of references, an int from 1, got {value!r:.40}"
+            raise TagError(msg)
+        if name == "tags" and not (isinstance(value, dict) and all(isinstance(key, str) for key in value)):
+            msg = f"{where}(tags=…) takes a dict with str keys, got {type(value).__name__}"
+            raise TagError(msg)
+    own = given.get("tags") or {}
+    return Tags(
+        role=given.get("role"),
+        layer=given.get("layer"),
+        label=given.get("label"),
+        session_id=given.get("session_id"),
+        preset=given.get("preset"),
+        own=dict(own),
+    )
+
+
+class TagWords(TypedDict, total=False):
+    """The keywords of `tag`; checked by hand, for the sake of the message."""
+
+    role: str | None
+    layer: int | None
+    label: str | None
+    session_id: str | None
+    preset: str | None
+    tags: Mapping[str, Any] | None
+
+
+class Tag:
+    """A block whose turns and calls get these tags; made by `tag`."""
+
+    __slots__ = ("_tags",)
+
+    def __init__(self, tags: Tags) -> None:
+        self._tags = tags
+
+    def __enter__(self) -> None:
+        """Lend the tags to the code inside."""
+        here = current()
+        if here is None:
+            enter(Scope(None, self._tags, block=self))
+            return
+        enter(Scope(here.turn, self._tags.within(here.tags), here.parent, here.order, previous=here, block=self))
+
+    def __exit__(self, *_: object) -> None:
+        """Take the tags back."""
+        here = current()
+        if here is not None and here.block is self:
+            enter(here.previous)
+
+
+class TurnBlock:
+    """A turn opened by hand, or a decorator with options; made by `turn`."""
+
+    __slots__ = ("_decorate", "_dynamic", "_engine", "_open", "_tags")
+
+    def __init__(
+        self, engine: Engine, tags: Tags, decorate: Callable[[Any], Any], *, dynamic: Sequence[str] = ()
+    ) -> None:
+        self._engine = engine
+        self._dynamic = dynamic
+        """Names of tags that are functions of bound arguments: for decorators only."""
+        self._tags = tags
+        self._decorate = decorate
+        self._open: dict[str, Turn] = {}
+        """Turns entered and not left, for the one that is left in another context."""
+
+    def __call__(self, fn: F) -> F:
+        """Use it as a decorator."""
+        decorated: F = self._decorate(fn)
+        return decorated
+
+    def __enter__(self) -> Turn:
+        """
+        Open a turn.
+
+        Raises:
+            TagError: A tag is a function, which a block has no arguments for.
+        """
+        if self._dynamic:
+            msg = f"with turn({self._dynamic[0]}=…) takes a str: a function of the arguments is for decorators"
+            raise TagError(msg)
+        turn = Turn(self._tags, self._engine.recording(), by_hand=True)
+        here = current()
+        tags = here.tags.for_body() if here is not None else NO_TAGS
+        if self._tags.own:
+            tags = tags._replace(own={**tags.own, **self._tags.own})
+        self._open[turn.id] = turn
+        _left_open[turn.id] = turn
+        enter(Scope(turn, tags, None, turn.order, previous=here, block=self))
+        return turn
+
+    def __exit__(
+        self, _kind: type[BaseException] | None, error: BaseException | None, _trace: TracebackType | None
+    ) -> None:
+        """Close the turn, now or with the last stream begun in it."""
+        here = current()
+        turn: Turn | None = None
+        if here is not None and here.block is self:
+            turn = self._open.pop(here.turn.id, None) if here.turn is not None else None
+            enter(here.previous)
+        if turn is None and self._open:
+            # Entered elsewhere (a fixture, a dependency), or left from there: the oldest is over.
+            turn = self._open.pop(next(iter(self._open)), None)
+        if turn is None:
+            return
+        _left_open.pop(turn.id, None)
+        outcome: Outcome = "completed" if error is None else outcome_of(error)
+        turn.leave(outcome, error)
+
+    async def __aenter__(self) -> Turn:
+        """Do the same in `async with`."""
+        return self.__enter__()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Do the same in `async with`."""
+        self.__exit__(kind, error, trace)
+
+
+_left_open: dict[str, Turn] = {}
+"""Turns that were entered by hand and not left: a script that ends like that loses nothing."""
+
+
+@atexit.register
+def _close_at_exit() -> None:
+    for turn in list(_left_open.values()):
+        turn.leave("abandoned")
+
+
+def tag(**tags: Unpack[TagWords]) -> Tag:
+    """
+    Lend tags to the turns and calls made inside: `with moa.tag(role="reference", layer=1):`.
+
+    Args:
+        **tags: `role`, `layer`, `label`, `session_id`, `preset`; your own as a mapping,
+            `tags={"tenant": "a"}`.
+
+    Raises:
+        TagError: A keyword is none of these, or a value is of the wrong type.
+    """
+    return Tag(checked_tags("tag", tags))

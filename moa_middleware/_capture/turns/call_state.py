@@ -1,0 +1,198 @@
+"""
+One call of a turn with its requests: what is known of it while it runs.
+
+Nothing here writes, encodes or infers; a turn's recording reads it when the turn is over.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from ..flow.outcome import claim, error_of, once
+from ..ids import Clock, uuid7
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from ..flow.model import Reply
+    from ..flow.outcome import ErrorInfo
+    from ..scope import Order
+    from ..shapes.request import Request
+    from .turn import Turn
+
+__all__ = ["Attempt", "CallSlot"]
+
+
+class Attempt:
+    """One request of a call and its reply; a retry is another attempt."""
+
+    __slots__ = ("clock", "error", "id", "inner", "memo", "number", "reply", "slot", "streamed")
+
+    def __init__(self, slot: CallSlot, number: int) -> None:
+        self.id = uuid7()
+        self.slot = slot
+        self.number = number
+        self.clock = Clock()
+        self.reply: Reply | None = None
+        self.error: ErrorInfo | None = None
+        self.streamed = False
+        self.memo: Any = None
+        """What the recording keeps with it: the request, as bytes."""
+        self.inner: list[CallSlot] = []
+        """Calls made inside it."""
+
+    def keep(self, reply: Reply) -> None:
+        """
+        Keep a reply: its exception as words, and its value only if that tells it from others.
+
+        A value that is not understood may hold an open stream, which would then never be dropped.
+        """
+        raw = reply.raw
+        understood = reply.text is not None or bool(reply.tool_calls)
+        keeps = understood and not isinstance(raw, tuple) and (not isinstance(raw, dict) or "choices" in raw)
+        self.error = error_of(reply.error) if self.slot.turn.recording is not None else None
+        if reply.error is None and (keeps or raw is None):
+            self.reply = reply
+        else:
+            self.reply = replace(reply, error=None, raw=raw if keeps else None)
+
+    def completed(self, reply: Reply) -> Reply:
+        """Complete the reply of a call around a single other one: tokens and price are known there."""
+        if len(self.inner) != 1 or not self.inner[0].attempts:
+            return reply
+        inner = self.inner[0].final.reply
+        if inner is None:
+            return reply
+        changes = {
+            name: getattr(inner, name)
+            for name in ("text", "tool_calls", "finish_reason", "usage", "cost_usd")
+            if not getattr(reply, name) and getattr(inner, name)
+        }
+        # Not `reply.replace`: what a middleware changes with it is no longer the provider's.
+        return replace(reply, **changes) if changes else reply
+
+    def drop_content(self) -> None:
+        """Forget what was said; contexts of threads may hold this object for ever."""
+        self.reply = self.memo = self.error = None
+        self.inner = []
+
+
+class CallSlot:
+    """One call, with all its attempts."""
+
+    __slots__ = (
+        "apart",
+        "attempts",
+        "chosen",
+        "claimed",
+        "client",
+        "done",
+        "endpoint",
+        "engine",
+        "label",
+        "layer",
+        "listing",
+        "model",
+        "name",
+        "order",
+        "parent",
+        "provider",
+        "request",
+        "role",
+        "role_source",
+        "settled",
+        "stream",
+        "tags",
+        "turn",
+    )
+
+    def __init__(self, turn: Turn, parent: Attempt | None, order: Order | None) -> None:
+        self.turn = turn
+        # A call of a nested turn is its own turn's, not an inner call of the one around.
+        self.parent = parent if parent is not None and parent.slot.turn is turn else None
+        self.order = (order or turn.order).take()
+        self.role: str | None = None
+        self.role_source: str | None = None
+        self.label: str | None = None
+        self.layer: int | None = None
+        self.model: str | None = None
+        self.provider: str | None = None
+        self.endpoint: str | None = None
+        self.client: object = None
+        """The SDK's client, whose keys an exception may quote."""
+        self.name = ""
+        """Name of the function."""
+        self.tags: Mapping[str, Any] = {}
+        self.request: Request | None = None
+        self.attempts: list[Attempt] = []
+        self.chosen: Attempt | None = None
+        """The attempt whose reply the caller got, where that is known; else it is the last."""
+        self.stream: Any = None
+        """State of its stream while that is open."""
+        self.engine: object = None
+        """The stack that it went through."""
+        self.done = False
+        self.settled = False
+        """Whether it had ended when its turn closed."""
+        self.listing: Any = None
+        """How the turn's line lists its calls, kept while there are late ones."""
+        self.claimed = once()
+        self.apart = False
+        """Whether it has a late line of its own, which still needs its content."""
+        if self.parent is not None:
+            self.parent.inner.append(self)
+        if turn.recording is not None and not turn.over:
+            turn.calls.append(self)
+
+    @property
+    def final(self) -> Attempt:
+        """The attempt that the call came down to."""
+        return self.chosen or self.attempts[-1]
+
+    @property
+    def outermost(self) -> CallSlot:
+        """The call around the calls around this one, itself if there is none."""
+        slot = self
+        while slot.parent is not None:
+            slot = slot.parent.slot
+        return slot
+
+    def attempt(self) -> Attempt:
+        """Begin a further request."""
+        attempt = Attempt(self, len(self.attempts) + 1)
+        self.attempts.append(attempt)
+        return attempt
+
+    def finish(self) -> None:
+        """End the call: the recording is told while the turn is open, and of a late one with the calls inside it."""
+        turn = self.turn
+        if turn.recording is not None and not turn.over and turn.alive:
+            try:
+                turn.recording.ended(turn, self)
+            finally:
+                self._end()
+        else:
+            self._end()
+
+    def _end(self) -> None:
+        self.done = True
+        self.stream = None
+        turn = self.turn
+        if self.parent is not None and not self.parent.slot.done:
+            return  # that one is completed from it
+        if turn.recording is None:
+            self.drop_content()
+        elif turn.over and turn.alive and claim(self.claimed):
+            turn.recording.ended_late(turn, self)
+            self.drop_content()
+
+    def drop_content(self) -> None:
+        """Forget the requests and those of the calls inside, as far as they have ended."""
+        attempts, self.attempts = self.attempts, []
+        self.chosen = self.request = self.client = None
+        for attempt in attempts:
+            for slot in attempt.inner:
+                if slot.done and not slot.apart:
+                    slot.drop_content()
+            attempt.drop_content()

@@ -1,0 +1,169 @@
+"""
+Carrying a turn into bare threads and executors, which do not inherit context.
+
+`ThreadPoolExecutor.submit` and `Thread.start` are wrapped at the first traced turn. They carry our
+one variable and nothing else, and they reserve the number of what is submitted: the order in which
+a pool enters its work is a race. `ThreadPool` of `multiprocessing` hands its work to threads that it
+started long ago, so there it is the work that carries the turn, and not the threads.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import Context
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import wrapt
+
+from ..scope import Scope, current, enter, leave, submitted
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["install", "remove"]
+
+_POOLS = "multiprocessing.pool"
+_installed: list[tuple[type, str, Any, Any]] = []
+_hooked: list[bool] = []
+"""Whether the import of multiprocessing's pools is waited for; it cannot be called off."""
+_lock = threading.RLock()
+
+
+def _within(scope: Scope | None, fn: Callable[..., Any]) -> Callable[..., Any]:
+    def run(*args: Any, **kwargs: Any) -> Any:
+        former = enter(scope)
+        try:
+            return fn(*args, **kwargs)
+        finally:
+            leave(scope, former)
+
+    return run
+
+
+def _is_context_run(fn: Any) -> bool:
+    """Whether it is the `run` of a context, which `asyncio.to_thread` submits: it brings a scope along."""
+    return getattr(fn, "__name__", None) == "run" and isinstance(getattr(fn, "__self__", None), Context)
+
+
+def _finer(scope: Scope, fn: Callable[..., Any]) -> Callable[..., Any]:
+    """Bind a function to the number reserved in `scope`, where its context stands in the same turn."""
+
+    def run(*args: Any, **kwargs: Any) -> Any:
+        here = current()
+        if here is None or here.turn is not scope.turn:
+            return fn(*args, **kwargs)
+        return _within(Scope(here.turn, here.tags, here.parent, scope.order), fn)(*args, **kwargs)
+
+    return run
+
+
+def _submit(wrapped: Any, _instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    scope = submitted()
+    if scope is None or scope.turn is None or not scope.turn.joinable or not args:
+        return wrapped(*args, **kwargs)
+    fn, *rest = args
+    if isinstance(fn, partial) and fn.args and _is_context_run(fn.func):
+        fn = partial(fn.func, _finer(scope, fn.args[0]), *fn.args[1:], **fn.keywords)
+    elif rest and _is_context_run(fn):
+        rest[0] = _finer(scope, rest[0])
+    else:
+        fn = _within(scope, fn)
+    # The pool may start a worker now. It serves whoever comes, so it must not inherit this turn.
+    former = enter(None)
+    try:
+        return wrapped(fn, *rest, **kwargs)
+    finally:
+        leave(None, former)
+
+
+def _pooled(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Carry the turn into work for a `ThreadPool`; a `Pool` of processes has the same methods."""
+    scope = submitted()
+    if scope is None or scope.turn is None or not scope.turn.joinable or not args or not _has_threads(instance):
+        return wrapped(*args, **kwargs)
+    fn, *rest = args
+    return wrapped(_within(scope, fn), *rest, **kwargs)
+
+
+def _has_threads(pool: object) -> bool:
+    module = sys.modules.get(_POOLS)
+    return module is not None and isinstance(pool, module.ThreadPool)
+
+
+def _start(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    scope = submitted()
+    if scope is None or scope.turn is None or not scope.turn.joinable:
+        return wrapped(*args, **kwargs)
+    if getattr(getattr(instance, "_target", None), "__module__", None) == _POOLS:
+        # A pool's own thread: it serves whoever comes.
+        return wrapped(*args, **kwargs)
+    try:
+        run, attributes = instance.run, vars(instance)
+    except Exception:
+        return wrapped(*args, **kwargs)
+    own = attributes.get("run")
+
+    def put_back() -> None:
+        # The thread object may be kept for long: it is left as it was.
+        if own is None:
+            attributes.pop("run", None)
+        else:
+            attributes["run"] = own
+
+    def once() -> Any:
+        put_back()
+        return _within(scope, run)()
+
+    attributes["run"] = once  # a class may refuse to have it set
+    try:
+        return wrapped(*args, **kwargs)
+    except BaseException:
+        put_back()
+        raise
+
+
+def install() -> None:
+    """Wrap both, once."""
+    if _installed:
+        return
+    with _lock:
+        if _installed:
+            return
+        _wrap(ThreadPoolExecutor, "submit", _submit)
+        _wrap(threading.Thread, "start", _start)
+        if _POOLS in sys.modules:
+            _wrap_pools(sys.modules[_POOLS])
+        elif not _hooked:
+            _hooked.append(True)
+            wrapt.register_post_import_hook(_when_imported, _POOLS)
+
+
+def _wrap(owner: type, name: str, wrapper: Callable[..., Any]) -> None:
+    original = getattr(owner, name)
+    wrapped = wrapt.FunctionWrapper(original, wrapper)
+    setattr(owner, name, wrapped)
+    _installed.append((owner, name, original, wrapped))
+
+
+def _wrap_pools(module: Any) -> None:
+    # `apply`, `map`, `starmap` and their like come down to these.
+    for name in ("apply_async", "_map_async", "imap", "imap_unordered"):
+        _wrap(module.Pool, name, _pooled)
+
+
+def _when_imported(module: Any) -> None:
+    with _lock:
+        if _installed and not any(owner is module.Pool for owner, *_ in _installed):
+            _wrap_pools(module)
+
+
+def remove() -> None:
+    """Put both back, where nobody else has wrapped them since."""
+    with _lock:
+        for owner, name, original, wrapped in _installed:
+            if vars(owner).get(name) is wrapped:
+                setattr(owner, name, original)
+        _installed.clear()
