@@ -18,7 +18,7 @@ PACKAGE = ROOT / "moa_middleware"
 # A module imports only from lower floors, at its top or inside a function; imports for the type
 # checkers are free. One line a floor.
 FLOORS = [
-    {"errors", "records", "_redaction", "_version", "_processes", "_session_names"},
+    {"errors", "records", "_redaction", "_version", "_layout"},
     {"settings"},
     {"_capture", "read"},
     {"testing", "compat", "report"},

@@ -17,11 +17,11 @@ import pytest
 
 import moa_middleware as moa
 from moa_middleware._capture import config
-from moa_middleware._capture.tracing import append
+from moa_middleware._capture.tracing import trace_file
 from moa_middleware._capture.tracing.journal import JOURNAL_SCHEMA, is_alive, this_process
 from moa_middleware._capture.tracing.recover import recover
 from moa_middleware._capture.tracing.writer import FileWriter, file_name
-from moa_middleware._processes import started
+from moa_middleware._layout.owner import started
 
 PRELUDE = """
 import asyncio, os, sys, threading, time
@@ -662,7 +662,7 @@ def test_a_call_that_is_kept_too_late_leaves_no_file(trace_dir, monkeypatch):
             fcntl.flock(file, fcntl.LOCK_EX)
             thread = threading.Thread(target=ask, args=("Why not?",))
             thread.start()
-            wait_for(lambda: append._opened)  # it waits for the lock now
+            wait_for(lambda: trace_file._opened)  # it waits for the lock now
             config.recording()._journal.remove(turn)
         thread.join()
         assert [] == journals(trace_dir)

@@ -24,9 +24,9 @@ import pytest
 
 import moa_middleware as moa
 from moa_middleware._capture.tracing import trace_file
-from moa_middleware._capture.tracing import lock
 from moa_middleware._capture.tracing.trace_file import Receipt, append, segments
 from moa_middleware._capture.tracing.writer import FileWriter, file_name
+from moa_middleware._layout import lock
 
 LINE = b'{"schema": "moa-turn/1"}\n'
 
@@ -448,7 +448,7 @@ def interrupted(function, place, below):
 @pytest.mark.skipif(sys.version_info[:2] == (3, 12), reason="Python 3.12 does not trace single instructions this way")
 def test_an_interrupt_anywhere_in_an_append_writes_the_line_once(path):
     """Between any two instructions: the line is there once, the receipt knows it, no lock is left."""
-    below = tuple(os.path.join(TRACING, name) for name in ("trace_file.py", "lock.py"))
+    below = (os.path.join(TRACING, "trace_file.py"), lock.__file__)
     for place in itertools.count(1):
         path.write_bytes(b"torn")
         receipt = Receipt()

@@ -18,9 +18,10 @@ from .checks import checked, redaction
 from .instrument import targets
 from .log import log
 from .stack import Stack, set_recording_source
+from .turns.turn import current_turn
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, MutableMapping
 
     from ..records import TurnRecord
     from ..settings import Settings
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from .tracing.writer import Writer
     from .turns.turn import Recording
 
-__all__ = ["configure", "default_stack", "listening", "loaded_outbox", "recording"]
+__all__ = ["add_turn_ids", "configure", "default_stack", "listening", "loaded_outbox", "recording"]
 
 default_stack = Stack()
 
@@ -343,3 +344,17 @@ def reset() -> None:
 def loaded_outbox() -> Any:
     """Return the module that lines leave by, `None` while nothing was traced: it is not imported for the asking."""
     return sys.modules.get("moa_middleware._capture.tracing.outbox")
+
+
+def add_turn_ids(_logger: object, _name: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """
+    Add `moa_turn_id` and `moa_session_id` to the host's own log events: a structlog processor.
+
+    Outside a turn the event passes unchanged, and so does a key that the host has set itself.
+    """
+    turn = current_turn()
+    if turn is not None:
+        event.setdefault("moa_turn_id", turn.id)
+        if turn.session_id is not None:
+            event.setdefault("moa_session_id", turn.session_id)
+    return event

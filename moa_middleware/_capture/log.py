@@ -10,17 +10,14 @@ from __future__ import annotations
 import sys
 import time
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from .turns.turn import current_turn
-
-if TYPE_CHECKING:
-    from collections.abc import MutableMapping
-
-__all__ = ["add_turn_ids", "log"]
+__all__ = ["count_fault", "faults", "log"]
 
 _MINUTE = 60.0
 _last: dict[str, tuple[float, int]] = {}
+_total = [0]
+"""Faults of ours, and of observers, in this process."""
 
 
 def log(event: str, **fields: Any) -> None:
@@ -60,15 +57,12 @@ def forget() -> None:
     _last.clear()
 
 
-def add_turn_ids(_logger: object, _name: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """
-    Add `moa_turn_id` and `moa_session_id` to the host's own log events: a structlog processor.
+def faults() -> int:
+    """Return how often an observer, or the recording, has failed in this process."""
+    return _total[0]
 
-    Outside a turn the event passes unchanged, and so does a key that the host has set itself.
-    """
-    turn = current_turn()
-    if turn is not None:
-        event.setdefault("moa_turn_id", turn.id)
-        if turn.session_id is not None:
-            event.setdefault("moa_session_id", turn.session_id)
-    return event
+
+def count_fault(name: str, error: BaseException) -> None:
+    """Count and log a fault of ours, or of an observer's."""
+    _total[0] += 1
+    log("moa.observer_failed", key=name, observer=name, error=type(error).__qualname__)

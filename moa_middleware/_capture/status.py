@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from .config import loaded_outbox, recording
-from .flow.observers import faults
+from .log import faults
 from .streams.state import finish_broken_off
 from .turns.turn import open_turns
 

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 import wrapt
 
 from .._capture.calls.function import Options
-from .._capture.flow.observers import count_fault
 from .._capture.instrument.patch import Patch, known_patch, remember
+from .._capture.log import count_fault
 
 if TYPE_CHECKING:
     from collections.abc import Callable

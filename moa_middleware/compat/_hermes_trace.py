@@ -12,8 +12,8 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from .._capture.config import recording
-from .._capture.flow.observers import count_fault
 from .._capture.ids import uuid7
+from .._capture.log import count_fault
 from .._redaction import secrets
 from ..records import SCHEMA
 from ._hermes_words import TOKENS, failure_of, number, tokens_of

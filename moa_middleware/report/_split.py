@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .._session_names import session_stem
+from .._layout.names import session_stem
 
 if TYPE_CHECKING:
     from ._gather import Gathered, Group

@@ -15,7 +15,7 @@ import wrapt
 
 from ..flow.driver import drive_async, start_sync
 from ..flow.made import made_call
-from ..flow.observers import count_fault
+from ..log import count_fault
 from ..scope import NO_TAGS, current
 from ..shapes.request import recorder_of
 from ..turns.call_state import CallSlot

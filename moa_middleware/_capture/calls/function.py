@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import wrapt
 
 from ..flow.model import Reply
-from ..flow.observers import count_fault
+from ..log import count_fault
 from ..scope import Tags
 from ..shapes.replies import read_reply
 from ..shapes.request import RequestSpec

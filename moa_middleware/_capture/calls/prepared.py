@@ -9,9 +9,9 @@ flush of everything, or at interpreter exit.
 from __future__ import annotations
 
 import atexit
-import os
 from typing import TYPE_CHECKING
 
+from ..process import after_fork
 from ..streams import state
 
 if TYPE_CHECKING:
@@ -100,6 +100,5 @@ def _drop_all() -> None:
         prepared.drop()
 
 
-if hasattr(os, "register_at_fork"):  # pragma: no branch - not on Windows
-    # They are the parent's to finish.
-    os.register_at_fork(after_in_child=_table.clear)
+# They are the parent's to finish.
+after_fork(_table.clear)

@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ...errors import DecorationError
-from ..log import log
+from ..log import count_fault, log
 from .chain import name_of
 from .model import Call
 
@@ -21,13 +21,12 @@ if TYPE_CHECKING:
 
     from .model import Middleware, Reply
 
-__all__ = ["NOBODY", "Observation", "Observer", "faults", "observer"]
+__all__ = ["NOBODY", "Observation", "Observer", "observer"]
 
 F = TypeVar("F", bound="Middleware")
 
 _FAULTS_IN_A_ROW = 8
 _PAUSE_SECONDS = 60.0
-_total = [0]
 
 
 def observer(fn: F) -> F:
@@ -44,17 +43,6 @@ def observer(fn: F) -> F:
         msg = f"`{name_of(fn)}` takes no mark as an observer: give it as observers=[…]"
         raise DecorationError(msg) from None
     return fn
-
-
-def faults() -> int:
-    """Return how often an observer, or the recording, has failed in this process."""
-    return _total[0]
-
-
-def count_fault(name: str, error: BaseException) -> None:
-    """Count and log a fault of ours, or of an observer's."""
-    _total[0] += 1
-    log("moa.observer_failed", key=name, observer=name, error=type(error).__qualname__)
 
 
 class Observer:

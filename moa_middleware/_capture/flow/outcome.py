@@ -1,57 +1,18 @@
-"""How something ended, and that it ends once and in the process that began it."""
+"""How a call, a stream or a turn ended, and what is kept of the exception that ended it."""
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from .model import Outcome
 
-__all__ = [
-    "ErrorInfo",
-    "claim",
-    "drop_frames",
-    "error_of",
-    "left",
-    "once",
-    "outcome_of",
-    "process_id",
-    "without_our_frames",
-]
+__all__ = ["ErrorInfo", "drop_frames", "error_of", "left", "outcome_of", "without_our_frames"]
 
 _CANCELS = frozenset({"CancelledError", "Cancelled"})
 
 _OURS = __name__.partition(".flow")[0]
 """The package of the live wing."""
-_process = {"pid": os.getpid()}
-
-
-def _forget_the_parent() -> None:
-    """Start anew in a forked child: what it inherited is its parent's to finish."""
-    _process["pid"] = os.getpid()
-
-
-if hasattr(os, "register_at_fork"):  # pragma: no branch - not on Windows
-    os.register_at_fork(after_in_child=_forget_the_parent)
-
-
-def once() -> list[bool]:
-    """Return a flag for `claim`."""
-    return [True]
-
-
-def claim(flag: list[bool]) -> bool:
-    """
-    Take a flag; true for the first one only, whichever thread it is.
-
-    `list.pop` is atomic, and it takes no lock: this runs in finalisers, which may interrupt the
-    very thread that holds a lock.
-    """
-    try:
-        return flag.pop()
-    except IndexError:
-        return False
 
 
 def outcome_of(error: BaseException) -> Outcome:
@@ -117,11 +78,6 @@ def without_our_frames(error: BaseException) -> BaseException:
     while trace is not None and str(trace.tb_frame.f_globals.get("__package__")).startswith(_OURS):
         trace = trace.tb_next
     return error.with_traceback(trace)
-
-
-def process_id() -> int:
-    """Return this process's id, without asking the kernel."""
-    return _process["pid"]
 
 
 def drop_frames(error: BaseException | None) -> None:

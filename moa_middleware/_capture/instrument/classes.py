@@ -7,8 +7,6 @@ is there.
 
 from __future__ import annotations
 
-import os
-import threading
 from functools import partial
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -18,6 +16,7 @@ import wrapt
 from ...errors import TargetError
 from ..calls.function import Options
 from ..log import log
+from ..process import ForkSafeLock
 from .patch import CallPatch, Patch, known_patch, locked, patches_of, remember, sweep
 from .paths import ITSELF, Done, is_later, name_of, undo, walk, wrap_at
 from .sdks import SDKS, forget_client, forget_sdk, instrument_client, instrument_sdk, sdk_of
@@ -43,18 +42,8 @@ _KNOWN_PATHS = (
     "acompletion",
 )
 
-_lock = threading.RLock()
+_lock = ForkSafeLock()
 """Held while attributes are replaced: two threads that instrument one object make one layer."""
-
-
-def _new_lock() -> None:
-    """Let a forked child not wait for a lock whose holder it does not have."""
-    global _lock  # noqa: PLW0603 - one lock a process
-    _lock = threading.RLock()
-
-
-if hasattr(os, "register_at_fork"):  # pragma: no branch - not on Windows
-    os.register_at_fork(after_in_child=_new_lock)
 
 
 class _SubclassPatch(Patch):

@@ -9,13 +9,12 @@ patch a kind and stack, however often it is asked for; it goes when nobody needs
 from __future__ import annotations
 
 import inspect
-import os
-import threading
 import weakref
 from typing import TYPE_CHECKING, Any
 
 from ..calls.entry import Instrumented, call_through
 from ..calls.function import Known, Options
+from ..process import ForkSafeLock
 from ..shapes.in_memory_client import MARK
 
 if TYPE_CHECKING:
@@ -64,18 +63,8 @@ class Identities:
         return len(self._items)
 
 
-_locked = threading.RLock()
+_locked = ForkSafeLock()
 """Held while the registry or an attribute changes, and never while foreign code runs that may import."""
-
-
-def _new_lock() -> None:
-    """Let a forked child not wait for a lock whose holder it does not have."""
-    global _locked  # noqa: PLW0603 - one lock a process
-    _locked = threading.RLock()
-
-
-if hasattr(os, "register_at_fork"):  # pragma: no branch - not on Windows
-    os.register_at_fork(after_in_child=_new_lock)
 
 
 class Patch:
@@ -225,7 +214,7 @@ def patch_for(
         return found
 
 
-def locked() -> threading.RLock:
+def locked() -> ForkSafeLock:
     """Return the lock to hold from finding a patch to letting it act: without a target it may be undone between."""
     return _locked
 

@@ -16,8 +16,8 @@ import weakref
 from typing import TYPE_CHECKING, Any
 
 from ..flow.driver import drive_async, drive_sync
-from ..flow.observers import count_fault
 from ..flow.outcome import left, outcome_of
+from ..log import count_fault
 from ..shapes.replies import Accumulator
 from .kinds import is_stream
 from .proxies import proxy_class, stream_proxy

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from ...errors import ReplyFormError
 from ..flow.driver import Conversation, Ended, NeedsAsync, drive_async, drive_last, drive_sync
 from ..flow.model import Chunk, Tap
-from ..flow.outcome import ErrorInfo, claim, error_of, once, outcome_of, process_id, without_our_frames
+from ..flow.outcome import ErrorInfo, error_of, outcome_of, without_our_frames
 from ..log import log
+from ..process import claim, once, process_id
 from ..shapes.render import render_chunk
 from ..shapes.replies import Accumulator, read_chunk
 

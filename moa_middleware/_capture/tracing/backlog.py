@@ -15,7 +15,7 @@ from contextlib import suppress
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
-from ..flow.outcome import once, process_id
+from ..process import once, process_id
 from .trace_file import Receipt
 from .writer import FileWriter
 

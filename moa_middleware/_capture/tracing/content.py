@@ -16,7 +16,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from ..._redaction.inside import unique
-from ..flow.observers import count_fault
+from ..log import count_fault
 from .redact import RedactionError, Redactor, is_word
 
 if TYPE_CHECKING:

@@ -13,11 +13,11 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..._processes import is_alive, machine, started
-from ..flow.outcome import claim, once, process_id
-from .trace_file import Receipt, append
+from ..._layout.owner import is_alive, machine, started
+from ..process import claim, once, process_id
 from .call_record import EMPTY, NULL, entries_of
 from .encode import encode, join
+from .trace_file import Receipt, append
 from .writer import make_directory
 
 if TYPE_CHECKING:

@@ -10,18 +10,17 @@ from __future__ import annotations
 
 import atexit
 import json
-import os
 import threading
 from collections import deque
 from contextlib import suppress
 from itertools import count, islice
 from typing import TYPE_CHECKING, Any
 
-from ..flow.observers import count_fault
-from ..flow.outcome import claim, outcome_of
-from ..log import log
+from ..._layout.lock import in_event_loop
+from ..flow.outcome import outcome_of
+from ..log import count_fault, log
+from ..process import after_fork, claim
 from .backlog import Backlog
-from .lock import in_event_loop
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -100,9 +99,8 @@ def forget() -> None:
     backlog.clear()
 
 
-if hasattr(os, "register_at_fork"):  # pragma: no branch - not on Windows
-    os.register_at_fork(after_in_child=forget)
-    os.register_at_fork(after_in_child=tally.reset)
+after_fork(forget)
+after_fork(tally.reset)
 
 
 def waiting() -> int:

@@ -16,13 +16,13 @@ from copy import deepcopy
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
+from ..._layout import lock
 from ...records import SCHEMA
 from ..turns.roles import Node, infer
-from . import lock
-from .trace_file import Receipt
 from .call_record import TOKENS
 from .encode import encode
 from .journal import FOLDER, JOURNAL_SCHEMA, is_alive
+from .trace_file import Receipt
 from .tracer import counters
 from .written import Written, is_line_of, loaded
 

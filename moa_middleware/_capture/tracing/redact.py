@@ -13,7 +13,7 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from ..._redaction.inside import STRUCTURE, WORDS, by_rules, inside
-from ..flow.observers import count_fault
+from ..log import count_fault
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

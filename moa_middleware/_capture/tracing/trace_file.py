@@ -19,7 +19,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from .lock import acquire, gave_up, patience, release
+from ..._layout.lock import acquire, gave_up, patience, release
+from ..process import after_fork
 
 __all__ = ["Receipt", "append", "segments"]
 
@@ -49,8 +50,7 @@ def _close_copies() -> None:
     _opened.clear()
 
 
-if hasattr(os, "register_at_fork"):  # pragma: no branch - not on Windows
-    os.register_at_fork(after_in_child=_close_copies)
+after_fork(_close_copies)
 
 
 class Receipt:

@@ -16,8 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..._version import __version__
 from ...records import SCHEMA
-from ..flow.observers import count_fault
-from ..log import log
+from ..log import count_fault, log
 from ..turns import threads
 from . import outbox, snapshot, turn_record
 from .backlog import Line

@@ -11,7 +11,7 @@ from itertools import count
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ...records import LATE_SCHEMA, SCHEMA
-from ..flow.outcome import claim
+from ..process import claim
 from ..shapes.replies import read_reply
 from ..turns.roles import Node, infer
 from .call_record import EMPTY, NULL, TOKENS, Entry, credentials_of, entries_of, error_record

@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
-from ..._session_names import session_stem
+from ..._layout.names import session_stem
 from .trace_file import Receipt, append
 
 __all__ = ["FileWriter", "Writer", "file_name"]

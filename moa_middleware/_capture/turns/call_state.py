@@ -9,8 +9,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from ..flow.outcome import claim, error_of, once
+from ..flow.outcome import error_of
 from ..ids import Clock, uuid7
+from ..process import claim, once
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -7,12 +7,12 @@ A turn closes once, when what it returned is complete. "Closed" is an event: who
 
 from __future__ import annotations
 
-import os
 import sys
 from typing import TYPE_CHECKING, Any, Protocol
 
-from ..flow.outcome import claim, error_of, once, process_id
+from ..flow.outcome import error_of
 from ..ids import Clock, uuid7
+from ..process import after_fork, claim, once, process_id
 from ..scope import Order, Scope, Tags, current
 
 if TYPE_CHECKING:
@@ -28,8 +28,7 @@ __all__ = ["Recording", "Turn", "current_turn", "open_turns", "turn_for_call"]
 _open: set[str] = set()
 """Ids of the turns that are open in this process."""
 
-if hasattr(os, "register_at_fork"):  # pragma: no branch - not on Windows
-    os.register_at_fork(after_in_child=_open.clear)
+after_fork(_open.clear)
 
 
 class Recording(Protocol):
