@@ -11,21 +11,37 @@ from pathlib import Path
 import pytest
 
 import moa_middleware as moa
+from benchmarks.house import circles, declared_order, imports_of, place
+from benchmarks.house import modules as house_modules
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "moa_middleware"
 
-# A module imports only from lower floors, at its top or inside a function; imports for the type
-# checkers are free. One line a floor.
-FLOORS = [
-    {"errors", "records", "_redaction", "_version", "_layout"},
-    {"settings"},
-    {"_capture", "read"},
-    {"testing", "compat", "report"},
-    {"cli"},
-    {"__main__"},
-]
-FLOOR = {name: floor for floor, names in enumerate(FLOORS) for name in names}
+# Imports that run against the declared order: the circles that are known. The list only gets shorter.
+UPWARD = {
+    ("_capture.scope", "_capture.turns.call_state"),
+    ("_capture.scope", "_capture.turns.turn"),
+    ("_capture.shapes.anthropic", "_capture.shapes.plain"),
+    ("_capture.shapes.anthropic", "_capture.shapes.replies"),
+    ("_capture.shapes.openai_chat", "_capture.shapes.replies"),
+    ("_capture.shapes.openai_responses", "_capture.shapes.plain"),
+    ("_capture.shapes.openai_responses", "_capture.shapes.replies"),
+    ("_capture.shapes.plain", "_capture.shapes.replies"),
+    ("_capture.turns.blocks", "_capture.calls.entry"),
+    ("_capture.turns.call_state", "_capture.turns.turn"),
+    ("read._fidelity", "read._turn"),
+    ("read._html", "read._turn"),
+    ("read._overlap", "read._turn"),
+    ("read._run", "read._stats"),
+    ("read._run", "read._tables"),
+    ("read._run", "read._verify"),
+    ("read._timeline", "read._turn"),
+}
+# Files and folders, wherever they are, that run only once traces are on, or never in a host's calls.
+NEED_NOT_BE_LIGHT = {
+    *("settings", "records", "tracing", "config", "program"),
+    *("read", "report", "testing", "compat", "cli", "__main__"),
+}
 HEAVY = {"pydantic", "pydantic_core", "pydantic_settings", "structlog", "platformdirs"}
 
 
@@ -57,25 +73,44 @@ def imports(path):
                 yield from (f"{where}.{alias.name}" for alias in node.names)
 
 
-@pytest.mark.parametrize("name", [name for name, _ in modules() if name != "__init__"])
+def runs_upward(one):
+    """Return True if an import goes to the same floor or a higher one of the folder that both are in."""
+    where = place(one)
+    if where is None:
+        return False
+    order = declared_order()[where[0]]
+    return order[where[1]] <= order[where[2]]
+
+
+@pytest.mark.parametrize("name", [name for name in house_modules() if name])
 def test_a_module_imports_only_from_lower_floors(name):
-    """Two wings on one ground floor; capture and reading know nothing of each other."""
-    path = dict(modules())[name]
-    unit = name.split(".")[0]
-    assert unit in FLOOR, f"{name} has no floor yet"
-    for imported in imports(path):
-        parts = imported.split(".")
-        if parts[0] != "moa_middleware" or len(parts) == 1:
-            continue
-        assert parts[1] == unit or FLOOR[parts[1]] < FLOOR[unit], f"{name} imports {imported}"
+    """At its top, in functions and for type checkers, as `ARCHITECTURE.md` declares it for each folder."""
+    upward = {(one.importer, one.imported) for one in imports_of(name) if runs_upward(one)}
+    assert not upward - UPWARD
+
+
+def test_the_known_circles_get_fewer():
+    """What no longer runs against the order leaves the list, and each circle has an import on it."""
+    found = {(one.importer, one.imported) for name in house_modules() for one in imports_of(name) if runs_upward(one)}
+    assert found == UPWARD
+    for ring in circles():
+        assert any({importer, imported} <= set(ring) for importer, imported in UPWARD), ring
+
+
+def test_the_declared_order_names_each_module_and_folder_once():
+    """None that is missing, and none that is not there."""
+    there = {}
+    for name in house_modules():
+        parts = name.split(".") if name else []
+        for depth, part in enumerate(parts):
+            there.setdefault("/".join(parts[:depth]), set()).add(part)
+    assert there == {folder: set(floors) for folder, floors in declared_order().items()}
 
 
 @pytest.mark.parametrize("name", [name for name, _ in modules()])
 def test_the_live_path_imports_neither_pydantic_nor_structlog(name):
-    """Floors below the tracing package stay light, but for `settings` and `records`."""
-    unit = name.split(".")[0]
-    live = name in ("__init__", "errors") or unit in ("_capture", "_redaction")
-    if not live or name.startswith(("_capture.tracing", "_capture.config")):
+    """What runs in a host's calls while traces are off stays light."""
+    if NEED_NOT_BE_LIGHT & set(name.split(".")):
         return
     found = {imported.split(".")[0] for imported in imports(dict(modules())[name])}
     assert not found & (HEAVY | {"openai", "typing_extensions"})

@@ -1,0 +1,42 @@
+"""
+Frames of ours that a call, a stream and a turn enter: no more than the budgets, on Python 3.11.
+
+`python -m benchmarks.frames --json` prints the counts in this form. A change that enters fewer lowers
+the budget in the same commit, so that none of it is lost again.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+BUDGETS = {
+    "value call in an open turn, SDK object": 119,
+    "value call under a decorated method, SDK object": 238,
+    "value call in an open turn, openai's client": 121,
+    "value call under a decorated method, openai's client": 240,
+    "stream of 21 chunks in an open turn, SDK object": 262,
+    "stream of 21 chunks in an open turn, openai's client": 264,
+    "call outside any turn, with its line": 269,
+    "turn of one call, with its line": 339,
+    "turn of one call under a decorated method, with its line": 468,
+    "turn of 4 decorated references and a stream, with its line": 1750,
+    "the same, the SDK not instrumented": 1019,
+}
+
+
+@pytest.mark.skipif(sys.version_info[:2] != (3, 11), reason="later versions inline comprehensions")
+def test_no_path_enters_more_frames_than_its_budget():
+    """Counted in a process of its own, where no other test has filled or emptied a cache."""
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.frames", "--json"],
+        cwd=Path(__file__).parent.parent,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert BUDGETS == json.loads(done.stdout)
