@@ -416,7 +416,7 @@ def test_a_trace_directory_that_is_a_file_exits_with_2(here, tmp_path):
     for path in (tmp_path / "file", tmp_path / "file" / "deeper"):
         code, out, err = here(MOA_TRACE_DIR=str(path))
         assert (2, "") == (code, out)
-        assert f"{tmp_path / 'file'} is no directory: set MOA_TRACE_DIR\n" in err
+        assert f"{tmp_path / 'file'} is not a directory: set MOA_TRACE_DIR\n" in err
 
 
 def test_a_missing_sdk_is_named(env):

@@ -172,7 +172,7 @@ def _configured() -> tuple[Path, str]:
         raise Failure(f"moa demo: {one_line(describe_problem(error))}", USAGE) from None
     there = next(folder for folder in (trace_dir, *trace_dir.parents) if os.path.lexists(folder))
     if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
-        why = "cannot be written" if there.is_dir() else "is no directory"
+        why = "cannot be written" if there.is_dir() else "is not a directory"
         message = f"moa demo: traces would go to {one_line(str(trace_dir))}, but {one_line(str(there))} {why}"
         raise Failure(f"{message}: set MOA_TRACE_DIR", USAGE)
     session_id = f"demo-{datetime.now().astimezone():%Y%m%d-%H%M%S-%f}"

@@ -16,7 +16,7 @@ MISSING = 4
 INTERRUPTED = 130
 
 
-class Failure(Exception):  # noqa: N818 - it ends the command, which is no error of a program
+class Failure(Exception):  # noqa: N818 - it ends the command and is not an error of a program
     """
     The command ends here: one line for stderr, and the exit code.
 
