@@ -20,10 +20,11 @@ from pathlib import Path
 
 from .measure import FEWEST
 from .plan import Plan
-from .table import Row, as_json, as_markdown, as_text
+from .table import Row, as_json, as_markdown, as_text, write_markdown
 
 PARTS = ("chunks", "generators", "calls", "turn", "flush", "memory", "growth", "sdk", "imports", "footprint")
 RIVALS = "rivals"
+RESULTS = Path(__file__).with_name("RESULTS.md")
 
 
 def about(pairs: int) -> list[str]:
@@ -49,7 +50,7 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="few rounds, small sizes: a look, no result")
     parser.add_argument("--rivals", action="store_true", help="other tracers too; installs them in a temporary place")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows there too")
-    parser.add_argument("--markdown", action="store_true", help="print the table as the documentation shows it")
+    parser.add_argument("--markdown", action="store_true", help="write the tables into benchmarks/RESULTS.md")
     options = parser.parse_args()
     for name in [name for name in os.environ if name.startswith("MOA_")]:
         del os.environ[name]
@@ -67,7 +68,10 @@ def main() -> int:
                 print(".", end="", file=sys.stderr, flush=True)
             print(f" {name}: {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
     told = about(plan.pairs)
-    print(as_markdown(rows, told) if options.markdown else "\n".join([*told, "", as_text(rows)]))
+    if options.markdown:
+        write_markdown(RESULTS, as_markdown(rows, told))
+    else:
+        print("\n".join([*told, "", as_text(rows)]))
     if options.json:
         options.json.write_text(as_json(rows, {"about": told, "pairs": plan.pairs}) + "\n")
     return int(any(row.met is False for row in rows))

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from .measure import Spread
 
-__all__ = ["BEGIN", "END", "Row", "as_json", "as_markdown", "as_text", "number"]
+__all__ = ["BEGIN", "END", "Row", "as_json", "as_markdown", "as_text", "number", "write_markdown"]
 
 
 class Row(NamedTuple):
@@ -67,11 +68,23 @@ def as_text(rows: Sequence[Row]) -> str:
 
 
 def as_markdown(rows: Sequence[Row], about: Sequence[str]) -> str:
-    """Return the tables for the documentation, between marks: what they rest on, the figures, and everybody's medians."""
+    """Return the tables in Markdown, between marks: what they rest on, the figures, and everybody's medians."""
     figures = [HEADS[:-1], ["---"] * (len(HEADS) - 1), *(row.cells()[:-1] for row in rows)]
     medians = [(HEADS[0], HEADS[-1]), ("---", "---"), *((row.what, row.note) for row in rows if row.note)]
     tables = ("\n".join("| " + " | ".join(line) + " |" for line in lines) for lines in (figures, medians))
     return "\n\n".join([BEGIN, "\n".join(f"* {line}" for line in about), *tables, END])
+
+
+def write_markdown(page: Path, tables: str) -> None:
+    """
+    Replace the tables of a page, from mark to mark.
+
+    Raises:
+        ValueError: The page lacks a mark.
+    """
+    text = page.read_text(encoding="utf-8")
+    begin, end = text.index(BEGIN), text.index(END) + len(END)
+    page.write_text(text[:begin] + tables + text[end:], encoding="utf-8")
 
 
 def as_json(rows: Sequence[Row], about: dict[str, Any]) -> str:

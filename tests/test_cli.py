@@ -75,7 +75,7 @@ def test_a_missing_extra_is_named(module):
     code = f"import sys; sys.modules[{module!r}] = None; from moa_middleware.cli import main; main()"
     done = python("-c", code)
     assert 4 == done.returncode
-    assert 'moa needs the extra "cli": pip install "PATH_OF_THE_CLONE[cli]"\n' == done.stderr
+    assert 'moa needs the extra "cli": pip install "moa-middleware[cli]"\n' == done.stderr
     assert "" == done.stdout
 
 

@@ -6,6 +6,8 @@ import fcntl
 import os
 import pty
 import re
+import shlex
+import shutil
 import signal
 import socket
 import struct
@@ -21,6 +23,7 @@ import pytest
 from moa_middleware.cli import main
 from moa_middleware.testing import Script, ScriptedServer
 
+ROOT = Path(__file__).parent.parent
 KEY = "sk-never-to-be-seen-1234"
 COMMAND = [sys.executable, "-m", "moa_middleware", "demo"]
 QUICK = {"a": "alpha", "b": "beta", "agg": "the final answer"}
@@ -114,7 +117,7 @@ def test_the_demo_shows_a_turn_and_saves_one_line(demo, the_turn):
     assert ["completed", "completed", "error"] == sorted(call["outcome"] for call in turn["references"])
     assert ("completed", "inline_from_stream") == (turn["aggregator"]["outcome"], turn["aggregator"]["output_location"])
     assert f"The answer, as it is streamed\n{turn['output']}\n" in done.stdout
-    assert done.stdout.endswith(f"saved to {path}\nlook at it with moa show last {Path(path).parent}\n")
+    assert f"\nsaved to {path}\n" in done.stdout
     assert turn["turn_id"] in done.stdout
     assert "4 calls, 1 failed" in done.stdout
     assert "unknown (4 calls without a price)" in done.stdout
@@ -123,6 +126,77 @@ def test_the_demo_shows_a_turn_and_saves_one_line(demo, the_turn):
         # A pipe gets a line when a reference is asked, and one when it ends.
         assert re.search(rf"^reference +{model} +asked$", done.stdout, re.MULTILINE)
         assert re.search(rf"^reference +{model} +{outcome}  \d+ ms  \S", done.stdout, re.MULTILINE)
+
+
+def last_words(done):
+    """Return the two commands that the demo prints last."""
+    look, page = done.stdout.splitlines()[-2:]
+    assert (look[:16], page[:14]) == ("look at it with ", "or as a page: ")
+    return look[16:], page[14:]
+
+
+def run_in(cwd, command, env):
+    """Run a command in a directory."""
+    return subprocess.run(command, env=env, cwd=cwd, capture_output=True, check=False, encoding="utf-8", timeout=120)
+
+
+def as_printed(done, env, cwd):
+    """Run in a shell what the demo printed last; return the commands."""
+    turn_id = re.search(r"[0-9a-f]{8}-[0-9a-f-]{27}", done.stdout)[0]
+    look, page = last_words(done)
+    shown = run_in(cwd, ["sh", "-c", look], env)
+    assert (0, True) == (shown.returncode, turn_id in shown.stdout), shown.stderr
+    made = run_in(cwd, ["sh", "-c", page], env)
+    assert 0 == made.returncode, made.stderr
+    assert turn_id in (cwd / "demo.html").read_text(encoding="utf-8")
+    (cwd / "demo.html").unlink()
+    return look, page
+
+
+@pytest.fixture
+def shell(env):
+    """Return the environment of a user's shell: without uv's variables, and without `moa` on the path."""
+    folders = [one for one in env["PATH"].split(os.pathsep) if not Path(one, "moa").exists()]
+    env = {name: value for name, value in env.items() if not name.startswith(("UV", "VIRTUAL_ENV"))}
+    return {**env, "PATH": os.pathsep.join(folders)}
+
+
+def demo_from(command, env, cwd):
+    """Run the demo as a user does, against quick models."""
+    with ScriptedServer(QUICK) as server:
+        done = run_in(cwd, [*command, *asking(server, "a")], env)
+    assert 0 == done.returncode, done.stderr
+    return done
+
+
+def test_what_the_demo_prints_last_works_under_uv(shell, tmp_path):
+    """After `uv run moa demo` the shell has no `moa`, so the commands begin with `uv run`."""
+    if shutil.which("uv", path=shell["PATH"]) is None:
+        pytest.skip("uv is not on the path")
+    (tmp_path / "pyproject.toml").write_text('[project]\nname = "mine"\nversion = "1"\nrequires-python = ">=3.11"\n')
+    # A project whose environment is that of the tests, as it is: nothing is installed.
+    env = {**shell, "UV_PROJECT_ENVIRONMENT": sys.prefix, "UV_NO_SYNC": "1", "UV_OFFLINE": "1"}
+    done = demo_from(["uv", "run", "moa", "demo"], env, tmp_path)
+    look, page = as_printed(done, env, tmp_path)
+    assert (look.startswith("uv run moa show last "), page.startswith("uv run moa report ")) == (True, True)
+
+
+def test_what_the_demo_prints_last_works_without_uv(shell, tmp_path):
+    """In an activated environment the commands begin with `moa`."""
+    env = {**shell, "PATH": os.pathsep.join([str(Path(sys.executable).parent), shell["PATH"]])}
+    look, page = as_printed(demo_from(["moa", "demo"], env, tmp_path), env, tmp_path)
+    assert (look.startswith("moa show last "), page.startswith("moa report ")) == (True, True)
+
+
+@pytest.mark.parametrize(
+    "more", [{}, {"UV": "/bin/uv"}, {"UV": "/bin/uv", "UV_RUN_RECURSION_DEPTH": "1"}], ids=["path", "uvx", "outside"]
+)
+def test_what_the_demo_prints_last_works_where_the_shell_has_no_moa(shell, tmp_path, more):
+    """Not on the path, from `uvx`, and from `uv run` outside of a project: the commands name the interpreter."""
+    done = demo_from(COMMAND, {**shell, **more}, tmp_path)
+    look, page = as_printed(done, shell, tmp_path)
+    words = f"{shlex.quote(sys.executable)} -m moa_middleware"
+    assert (look.startswith(f"{words} show last "), page.startswith(f"{words} report ")) == (True, True)
 
 
 def test_each_run_has_a_file_of_its_own(demo, tmp_path, read_lines):
@@ -342,7 +416,7 @@ def test_a_trace_directory_that_is_a_file_exits_with_2(here, tmp_path):
     for path in (tmp_path / "file", tmp_path / "file" / "deeper"):
         code, out, err = here(MOA_TRACE_DIR=str(path))
         assert (2, "") == (code, out)
-        assert f"{tmp_path / 'file'} is no directory: set MOA_TRACE_DIR\n" in err
+        assert f"{tmp_path / 'file'} is not a directory: set MOA_TRACE_DIR\n" in err
 
 
 def test_a_missing_sdk_is_named(env):
@@ -352,7 +426,7 @@ def test_a_missing_sdk_is_named(env):
     )
     done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, check=False, encoding="utf-8")
     assert 4 == done.returncode
-    assert 'moa demo needs the extra "demo": pip install "PATH_OF_THE_CLONE[demo]"\n' == done.stderr
+    assert 'moa demo needs the extra "demo": pip install "moa-middleware[demo]"\n' == done.stderr
 
 
 # A runner in the background may have SIGINT ignored, and children inherit that.

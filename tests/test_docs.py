@@ -2,8 +2,12 @@
 
 import ast
 import json
+import os
 import re
+import shlex
+import shutil
 import signal
+import subprocess
 import sys
 import types
 from contextlib import contextmanager
@@ -14,6 +18,7 @@ from typing_extensions import get_type_hints
 
 import moa_middleware as moa
 from moa_middleware import errors, records, settings
+from moa_middleware.cli._verbs import VERBS
 from moa_middleware.testing import ScriptedServer
 
 ROOT = Path(__file__).parent.parent
@@ -30,6 +35,12 @@ ANSWERS = {
 FENCE = re.compile(
     r"(?:^<!-- (?P<note>[^\n]*?) -->\n)?^```(?P<kind>\w*)[^\n]*\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL
 )
+
+
+SHELF = [
+    ROOT / name for name in ("CONTRIBUTING.md", "SECURITY.md", "benchmarks/RESULTS.md", "tests/environments/README.md")
+]
+"""Pages for contributors: they are not part of the site."""
 
 
 def name_of(page):
@@ -63,7 +74,10 @@ def desk(tmp_path, monkeypatch):
 @contextmanager
 def models_for(page, monkeypatch):
     """Let `OpenAI()` reach a scripted server; a page without it, which may fork, gets no thread."""
-    if "openai" not in page.read_text(encoding="utf-8"):
+    monkeypatch.delenv("OPENAI_BASE_URL", raising=False)
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    text = page.read_text(encoding="utf-8")
+    if "openai" not in text or "ScriptedServer(" in text:  # such a page brings its own models
         yield
         return
     with ScriptedServer({}, default=answer) as server:
@@ -84,8 +98,35 @@ def run_page(page, monkeypatch, capsys):
             if not note.startswith("not run: "):
                 exec(code, module.__dict__)
                 printed = capsys.readouterr().out
+        elif kind == "sh" and note == "run":
+            printed = output_of(text)
         elif note == "output":
             assert text == printed, f"{name_of(page)}, line {line}: the page shows another output"
+        elif note == "output, times vary":
+            assert lasting(text) == lasting(printed), f"{name_of(page)}, line {line}: it prints\n{printed}"
+
+
+def output_of(command):
+    """Return what a command prints in a shell in which this environment is active."""
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    done = subprocess.run(
+        ["sh", "-c", command],
+        env={**os.environ, "PATH": path},
+        capture_output=True,
+        check=False,
+        encoding="utf-8",
+        timeout=120,
+    )
+    assert done.returncode == 0, f"{command}{done.stderr}"
+    return done.stdout
+
+
+def lasting(text):
+    """Return an output without what differs from run to run: ids, dates, durations, bars, sizes and the width of columns."""
+    text = re.sub(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f-]{22}", "ID", text)
+    text = re.sub(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d", "DATE", text)
+    text = re.sub(r"\b[\d.,]+ (ms|s|kB)\b", "SO MUCH", text)
+    return re.sub(r"[░█▏▎▍▌▋▊▉ ]+", " ", text).replace(" \n", "\n")
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
@@ -96,16 +137,21 @@ def test_the_snippets_of_a_page_run(page, desk, monkeypatch, capsys):
 
 
 def test_a_block_that_is_not_run_says_why():
-    """A note before a block is `not run` with a reason, or `output`."""
-    for page in PAGES:
+    """A note before a block is `not run` with a reason, `output`, or `run` for commands."""
+    for page in [*PAGES, *SHELF]:
         for kind, note, _, line in blocks_of(page):
-            fine = note in ("", "output") or (kind == "python" and re.fullmatch(r"not run: \S.*", note))
+            fine = (
+                note == ""
+                or (kind == "text" and note in ("output", "output, times vary"))
+                or (kind == "python" and re.fullmatch(r"not run: \S.*", note))
+                or (kind == "sh" and note == "run")
+            )
             assert fine, f"{name_of(page)}, line {line}: {note!r}"
 
 
 def test_every_fence_is_closed():
     """No block is lost because its fence was not understood."""
-    for page in PAGES:
+    for page in [*PAGES, *SHELF]:
         fences = re.findall(r"^\s*```", page.read_text(encoding="utf-8"), re.MULTILINE)
         assert len(fences) == 2 * len(blocks_of(page)), name_of(page)
 
@@ -113,7 +159,7 @@ def test_every_fence_is_closed():
 KNOWN_VARIABLES = {f"MOA_{name.upper()}" for name in settings.Settings.model_fields}
 
 
-@pytest.mark.parametrize("page", [*PAGES, ROOT / "CHANGELOG.md"], ids=name_of)
+@pytest.mark.parametrize("page", [*PAGES, *SHELF, ROOT / "CHANGELOG.md"], ids=name_of)
 def test_every_variable_that_is_named_exists(page):
     """A page names no `MOA_` variable that means nothing."""
     named = set(re.findall(r"MOA_[A-Z_]*[A-Z]", page.read_text(encoding="utf-8")))
@@ -210,13 +256,41 @@ def test_the_excerpt_of_the_readme_is_of_the_record_that_its_example_writes(desk
     part_of(json.loads(excerpt), read_lines(desk / "traces")[0])
 
 
+def test_commands_are_copied_without_a_prompt():
+    """Commands are in blocks of their own, `sh`, without `$` and without output, so that a copied block runs."""
+    for page in [*PAGES, *SHELF]:
+        for kind, _, text, line in blocks_of(page):
+            where = f"{name_of(page)}, line {line}"
+            assert kind in ("python", "sh", "text", "json", "toml", ""), f"{where}: a block of the kind {kind!r}"
+            if kind == "sh":
+                assert not re.search(r"^(\$|>|%|#) ", text, re.MULTILINE), f"{where}: a prompt, or a comment"
+                done = subprocess.run(["sh", "-n"], input=text, capture_output=True, check=False, encoding="utf-8")
+                assert (done.returncode, done.stderr) == (0, ""), where
+                verbs = set(re.findall(r"(?:^|\s)(?:moa|-m moa_middleware) ([a-z]+)", text))
+                assert verbs <= set(VERBS), where
+
+
+CLONE = "git clone ADDRESS_OF_THIS_REPOSITORY moa_middleware && cd moa_middleware"
 COMMANDS = ("pip install uv && uv run moa demo", "uv run pytest")
 
 
-def test_the_two_commands_stand_first_in_the_readme():
-    """Who reads the README finds the two commands before anything else that can be run."""
-    first = next(text for kind, _, text, _ in blocks_of(ROOT / "README.md") if kind == "console")
-    assert tuple(line.removeprefix("$ ") for line in first.splitlines()) == COMMANDS
+def test_the_clone_and_the_two_commands_are_first_in_the_readme():
+    """A reader of the README finds the clone and the two commands before anything else that can be run."""
+    first = next(text for kind, _, text, _ in blocks_of(ROOT / "README.md") if kind == "sh")
+    assert tuple(first.splitlines()) == (CLONE, *COMMANDS)
+
+
+def test_the_clone_of_the_readme_leads_into_the_project(tmp_path):
+    """With an address put in, the README's first line ends in the directory where the two commands work."""
+    inside = subprocess.run(["git", "rev-parse", "--show-toplevel"], cwd=ROOT, capture_output=True, check=False)
+    if inside.returncode or not (ROOT / ".git").exists():
+        pytest.skip("this is not a git checkout")
+    command = CLONE.replace("ADDRESS_OF_THIS_REPOSITORY", shlex.quote(str(ROOT)))
+    done = subprocess.run(
+        ["sh", "-c", f"{command} && ls"], cwd=tmp_path, capture_output=True, check=False, encoding="utf-8", timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    assert {"pyproject.toml", "README.md", "moa_middleware", "tests"} <= set(done.stdout.split())
 
 
 def test_ci_calls_the_commands_of_the_readme():
@@ -224,6 +298,60 @@ def test_ci_calls_the_commands_of_the_readme():
     script = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
     for command in COMMANDS[1], "uv run moa demo":
         assert re.search(rf"(^|[\s\"]){re.escape(command)}($|\"|\s*[|>&;)])", script, re.MULTILINE), command
+
+
+def recipes():
+    """Return the commands of each target of the task file."""
+    text = (ROOT / "Makefile").read_text(encoding="utf-8")
+    found = {}
+    for target, _, lines in re.findall(r"^([a-z-]+):(  ## [^\n]+)\n((?:\t[^\n]+\n)+)", text, re.MULTILINE):
+        found[target] = [line.strip() for line in lines.splitlines()]
+    return found
+
+
+@pytest.mark.parametrize("target", ["env", "demo", "test", "types", "lint", "docs"])
+def test_ci_calls_the_commands_of_the_task_file(target):
+    """What a contributor runs is what `.ci/run` runs, word for word."""
+    script = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+    for command in recipes()[target]:
+        assert re.search(rf"(^|\s){re.escape(command)}(\s|$)", script, re.MULTILINE), command
+
+
+def test_contributing_names_the_commands_of_the_task_file():
+    """Each task has its command and its target in CONTRIBUTING, and no target is missing in both."""
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\|[^|]+\|([^|]+)\| `make ([a-z-]+)(?: [^`]*)?` \|$", text, re.MULTILINE)
+    assert {target for _, target in rows} == set(recipes()) - {"help", "demo", "serve"}
+    for commands, target in rows:
+        for command in recipes()[target]:
+            words = command.replace("$(T)", "tests/test_demo.py -k odd_chunks")
+            assert f"`{words}`" in commands, command
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="make is not on the path")
+def test_the_task_file_lists_its_targets():
+    """`make` and `make help` name each target, and make reads each recipe as it stands in the file."""
+    listed = make("help")
+    assert make() == listed
+    assert re.findall(r"^make ([a-z-]+) ", listed, re.MULTILINE) == list(recipes())
+    for target, commands in recipes().items():
+        if target != "help":
+            assert make("-n", target, "T=it").splitlines() == [line.replace("$(T)", "it") for line in commands]
+
+
+def make(*args):
+    """Run make in the repository, as a user would; return what it prints."""
+    env = {name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS", "T")}
+    return subprocess.run(["make", *args], cwd=ROOT, env=env, capture_output=True, check=True, encoding="utf-8").stdout
+
+
+def test_the_tests_that_contributing_names_exist():
+    """Each test of a promise is there."""
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    named = re.findall(r"`(tests/[\w/.]+)`", text)
+    assert len(named) > 20
+    for path in named:
+        assert (ROOT / path).exists(), path
 
 
 def test_every_page_is_in_the_navigation():
@@ -235,7 +363,7 @@ def test_every_page_is_in_the_navigation():
 
 def test_every_internal_link_leads_somewhere():
     """A relative link names a file that is there and a heading that it has."""
-    for page in PAGES:
+    for page in [*PAGES, *SHELF]:
         text = FENCE.sub("", page.read_text(encoding="utf-8"))
         for target in re.findall(r"\]\(([^)\s]+)\)", text):
             if re.match(r"\w+:", target):

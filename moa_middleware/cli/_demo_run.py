@@ -9,11 +9,13 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import shutil
 import sys
 import threading
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import openai
@@ -35,12 +37,11 @@ from ._text import one_line, safe_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
 __all__ = ["Endpoint", "run", "run_scripted"]
 
 _SHORT = 8
-"""Keys below it are words ("ollama", "none") that stand in other texts too, and are no secret."""
+"""Shorter keys are words ("ollama", "none") that occur in other texts too, and are not secret."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +92,7 @@ class Endpoint:
 
 
 class _NothingSent(Exception):  # noqa: N818 - its text is for the user
-    """A stream without any event: what a web page, say, looks like to the SDK."""
+    """A stream without any event, which is how the SDK sees a web page."""
 
     def __init__(self) -> None:
         super().__init__("it sent no completion; is the URL right? most end in /v1")
@@ -132,9 +133,30 @@ def run(endpoint: Endpoint, references: Sequence[str], aggregator: str, question
     print_summary(screen, _read_back(path), endpoint.hide)
     screen.line()
     screen.line("saved to ", (safe_text(str(path)), "bold"), wrap=False)
-    screen.line("look at it with ", (safe_text(f"moa show last {shlex.quote(str(path.parent))}"), "bold"), wrap=False)
+    moa_command, folder = _moa_command(), shlex.quote(str(path.parent))
+    screen.line("look at it with ", (safe_text(f"{moa_command} show last {folder}"), "bold"), wrap=False)
+    screen.line("or as a page: ", (safe_text(f"{moa_command} report {folder} -o demo.html"), "bold"), wrap=False)
     if failure is not None:
         raise failure
+
+
+def _moa_command() -> str:
+    """
+    Return the words that start `moa` from the shell where the demo was started.
+
+    `uv run` and `uvx` put the environment's scripts on the path of their child alone, so that `shutil.which` finds a
+    `moa` here which the user's shell does not have. Both set `UV`, and only `uv run` sets `UV_RUN_RECURSION_DEPTH`
+    (uv's reference of environment variables). `uv run` finds the project again from a directory inside it only, so
+    outside of one, as after `uv run --project DIR`, the interpreter is named: that works from everywhere.
+    """
+    if "UV" not in os.environ:
+        if shutil.which("moa"):
+            return "moa"
+    elif "UV_RUN_RECURSION_DEPTH" in os.environ:
+        here = Path.cwd()
+        if any((folder / "pyproject.toml").is_file() for folder in (here, *here.parents)):
+            return "uv run moa"
+    return f"{shlex.quote(sys.executable)} -m moa_middleware"
 
 
 def _configured() -> tuple[Path, str]:
@@ -150,7 +172,7 @@ def _configured() -> tuple[Path, str]:
         raise Failure(f"moa demo: {one_line(describe_problem(error))}", USAGE) from None
     there = next(folder for folder in (trace_dir, *trace_dir.parents) if os.path.lexists(folder))
     if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
-        why = "cannot be written" if there.is_dir() else "is no directory"
+        why = "cannot be written" if there.is_dir() else "is not a directory"
         message = f"moa demo: traces would go to {one_line(str(trace_dir))}, but {one_line(str(there))} {why}"
         raise Failure(f"{message}: set MOA_TRACE_DIR", USAGE)
     session_id = f"demo-{datetime.now().astimezone():%Y%m%d-%H%M%S-%f}"

@@ -16,12 +16,12 @@ MISSING = 4
 INTERRUPTED = 130
 
 
-class Failure(Exception):  # noqa: N818 - it ends the command, which is no error of a program
+class Failure(Exception):  # noqa: N818 - it ends the command and is not an error of a program
     """
     The command ends here: one line for stderr, and the exit code.
 
     Args:
-        message: What is wrong and what mends it; from a model or a file only through `safe_text`.
+        message: What is wrong and how to fix it; from a model or a file only through `safe_text`.
         code: One of the codes above.
     """
 
@@ -32,4 +32,4 @@ class Failure(Exception):  # noqa: N818 - it ends the command, which is no error
 
 def missing_extra(command: str, extra: str) -> Failure:
     """Return the failure of a command whose optional dependencies are not installed."""
-    return Failure(f'{command} needs the extra "{extra}": pip install "PATH_OF_THE_CLONE[{extra}]"', MISSING)
+    return Failure(f'{command} needs the extra "{extra}": pip install "moa-middleware[{extra}]"', MISSING)

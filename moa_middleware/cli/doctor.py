@@ -120,7 +120,7 @@ def _packages(screen: Screen, found: Checkup) -> None:
         told = ", ".join(f"{name} {number or '-'}" for name, number in packages.items())
         missing = None in packages.values()
         label = f"extra {extra}" if extra else "base"
-        hint = f'  pip install "PATH_OF_THE_CLONE[{extra}]"' if missing and extra else ""
+        hint = f'  pip install "moa-middleware[{extra}]"' if missing and extra else ""
         screen.line(f"  {label.ljust(13)} ", (told, "dim" if missing else ""), (hint, "yellow"))
     sdks = ", ".join(f"{name} {number}" for name, number in found.sdks.items() if number is not None)
     screen.line(f"  {'SDKs'.ljust(13)} {sdks or 'none'}")

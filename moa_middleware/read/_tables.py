@@ -124,9 +124,7 @@ def tables(run: Run, filters: Filters) -> Tables:
     try:
         import pyarrow as pa
     except ImportError:
-        raise ExtraMissingError(
-            'Run.tables needs the extra "tables": pip install "PATH_OF_THE_CLONE[tables]"'
-        ) from None
+        raise ExtraMissingError('Run.tables needs the extra "tables": pip install "moa-middleware[tables]"') from None
     makers = [_Maker(pa, columns) for columns in (_TURN, _CALL, _MESSAGE)]
     turns, calls, messages = makers
     for count, turn in enumerate(run.turns(**filters), 1):

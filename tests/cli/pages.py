@@ -1,7 +1,8 @@
 """
 The examples of `docs/reference/cli.md`: `python -m tests.cli.pages` writes what the commands print below them.
 
-A block that ends in `…` shows the beginning.
+A block of commands and the block of their output follow each other, so that what is copied has no prompt in it.
+An output that ends in `…` shows the beginning.
 """
 
 from __future__ import annotations
@@ -18,7 +19,9 @@ from .example import HERE
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "reference" / "cli.md"
-BLOCK = re.compile(r"^```console\n(?P<commands>(?:\$ [^\n]*\n)+)(?P<shown>.*?)^```$", re.MULTILINE | re.DOTALL)
+BLOCK = re.compile(
+    r"^```sh\n(?P<commands>(?:(?!```)[^\n]+\n)+)```\n\n```text\n(?P<shown>.*?)^```$", re.MULTILINE | re.DOTALL
+)
 WIDTH = 92
 LONG_AGO = 1_780_000_000
 
@@ -34,7 +37,7 @@ def furnish(folder):
 
 def output(command, folder):
     """Return what the last command of a block prints on a terminal without colours."""
-    words = command.strip().split("\n")[-1].removeprefix("$ ").split()
+    words = command.strip().split("\n")[-1].split()
     settings = dict(word.split("=", 1) for word in words[: words.index("moa")])
     env = {name: value for name, value in os.environ.items() if not name.startswith("MOA_") and name != "COLUMNS"}
     env |= {"TZ": "UTC", "NO_COLOR": "1", "TERM": "xterm", "PYTHONPATH": str(ROOT), **settings}
@@ -68,7 +71,7 @@ def main():
                 return match[0]
             if match["commands"].strip().endswith(("doctor", "schema")):
                 real = "\n".join(real.split("\n")[: 22 if "doctor" in match["commands"] else 8]) + "\n…\n"
-            return f"```console\n{match['commands']}{real}```"
+            return f"```sh\n{match['commands']}```\n\n```text\n{real}```"
 
         PAGE.write_text(BLOCK.sub(filled, PAGE.read_text(encoding="utf-8")), encoding="utf-8")
     sys.stdout.write(f"{PAGE.relative_to(ROOT)}\n")

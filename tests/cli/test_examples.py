@@ -30,6 +30,7 @@ def test_an_example_shows_what_its_command_prints(block, folder):
 def test_every_verb_is_on_the_page():
     """The table names each verb, and each that reads has an example."""
     text = PAGE.read_text(encoding="utf-8")
+    assert text.count("```sh\n") == len(BLOCKS), "a block of commands has no output below it"
     assert all(f"`moa {verb}`" in text for verb in VERBS)
     shown = {block["commands"].split("moa ")[-1].split()[0] for block in BLOCKS}
     assert set(VERBS) - {"demo", "run", "recover"} == shown

@@ -367,7 +367,7 @@ except errors.ExtraMissingError as error:
     print(error)
 """
     done = subprocess.run([sys.executable, "-c", code, traces], capture_output=True, text=True, check=True)
-    assert 'Run.tables needs the extra "tables": pip install "PATH_OF_THE_CLONE[tables]"\n' == done.stdout
+    assert 'Run.tables needs the extra "tables": pip install "moa-middleware[tables]"\n' == done.stdout
 
 
 # The house -----------------------------------------------------------------------------------------
