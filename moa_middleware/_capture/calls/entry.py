@@ -14,15 +14,14 @@ from typing import TYPE_CHECKING, Any, Protocol
 import wrapt
 
 from ..flow.driver import drive_async, start_sync
-from ..flow.made import made_call
 from ..log import count_fault
-from ..scope import NO_TAGS, current
-from ..shapes.request import recorder_of
-from ..turns.call_state import CallSlot
+from ..scope import current
 from ..turns.turn import Turn, current_turn, turn_for_call
 from . import prepared as _prepared
+from . import straight
 from .call import CallTalk
-from .function import Known, Options, layer_of_option, said, sdk_and_endpoint, text_of, turn_tags
+from .function import Known, Options, said, turn_tags
+from .opening import call_of, open_call, record_iterator
 from .turn_run import TurnTalk
 
 if TYPE_CHECKING:
@@ -30,7 +29,6 @@ if TYPE_CHECKING:
 
     from ..flow.model import Middleware
     from ..flow.observers import Observer
-    from ..shapes.request import Request, RequestSpec
     from ..turns.turn import Recording
 
 __all__ = ["Engine", "Instrumented", "call_through", "instrumented", "layer_of"]
@@ -46,19 +44,8 @@ class Engine(Protocol):
         """Return who keeps the turn that begins now, `None` while nobody does."""
 
 
-def _record_iterator(
-    spec: RequestSpec, request: Request, args: tuple[Any, ...], kwargs: Mapping[str, Any]
-) -> tuple[Request, tuple[Any, ...], Mapping[str, Any]]:
-    """Pass an iterator of messages on through one that keeps what the SDK pulls."""
-    recorder = recorder_of(request.messages, request.system)
-    if recorder is None:
-        return request, args, kwargs
-    args, kwargs = spec.put(args, kwargs, request.place, recorder)
-    return request._replace(messages=recorder), args, kwargs
-
-
 def _call_talk(  # noqa: PLR0917 - on the path of every call, where keywords cost
-    engine: Engine,
+    stack: Engine,
     options: Options,
     known: Known,
     wrapped: Callable[..., Any],
@@ -69,57 +56,20 @@ def _call_talk(  # noqa: PLR0917 - on the path of every call, where keywords cos
 ) -> CallTalk:
     """Make the conversation of a call."""
     # A call inside a call of the same stack: middleware has had it, further out.
-    nested = _is_nested(engine)
+    nested = _is_nested(stack)
     spec = known.spec
     named = known.bind(args, kwargs)
-    request, args, kwargs = _record_iterator(spec, spec.read(named), args, kwargs)
-    turn = turn_for_call()
-    if turn is None:
-        turn = Turn(turn_tags(options, instance, named), recording, implicit=True)
+    request, args, kwargs = record_iterator(spec, spec.read(named), args, kwargs)
     here = current()
-    if here is not None and here.turn is turn:
-        slot = CallSlot(turn, here.parent, here.order)
-    else:
-        slot = CallSlot(turn, None, None)
-    tags = here.tags if here is not None else NO_TAGS
-    role = None if tags.role else options.role
-    slot.role = tags.role or (text_of(said(role, instance, named)) if callable(role) else role)
-    slot.role_source = "tag" if tags.role else "declared" if slot.role else None
-    slot.layer = tags.layer if tags.layer is not None else layer_of_option(said(options.layer, instance, named))
-    slot.label = text_of(tags.label or said(options.label, instance, named))
-    slot.model = request.model or text_of(said(options.model, instance, named))
-    slot.provider, slot.endpoint = sdk_and_endpoint(instance, wrapped)
-    if slot.endpoint is not None and turn.recording is not None:
-        slot.client = getattr(instance, "_client", None)
-    slot.provider = text_of(said(options.provider, instance, named)) or slot.provider
-    slot.name = known.name
-    slot.engine = engine
-    slot.tags = {**(options.tags or {}), **tags.own}
-    slot.request = request
-    call = made_call(
-        turn.id,
-        slot.role,
-        slot.label or slot.model or known.name,
-        slot.layer,
-        slot.parent.id if slot.parent is not None else None,
-        slot.model,
-        slot.provider,
-        request.messages,
-        request.params,
-        slot.tags,
-        args,
-        kwargs,
-        spec,
-        stream=request.stream,
-    )
+    slot = open_call(stack, options, known, wrapped, instance, named, request, here, turn_for_call(here), recording)
     return CallTalk(
-        call=call,
+        call=call_of(slot, known, request, args, kwargs),
         slot=slot,
         known=known,
         fn=wrapped,
         owner=instance,
-        middleware=() if nested else engine.middleware,
-        observers=() if nested else engine.observers,
+        middleware=() if nested else stack.middleware,
+        observers=() if nested else stack.observers,
     )
 
 
@@ -135,7 +85,7 @@ def call_through(  # noqa: PLR0917 - on the path of every call, where keywords c
 ) -> Any:
     """Run one invocation of a wrapped function."""
     is_turn = options.kind == "turn"
-    turn = None if is_turn else turn_for_call()
+    turn = None if is_turn else turn_for_call(current())
     if turn is None and options.inside:
         return wrapped(*args, **kwargs)
     recording = engine.recording() if turn is None else turn.recording
@@ -146,6 +96,12 @@ def call_through(  # noqa: PLR0917 - on the path of every call, where keywords c
         known = cache[""] = Known(wrapped, options, path)
     if is_turn and _joins(instance, known.name, wrapped):
         return wrapped(*args, **kwargs)
+    if not is_turn and not engine.middleware and not engine.observers:
+        if not known.returns_coroutine:
+            return straight.run(engine, options, known, wrapped, instance, args, kwargs, turn, recording)
+        running: Any = straight.run_async(engine, options, known, wrapped, instance, args, kwargs, recording)
+        running.__name__, running.__qualname__ = known.name, known.qualname
+        return running
 
     def make() -> Any:
         try:
@@ -213,7 +169,7 @@ def _turn_talk(  # noqa: PLR0917 - on the path of every call, where keywords cos
     halves = phase is not None and phase is not False
     if halves and _is_within(instance, known.name):
         return None  # a client that prepares inside its own turn
-    request, args, kwargs = _record_iterator(spec, spec.read(named), args, kwargs)
+    request, args, kwargs = record_iterator(spec, spec.read(named), args, kwargs)
     prepared = _prepared.find(phase) if halves and phase is not True else None
     turn = (
         prepared.turn if prepared is not None else Turn(turn_tags(options, instance, named), recording, request=request)

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     Replied = Generator[Effect, Any, tuple[Reply, End | None]]
 
-__all__ = ["OneRequest", "Talk", "Wired"]
+__all__ = ["OneRequest", "Talk", "Wired", "refused"]
 
 
 class Wired(NamedTuple):
@@ -83,8 +83,14 @@ class OneRequest:
 
     __slots__ = ("attempt", "call", "observation", "of", "scope", "source")
 
-    def __init__(
-        self, of: Talk, attempt: Attempt, call: Call, observation: Observation, source: str = "provider"
+    def __init__(  # noqa: PLR0917 - on the path of every call, where keywords cost
+        self,
+        of: Talk,
+        attempt: Attempt,
+        call: Call,
+        observation: Observation,
+        source: str = "provider",
+        scope: Scope | None = None,
     ) -> None:
         self.of = of
         self.attempt = attempt
@@ -92,7 +98,7 @@ class OneRequest:
         self.observation = observation
         self.source = source
         """Who answers."""
-        self.scope: Scope = of.slot.turn.scope(attempt, Order(of.slot.order))
+        self.scope: Scope = scope or of.slot.turn.scope(attempt, Order(of.slot.order))
 
     def send(self, fn: Callable[..., Any]) -> Replied:
         """Call the wrapped function; returns the reply, and how its stream ended if it was delivered."""
@@ -101,15 +107,21 @@ class OneRequest:
             call.messages.rewind()
         self.attempt.clock.start()
         try:
-            value = yield Invoke(fn, call.args, call.kwargs, self.scope)
-            if not is_value(value) and is_awaitable(value):
-                self.of.is_async = True
-                value = yield Resolve(value, self.scope)
             # In a box: a suspended frame that held a proxy would keep it alive for ever.
-            box = [value]
-            value = None
+            box = [(yield Invoke(fn, call.args, call.kwargs, self.scope))]
         except BaseException as error:
-            self._ended(_refused(error).replace(source=self.source), error)
+            self._ended(complete(refused(error), source=self.source), error)
+            raise
+        return (yield from self.take(box))
+
+    def take(self, box: list[Any]) -> Replied:
+        """Go on with what the wrapped function returned: await it, if it has to be."""
+        try:
+            if not is_value(box[0]) and is_awaitable(box[0]):
+                self.of.is_async = True
+                box.append((yield Resolve(box.pop(), self.scope)))
+        except BaseException as error:
+            self._ended(complete(refused(error), source=self.source), error)
             raise
         return (yield from self.receive(box))
 
@@ -359,8 +371,8 @@ class OneRequest:
         return reply, None
 
 
-def _refused(error: BaseException) -> Reply:
-    """Return what a request came to that raised: an SDK that cannot parse a reply has had it all the same."""
+def refused(error: BaseException) -> Reply:
+    """Return the reply, a new one, of a request that raised: an SDK that cannot parse one has had it all the same."""
     completion = getattr(error, "completion", None)  # openai's, of a reply that is too long or was filtered
     trace = error.__traceback__
     while completion is None and trace is not None:
