@@ -18,7 +18,7 @@ from ..log import count_fault
 from ..scope import current
 from ..turns.turn import Turn, current_turn, turn_for_call
 from . import prepared as _prepared
-from . import straight
+from . import straight, turn_run
 from .call import CallTalk
 from .function import Known, Options, said, turn_tags
 from .opening import call_of, open_call, record_iterator
@@ -83,39 +83,119 @@ def call_through(  # noqa: PLR0917 - on the path of every call, where keywords c
     args: tuple[Any, ...],
     kwargs: dict[str, Any],
 ) -> Any:
-    """Run one invocation of a wrapped function."""
-    is_turn = options.kind == "turn"
-    turn = None if is_turn else turn_for_call(current())
+    """Run one invocation of a wrapped function: which road it takes is decided here."""
+    if options.kind == "turn":
+        return _turn_through(engine, options, cache, path, wrapped, instance, args, kwargs)
+    turn = turn_for_call(current())
     if turn is None and options.inside:
         return wrapped(*args, **kwargs)
     recording = engine.recording() if turn is None else turn.recording
-    if recording is None and not engine.middleware and not engine.observers and not _finishes(options):
+    is_watched = engine.middleware or engine.observers
+    if recording is None and not is_watched:
         return wrapped(*args, **kwargs)
     known = cache.get("")
     if known is None:
         known = cache[""] = Known(wrapped, options, path)
-    if is_turn and _joins(instance, known.name, wrapped):
-        return wrapped(*args, **kwargs)
-    if not is_turn and not engine.middleware and not engine.observers:
+    if not is_watched:
         if not known.returns_coroutine:
             return straight.run(engine, options, known, wrapped, instance, args, kwargs, turn, recording)
         running: Any = straight.run_async(engine, options, known, wrapped, instance, args, kwargs, recording)
-        running.__name__, running.__qualname__ = known.name, known.qualname
-        return running
+        return _named(running, known)
 
-    def make() -> Any:
+    def make() -> CallTalk | None:
         try:
-            if is_turn:
-                return _turn_talk(options, known, wrapped, instance, args, kwargs, recording)
             return _call_talk(engine, options, known, wrapped, instance, args, kwargs, recording)
         except Exception as error:
             count_fault("entry", error)
             return None
 
+    return _converse(make, known, wrapped, args, kwargs)
+
+
+def _turn_through(  # noqa: PLR0917 - as above
+    engine: Engine,
+    options: Options,
+    cache: dict[str, Known],
+    path: str,
+    wrapped: Callable[..., Any],
+    instance: object,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+) -> Any:
+    """Run one invocation of a function that is a turn."""
+    recording = engine.recording()
+    two_calls = options.prepares is not None
+    if (
+        recording is None
+        and not engine.middleware
+        and not engine.observers
+        # It may finish a turn that was prepared while somebody recorded.
+        and not (two_calls and _prepared.waiting())
+    ):
+        return wrapped(*args, **kwargs)
+    known = cache.get("")
+    if known is None:
+        known = cache[""] = Known(wrapped, options, path)
+    if _joins(instance, known.name, wrapped):
+        return wrapped(*args, **kwargs)
+    if two_calls:
+
+        def make() -> TurnTalk | None:
+            try:
+                return _half_turn(options, known, wrapped, instance, args, kwargs, recording)
+            except Exception as error:
+                count_fault("entry", error)
+                return None
+
+        return _converse(make, known, wrapped, args, kwargs)
+
+    def opened() -> turn_run.Opened | None:
+        try:
+            return _open_turn(options, known, wrapped, instance, args, kwargs, recording)
+        except Exception as error:
+            count_fault("entry", error)
+            return None
+
     if known.returns_coroutine:
-        coroutine: Any = _later(make, wrapped, args, kwargs)
-        coroutine.__name__, coroutine.__qualname__ = known.name, known.qualname
-        return coroutine
+        return _named(turn_run.run_async(opened, wrapped, args, kwargs), known)
+    ready = opened()
+    if ready is None:
+        return wrapped(*args, **kwargs)
+    turn, given, named = ready
+    return turn_run.run(turn, wrapped, given, named, async_stream=known.shape.is_generator and known.shape.is_async)
+
+
+def _open_turn(  # noqa: PLR0917 - as above
+    options: Options,
+    known: Known,
+    wrapped: Callable[..., Any],
+    instance: object,
+    args: tuple[Any, ...],
+    kwargs: Mapping[str, Any],
+    recording: Recording | None,
+) -> turn_run.Opened:
+    """Open a turn, and return it with the arguments that its function gets."""
+    spec = known.spec
+    named = known.bind(args, kwargs)
+    request, args, kwargs = record_iterator(spec, spec.read(named), args, kwargs)
+    turn = Turn(turn_tags(options, instance, named), recording, request=request)
+    if instance is not None:
+        turn.entered.append((id(instance), known.name, getattr(wrapped, "__func__", wrapped)))
+    return turn, args, kwargs
+
+
+def _named(coroutine: Any, known: Known) -> Any:
+    """Return a coroutine under the name of the function that it stands for."""
+    coroutine.__name__, coroutine.__qualname__ = known.name, known.qualname
+    return coroutine
+
+
+def _converse(
+    make: Callable[[], CallTalk | TurnTalk | None], known: Known, wrapped: Callable[..., Any], args: Any, kwargs: Any
+) -> Any:
+    """Start a conversation by the driver that fits the function; without one the function is called as it is."""
+    if known.returns_coroutine:
+        return _named(_later(make, wrapped, args, kwargs), known)
     talk = make()
     if talk is None:
         return wrapped(*args, **kwargs)
@@ -153,7 +233,7 @@ def _joins(instance: object, name: str, wrapped: Callable[..., Any]) -> bool:
     return any(entered[:2] == (id(instance), name) and entered[2] is not fn for entered in turn.entered)
 
 
-def _turn_talk(  # noqa: PLR0917 - on the path of every call, where keywords cost
+def _half_turn(  # noqa: PLR0917 - on the path of every call, where keywords cost
     options: Options,
     known: Known,
     wrapped: Callable[..., Any],
@@ -162,10 +242,10 @@ def _turn_talk(  # noqa: PLR0917 - on the path of every call, where keywords cos
     kwargs: Mapping[str, Any],
     recording: Recording | None,
 ) -> TurnTalk | None:
-    """Make the conversation of a turn, `None` where it goes on in the one around."""
+    """Make the conversation of a turn in two calls, `None` where it goes on in the one around."""
     spec = known.spec
     named = known.bind(args, kwargs)
-    phase = said(options.prepares, instance, named) if options.prepares is not None else None
+    phase = said(options.prepares, instance, named)
     halves = phase is not None and phase is not False
     if halves and _is_within(instance, known.name):
         return None  # a client that prepares inside its own turn
@@ -177,11 +257,6 @@ def _turn_talk(  # noqa: PLR0917 - on the path of every call, where keywords cos
     if instance is not None:
         turn.entered.append((id(instance), known.name, getattr(wrapped, "__func__", wrapped)))
     return TurnTalk(turn, wrapped, args, kwargs, prepares=phase is True, prepared=prepared)
-
-
-def _finishes(options: Options) -> bool:
-    """Whether the call may finish a turn that was prepared while somebody recorded."""
-    return options.prepares is not None and _prepared.waiting()
 
 
 def _is_within(instance: object, name: str) -> bool:

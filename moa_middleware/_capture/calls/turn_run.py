@@ -5,8 +5,9 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from ..flow.driver import Deliver, Invoke, Resolve
+from ..flow.driver import Deliver, Invoke, Resolve, drive_async, start_sync
 from ..flow.outcome import outcome_of
+from ..scope import current, put_current
 from ..streams.futures import Done, follow, future_done, is_awaitable, is_future, outcome_of_future
 from ..streams.kinds import is_manager, is_stream, is_value
 from ..streams.proxies import manager_proxy, stream_proxy
@@ -15,7 +16,7 @@ from ..streams.step_proxy import own_state
 from .prepared import keep
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Callable, Generator, Mapping
 
     from ..flow.driver import Conversation, Effect
     from ..flow.model import Outcome
@@ -23,7 +24,79 @@ if TYPE_CHECKING:
     from ..turns.turn import Turn
     from .prepared import Prepared
 
-__all__ = ["TurnTalk"]
+    Opened = tuple[Turn, tuple[Any, ...], Mapping[str, Any]]
+    """A turn that is open, and the arguments that its function gets."""
+
+__all__ = ["TurnTalk", "run", "run_async"]
+
+
+def run(turn: Turn, fn: Callable[..., Any], args: Any, kwargs: Any, *, async_stream: bool) -> Any:
+    """
+    Run a turn whose function is called here and now, and return what the caller gets.
+
+    A value ends it at once; anything else goes on as a conversation.
+
+    Args:
+        turn: The turn, just opened.
+        fn: The wrapped function.
+        args: Its positional arguments.
+        kwargs: Its keyword arguments.
+        async_stream: Whether the function is known to return an async stream.
+    """
+    former = current()
+    scope = turn.scope()
+    put_current(scope)
+    try:
+        value = fn(*args, **kwargs)
+    except BaseException as error:
+        if current() is scope:
+            put_current(former)
+        turn.leave(outcome_of(error), error)
+        raise
+    if current() is scope:
+        put_current(former)
+    if is_value(value):
+        turn.returned = value
+        turn.leave("completed")
+        return value
+    box = [value]
+    value = None
+    return start_sync(TurnTalk(turn, fn, args, kwargs, box=box).talk, async_stream=async_stream)
+
+
+async def run_async(make: Callable[[], Opened | None], fn: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+    """
+    Run a turn whose function is a coroutine function; the turn opens when the coroutine runs.
+
+    Args:
+        make: Opens the turn, `None` if that failed or it goes on in the one around.
+        fn: The wrapped function.
+        args: Its positional arguments, where no turn opens.
+        kwargs: Its keyword arguments, likewise.
+    """
+    opened = make()
+    if opened is None:
+        return await fn(*args, **kwargs)
+    turn, args, kwargs = opened
+    former = current()
+    scope = turn.scope()
+    put_current(scope)
+    try:
+        value = await fn(*args, **kwargs)
+    except BaseException as error:
+        if current() is scope:
+            put_current(former)
+        turn.leave(outcome_of(error), error)
+        raise
+    if current() is scope:
+        put_current(former)
+    if is_value(value):
+        turn.returned = value
+        turn.leave("completed")
+        return value
+    box = [value]
+    value = None
+    return (await drive_async(TurnTalk(turn, fn, args, kwargs, box=box).talk)).value
 
 
 class TurnTalk:
@@ -40,6 +113,7 @@ class TurnTalk:
         *,
         prepares: bool = False,
         prepared: Prepared | None = None,
+        box: list[Any] | None = None,
     ) -> None:
         self.turn = turn
         self.fn = fn
@@ -53,7 +127,7 @@ class TurnTalk:
             prepared.finishers += 1
             prepared.finisher = self
             turn.answered_by = None
-        self.talk: Conversation = self._run()
+        self.talk: Conversation = self._run() if box is None else self._take(box)
 
     @property
     def _is_taken_over(self) -> bool:
@@ -79,18 +153,22 @@ class TurnTalk:
         (self.turn.close if at_once else self.turn.leave)(outcome, error)
 
     def _run(self) -> Conversation:
-        turn = self.turn
-        scope = turn.scope()
         try:
-            value = yield Invoke(self.fn, self.args, self.kwargs, scope)
-            if not is_value(value) and is_awaitable(value):
-                value = yield Resolve(value, scope)
+            # In a box: a suspended frame that held a proxy would keep it alive for ever.
+            box = [(yield Invoke(self.fn, self.args, self.kwargs, self.turn.scope()))]
         except BaseException as error:
             self._leave(outcome_of(error), error)
             raise
-        # In a box: a suspended frame that held a proxy would keep it alive for ever.
-        box = [value]
-        value = None
+        return (yield from self._take(box))
+
+    def _take(self, box: list[Any]) -> Conversation:
+        """Go on with what the function returned, to the end of it."""
+        try:
+            if not is_value(box[0]) and is_awaitable(box[0]):
+                box.append((yield Resolve(box.pop(), self.turn.scope())))
+        except BaseException as error:
+            self._leave(outcome_of(error), error)
+            raise
         try:
             return (yield from self._receive(box))
         except GeneratorExit:
