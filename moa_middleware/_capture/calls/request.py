@@ -17,8 +17,17 @@ from ..log import log
 from ..scope import Order
 from ..shapes.replies import Accumulator, read_reply
 from ..shapes.request import Recorder
-from ..streams.futures import Done, follow, future_done, is_awaitable, is_future, outcome_of_future
-from ..streams.kinds import is_manager, is_raw, is_stream, is_value, raw_under
+from ..streams.futures import Done, follow, future_done
+from ..streams.kinds import (
+    is_awaitable,
+    is_future,
+    is_manager,
+    is_raw,
+    is_stream,
+    is_value,
+    outcome_of_future,
+    raw_under,
+)
 from ..streams.proxies import held_proxy, manager_proxy, put_under, stream_proxy
 from ..streams.raw import raw_proxy, read_body
 from ..streams.state import DROPPED, End, Entered, StreamState, through

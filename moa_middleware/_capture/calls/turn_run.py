@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from ..flow.driver import Deliver, Invoke, Resolve, drive_async, start_sync
 from ..flow.outcome import outcome_of
 from ..scope import current, put_current
-from ..streams.futures import Done, follow, future_done, is_awaitable, is_future, outcome_of_future
-from ..streams.kinds import is_manager, is_stream, is_value
+from ..streams.futures import Done, follow, future_done
+from ..streams.kinds import is_awaitable, is_future, is_manager, is_stream, is_value, outcome_of_future
 from ..streams.proxies import manager_proxy, stream_proxy
 from ..streams.state import End, Entered, StreamState
 from ..streams.step_proxy import own_state

@@ -14,7 +14,6 @@ import weakref
 from copy import copy, deepcopy
 from typing import TYPE_CHECKING, Any
 
-from ..flow.driver import drive_async, drive_sync
 from ..flow.outcome import left, outcome_of
 from ..log import log
 from ..scope import enter, leave
@@ -22,14 +21,14 @@ from .held import HELD, STEPS_OF, HeldProxy, close_async, forward
 from .iteration import runs, step, step_async, step_next, steps_class
 from .kinds import is_stream, raw_under
 from .loops import iterate, iterate_async, makes_no_calls
-from .state import Entered, StreamState
 from .step_proxy import StateProxy, StreamProxy, own_state
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from types import TracebackType
 
-    from ..flow.driver import Conversation, Ended
+    from ..flow.driver import Ended
+    from .state import StreamState
 
 __all__ = ["held_proxy", "manager_proxy", "proxy_class", "put_under", "stream_proxy"]
 
@@ -186,7 +185,7 @@ def _manager_enter(self: Any) -> Any:
     finally:
         if scope is not None:
             leave(scope, former)
-    return _entered(self, drive_sync(_talk(self), Entered(value)))
+    return _entered(self, self._self_state.entered(value))
 
 
 async def _manager_aenter(self: Any) -> Any:
@@ -200,7 +199,7 @@ async def _manager_aenter(self: Any) -> Any:
     finally:
         if scope is not None:
             leave(scope, former)
-    return _entered(self, await drive_async(_talk(self), Entered(value)))
+    return _entered(self, await self._self_state.entered_async(value))
 
 
 def _entered(self: Any, ended: Ended) -> Any:
@@ -234,11 +233,6 @@ async def _manager_aexit(
         return await _aexit(self, kind, error, trace)
     await self._self_state.end_async(*left(error))
     return None
-
-
-def _talk(self: Any) -> Conversation:
-    state: StreamState = self._self_state
-    return state.talk
 
 
 _ITERATION: dict[str, Any] = {

@@ -15,13 +15,12 @@ import sys
 import weakref
 from typing import TYPE_CHECKING, Any
 
-from ..flow.driver import drive_async, drive_sync
 from ..flow.outcome import left, outcome_of
 from ..log import count_fault
 from ..shapes.replies import Accumulator
 from .kinds import is_stream
 from .proxies import proxy_class, stream_proxy
-from .state import Entered, through
+from .state import through
 from .step_proxy import StateProxy
 
 if TYPE_CHECKING:
@@ -53,7 +52,7 @@ def _parse(self: Any, *args: Any, **kwargs: Any) -> Any:
     known = _known(self, parsed)
     if known is not None:
         return known
-    return _entered(self, drive_sync(self._self_state.talk, Entered(parsed)))
+    return _entered(self, self._self_state.entered(parsed))
 
 
 async def _parse_async(self: Any, *args: Any, **kwargs: Any) -> Any:
@@ -63,7 +62,7 @@ async def _parse_async(self: Any, *args: Any, **kwargs: Any) -> Any:
     known = _known(self, parsed)
     if known is not None:
         return known
-    return _entered(self, await drive_async(self._self_state.talk, Entered(parsed)))
+    return _entered(self, await self._self_state.entered_async(parsed))
 
 
 def _known(self: Any, parsed: Any) -> Any:

@@ -16,10 +16,11 @@ from ...errors import ReplyFormError
 from ..flow.driver import Conversation, Ended, NeedsAsync, drive_async, drive_last, drive_sync
 from ..flow.model import Chunk, Tap
 from ..flow.outcome import ErrorInfo, error_of, outcome_of, without_our_frames
-from ..log import log
+from ..log import count_fault, log
 from ..process import claim, once, process_id
 from ..shapes.render import render_chunk
 from ..shapes.replies import Accumulator, read_chunk
+from .kinds import is_stream
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -62,6 +63,7 @@ class StreamState:
         "ended",
         "error",
         "finalizer",
+        "finish",
         "followers",
         "leaving",
         "mapped",
@@ -80,13 +82,30 @@ class StreamState:
     )
 
     def __init__(
-        self, talk: Conversation, *, taps: Sequence[Tap] = (), scope: Scope | None = None, tools: bool = True
+        self,
+        talk: Conversation | None,
+        *,
+        finish: Callable[[End], None] | None = None,
+        taps: Sequence[Tap] = (),
+        scope: Scope | None = None,
+        tools: bool = True,
     ) -> None:
+        """
+        Begin the state of a stream.
+
+        Args:
+            talk: The conversation that is taken up when the stream is over; `None` with `finish`.
+            finish: Called once when the stream is over, in place of a conversation. It cannot await, and
+                nothing can go on in the stream's place.
+            taps: What is shown each chunk, outermost first.
+            scope: Where each step runs, for a source that may make calls of its own.
+            tools: False if the request offers no tools, so that no chunk holds a tool call.
+        """
         self.talk = talk
+        self.finish = finish
         self.tools = tools
-        """Whether the request offers tools, which may then be called beside any text."""
         self.scope = scope
-        """Where each step runs, for a generator whose body may make calls; `None` for an SDK's."""
+        """Where each step runs; `None` for a stream of an SDK, which makes no calls of its own."""
         self.owner_pid = process_id()
         self.suspended = False
         """Whether a `for` over it was broken off: it may be taken up again, or never."""
@@ -170,6 +189,17 @@ class StreamState:
         self.ended = end.outcome
         self._tell(end.error)
 
+    def _finish(self, end: End) -> None:
+        """Call the plain function that waits for the end; what it raises is a fault of ours, not the consumer's."""
+        finish, self.finish = self.finish, None
+        try:
+            if finish is not None:
+                finish(end)
+        except Exception as error:
+            count_fault("stream", error)
+        finally:
+            self._settle(end)
+
     def _claim(self) -> bool:
         if self.owner_pid != process_id() or not claim(self.open):
             return False
@@ -191,6 +221,8 @@ class StreamState:
         if self.under is not None:
             self.under.end(outcome, error)
         end = End(self._verdict(outcome), error, listening)
+        if self.talk is None:
+            return self._finish(end)
         try:
             ended = drive_sync(self.talk, end)
         except NeedsAsync:
@@ -215,6 +247,8 @@ class StreamState:
         if self.under is not None:
             await self.under.end_async(outcome, error)
         end = End(self._verdict(outcome), error, listening)
+        if self.talk is None:
+            return self._finish(end)
         try:
             ended = await drive_async(self.talk, end)
         except BaseException as raised:
@@ -238,6 +272,9 @@ class StreamState:
         end = End(outcome_of(error), error, listening=True)
         if not self._claim():
             raise error
+        if self.talk is None:
+            self._finish(end)
+            raise error
         try:
             return drive_sync(self.talk, end)
         except BaseException:
@@ -249,11 +286,26 @@ class StreamState:
         end = End(outcome_of(error), error, listening=True)
         if not self._claim():
             raise error
+        if self.talk is None:
+            self._finish(end)
+            raise error
         try:
             return await drive_async(self.talk, end)
         except BaseException:
             self._settle(end)
             raise
+
+    def entered(self, value: Any) -> Ended:
+        """Take down what a manager's enter or a raw response's `parse` gave; returns what the caller gets of it."""
+        if self.talk is None:
+            return Ended(value, suspended=is_stream(value))
+        return drive_sync(self.talk, Entered(value))
+
+    async def entered_async(self, value: Any) -> Ended:
+        """Do the same as `entered` where the middleware can await."""
+        if self.talk is None:
+            return Ended(value, suspended=is_stream(value))
+        return await drive_async(self.talk, Entered(value))
 
     def drop(self, outcome: Outcome = "abandoned") -> None:
         """
@@ -271,6 +323,9 @@ class StreamState:
             outcome, error = self.closing
         self.closing = None
         end = End(self._verdict(outcome), error)
+        if self.talk is None:
+            self._finish(end)
+            return
         drive_last(self.talk, end)
         self._settle(end)
 
