@@ -122,6 +122,9 @@ def _name_roles(turn: Turn, entries: list[Entry]) -> None:
         # One round, as most are: none of them can have read another.
         for entry in open_layers:
             entry.fields["layer"] = 1
+    elif open_roles and len(chosen) == 1:
+        # The only call of a turn answers it.
+        chosen[0].fields["role"], chosen[0].fields["role_source"] = "aggregator", "inferred"
     elif open_roles or open_layers:
         nodes = [_node(entry, turn) for entry in chosen]
         infer(nodes, _escape)
