@@ -291,6 +291,8 @@ def _itself(wrapped: Any) -> Any:
 class BoundInstrumented(wrapt.BoundFunctionWrapper):  # type: ignore[type-arg]  # wrapt's cannot be subscribed
     """A wrapper bound to an instance or class."""
 
+    __getattribute__ = object.__getattribute__  # as below
+
     def __reduce_ex__(self, _protocol: Any) -> Any:
         owner = getattr(self, "__self__", None)
         if owner is None:  # a static method: its class is known by name only
@@ -309,6 +311,12 @@ class Instrumented(wrapt.FunctionWrapper):  # type: ignore[type-arg]  # wrapt's 
     """The wrapper that a decorator or `instrument` puts in a function's place."""
 
     __bound_function_wrapper__ = BoundInstrumented
+
+    # wrapt's `__getattribute__` asks the wrapped function for what it lacks. In a subclass written in
+    # Python the interpreter then calls `__getattr__`, which asks a second time, so each layer doubled
+    # what a missing name costs: `inspect.signature`, which looks for `__signature__`, did not return
+    # under 40 stacks. Object's own leaves the second way only; tests/test_instrument.py counts the questions.
+    __getattribute__ = object.__getattribute__
 
     def __init__(
         self,
