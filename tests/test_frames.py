@@ -15,17 +15,17 @@ from pathlib import Path
 import pytest
 
 BUDGETS = {
-    "value call in an open turn, SDK object": 76,
-    "value call under a decorated method, SDK object": 153,
-    "value call in an open turn, openai's client": 77,
-    "value call under a decorated method, openai's client": 154,
-    "stream of 21 chunks in an open turn, SDK object": 240,
-    "stream of 21 chunks in an open turn, openai's client": 241,
-    "call outside any turn, with its line": 208,
-    "turn of one call, with its line": 265,
-    "turn of one call under a decorated method, with its line": 368,
-    "turn of 4 decorated references and a stream, with its line": 1361,
-    "the same, the SDK not instrumented": 820,
+    "value call in an open turn, SDK object": 74,
+    "value call under a decorated method, SDK object": 111,
+    "value call in an open turn, openai's client": 75,
+    "value call under a decorated method, openai's client": 112,
+    "stream of 21 chunks in an open turn, SDK object": 238,
+    "stream of 21 chunks in an open turn, openai's client": 239,
+    "call outside any turn, with its line": 206,
+    "turn of one call, with its line": 263,
+    "turn of one call under a decorated method, with its line": 326,
+    "turn of 4 decorated references and a stream, with its line": 1189,
+    "the same, the SDK not instrumented": 810,
 }
 
 

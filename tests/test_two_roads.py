@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+from contextlib import suppress
 from itertools import count
 
 import pytest
@@ -230,10 +231,8 @@ def lines_of(plan, directory, **configured):
     def create(messages):
         return asyncio.run(run_in_loop(plan, numbers)) if plan["is_async"] else run_sync(plan, numbers)
 
-    try:
+    with suppress(BoomError, KeyboardInterrupt):
         create("Why?")
-    except (BoomError, KeyboardInterrupt):
-        pass
     gc.collect()
     return normal(written(directory)).split("\n")
 

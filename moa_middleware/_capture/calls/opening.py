@@ -101,7 +101,7 @@ def call_of(slot: CallSlot, known: Known, request: Request, args: tuple[Any, ...
         slot.provider,
         request.messages,
         request.params,
-        slot.tags,
+        slot.tags or {},
         args,
         kwargs,
         known.spec,

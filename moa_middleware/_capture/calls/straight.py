@@ -168,9 +168,11 @@ def _returned(known: Known, attempt: Attempt, value: Any) -> None:
     failure: BaseException | ErrorInfo | None = None
     clock.ended_ns = perf_counter_ns()
     try:
-        reply = complete(known.reply_of(value), source="provider", duration_ms=clock.duration_ms)
-        if attempt.inner:
-            reply = attempt.completed(reply)
+        reply = attempt.shared(value) if attempt.inner and known.reads is None else None
+        if reply is None:
+            reply = complete(known.reply_of(value), source="provider", duration_ms=clock.duration_ms)
+            if attempt.inner:
+                reply = attempt.completed(reply)
         if known.form == "plain" and reply._details.get("shape") is not None:
             # What it returns is a chat completion, whatever its own request looks like.
             known.form = reply._details["shape"]
