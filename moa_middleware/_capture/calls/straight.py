@@ -9,6 +9,7 @@ record: `tests/test_two_roads.py` runs the same scripts through both.
 
 from __future__ import annotations
 
+from functools import partial
 from time import perf_counter_ns, time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -17,7 +18,10 @@ from ..flow.model import Reply, complete
 from ..flow.outcome import outcome_of
 from ..log import count_fault
 from ..scope import NO_TAGS, Order, Scope, current, put_current
-from ..streams.kinds import is_value
+from ..streams.kinds import kind_of, underlying_stream
+from ..streams.proxies import stream_proxy
+from ..streams.state import StreamState
+from ..streams.step_proxy import own_state
 from ..turns.turn import turn_for_call
 from .call import CallTalk
 from .opening import call_of, open_call, record_iterator
@@ -30,6 +34,7 @@ if TYPE_CHECKING:
     from ..flow.model import Outcome
     from ..flow.outcome import ErrorInfo
     from ..shapes.request import Request
+    from ..streams.state import End
     from ..turns.call_state import Attempt
     from ..turns.turn import Recording, Turn
     from .function import Known, Options
@@ -76,9 +81,12 @@ def run(  # noqa: PLR0917 - on the path of every call, where keywords cost
         raise
     if current() is scope:
         put_current(former)
-    if is_value(value):
+    kind = kind_of(value)
+    if kind == "value":
         _returned(known, attempt, value)
         return value
+    if kind == "stream" and underlying_stream(value) is None:
+        return _stream(known, begun, value)
     # In a box: a frame that held a stream would keep it alive for ever.
     box = [value]
     value = None
@@ -115,9 +123,12 @@ async def run_async(  # noqa: PLR0917 - as above
         raise
     if current() is scope:
         put_current(former)
-    if is_value(value):
+    kind = kind_of(value)
+    if kind == "value":
         _returned(known, attempt, value)
         return value
+    if kind == "stream" and underlying_stream(value) is None:
+        return _stream(known, begun, value)
     box = [value]
     value = None
     return (await drive_async(_conversation(known, wrapped, instance, begun, box))).value
@@ -192,6 +203,66 @@ def _returned(known: Known, attempt: Attempt, value: Any) -> None:
             turn.leave(outcome, failure)
         # An exception kept in a frame that its traceback holds would be a cycle.
         failure = None
+
+
+def _stream(known: Known, begun: _Begun, source: Any) -> Any:
+    """Return a stream as the caller gets it; the call ends with it."""
+    attempt = begun.attempt
+    slot = attempt.slot
+    attempt.streamed = True
+    inner = own_state(source)
+    if inner is not None:
+        # The stream of an instrumented call inside this one: its text is read there, once.
+        slot.stream = inner
+        inner.add_done_callback(partial(_inner_ended, known, attempt, inner))
+        return source
+    slot.stream = state = StreamState(None, scope=begun.scope, tools=known.spec.offers_tools(begun.kwargs))
+    state.slot = slot
+    state.finish = partial(_stream_ended, known, attempt, state)
+    return stream_proxy(source, state)
+
+
+def _stream_ended(known: Known, attempt: Attempt, state: StreamState, end: End) -> None:
+    """Take a stream down that is over, however it ended, and end the call."""
+    reply = state.acc.reply()
+    attempt.clock.first_ns = state.acc.first_ns
+    complete(reply, outcome=end.outcome, error=end.error or reply.error)
+    _keep(known, attempt, reply)
+    state.reply = attempt.reply
+    _finish(attempt)
+
+
+def _inner_ended(
+    known: Known, attempt: Attempt, inner: StreamState, outcome: Outcome, error: BaseException | None
+) -> None:
+    """End the call whose stream is that of the call inside it."""
+    attempt.clock.first_ns = inner.acc.first_ns
+    reply = (inner.reply or Reply()).replace(outcome=outcome, error=error, raw=None)
+    _keep(known, attempt, reply)
+    attempt.error = attempt.error or inner.error
+    _finish(attempt)
+
+
+def _keep(known: Known, attempt: Attempt, reply: Reply) -> None:
+    """Keep a reply, a new one, that the provider gave."""
+    clock = attempt.clock
+    clock.ended_ns = perf_counter_ns()
+    complete(reply, source="provider", duration_ms=clock.duration_ms, first_chunk_ms=clock.first_chunk_ms)
+    if attempt.inner:
+        reply = attempt.completed(reply)
+    if known.form == "plain" and reply._details.get("shape") is not None:
+        # What it returns is a chat completion, whatever its own request looks like.
+        known.form = reply._details["shape"]
+    attempt.keep(reply)
+    attempt.slot.chosen = attempt
+
+
+def _finish(attempt: Attempt) -> None:
+    """End a call whose reply is kept, and the turn that was opened for it alone."""
+    slot = attempt.slot
+    slot.finish()
+    if slot.turn.implicit and slot.parent is None and attempt.reply is not None:
+        slot.turn.leave(attempt.reply.outcome, attempt.error)
 
 
 def _raised(attempt: Attempt, error: BaseException) -> None:

@@ -6,12 +6,13 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ..flow.driver import Deliver, Invoke, Resolve, drive_async, start_sync
+from ..flow.model import complete
 from ..flow.outcome import outcome_of
 from ..scope import current, put_current
-from ..streams.futures import Done, follow, future_done
-from ..streams.kinds import is_awaitable, is_future, is_manager, is_stream, is_value, outcome_of_future
+from ..streams.futures import FutureDone, follow, future_done
+from ..streams.kinds import is_awaitable, is_future, is_manager, is_stream, is_value, kind_of, outcome_of_future
 from ..streams.proxies import manager_proxy, stream_proxy
-from ..streams.state import End, Entered, StreamState
+from ..streams.state import End, ManagerEntered, StreamState
 from ..streams.step_proxy import own_state
 from .prepared import keep
 
@@ -55,10 +56,14 @@ def run(turn: Turn, fn: Callable[..., Any], args: Any, kwargs: Any, *, async_str
         raise
     if current() is scope:
         put_current(former)
-    if is_value(value):
+    kind = kind_of(value)
+    if kind == "value":
         turn.returned = value
         turn.leave("completed")
         return value
+    if kind == "stream":
+        return _stream(turn, value)
+    # In a box: a frame that held a manager would keep it alive for ever.
     box = [value]
     value = None
     return start_sync(TurnTalk(turn, fn, args, kwargs, box=box).talk, async_stream=async_stream)
@@ -90,13 +95,39 @@ async def run_async(make: Callable[[], Opened | None], fn: Callable[..., Any], a
         raise
     if current() is scope:
         put_current(former)
-    if is_value(value):
+    kind = kind_of(value)
+    if kind == "value":
         turn.returned = value
         turn.leave("completed")
         return value
+    if kind == "stream":
+        return _stream(turn, value)
     box = [value]
     value = None
     return (await drive_async(TurnTalk(turn, fn, args, kwargs, box=box).talk)).value
+
+
+def _stream(turn: Turn, source: Any) -> Any:
+    """Return the stream of a turn as the caller gets it; the turn closes with it."""
+    inner = own_state(source)
+    if inner is not None:
+        # The aggregator's own stream: its text is read there, once.
+        turn.answered_by = inner.slot
+        inner.add_done_callback(partial(_aggregator_ended, turn, inner))
+        return source
+    state = StreamState(None, scope=turn.scope())
+    state.finish = partial(_stream_ended, turn, state)
+    return stream_proxy(source, state)
+
+
+def _aggregator_ended(turn: Turn, inner: StreamState, outcome: Outcome, error: BaseException | None) -> None:
+    turn.reply = inner.reply
+    turn.close(outcome, error or inner.error)
+
+
+def _stream_ended(turn: Turn, state: StreamState, end: End) -> None:
+    turn.reply = state.reply = complete(state.acc.reply(), outcome=end.outcome)
+    turn.leave(end.outcome, end.error)
 
 
 class TurnTalk:
@@ -181,7 +212,7 @@ class TurnTalk:
             return self._complete(box[0])
         if is_future(box[0]):
             future = box.pop()
-            done: Done = yield Deliver(future, partial(future.add_done_callback, partial(future_done, self.talk)))
+            done: FutureDone = yield Deliver(future, partial(future.add_done_callback, partial(future_done, self.talk)))
             value, failure = outcome_of_future(done.future)
             if failure is not None:
                 self._leave(outcome_of(failure), failure)
@@ -220,7 +251,7 @@ class TurnTalk:
         state = StreamState(self.talk, scope=turn.scope())
         if is_manager(box[0]):
             got = yield Deliver(manager_proxy(box.pop(), state))
-            if isinstance(got, Entered):
+            if isinstance(got, ManagerEntered):
                 if not is_stream(got.value):
                     self._leave("completed", returned=got.value)
                     return got.value
