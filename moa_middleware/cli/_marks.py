@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ..read import Call, Turn
+    from ..read import Call, TurnView
 
 __all__ = ["FAILED", "LATE", "call_mark", "call_word", "name_of", "role_of", "turn_mark"]
 
@@ -18,7 +18,7 @@ def _shown(mark: tuple[str, str], *, ascii_only: bool) -> tuple[str, str]:
     return mark[ascii_only], _STYLES[mark]
 
 
-def turn_mark(turn: Turn, *, ascii_only: bool) -> tuple[str, str]:
+def turn_mark(turn: TurnView, *, ascii_only: bool) -> tuple[str, str]:
     """Return the mark of a turn, and its style."""
     if turn.failed:
         return _shown(FAILED, ascii_only=ascii_only)
@@ -50,8 +50,8 @@ def call_word(call: Call) -> str:
     return f"{ended}, late" if call.late else ended
 
 
-def role_of(call: Call, turn: Turn) -> str:
-    """Return `ref 1`, `agg`, or the role of another call; the number is its place in `Turn.references`."""
+def role_of(call: Call, turn: TurnView) -> str:
+    """Return `ref 1`, `agg`, or the role of another call; the number is its place in `TurnView.references`."""
     for place, one in enumerate(turn.references):
         if one is call:
             return f"ref {place}"

@@ -13,7 +13,7 @@ from ._words import moment, money, span
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ..read import Turn
+    from ..read import TurnView
     from ._table import Cell
 
 __all__ = ["COLUMNS", "calls_of", "cells_of", "question_of", "summary_of", "text_of"]
@@ -32,7 +32,7 @@ COLUMNS = (
 _HEAD = 80
 
 
-def cells_of(turn: Turn, *, ascii_only: bool) -> Sequence[Cell]:
+def cells_of(turn: TurnView, *, ascii_only: bool) -> Sequence[Cell]:
     """Return the cells of a turn, as `COLUMNS` has them."""
     return (
         turn_mark(turn, ascii_only=ascii_only),
@@ -47,7 +47,7 @@ def cells_of(turn: Turn, *, ascii_only: bool) -> Sequence[Cell]:
     )
 
 
-def calls_of(turn: Turn) -> str:
+def calls_of(turn: TurnView) -> str:
     """Return how many calls a turn has, and what is amiss with them: `4, 1 failed`."""
     parts = [f"{turn.call_count:,}"]
     for count, what in ((turn.failed_calls, "failed"), (turn.late_calls, "late"), (turn.pending_calls, "open")):
@@ -56,7 +56,7 @@ def calls_of(turn: Turn) -> str:
     return ", ".join(parts)
 
 
-def question_of(turn: Turn, limit: int = _HEAD) -> str:
+def question_of(turn: TurnView, limit: int = _HEAD) -> str:
     """Return the head of the last message of the user's, in a line."""
     asked = turn.input_messages
     if asked is None:
@@ -80,7 +80,7 @@ def text_of(content: Any) -> str:
     return "" if content is None else str(content)
 
 
-def summary_of(turn: Turn) -> dict[str, Any]:
+def summary_of(turn: TurnView) -> dict[str, Any]:
     """Return what a list tells of a turn, for JSON."""
     return parts_of(
         turn,

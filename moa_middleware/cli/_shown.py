@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any
 
-    from ..read import Call, Turn
+    from ..read import Call, TurnView
     from ._screen import Screen
 
 __all__ = ["one_call", "show_call", "show_turn"]
@@ -24,7 +24,7 @@ _LINES = 3
 """Lines of a text that are shown of it, unless the whole is asked for."""
 
 
-def one_call(turn: Turn, name: str) -> Call:
+def one_call(turn: TurnView, name: str) -> Call:
     """
     Return the call of a turn that is named.
 
@@ -50,7 +50,7 @@ def one_call(turn: Turn, name: str) -> Call:
 
 
 def show_turn(
-    screen: Screen, turn: Turn, inner: Sequence[Turn], outer: Turn | None, *, full: bool, inputs: bool
+    screen: Screen, turn: TurnView, inner: Sequence[TurnView], outer: TurnView | None, *, full: bool, inputs: bool
 ) -> None:
     """
     Print a turn.
@@ -88,7 +88,7 @@ def _tells_no_tokens(call: Call) -> bool:
     return asked and call.usage.input_tokens is None and call.usage.output_tokens is None
 
 
-def _head(screen: Screen, turn: Turn) -> None:
+def _head(screen: Screen, turn: TurnView) -> None:
     mark, style = turn_mark(turn, ascii_only=screen.ascii)
     outcome = one_line(turn.outcome or "ended", 40)
     screen.line((one_line(turn.name), "bold"), "  ", (f"{mark} {outcome}", style), f"  {moment(turn.at)}")
@@ -126,7 +126,7 @@ def _head(screen: Screen, turn: Turn) -> None:
         )
 
 
-def _error(of: Turn | Call) -> str:
+def _error(of: TurnView | Call) -> str:
     error = of.error
     if error is None:
         return ""
@@ -177,7 +177,7 @@ def _text(screen: Screen, text: str, *, full: bool) -> None:
         screen.line((more, "dim"))
 
 
-def show_call(screen: Screen, turn: Turn, call: Call) -> None:
+def show_call(screen: Screen, turn: TurnView, call: Call) -> None:
     """Print one call with its texts whole."""
     screen.line((one_line(f"{turn.name}  {role_of(call, turn)}"), "bold"), f"  {one_line(name_of(call))}")
     rows = (

@@ -13,7 +13,7 @@ from ._words import figure, percent, span, usd
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ..read import Call, Span, Turn
+    from ..read import Call, Span, TurnView
     from ._screen import Screen
     from ._table import Cell
 
@@ -27,7 +27,7 @@ _HARDLY = 1.0
 """Milliseconds; who kept the aggregator waiting by less is not slower than another."""
 
 
-def show_waterfall(screen: Screen, turn: Turn) -> None:
+def show_waterfall(screen: Screen, turn: TurnView) -> None:
     """Print a bar for each request, on the scale of the turn; until the first chunk of a stream it is pale."""
     spans = turn.timeline()
     if not spans:
@@ -86,7 +86,7 @@ _COLUMNS = (
 )
 
 
-def show_figures(screen: Screen, turn: Turn) -> None:
+def show_figures(screen: Screen, turn: TurnView) -> None:
     """
     Print a row for each request: how it ended, tokens, price, and what became of the text.
 

@@ -20,7 +20,7 @@ from ._verbs import VERBS
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from ..read import Filters, Run, Turn
+    from ..read import Filters, Run, TurnView
     from ._table import Cell
 
 __all__ = ["app"]
@@ -45,7 +45,7 @@ class _Looked:
     def __init__(self) -> None:
         self.turns = 0
 
-    def of(self, turns: Iterable[Turn]) -> Iterator[Turn]:
+    def of(self, turns: Iterable[TurnView]) -> Iterator[TurnView]:
         """Yield turns, and count them."""
         for turn in turns:
             self.turns += 1
@@ -121,7 +121,7 @@ def _json(run: Run, wanted: Filters, limit: int, sort: _Sort) -> None:
         emit_json(one)
 
 
-def _chosen(run: Run, turns: Iterable[Turn], limit: int, sort: _Sort, told: Callable[[Turn], T]) -> Iterator[T]:
+def _chosen(run: Run, turns: Iterable[TurnView], limit: int, sort: _Sort, told: Callable[[TurnView], T]) -> Iterator[T]:
     """Yield what is told of each turn, or of those that come last in an order, in that order."""
     if not limit:
         yield from map(told, turns)
@@ -137,6 +137,6 @@ def _chosen(run: Run, turns: Iterable[Turn], limit: int, sort: _Sort, told: Call
     yield from (one for _, _, one in sorted(kept, key=lambda entry: entry[:2]))
 
 
-def _key(turn: Turn, sort: _Sort) -> float:
+def _key(turn: TurnView, sort: _Sort) -> float:
     value = turn.at if sort is _Sort.time else turn.cost.known_usd if sort is _Sort.cost else turn.duration_ms
     return float("-inf") if value is None else value

@@ -14,7 +14,7 @@ from ._reading import Json, Paths, bar, opened, parts_of, reading, show_json
 from ._verbs import VERBS
 
 if TYPE_CHECKING:
-    from ..read import Run, Turn
+    from ..read import Run, TurnView
 
 __all__ = ["app"]
 
@@ -79,7 +79,9 @@ def _is_there(name: str) -> bool:
         return False  # no file could have such a name
 
 
-def _human(run: Run, turn: Turn, inner: tuple[Turn, ...], *, full: bool, inputs: bool, call: str | None) -> None:
+def _human(
+    run: Run, turn: TurnView, inner: tuple[TurnView, ...], *, full: bool, inputs: bool, call: str | None
+) -> None:
     from ._screen import Screen
     from ._shown import one_call, show_call, show_turn
 
@@ -91,14 +93,14 @@ def _human(run: Run, turn: Turn, inner: tuple[Turn, ...], *, full: bool, inputs:
     show_turn(screen, turn, inner, outer, full=full, inputs=inputs)
 
 
-def _call_of(turn: Turn, name: str) -> dict[str, Any]:
+def _call_of(turn: TurnView, name: str) -> dict[str, Any]:
     from ..read import plain
     from ._shown import one_call
 
     return {"turn": turn.name, **plain(one_call(turn, name))}
 
 
-def _all_of(turn: Turn, inner: tuple[Turn, ...]) -> dict[str, Any]:
+def _all_of(turn: TurnView, inner: tuple[TurnView, ...]) -> dict[str, Any]:
     from ..read import plain
 
     spans = [

@@ -16,7 +16,7 @@ from ._verbs import VERBS
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from ..read import LateCall, Tail, Turn
+    from ..read import LateCall, Tail, TurnView
 
 __all__ = ["app"]
 
@@ -85,7 +85,7 @@ class _Told:
             note(f"moa tail: and {len(problems) - _NAMED:,} more; moa verify names them")
 
 
-def _json(found: Iterable[Turn | LateCall]) -> None:
+def _json(found: Iterable[TurnView | LateCall]) -> None:
     from ..read import LateCall, plain
     from ._rows import summary_of
 
@@ -94,7 +94,7 @@ def _json(found: Iterable[Turn | LateCall]) -> None:
         emit_json({"kind": "late" if isinstance(one, LateCall) else "turn", **told}, flush=True)
 
 
-def _human(found: Iterable[Turn | LateCall]) -> None:
+def _human(found: Iterable[TurnView | LateCall]) -> None:
     from ..read import LateCall
     from ._marks import call_mark, call_word, name_of, turn_mark
     from ._rows import calls_of, question_of

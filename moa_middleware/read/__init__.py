@@ -32,7 +32,7 @@ from ._tables import Tables
 from ._tail import Tail
 from ._timeline import Span
 from ._tree import TurnTree
-from ._turn import Turn, WriterInfo
+from ._turn import TurnView, WriterInfo
 from ._verify import Report
 
 if TYPE_CHECKING:
@@ -66,8 +66,8 @@ __all__ = [
     "StatsRow",
     "Tables",
     "Tail",
-    "Turn",
     "TurnTree",
+    "TurnView",
     "Usage",
     "WriterInfo",
     "compare",

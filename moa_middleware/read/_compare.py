@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from ._run import Filters, Run
-    from ._turn import Turn
+    from ._turn import TurnView
 
 __all__ = ["Comparison", "PairDelta", "RowDelta", "compare_runs"]
 
@@ -180,7 +180,7 @@ def _rows(a: Stats, b: Stats) -> Iterator[RowDelta]:
         yield RowDelta(key, in_a.get(key), in_b.get(key))
 
 
-def _asked(turn: Turn) -> bytes:
+def _asked(turn: TurnView) -> bytes:
     """Return a digest of what a turn was asked; the first reference's prompt where the trace has no turn's."""
     asked = turn.input_messages
     if asked is None:
@@ -192,7 +192,7 @@ def _asked(turn: Turn) -> bytes:
     return blake2b(data, digest_size=12).digest()
 
 
-def _side(turn: Turn) -> _Side:
+def _side(turn: TurnView) -> _Side:
     return _Side(turn.name, turn.cost.known_usd, turn.duration_ms, hash(turn.output), turn.failed)
 
 

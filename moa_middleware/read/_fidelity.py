@@ -15,7 +15,7 @@ from ._prompts import messages_of, text_of
 
 if TYPE_CHECKING:
     from ._call import Call
-    from ._turn import Turn
+    from ._turn import TurnView
 
 __all__ = ["Fidelity", "Standing", "fidelity", "reached"]
 
@@ -59,7 +59,7 @@ class Fidelity:
         return self.standing or f"unknown ({self.why})"
 
 
-def fidelity(turn: Turn) -> tuple[Fidelity, ...]:
+def fidelity(turn: TurnView) -> tuple[Fidelity, ...]:
     """Return, for each reference of a turn, what the aggregator got of it."""
     return tuple(_of(reference, turn.aggregator) for reference in turn.references)
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from ._call import Call
-    from ._turn import Turn
+    from ._turn import TurnView
 
 __all__ = ["frame"]
 
@@ -31,7 +31,7 @@ _STYLE = (
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
 
 
-def frame(turn: Turn) -> str:
+def frame(turn: TurnView) -> str:
     """Return a turn as an `iframe`."""
     return (
         f'<iframe sandbox="" referrerpolicy="no-referrer" style="width:100%;height:420px;border:1px solid #ccc" '
@@ -39,7 +39,7 @@ def frame(turn: Turn) -> str:
     )
 
 
-def _page(turn: Turn) -> str:
+def _page(turn: TurnView) -> str:
     rows = "".join(_row(call) for call in turn.all_calls)
     facts = f"{turn.preset or ''}  {turn.outcome or 'unknown'}  {_ms(turn.duration_ms)}  {turn.cost}"
     return (

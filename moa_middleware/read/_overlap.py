@@ -14,7 +14,7 @@ from ._grams import CHARACTERS, WORDS, grams, unit_of, units
 
 if TYPE_CHECKING:
     from ._grams import Unit
-    from ._turn import Turn
+    from ._turn import TurnView
 
 __all__ = ["Overlap", "overlap", "overlap_of"]
 
@@ -22,7 +22,7 @@ __all__ = ["Overlap", "overlap", "overlap_of"]
 @dataclass(frozen=True, slots=True)
 class Overlap:
     """
-    Which part of the answer stands in which reference, in the order of `Turn.references`.
+    Which part of the answer stands in which reference, in the order of `TurnView.references`.
 
     A word counts for a reference if it is part of a run of `size` words (characters where words are not
     spaced; fewer if the answer is shorter) that stands in its output too. Case and punctuation do not
@@ -49,7 +49,7 @@ class Overlap:
     spans: tuple[tuple[tuple[int, int], ...] | None, ...]
 
 
-def overlap(turn: Turn) -> Overlap:
+def overlap(turn: TurnView) -> Overlap:
     """Return the overlap of a turn's answer with its references."""
     answer = turn.output
     if not answer and turn.aggregator is not None:

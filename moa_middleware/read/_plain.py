@@ -12,7 +12,7 @@ from ._cost import Cost
 from ._fields import View
 from ._problems import Problem
 from ._stats import Spread
-from ._turn import Turn
+from ._turn import TurnView
 
 __all__ = ["json_schema", "plain"]
 
@@ -34,7 +34,7 @@ def plain(value: Any) -> Any:
     Args:
         value: What a function here returns, or several in a list, a tuple or a mapping.
     """
-    if isinstance(value, Turn):
+    if isinstance(value, TurnView):
         return {"name": value.name, "file": value.file, "line": value.line, "record": value.as_dict()}
     if isinstance(value, View):
         return value.as_dict()

@@ -20,7 +20,7 @@ from ._lines import judge, parsed
 from ._problems import Ledger, Problem
 from ._pruned import pruned_before
 from ._seen import Ids, Numbers, writer_key
-from ._turn import Turn
+from ._turn import TurnView
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -90,7 +90,7 @@ class Reading:
         """Turns that were read."""
         return self.seen.total()
 
-    def turns(self) -> Iterator[Turn]:
+    def turns(self) -> Iterator[TurnView]:
         """
         Yield each turn once, late calls joined, in the order of files and lines.
 
@@ -111,7 +111,7 @@ class Reading:
         except BAD_FILE as error:
             self.ledger.add(Problem("E108", _words(error), given.name))
 
-    def _session(self, base: Base | None, found: Iterator[Opened]) -> Iterator[Turn]:
+    def _session(self, base: Base | None, found: Iterator[Opened]) -> Iterator[TurnView]:
         if base is not None:
             self._late.add_session(base.folder, base.stem)
             self._pruned = pruned_before(base.folder)
@@ -138,7 +138,7 @@ class Reading:
         except BAD_FILE as error:
             self.ledger.add(Problem("E108", _words(error), member.name))
 
-    def _file(self, member: Member, file: IO[bytes]) -> Iterator[Turn]:
+    def _file(self, member: Member, file: IO[bytes]) -> Iterator[TurnView]:
         self.files += 1
         ledger = self.ledger
         first: tuple[Any] | None = None
@@ -171,7 +171,7 @@ class Reading:
                         message = "it is of another session than the lines before it"
                         ledger.add(Problem("E105", message, *place, turn_id))
                     self.seen[session] += 1
-                    yield Turn(
+                    yield TurnView(
                         self._late.join(data),
                         raw=piece.raw,
                         file=member.name,

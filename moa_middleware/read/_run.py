@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from ._select import Moment
     from ._stats import Stats
     from ._tables import Tables
-    from ._turn import Turn
+    from ._turn import TurnView
     from ._verify import Report
 
 __all__ = ["Filters", "Run", "open_run"]
@@ -95,10 +95,10 @@ class Run:
         """Name what was opened."""
         return f"<Run {', '.join(self.names)}>"
 
-    def __iter__(self) -> Iterator[Turn]:
+    def __iter__(self) -> Iterator[TurnView]:
         return self.turns()
 
-    def turns(self, *, strict: bool = False, **filters: Unpack[Filters]) -> Iterator[Turn]:
+    def turns(self, *, strict: bool = False, **filters: Unpack[Filters]) -> Iterator[TurnView]:
         """
         Yield the turns, in the order of files (by name, segments first) and lines.
 
@@ -116,13 +116,13 @@ class Run:
         wants = Filter(**filters).compiled()
         return self._turns(self._reading(strict=strict), wants)
 
-    def _turns(self, reading: Reading, wants: object) -> Iterator[Turn]:
+    def _turns(self, reading: Reading, wants: object) -> Iterator[TurnView]:
         for turn in reading.turns():
             if wants is None or wants(turn):  # type: ignore[operator]
                 yield turn
         self._last = reading
 
-    def _figures(self, filters: Filters) -> Iterator[Turn]:
+    def _figures(self, filters: Filters) -> Iterator[TurnView]:
         """Yield turns that hold what figures are made of, and no text."""
         return self._turns(self._reading(figures=True), Filter(**filters).compiled())
 
@@ -167,7 +167,7 @@ class Run:
 
     # One turn ------------------------------------------------------------------------------------
 
-    def turn(self, name: str) -> Turn:
+    def turn(self, name: str) -> TurnView:
         """
         Return one turn.
 
@@ -183,7 +183,7 @@ class Run:
             return self._at_the_end(name)
         session, mark, figures = name.rpartition("#")
         by_number = bool(mark) and figures.isascii() and figures.isdigit()
-        found: list[Turn] = []
+        found: list[TurnView] = []
         more = 0
         for turn in self.turns():
             if turn.id == name:
@@ -213,8 +213,8 @@ class Run:
             return f"an id needs {_SHORTEST} characters at least"
         return "need SESSION#N, the beginning of an id, first or last"
 
-    def _at_the_end(self, which: str) -> Turn:
-        found: Turn | None = None
+    def _at_the_end(self, which: str) -> TurnView:
+        found: TurnView | None = None
         for turn in self.turns():
             if found is None:
                 found = turn
@@ -230,18 +230,18 @@ class Run:
             raise NoTurnError(f"no turn is named {which!r}: there is none at all")
         return found
 
-    def parent(self, turn: Turn) -> Turn | None:
+    def parent(self, turn: TurnView) -> TurnView | None:
         """Return the turn around a turn, `None` if there is none or it is not here."""
         wanted = turn.parent_turn_id
         if wanted is None:
             return None
         return next((one for one in self.turns() if one.turn_id == wanted), None)
 
-    def children(self, turn: Turn) -> tuple[Turn, ...]:
+    def children(self, turn: TurnView) -> tuple[TurnView, ...]:
         """Return the turns opened inside a turn, in the order in which they were opened."""
         return tuple(one.turn for one in self.tree(turn, depth=1).children)
 
-    def tree(self, turn: Turn, *, depth: int = 100) -> TurnTree:
+    def tree(self, turn: TurnView, *, depth: int = 100) -> TurnTree:
         """
         Return a turn with the turns inside it, and theirs; each level reads the run once.
 
@@ -249,7 +249,7 @@ class Run:
             turn: The root.
             depth: Levels below it at most.
         """
-        levels: list[list[Turn]] = [[turn]]
+        levels: list[list[TurnView]] = [[turn]]
         known = {turn.id}
         while len(levels) <= depth:
             above = {one.turn_id for one in levels[-1] if one.turn_id is not None}

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from ..errors import QueryError
 
 if TYPE_CHECKING:
-    from ._turn import Turn
+    from ._turn import TurnView
 
 __all__ = ["Filter", "Moment", "epoch"]
 
@@ -125,7 +125,7 @@ class Filter:
         if not tests:
             return None
 
-        def wants(turn: Turn) -> bool:
+        def wants(turn: TurnView) -> bool:
             return all(test(turn) for test in tests)
 
         return wants

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from ._call import Call
     from ._run import Filters, Run
-    from ._turn import Turn
+    from ._turn import TurnView
 
 __all__ = ["GROUPINGS", "Spread", "Stats", "StatsRow", "percentile"]
 
@@ -206,7 +206,7 @@ class _Sum:
         if ms is not None:
             self.turn_ms.append(ms)
 
-    def add_untold(self, turn: Turn) -> None:
+    def add_untold(self, turn: TurnView) -> None:
         """Take in the calls of a turn whose record counts them, but does not list them."""
         self.calls += turn.call_count
         self.unpriced += turn.cost.unpriced
@@ -303,7 +303,7 @@ def _spread(values: array[float]) -> Spread:
     return Spread(array("d", sorted(values)))
 
 
-def _key(turn: Turn, by: str) -> str | None:
+def _key(turn: TurnView, by: str) -> str | None:
     if by == "day":
         return day_of(turn.at)
     return {"preset": turn.preset, "session": turn.session_id, "outcome": turn.outcome}[by]
@@ -328,7 +328,7 @@ class Tally:
         """The turns; each call goes into one group, and the groups into the total in the end: half of the work."""
         self._sums: dict[str | None, _Sum] = {}
 
-    def add(self, turn: Turn) -> None:
+    def add(self, turn: TurnView) -> None:
         """Take a turn in."""
         by, sums = self.by, self._sums
         failed, ms = turn.failed, turn.duration_ms

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from ._call import Call
     from ._run import Filters, Run
-    from ._turn import Turn
+    from ._turn import TurnView
 
 __all__ = ["Tables", "tables"]
 
@@ -162,7 +162,7 @@ class _Maker:
         return self._pa.Table.from_batches(self._batches, schema=self._schema)
 
 
-def _turn_row(turn: Turn) -> dict[str, Any]:
+def _turn_row(turn: TurnView) -> dict[str, Any]:
     cost, usage, error = turn.cost, turn.usage, turn.error
     return {
         **{name: _clean(getattr(turn, name)) for name in ("turn_id", "session_id", "preset", "outcome", "output")},
@@ -181,7 +181,7 @@ def _turn_row(turn: Turn) -> dict[str, Any]:
     }
 
 
-def _call_row(turn: Turn, number: int, call: Call, *, is_request: bool) -> dict[str, Any]:
+def _call_row(turn: TurnView, number: int, call: Call, *, is_request: bool) -> dict[str, Any]:
     usage, error = call.usage, call.error
     row: dict[str, Any] = {name: _value(getattr(call, name)) for name in _CALL if hasattr(type(call), name)}
     row |= {name: _whole(getattr(usage, name)) for name in _TOKENS}
@@ -197,7 +197,7 @@ def _call_row(turn: Turn, number: int, call: Call, *, is_request: bool) -> dict[
     return row
 
 
-def _message_rows(turn: Turn, number: int, call: Call) -> Iterator[dict[str, Any]]:
+def _message_rows(turn: TurnView, number: int, call: Call) -> Iterator[dict[str, Any]]:
     place = 0
     for place, message in enumerate(messages_of(call.input_messages), 1):
         role = message.get("role") if isinstance(message, dict) else "user"

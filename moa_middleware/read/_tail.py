@@ -24,7 +24,7 @@ from ._late import _words
 from ._lines import judge
 from ._problems import Ledger, Problem
 from ._seen import Ids
-from ._turn import Turn
+from ._turn import TurnView
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -64,7 +64,7 @@ class Tail:
     """
     The turns and late calls of a directory or a file, as they are written. Iterate it.
 
-    It yields `Turn` objects, and a `LateCall` for each late line. What stands there at the start is
+    It yields `TurnView` objects, and a `LateCall` for each late line. What stands there at the start is
     skipped, but for the last turns that are asked for. It ends when `stop` says so, or at once when it
     does not follow.
 
@@ -121,7 +121,7 @@ class Tail:
         """What was wrong with lines and files so far, the first 10,000 of it."""
         return tuple(self._ledger.kept)
 
-    def __iter__(self) -> Iterator[Turn | LateCall]:
+    def __iter__(self) -> Iterator[TurnView | LateCall]:
         if not self._begun:
             self._begun = True
             yield from self._standing()
@@ -135,11 +135,11 @@ class Tail:
             if not found:
                 time.sleep(self._interval)
 
-    def _standing(self) -> Iterator[Turn | LateCall]:
+    def _standing(self) -> Iterator[TurnView | LateCall]:
         """Yield the last turns that are there, and count the others."""
-        kept: list[tuple[float, int, Turn]] = []
+        kept: list[tuple[float, int, TurnView]] = []
         for count, one in enumerate(self._look() if self._follow else chain(self._look(), self._unended())):
-            if isinstance(one, Turn):
+            if isinstance(one, TurnView):
                 kept.append((one.ts or 0.0, count, one))
                 if len(kept) > 2 * self._last + 8:
                     kept = sorted(kept)[-self._last :] if self._last else []
@@ -148,7 +148,7 @@ class Tail:
 
     # One look -------------------------------------------------------------------------------------
 
-    def _look(self) -> Iterator[Turn | LateCall]:
+    def _look(self) -> Iterator[TurnView | LateCall]:
         """Yield what is new in all files."""
         there: set[tuple[int, int]] = set()
         for path, status in self._files():
@@ -193,7 +193,7 @@ class Tail:
                 if entry.is_file():
                     yield folder / entry.name, status
 
-    def _new(self, place: _Place, key: tuple[int, int]) -> Iterator[Turn | LateCall]:
+    def _new(self, place: _Place, key: tuple[int, int]) -> Iterator[TurnView | LateCall]:
         try:
             with place.path.open("rb") as file:
                 status = os.fstat(file.fileno())
@@ -218,7 +218,7 @@ class Tail:
                 place.known, place.failed = True, _words(error)
                 self._tell("E108", place.failed, place)
 
-    def _split(self, place: _Place, data: bytes) -> Iterator[Turn | LateCall]:
+    def _split(self, place: _Place, data: bytes) -> Iterator[TurnView | LateCall]:
         start = place.offset - len(place.rest) - place.dropped
         place.offset += len(data)
         first, *pieces = data.split(b"\n")
@@ -244,14 +244,14 @@ class Tail:
                 yield from self._line(place, line, start)
             start += len(line) + 1
 
-    def _unended(self) -> Iterator[Turn | LateCall]:
+    def _unended(self) -> Iterator[TurnView | LateCall]:
         """Yield what lines say that have no newline, when nothing more is waited for."""
         for place in self._places.values():
             if place.rest.strip():
                 place.number += 1
                 yield from self._line(place, bytes(place.rest), place.offset - len(place.rest))
 
-    def _line(self, place: _Place, line: bytes, start: int) -> Iterator[Turn | LateCall]:
+    def _line(self, place: _Place, line: bytes, start: int) -> Iterator[TurnView | LateCall]:
         file = str(place.path)
         for piece in judge(line):
             if piece.verdict == "late":
@@ -267,7 +267,7 @@ class Tail:
             else:
                 self._ledger.add(Problem(piece.verdict, piece.message, file, place.number, start, len(line)))
 
-    def _turn(self, data: dict[str, Any], raw: bytes, place: _Place, start: int) -> Turn | None:
+    def _turn(self, data: dict[str, Any], raw: bytes, place: _Place, start: int) -> TurnView | None:
         turn_id = data.get("turn_id")
         if not isinstance(turn_id, str):
             turn_id = f"~{blake2b(raw, digest_size=6).hexdigest()}"
@@ -278,7 +278,9 @@ class Tail:
         session = session if isinstance(session, str) else None
         self._seen[session] += 1
         file = str(place.path)
-        return Turn(data, raw=raw, file=file, line=place.number, offset=start, number=self._seen[session], id=turn_id)
+        return TurnView(
+            data, raw=raw, file=file, line=place.number, offset=start, number=self._seen[session], id=turn_id
+        )
 
     def _tell(self, code: str, message: str, place: _Place) -> None:
         self._ledger.add(Problem(code, message, str(place.path)))

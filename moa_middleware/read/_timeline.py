@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ._call import Call
-    from ._turn import Turn
+    from ._turn import TurnView
 
 __all__ = ["Span", "timeline"]
 
@@ -46,8 +46,8 @@ class Span:
     slack_ms: float | None
 
 
-def timeline(turn: Turn) -> tuple[Span, ...]:
-    """Return the requests of a turn in the order in which they began: see `Turn.timeline`."""
+def timeline(turn: TurnView) -> tuple[Span, ...]:
+    """Return the requests of a turn in the order in which they began: see `TurnView.timeline`."""
     calls = turn.requests
     start = turn.started_at
     total = cost_of(calls).known_usd

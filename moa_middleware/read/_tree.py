@@ -11,7 +11,7 @@ from ._cost import Cost
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from ._turn import Turn
+    from ._turn import TurnView
 
 __all__ = ["TurnTree"]
 
@@ -26,18 +26,18 @@ class TurnTree:
         children: The turns inside it, in the order in which they were opened.
     """
 
-    turn: Turn
+    turn: TurnView
     children: tuple[TurnTree, ...] = ()
 
     @classmethod
-    def of(cls, levels: Sequence[Sequence[Turn]]) -> TurnTree:
+    def of(cls, levels: Sequence[Sequence[TurnView]]) -> TurnTree:
         """Return the tree of a root and of the levels below it."""
         below: list[TurnTree] = []
         for depth in range(len(levels) - 1, -1, -1):
             below = [cls(turn, _inside(turn, below)) for turn in levels[depth]]
         return below[0]
 
-    def walk(self) -> Iterator[Turn]:
+    def walk(self) -> Iterator[TurnView]:
         """Yield the turn, then those inside it, depth first."""
         yield self.turn
         for child in self.children:
@@ -54,7 +54,7 @@ class TurnTree:
         return sum((turn.usage for turn in self.walk()), Usage())
 
 
-def _inside(turn: Turn, below: Sequence[TurnTree]) -> tuple[TurnTree, ...]:
+def _inside(turn: TurnView, below: Sequence[TurnTree]) -> tuple[TurnTree, ...]:
     listed = {turn_id: place for place, turn_id in enumerate(turn.turns)}
     own = [
         tree

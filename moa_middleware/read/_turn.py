@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from ._overlap import Overlap
     from ._timeline import Span
 
-__all__ = ["Turn", "WriterInfo"]
+__all__ = ["TurnView", "WriterInfo"]
 
 
 class WriterInfo(View):
@@ -40,7 +40,7 @@ class WriterInfo(View):
         return f"<WriterInfo {self.host}:{self.pid} #{self.seq}>"
 
 
-class Turn(View):
+class TurnView(View):
     """
     One turn: the keys of the record as attributes, and what follows from them.
 
@@ -128,7 +128,7 @@ class Turn(View):
 
     def __reduce__(self) -> tuple[Any, ...]:
         place = {name: getattr(self, name) for name in ("raw", "file", "line", "offset", "number", "id")}
-        return partial(Turn, **place), (self._data,)
+        return partial(TurnView, **place), (self._data,)
 
     def __hash__(self) -> int:
         return hash((self.id, self.file, self.offset))
@@ -300,7 +300,7 @@ class Turn(View):
 
     def __repr__(self) -> str:
         """Name the turn; never its content."""
-        return f"<Turn {self.name} {self.id} {self.outcome or 'unknown'}, {len(self.all_calls)} calls>"
+        return f"<TurnView {self.name} {self.id} {self.outcome or 'unknown'}, {len(self.all_calls)} calls>"
 
     def _repr_html_(self) -> str:
         """Return the turn for a notebook, in a frame that can run nothing and load nothing."""

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from ._call import Call
     from ._run import Run
-    from ._turn import Turn
+    from ._turn import TurnView
 
 __all__ = ["Report", "verify_run"]
 
@@ -103,11 +103,11 @@ def _adapter() -> TypeAdapter[Any]:
     return TypeAdapter(TurnRecord)
 
 
-def _problem(code: str, message: str, turn: Turn) -> Problem:
+def _problem(code: str, message: str, turn: TurnView) -> Problem:
     return Problem(code, message, turn.file, turn.line, turn.offset, len(turn.raw), turn.id)
 
 
-def _check_values(turn: Turn, adapter: TypeAdapter[Any], ledger: Ledger) -> None:
+def _check_values(turn: TurnView, adapter: TypeAdapter[Any], ledger: Ledger) -> None:
     """Name the keys of a turn whose values are of another type than the record says."""
     if turn.schema != SCHEMA:
         return
@@ -125,7 +125,7 @@ def _check_values(turn: Turn, adapter: TypeAdapter[Any], ledger: Ledger) -> None
             ledger.add(_problem("E109", f"{', '.join(odd[:_ODD])}{more}", turn))
 
 
-def _check_meaning(turn: Turn, ledger: Ledger) -> None:
+def _check_meaning(turn: TurnView, ledger: Ledger) -> None:
     for call in turn.all_calls:
         if call.pending:
             ledger.add(_problem("E202", f"{_named(call)} never ended, as far as the lines tell", turn))
@@ -148,7 +148,7 @@ def _came_before(reference: Call, reader: Call) -> bool:
     return reference.ended_at <= reader.started_at
 
 
-def _was_read(turn: Turn, reference: Call) -> bool:
+def _was_read(turn: TurnView, reference: Call) -> bool:
     """Whether another call got its output: the references of the next layer, say."""
     output = reference.output or ""
     return any(

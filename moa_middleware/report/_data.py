@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from ..read import Cost, Turn, overlap_of
+from ..read import Cost, TurnView, overlap_of
 from ._grid import alike
 from ._messages import Pool, as_json, tools_of
 from ._paint import painted
@@ -38,10 +38,10 @@ _PLACES = frozenset(
 _SPAN = ("trace_id", "span_id")
 
 
-def shallow(turn: Turn) -> Turn:
+def shallow(turn: TurnView) -> TurnView:
     """Return a turn without what is nested so deeply that it cannot be compared, redacted or shown."""
     data = _shallow(turn.as_dict(), _DEEPEST)
-    return Turn(data, file=turn.file, line=turn.line, number=turn.number, id=turn.id)
+    return TurnView(data, file=turn.file, line=turn.line, number=turn.number, id=turn.id)
 
 
 def _shallow(value: Any, levels: int) -> Any:
@@ -54,12 +54,12 @@ def _shallow(value: Any, levels: int) -> Any:
     return [_shallow(item, levels - 1) for item in value]
 
 
-def answer_of(turn: Turn) -> str:
-    """Return the text that a turn answered with, as `Turn.overlap` takes it."""
+def answer_of(turn: TurnView) -> str:
+    """Return the text that a turn answered with, as `TurnView.overlap` takes it."""
     return turn.output or (turn.aggregator.output if turn.aggregator is not None else None) or ""
 
 
-def told(turn: Turn, shown: Turn, file: str, *, content: bool) -> dict[str, Any]:
+def told(turn: TurnView, shown: TurnView, file: str, *, content: bool) -> dict[str, Any]:
     """
     Return what the page has of a turn.
 
@@ -177,12 +177,12 @@ def _standing(fidelity: Fidelity) -> dict[str, Any]:
     return {"standing": fidelity.standing, "fidelity": str(fidelity), "kept": fidelity.kept, "why": fidelity.why}
 
 
-def _error(one: Turn | Call, *, content: bool) -> tuple[str, str | None] | None:
+def _error(one: TurnView | Call, *, content: bool) -> tuple[str, str | None] | None:
     error = one.error
     return None if error is None else (error.type, error.message if content else None)
 
 
-def _cost(turn: Turn) -> dict[str, Any]:
+def _cost(turn: TurnView) -> dict[str, Any]:
     cost = turn.cost
     return {"text": str(cost), "usd": cost.known_usd, "unpriced": cost.unpriced}
 

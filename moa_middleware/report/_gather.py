@@ -20,7 +20,7 @@ from ._page import as_block
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from ..read import Filters, Run, Stats, Turn
+    from ..read import Filters, Run, Stats, TurnView
     from ._redact import Redactor
 
 __all__ = ["Gathered", "Group", "figures", "gather"]
@@ -43,7 +43,7 @@ class Group:
         self._tally = Tally("model")
         self._grid = Grid()
 
-    def add(self, place: int, size: int, turn: Turn, grid: list[list[float | None]]) -> None:
+    def add(self, place: int, size: int, turn: TurnView, grid: list[list[float | None]]) -> None:
         """Take a turn in."""
         self.places.append(place)
         self.size += size

@@ -16,7 +16,7 @@ from ..read._grams import grams, unit_of, units
 if TYPE_CHECKING:
     from collections.abc import Hashable
 
-    from ..read import Turn
+    from ..read import TurnView
 
 __all__ = ["Grid", "alike"]
 
@@ -35,7 +35,7 @@ def _pairs(text: str | None) -> frozenset[Hashable]:
     return frozenset(grams(row, min(_PAIR, len(row)))) if row else frozenset()
 
 
-def alike(turn: Turn) -> list[list[float | None]]:
+def alike(turn: TurnView) -> list[list[float | None]]:
     """
     Return how alike the references of a turn are, two and two; `None` for one that failed or said nothing.
 
@@ -61,7 +61,7 @@ class Grid:
         self._counts: Counter[tuple[str, str]] = Counter()
         self._seen: Counter[str] = Counter()
 
-    def add(self, turn: Turn, grid: list[list[float | None]]) -> None:
+    def add(self, turn: TurnView, grid: list[list[float | None]]) -> None:
         """Take in a turn, and what `alike` tells of it."""
         names = [one.name for one in turn.references]
         self._seen.update(names)

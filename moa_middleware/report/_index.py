@@ -15,7 +15,7 @@ from ._data import answer_of
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ..read import Turn
+    from ..read import TurnView
 
 __all__ = ["Index"]
 
@@ -78,7 +78,7 @@ class Index:
         ]
         return {**tables, "rows": rows}
 
-    def add(self, turn: Turn, shown: Turn, id: str) -> None:  # noqa: A002 - its name everywhere
+    def add(self, turn: TurnView, shown: TurnView, id: str) -> None:  # noqa: A002 - its name everywhere
         """Take in a turn as it was read, as it may be shown, and its id on the page."""
         cost = turn.cost
         models = dict.fromkeys(call.model for call in shown.all_calls if call.model is not None)
@@ -106,7 +106,7 @@ class Index:
         self.rows.append(row)
 
 
-def _question(turn: Turn) -> str:
+def _question(turn: TurnView) -> str:
     """Return the text of the last message of the user's."""
     asked = turn.input_messages
     if asked is None:

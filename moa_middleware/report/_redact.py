@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from .._patterns import RULES, named
 from .._patterns.inside import by_rules, unique
 from ..errors import QueryError
-from ..read import Turn
+from ..read import TurnView
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -36,13 +36,13 @@ class Redactor:
                 raise QueryError(f"there is no rule {rule!r}: need one of {', '.join(RULES)}")
         self._known: dict[tuple[str, str | None], str] = {}
 
-    def turn(self, turn: Turn) -> Turn:
+    def turn(self, turn: TurnView) -> TurnView:
         """Return a turn as it may be shown."""
         if not self.rules:
             return turn
         # Prompts repeat inside a turn; those of a whole run would fill the memory.
         self._known.clear()
-        return Turn(
+        return TurnView(
             self.value(turn.as_dict()),
             file=self.file(turn.file),
             line=turn.line,

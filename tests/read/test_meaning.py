@@ -8,7 +8,7 @@ import time
 import pytest
 
 from moa_middleware import read
-from moa_middleware.read import Turn
+from moa_middleware.read import TurnView
 
 WORDS = [f"word{n}" for n in range(5000)]
 CHINESE = "天空为什么是蓝色的因为空气中的分子把短波长的光散射得比长波长的光多得多所以我们看到的天空是蓝色的而日落时光线穿过更厚的大气层蓝光被散射掉剩下红光"
@@ -29,7 +29,7 @@ def turn_of(told, outputs, *, asked="Why is the sky blue?", answer="", **changes
         )
     prompt = [{"role": "user", "content": asked}, {"role": "system", "content": told}]
     aggregator = {"call_id": "a", "outcome": "completed", "input_messages": prompt, "output": answer}
-    return Turn({"turn_id": "t", "references": references, "aggregator": aggregator, "output": answer, **changes})
+    return TurnView({"turn_id": "t", "references": references, "aggregator": aggregator, "output": answer, **changes})
 
 
 def standing(told, output, **kwargs):

@@ -17,14 +17,15 @@ def opened(path: Path, when: datetime) -> None:
     with path.open("rb") as file:
         read.open(file)
     assert_type(
-        run.turns(session=["a"], model="gpt-*", since=when, until=1.5, failed=True, min_cost=0.1), Iterator[read.Turn]
+        run.turns(session=["a"], model="gpt-*", since=when, until=1.5, failed=True, min_cost=0.1),
+        Iterator[read.TurnView],
     )
     run.turns(weather="fine")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
 
 
 def one(run: read.Run) -> None:
     """Ask a turn for its calls and for what follows from them."""
-    turn = assert_type(run.turn("last"), read.Turn)
+    turn = assert_type(run.turn("last"), read.TurnView)
     assert_type(turn.references, tuple[read.Call, ...])
     assert_type(turn.session_id, str | None)
     assert_type(turn.ts, float | None)
@@ -49,7 +50,7 @@ def asked(run: read.Run) -> None:
     assert_type(read.scan(None), Iterator[read.Finding])
     assert_type(read.prune("traces", older_than="30d").removed, tuple[read.Pruned, ...])
     for found in read.tail("traces"):
-        assert_type(found, read.Turn | read.LateCall)
+        assert_type(found, read.TurnView | read.LateCall)
 
 
 def shown(run: read.Run, path: Path) -> None:
