@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ..read import Call, TurnView
+    from ..read import CallView, TurnView
 
 __all__ = ["FAILED", "LATE", "call_mark", "call_word", "name_of", "role_of", "turn_mark"]
 
@@ -26,7 +26,7 @@ def turn_mark(turn: TurnView, *, ascii_only: bool) -> tuple[str, str]:
     return _shown(GOOD if turn.outcome in (None, "completed") else OTHER, ascii_only=ascii_only)
 
 
-def call_mark(call: Call, *, ascii_only: bool) -> tuple[str, str]:
+def call_mark(call: CallView, *, ascii_only: bool) -> tuple[str, str]:
     """Return the mark of a call, and its style; that it failed goes before that it was late."""
     mark = (
         FAILED
@@ -42,7 +42,7 @@ def call_mark(call: Call, *, ascii_only: bool) -> tuple[str, str]:
     return _shown(mark, ascii_only=ascii_only)
 
 
-def call_word(call: Call) -> str:
+def call_word(call: CallView) -> str:
     """Return how a call ended, in a word or two."""
     if call.pending:
         return "never ended"
@@ -50,7 +50,7 @@ def call_word(call: Call) -> str:
     return f"{ended}, late" if call.late else ended
 
 
-def role_of(call: Call, turn: TurnView) -> str:
+def role_of(call: CallView, turn: TurnView) -> str:
     """Return `ref 1`, `agg`, or the role of another call; the number is its place in `TurnView.references`."""
     for place, one in enumerate(turn.references):
         if one is call:
@@ -58,7 +58,7 @@ def role_of(call: Call, turn: TurnView) -> str:
     return _ROLES.get(call.role or "call", call.role or "call") if call is not turn.aggregator else "agg"
 
 
-def name_of(call: Call) -> str:
+def name_of(call: CallView) -> str:
     """Return the label and the model of a call, one where they are the same."""
     if call.label and call.model and call.model not in call.label:
         return f"{call.label} ({call.model})"

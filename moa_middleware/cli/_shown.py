@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any
 
-    from ..read import Call, TurnView
+    from ..read import CallView, TurnView
     from ._screen import Screen
 
 __all__ = ["one_call", "show_call", "show_turn"]
@@ -24,7 +24,7 @@ _LINES = 3
 """Lines of a text that are shown of it, unless the whole is asked for."""
 
 
-def one_call(turn: TurnView, name: str) -> Call:
+def one_call(turn: TurnView, name: str) -> CallView:
     """
     Return the call of a turn that is named.
 
@@ -83,7 +83,7 @@ def show_turn(
         _text(screen, turn.output, full=full)
 
 
-def _tells_no_tokens(call: Call) -> bool:
+def _tells_no_tokens(call: CallView) -> bool:
     asked = call.source in (None, "provider")
     return asked and call.usage.input_tokens is None and call.usage.output_tokens is None
 
@@ -126,14 +126,14 @@ def _head(screen: Screen, turn: TurnView) -> None:
         )
 
 
-def _error(of: TurnView | Call) -> str:
+def _error(of: TurnView | CallView) -> str:
     error = of.error
     if error is None:
         return ""
     return one_line(f"{error.type}: {error.message if error.message is not None else '(withheld)'}")
 
 
-def _said(screen: Screen, call: Call, role: str, *, full: bool, inputs: bool) -> None:
+def _said(screen: Screen, call: CallView, role: str, *, full: bool, inputs: bool) -> None:
     screen.heading(f"{one_line(role, 100)}  {one_line(name_of(call), 100)}")
     if inputs:
         _messages(screen, call.input_messages, full=full)
@@ -177,7 +177,7 @@ def _text(screen: Screen, text: str, *, full: bool) -> None:
         screen.line((more, "dim"))
 
 
-def show_call(screen: Screen, turn: TurnView, call: Call) -> None:
+def show_call(screen: Screen, turn: TurnView, call: CallView) -> None:
     """Print one call with its texts whole."""
     screen.line((one_line(f"{turn.name}  {role_of(call, turn)}"), "bold"), f"  {one_line(name_of(call))}")
     rows = (

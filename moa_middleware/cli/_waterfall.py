@@ -13,7 +13,7 @@ from ._words import figure, percent, span, usd
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ..read import Call, Span, TurnView
+    from ..read import CallView, Span, TurnView
     from ._screen import Screen
     from ._table import Cell
 
@@ -130,7 +130,7 @@ def show_figures(screen: Screen, turn: TurnView) -> None:
         )
 
 
-def _price(call: Call) -> str:
+def _price(call: CallView) -> str:
     if call.source not in (None, "provider"):
         return f"- ({call.source})"
     return usd(call.cost_usd)

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Unpack
 
-from ._call import Call, ErrorInfo, LateCall, Usage
+from ._call import CallView, ErrorInfo, LateCall, Usage
 from ._compare import Comparison, PairDelta, RowDelta, compare_runs
 from ._cost import Cost
 from ._fidelity import Fidelity
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 __all__ = [
     "CODES",
     "GROUPINGS",
-    "Call",
+    "CallView",
     "Comparison",
     "Cost",
     "ErrorInfo",

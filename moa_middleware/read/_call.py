@@ -10,7 +10,7 @@ from ._fields import Field, View, flag, items, mapping, number, text, texts, who
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["FAILED", "Call", "ErrorInfo", "LateCall", "Usage"]
+__all__ = ["FAILED", "CallView", "ErrorInfo", "LateCall", "Usage"]
 
 FAILED = frozenset({"error", "crashed"})
 """Outcomes that mean that a call or a turn failed."""
@@ -85,7 +85,7 @@ def _error(value: Any) -> ErrorInfo | None:
     return ErrorInfo(text(value.get("type")) or "", text(value.get("message")))
 
 
-class Call(View):
+class CallView(View):
     """
     One request to one model, and its reply: the keys of the record as attributes.
 
@@ -212,7 +212,7 @@ class Call(View):
 
     def __repr__(self) -> str:
         """Name the call; never its content."""
-        return f"<Call {self.name!r} {self.role or 'call'} {self.outcome or 'unknown'}>"
+        return f"<CallView {self.name!r} {self.role or 'call'} {self.outcome or 'unknown'}>"
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,7 +232,7 @@ class LateCall:
     turn_id: str
     session_id: str | None
     ts: float | None
-    call: Call
+    call: CallView
     file: str
     line: int
 
@@ -243,7 +243,7 @@ class LateCall:
             text(data.get("turn_id")) or "",
             text(data.get("session_id")),
             number(data.get("ts")),
-            Call(mapping(data.get("call"))),
+            CallView(mapping(data.get("call"))),
             file,
             line,
         )

@@ -14,7 +14,7 @@ from ._grams import CHARACTERS, WORDS, grams, unit_of, units
 from ._prompts import messages_of, text_of
 
 if TYPE_CHECKING:
-    from ._call import Call
+    from ._call import CallView
     from ._turn import TurnView
 
 __all__ = ["Fidelity", "Standing", "fidelity", "reached"]
@@ -64,7 +64,7 @@ def fidelity(turn: TurnView) -> tuple[Fidelity, ...]:
     return tuple(_of(reference, turn.aggregator) for reference in turn.references)
 
 
-def _of(reference: Call, aggregator: Call | None) -> Fidelity:
+def _of(reference: CallView, aggregator: CallView | None) -> Fidelity:
     name, output = reference.name, reference.output
     total = len(output or "")
     if reference.failed:
@@ -81,11 +81,11 @@ def _of(reference: Call, aggregator: Call | None) -> Fidelity:
     return Fidelity(name, standing, kept, total)
 
 
-def _is_withheld(call: Call) -> bool:
+def _is_withheld(call: CallView) -> bool:
     return call.input_messages is None or any(path.partition(".")[0] == "input_messages" for path in call.omitted)
 
 
-def reached(output: str, reference: Call, reader: Call) -> tuple[Standing, int | None]:
+def reached(output: str, reference: CallView, reader: CallView) -> tuple[Standing, int | None]:
     """
     Return what stands of a reference's output in the prompt of another call, and how many characters.
 

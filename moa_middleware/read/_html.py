@@ -12,7 +12,7 @@ from html import escape
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ._call import Call
+    from ._call import CallView
     from ._turn import TurnView
 
 __all__ = ["frame"]
@@ -51,7 +51,7 @@ def _page(turn: TurnView) -> str:
     )
 
 
-def _row(call: Call) -> str:
+def _row(call: CallView) -> str:
     cost = "" if call.cost_usd is None else f"${call.cost_usd:.4f}"
     outcome = f"{call.outcome or 'unknown'}{' late' if call.late else ''}"
     kind = ' class="bad"' if call.failed else ""

@@ -22,7 +22,7 @@ from ._select import day_of
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from ._call import Call
+    from ._call import CallView
     from ._run import Filters, Run
     from ._turn import TurnView
 
@@ -213,11 +213,11 @@ class _Sum:
         if turn.usage.input_tokens is None and turn.usage.output_tokens is None:
             self.uncounted += turn.call_count
 
-    def add_call(self, call: Call) -> None:
+    def add_call(self, call: CallView) -> None:
         """
         Take in a call.
 
-        It reads the keys itself: this runs for each call of gigabytes, and through `Call` it took four
+        It reads the keys itself: this runs for each call of gigabytes, and through `CallView` it took four
         times as long, a third of the whole.
         """
         get = call._data.get

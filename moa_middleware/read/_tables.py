@@ -12,7 +12,7 @@ from ._prompts import messages_of, texts_of
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from ._call import Call
+    from ._call import CallView
     from ._run import Filters, Run
     from ._turn import TurnView
 
@@ -181,7 +181,7 @@ def _turn_row(turn: TurnView) -> dict[str, Any]:
     }
 
 
-def _call_row(turn: TurnView, number: int, call: Call, *, is_request: bool) -> dict[str, Any]:
+def _call_row(turn: TurnView, number: int, call: CallView, *, is_request: bool) -> dict[str, Any]:
     usage, error = call.usage, call.error
     row: dict[str, Any] = {name: _value(getattr(call, name)) for name in _CALL if hasattr(type(call), name)}
     row |= {name: _whole(getattr(usage, name)) for name in _TOKENS}
@@ -197,7 +197,7 @@ def _call_row(turn: TurnView, number: int, call: Call, *, is_request: bool) -> d
     return row
 
 
-def _message_rows(turn: TurnView, number: int, call: Call) -> Iterator[dict[str, Any]]:
+def _message_rows(turn: TurnView, number: int, call: CallView) -> Iterator[dict[str, Any]]:
     place = 0
     for place, message in enumerate(messages_of(call.input_messages), 1):
         role = message.get("role") if isinstance(message, dict) else "user"

@@ -12,7 +12,7 @@ from ._fields import number
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ._call import Call
+    from ._call import CallView
     from ._turn import TurnView
 
 __all__ = ["Span", "timeline"]
@@ -39,7 +39,7 @@ class Span:
             for a reference that the aggregator did not wait for.
     """
 
-    call: Call
+    call: CallView
     start_ms: float | None
     end_ms: float | None
     cost_share: float | None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from ._call import FAILED, Call, Usage, _error
+from ._call import FAILED, CallView, Usage, _error
 from ._cost import Cost, asked, cost_of, usage_of
 from ._fields import Field, View, flag, items, mapping, number, text, texts, whole
 
@@ -136,7 +136,7 @@ class TurnView(View):
     # Calls ---------------------------------------------------------------------------------------
 
     @property
-    def references(self) -> tuple[Call, ...]:
+    def references(self) -> tuple[CallView, ...]:
         """The references, in the order of submission; one that ended late has its real outcome."""
         kept = self._kept.get("references")
         if kept is None:
@@ -144,17 +144,17 @@ class TurnView(View):
         return kept
 
     @property
-    def aggregator(self) -> Call | None:
+    def aggregator(self) -> CallView | None:
         """The call that answered."""
         kept = self._kept
         if "aggregator" not in kept:
             found = self._data.get("aggregator")
-            kept["aggregator"] = Call(found) if isinstance(found, dict) else None
+            kept["aggregator"] = CallView(found) if isinstance(found, dict) else None
         found = kept["aggregator"]
-        return found if isinstance(found, Call) else None
+        return found if isinstance(found, CallView) else None
 
     @property
-    def calls(self) -> tuple[Call, ...]:
+    def calls(self) -> tuple[CallView, ...]:
         """Further calls: of other roles, earlier attempts, calls inside calls, and late ones that were not listed."""
         kept = self._kept.get("calls")
         if kept is None:
@@ -162,13 +162,13 @@ class TurnView(View):
         return kept
 
     @property
-    def all_calls(self) -> tuple[Call, ...]:
+    def all_calls(self) -> tuple[CallView, ...]:
         """References, further calls and the aggregator."""
         aggregator = self.aggregator
         return (*self.references, *self.calls, *(() if aggregator is None else (aggregator,)))
 
     @property
-    def requests(self) -> tuple[Call, ...]:
+    def requests(self) -> tuple[CallView, ...]:
         """The calls that stand for one request each: a call that is the sum of others inside it is not among them."""
         kept = self._kept.get("requests")
         if kept is None:
@@ -309,5 +309,5 @@ class TurnView(View):
         return frame(self)
 
 
-def _calls(value: Any) -> tuple[Call, ...]:
-    return tuple(Call(one) for one in items(value) if isinstance(one, dict))
+def _calls(value: Any) -> tuple[CallView, ...]:
+    return tuple(CallView(one) for one in items(value) if isinstance(one, dict))

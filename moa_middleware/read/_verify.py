@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from pydantic import TypeAdapter
 
-    from ._call import Call
+    from ._call import CallView
     from ._run import Run
     from ._turn import TurnView
 
@@ -137,18 +137,18 @@ def _check_meaning(turn: TurnView, ledger: Ledger) -> None:
             ledger.add(_problem("E201", f"nothing of {_named(reference)} is in a prompt that came after it", turn))
 
 
-def _named(call: Call) -> str:
+def _named(call: CallView) -> str:
     return f"call {call.index if call.index is not None else '?'}"
 
 
-def _came_before(reference: Call, reader: Call) -> bool:
+def _came_before(reference: CallView, reader: CallView) -> bool:
     """Whether a reference had ended when another call began; a trace without times does not deny it."""
     if reference.ended_at is None or reader.started_at is None:
         return True
     return reference.ended_at <= reader.started_at
 
 
-def _was_read(turn: TurnView, reference: Call) -> bool:
+def _was_read(turn: TurnView, reference: CallView) -> bool:
     """Whether another call got its output: the references of the next layer, say."""
     output = reference.output or ""
     return any(

@@ -19,7 +19,7 @@ from ._path import critical
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from ..read import Call, Fidelity, Span, Usage
+    from ..read import CallView, Fidelity, Span, Usage
 
 __all__ = ["answer_of", "shallow", "tokens", "told"]
 
@@ -117,7 +117,7 @@ def told(turn: TurnView, shown: TurnView, file: str, *, content: bool) -> dict[s
     }
 
 
-def _call(call: Call, timed: tuple[Span, bool] | None, pool: Pool, *, content: bool) -> dict[str, Any]:
+def _call(call: CallView, timed: tuple[Span, bool] | None, pool: Pool, *, content: bool) -> dict[str, Any]:
     span, on_path = timed or (None, False)
     return {
         "kind": "call",
@@ -177,7 +177,7 @@ def _standing(fidelity: Fidelity) -> dict[str, Any]:
     return {"standing": fidelity.standing, "fidelity": str(fidelity), "kept": fidelity.kept, "why": fidelity.why}
 
 
-def _error(one: TurnView | Call, *, content: bool) -> tuple[str, str | None] | None:
+def _error(one: TurnView | CallView, *, content: bool) -> tuple[str, str | None] | None:
     error = one.error
     return None if error is None else (error.type, error.message if content else None)
 

@@ -26,7 +26,7 @@ def opened(path: Path, when: datetime) -> None:
 def one(run: read.Run) -> None:
     """Ask a turn for its calls and for what follows from them."""
     turn = assert_type(run.turn("last"), read.TurnView)
-    assert_type(turn.references, tuple[read.Call, ...])
+    assert_type(turn.references, tuple[read.CallView, ...])
     assert_type(turn.session_id, str | None)
     assert_type(turn.ts, float | None)
     assert_type(turn.implicit, bool)
