@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Unpack
 
-from ._call import CallView, ErrorInfo, LateCall, Usage
+from ._call import CallView, ErrorInfo, LateCall, TokenUsage
 from ._compare import Comparison, PairDelta, RowDelta, compare_runs
 from ._cost import Cost
 from ._fidelity import Fidelity
@@ -66,9 +66,9 @@ __all__ = [
     "StatsRow",
     "Tables",
     "Tail",
+    "TokenUsage",
     "TurnTree",
     "TurnView",
-    "Usage",
     "WriterInfo",
     "compare",
     "epoch",

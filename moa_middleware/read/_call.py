@@ -10,7 +10,7 @@ from ._fields import Field, View, flag, items, mapping, number, text, texts, who
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["FAILED", "CallView", "ErrorInfo", "LateCall", "Usage"]
+__all__ = ["FAILED", "CallView", "ErrorInfo", "LateCall", "TokenUsage"]
 
 FAILED = frozenset({"error", "crashed"})
 """Outcomes that mean that a call or a turn failed."""
@@ -19,7 +19,7 @@ _SAYS_FAILED = ("[failed:", "[skipped:")
 
 
 @dataclass(frozen=True, slots=True)
-class Usage:
+class TokenUsage:
     """
     Tokens; `None` is unknown, never 0.
 
@@ -37,9 +37,9 @@ class Usage:
     cache_write_tokens: int | None = None
     reasoning_tokens: int | None = None
 
-    def __add__(self, other: Usage) -> Usage:
+    def __add__(self, other: TokenUsage) -> TokenUsage:
         """Add what is known: a sum is unknown only where both are."""
-        return Usage(
+        return TokenUsage(
             _plus(self.input_tokens, other.input_tokens),
             _plus(self.output_tokens, other.output_tokens),
             _plus(self.cache_read_tokens, other.cache_read_tokens),
@@ -54,9 +54,9 @@ def _plus(one: int | None, other: int | None) -> int | None:
     return one + other
 
 
-def _usage(value: Any) -> Usage:
+def _usage(value: Any) -> TokenUsage:
     get = mapping(value).get
-    return Usage(
+    return TokenUsage(
         whole(get("input_tokens")),
         whole(get("output_tokens")),
         whole(get("cache_read_tokens")),
@@ -106,7 +106,7 @@ class CallView(View):
     output = Field(text)
     """The text of the first choice."""
     usage = Field(_usage)
-    """Tokens, a `Usage`."""
+    """Tokens, a `TokenUsage`."""
     cost_usd = Field(number)
     """The price, in USD; traces of Hermes Agent may hold it as a text."""
     cost_status = Field(text)

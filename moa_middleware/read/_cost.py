@@ -12,7 +12,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ._call import Usage
+from ._call import TokenUsage
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -128,9 +128,9 @@ def cost_of(calls: Iterable[CallView]) -> Cost:
     return Cost(sum_of(known), unpriced)
 
 
-def usage_of(calls: Iterable[CallView]) -> Usage:
+def usage_of(calls: Iterable[CallView]) -> TokenUsage:
     """Return the tokens of calls that stand for one request each."""
-    total = Usage()
+    total = TokenUsage()
     for call in calls:
         if call.source in (None, "provider"):
             total += call.usage

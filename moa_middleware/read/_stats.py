@@ -14,7 +14,7 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
 from ..errors import QueryError
-from ._call import FAILED, Usage
+from ._call import FAILED, TokenUsage
 from ._cost import Cost, sum_of
 from ._fields import number, text, whole
 from ._select import day_of
@@ -32,8 +32,8 @@ OF_CALLS = ("model", "role", "label", "provider")
 OF_TURNS = ("preset", "session", "outcome", "day")
 GROUPINGS = (*OF_CALLS, *OF_TURNS)
 _IN_AND_OUT = 2
-"""The first so many counts of a `Usage`: tokens in, tokens out."""
-_PLACES = tuple(enumerate(one.name for one in fields(Usage)))
+"""The first so many counts of a `TokenUsage`: tokens in, tokens out."""
+_PLACES = tuple(enumerate(one.name for one in fields(TokenUsage)))
 
 
 def percentile(values: Sequence[float], p: float) -> float | None:
@@ -130,7 +130,7 @@ class StatsRow:
     failed: int
     late: int
     pending: int
-    usage: Usage
+    usage: TokenUsage
     cost: Cost
     uncounted: int
     turn_ms: Spread
@@ -290,7 +290,7 @@ class _Sum:
             self.failed,
             self.late,
             self.pending,
-            Usage(*self.tokens),
+            TokenUsage(*self.tokens),
             Cost(known, self.unpriced),
             self.uncounted,
             _spread(self.turn_ms),

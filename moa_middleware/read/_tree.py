@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ._call import Usage
+from ._call import TokenUsage
 from ._cost import Cost
 
 if TYPE_CHECKING:
@@ -49,9 +49,9 @@ class TurnTree:
         return sum((turn.cost for turn in self.walk()), Cost())
 
     @property
-    def usage(self) -> Usage:
+    def usage(self) -> TokenUsage:
         """The tokens of the turn and of those inside it."""
-        return sum((turn.usage for turn in self.walk()), Usage())
+        return sum((turn.usage for turn in self.walk()), TokenUsage())
 
 
 def _inside(turn: TurnView, below: Sequence[TurnTree]) -> tuple[TurnTree, ...]:

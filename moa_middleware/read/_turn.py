@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from ._call import FAILED, CallView, Usage, _error
+from ._call import FAILED, CallView, TokenUsage, _error
 from ._cost import Cost, asked, cost_of, usage_of
 from ._fields import Field, View, flag, items, mapping, number, text, texts, whole
 
@@ -183,7 +183,7 @@ class TurnView(View):
         return cost_of(self.requests) if self._tells_calls() else Cost(None, self._total("unpriced"))
 
     @property
-    def usage(self) -> Usage:
+    def usage(self) -> TokenUsage:
         """The tokens of its own calls, late ones among them."""
         return usage_of(self.requests)
 

@@ -19,7 +19,7 @@ from ._path import critical
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from ..read import CallView, Fidelity, Span, Usage
+    from ..read import CallView, Fidelity, Span, TokenUsage
 
 __all__ = ["answer_of", "shallow", "tokens", "told"]
 
@@ -166,7 +166,7 @@ def _call(call: CallView, timed: tuple[Span, bool] | None, pool: Pool, *, conten
     }
 
 
-def tokens(usage: Usage) -> dict[str, int | str | None]:
+def tokens(usage: TokenUsage) -> dict[str, int | str | None]:
     """Return tokens; more than a browser can count is told as text."""
     return {
         name: count if count is None or abs(count) <= _EXACT else str(count) for name, count in asdict(usage).items()

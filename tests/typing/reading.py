@@ -32,7 +32,7 @@ def one(run: read.Run) -> None:
     assert_type(turn.implicit, bool)
     call = turn.references[0]
     assert_type(call.output, str | None)
-    assert_type(call.usage, read.Usage)
+    assert_type(call.usage, read.TokenUsage)
     assert_type(call.error, read.ErrorInfo | None)
     assert_type(call.tool_calls, list[Any])
     assert_type(turn.cost.known_usd, float | None)
