@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Unpack
 
-from ._call import CallView, ErrorInfo, LateCall, TokenUsage
+from ._call import CallView, ErrorDetails, LateCall, TokenUsage
 from ._compare import Comparison, PairDelta, RowDelta, compare_runs
 from ._cost import Cost
 from ._fidelity import Fidelity
@@ -47,7 +47,7 @@ __all__ = [
     "CallView",
     "Comparison",
     "Cost",
-    "ErrorInfo",
+    "ErrorDetails",
     "Fidelity",
     "Filters",
     "Finding",

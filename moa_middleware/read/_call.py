@@ -10,7 +10,7 @@ from ._fields import Field, View, flag, items, mapping, number, text, texts, who
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["FAILED", "CallView", "ErrorInfo", "LateCall", "TokenUsage"]
+__all__ = ["FAILED", "CallView", "ErrorDetails", "LateCall", "TokenUsage"]
 
 FAILED = frozenset({"error", "crashed"})
 """Outcomes that mean that a call or a turn failed."""
@@ -66,7 +66,7 @@ def _usage(value: Any) -> TokenUsage:
 
 
 @dataclass(frozen=True, slots=True)
-class ErrorInfo:
+class ErrorDetails:
     """
     An exception.
 
@@ -79,10 +79,10 @@ class ErrorInfo:
     message: str | None
 
 
-def _error(value: Any) -> ErrorInfo | None:
+def _error(value: Any) -> ErrorDetails | None:
     if not isinstance(value, dict):
         return None
-    return ErrorInfo(text(value.get("type")) or "", text(value.get("message")))
+    return ErrorDetails(text(value.get("type")) or "", text(value.get("message")))
 
 
 class CallView(View):
@@ -134,7 +134,7 @@ class CallView(View):
     outcome = Field(text)
     """How it ended."""
     error = Field(_error)
-    """The exception that ended it, an `ErrorInfo`."""
+    """The exception that ended it, an `ErrorDetails`."""
     started_at = Field(number)
     """When the request went out, in epoch seconds."""
     ended_at = Field(number)

@@ -63,7 +63,7 @@ class TurnView(View):
     outcome = Field(text)
     """How it ended."""
     error = Field(_error)
-    """The exception that ended it, an `ErrorInfo`."""
+    """The exception that ended it, an `ErrorDetails`."""
     params = Field(mapping)
     """Its parameters."""
     parent_turn_id = Field(text)

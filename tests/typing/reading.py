@@ -33,7 +33,7 @@ def one(run: read.Run) -> None:
     call = turn.references[0]
     assert_type(call.output, str | None)
     assert_type(call.usage, read.TokenUsage)
-    assert_type(call.error, read.ErrorInfo | None)
+    assert_type(call.error, read.ErrorDetails | None)
     assert_type(call.tool_calls, list[Any])
     assert_type(turn.cost.known_usd, float | None)
     assert_type(turn.fidelity(), tuple[read.Fidelity, ...])
