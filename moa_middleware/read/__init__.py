@@ -27,7 +27,7 @@ from ._run import Filters, Run
 from ._run import open_run as open  # noqa: A004 - `read.open`, as the design of the name wants it
 from ._scan import Finding, scan
 from ._select import epoch
-from ._stats import GROUPINGS, Spread, Stats, StatsRow, percentile
+from ._stats import GROUPINGS, DurationStats, Stats, StatsRow, percentile
 from ._tables import Tables
 from ._tail import Tail
 from ._timeline import Span
@@ -47,6 +47,7 @@ __all__ = [
     "CallView",
     "Comparison",
     "Cost",
+    "DurationStats",
     "ErrorDetails",
     "Fidelity",
     "Filters",
@@ -61,7 +62,6 @@ __all__ = [
     "RowDelta",
     "Run",
     "Span",
-    "Spread",
     "Stats",
     "StatsRow",
     "Tables",

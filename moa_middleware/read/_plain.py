@@ -11,7 +11,7 @@ from ..records import LateRecord, TurnRecord
 from ._cost import Cost
 from ._fields import View
 from ._problems import Problem
-from ._stats import Spread
+from ._stats import DurationStats
 from ._turn import TurnView
 
 __all__ = ["json_schema", "plain"]
@@ -19,7 +19,7 @@ __all__ = ["json_schema", "plain"]
 _ALSO: dict[type, tuple[str, ...]] = {
     Problem: ("name",),
     Cost: ("complete",),
-    Spread: ("count", "p50", "p95", "longest", "mean"),
+    DurationStats: ("count", "p50", "p95", "longest", "mean"),
 }
 """What follows from an object's own values, and belongs to it."""
 
@@ -38,8 +38,8 @@ def plain(value: Any) -> Any:
         return {"name": value.name, "file": value.file, "line": value.line, "record": value.as_dict()}
     if isinstance(value, View):
         return value.as_dict()
-    if isinstance(value, Spread):
-        return {name: getattr(value, name) for name in _ALSO[Spread]}
+    if isinstance(value, DurationStats):
+        return {name: getattr(value, name) for name in _ALSO[DurationStats]}
     if is_dataclass(value) and not isinstance(value, type):
         names = [*(one.name for one in fields(value)), *_ALSO.get(type(value), ())]
         return {name: plain(getattr(value, name)) for name in names}

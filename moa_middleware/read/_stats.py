@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from ._run import Filters, Run
     from ._turn import TurnView
 
-__all__ = ["GROUPINGS", "Spread", "Stats", "StatsRow", "percentile"]
+__all__ = ["GROUPINGS", "DurationStats", "Stats", "StatsRow", "percentile"]
 
 OF_CALLS = ("model", "role", "label", "provider")
 OF_TURNS = ("preset", "session", "outcome", "day")
@@ -56,7 +56,7 @@ def percentile(values: Sequence[float], p: float) -> float | None:
 
 
 @dataclass(frozen=True, slots=True)
-class Spread:
+class DurationStats:
     """
     How durations are spread, in milliseconds; `None` where there is none.
 
@@ -99,7 +99,7 @@ class Spread:
 
     def __repr__(self) -> str:
         """Tell the figures, not each value."""
-        return f"Spread(count={self.count}, p50={self.p50}, p95={self.p95}, longest={self.longest})"
+        return f"DurationStats(count={self.count}, p50={self.p50}, p95={self.p95}, longest={self.longest})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,9 +133,9 @@ class StatsRow:
     usage: TokenUsage
     cost: Cost
     uncounted: int
-    turn_ms: Spread
-    call_ms: Spread
-    first_chunk_ms: Spread
+    turn_ms: DurationStats
+    call_ms: DurationStats
+    first_chunk_ms: DurationStats
 
 
 @dataclass(frozen=True, slots=True)
@@ -293,14 +293,14 @@ class _Sum:
             TokenUsage(*self.tokens),
             Cost(known, self.unpriced),
             self.uncounted,
-            _spread(self.turn_ms),
-            _spread(self.ms),
-            _spread(self.first),
+            _duration_stats(self.turn_ms),
+            _duration_stats(self.ms),
+            _duration_stats(self.first),
         )
 
 
-def _spread(values: array[float]) -> Spread:
-    return Spread(array("d", sorted(values)))
+def _duration_stats(values: array[float]) -> DurationStats:
+    return DurationStats(array("d", sorted(values)))
 
 
 def _key(turn: TurnView, by: str) -> str | None:
