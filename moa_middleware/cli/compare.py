@@ -17,7 +17,7 @@ from ._words import counted, figure, money, percent, span, usd
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ..read import Comparison, PairDelta, RowDelta, StatsRow
+    from ..read import Comparison, GroupDiff, PairDelta, StatsRow
     from ._screen import Screen
     from ._table import Cell
 
@@ -126,7 +126,7 @@ def _human(found: Comparison) -> None:
     _pairs(screen, "slower in B", found.slower)
 
 
-def _three(delta: RowDelta, name: str) -> list[Sequence[Cell]]:
+def _three(delta: GroupDiff, name: str) -> list[Sequence[Cell]]:
     """Return a row for each side that is there, and one for the difference of both."""
     sides = [
         _side(row, name if row is delta.a or delta.a is None else "", which)
@@ -163,7 +163,7 @@ def _side(row: StatsRow, name: str, which: str) -> Sequence[Cell]:
     )
 
 
-def _less(delta: RowDelta, *names: str) -> list[Cell]:
+def _less(delta: GroupDiff, *names: str) -> list[Cell]:
     cells: list[Cell] = []
     for name in names:
         one, other = (

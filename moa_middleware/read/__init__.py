@@ -16,7 +16,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Unpack
 
 from ._call import CallView, ErrorDetails, LateCall, TokenUsage
-from ._compare import Comparison, PairDelta, RowDelta, compare_runs
+from ._compare import Comparison, GroupDiff, PairDelta, compare_runs
 from ._cost import Cost
 from ._fidelity import Fidelity
 from ._overlap import Overlap, overlap_of
@@ -52,6 +52,7 @@ __all__ = [
     "Fidelity",
     "Filters",
     "Finding",
+    "GroupDiff",
     "LateCall",
     "Overlap",
     "PairDelta",
@@ -59,7 +60,6 @@ __all__ = [
     "PruneReport",
     "Pruned",
     "Report",
-    "RowDelta",
     "Run",
     "Span",
     "Stats",

@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     from ._run import Filters, Run
     from ._turn import TurnView
 
-__all__ = ["Comparison", "PairDelta", "RowDelta", "compare_runs"]
+__all__ = ["Comparison", "GroupDiff", "PairDelta", "compare_runs"]
 
 
 @dataclass(frozen=True, slots=True)
-class RowDelta:
+class GroupDiff:
     """
     One group in both runs; differences are those of B less those of A, `None` where one is unknown.
 
@@ -103,7 +103,7 @@ class Comparison:
     by: str | None
     a: Stats
     b: Stats
-    rows: tuple[RowDelta, ...]
+    rows: tuple[GroupDiff, ...]
     matched: int
     only_a: int
     only_b: int
@@ -113,9 +113,9 @@ class Comparison:
     newly_failed: int
 
     @property
-    def total(self) -> RowDelta:
+    def total(self) -> GroupDiff:
         """Both runs whole."""
-        return RowDelta(None, self.a.total, self.b.total)
+        return GroupDiff(None, self.a.total, self.b.total)
 
 
 class _Side(NamedTuple):
@@ -174,10 +174,10 @@ def compare_runs(a: Run, b: Run, *, by: str | None = "model", worst: int = 5, fi
     )
 
 
-def _rows(a: Stats, b: Stats) -> Iterator[RowDelta]:
+def _rows(a: Stats, b: Stats) -> Iterator[GroupDiff]:
     in_a, in_b = ({row.key: row for row in one.rows} for one in (a, b))
     for key in sorted({*in_a, *in_b}, key=lambda key: (key is None, key or "")):
-        yield RowDelta(key, in_a.get(key), in_b.get(key))
+        yield GroupDiff(key, in_a.get(key), in_b.get(key))
 
 
 def _asked(turn: TurnView) -> bytes:
