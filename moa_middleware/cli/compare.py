@@ -17,7 +17,7 @@ from ._words import counted, figure, money, percent, span, usd
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ..read import Comparison, GroupDiff, PairDelta, StatsRow
+    from ..read import Comparison, GroupDiff, StatsRow, TurnDiff
     from ._screen import Screen
     from ._table import Cell
 
@@ -186,7 +186,7 @@ def _signed(value: float | None, text: str) -> Cell:
     return (f"+{text}" if value > 0 else text, "red" if value > 0 else "green" if value < 0 else "dim")
 
 
-def _pairs(screen: Screen, title: str, pairs: Sequence[PairDelta]) -> None:
+def _pairs(screen: Screen, title: str, pairs: Sequence[TurnDiff]) -> None:
     from ._table import Column, Table
 
     if not pairs:

@@ -16,7 +16,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Unpack
 
 from ._call import CallView, ErrorDetails, LateCall, TokenUsage
-from ._compare import Comparison, GroupDiff, PairDelta, compare_runs
+from ._compare import Comparison, GroupDiff, TurnDiff, compare_runs
 from ._cost import Cost
 from ._fidelity import Fidelity
 from ._overlap import Overlap, overlap_of
@@ -55,7 +55,6 @@ __all__ = [
     "GroupDiff",
     "LateCall",
     "Overlap",
-    "PairDelta",
     "Problem",
     "PruneReport",
     "Pruned",
@@ -67,6 +66,7 @@ __all__ = [
     "Tables",
     "Tail",
     "TokenUsage",
+    "TurnDiff",
     "TurnTree",
     "TurnView",
     "WriterInfo",

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ._run import Filters, Run
     from ._turn import TurnView
 
-__all__ = ["Comparison", "GroupDiff", "PairDelta", "compare_runs"]
+__all__ = ["Comparison", "GroupDiff", "TurnDiff", "compare_runs"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,7 @@ class GroupDiff:
 
 
 @dataclass(frozen=True, slots=True)
-class PairDelta:
+class TurnDiff:
     """
     One turn of each run that was asked the same; differences are those of B less those of A.
 
@@ -108,8 +108,8 @@ class Comparison:
     only_a: int
     only_b: int
     same_output: int
-    dearer: tuple[PairDelta, ...]
-    slower: tuple[PairDelta, ...]
+    dearer: tuple[TurnDiff, ...]
+    slower: tuple[TurnDiff, ...]
     newly_failed: int
 
     @property
@@ -138,8 +138,8 @@ def compare_runs(a: Run, b: Run, *, by: str | None = "model", worst: int = 5, fi
         waiting.setdefault(_asked(turn), []).append(_side(turn))
     for sides in waiting.values():
         sides.reverse()
-    dearer: list[tuple[float, int, PairDelta]] = []
-    slower: list[tuple[float, int, PairDelta]] = []
+    dearer: list[tuple[float, int, TurnDiff]] = []
+    slower: list[tuple[float, int, TurnDiff]] = []
     for number, turn in enumerate(b.turns(**filters)):
         sides = waiting.get(_asked(turn), [])
         if not sides:
@@ -147,7 +147,7 @@ def compare_runs(a: Run, b: Run, *, by: str | None = "model", worst: int = 5, fi
             continue
         one, other = sides.pop(), _side(turn)
         matched += 1
-        pair = PairDelta(
+        pair = TurnDiff(
             one.name,
             other.name,
             _less(other.usd, one.usd),
@@ -196,9 +196,7 @@ def _side(turn: TurnView) -> _Side:
     return _Side(turn.name, turn.cost.known_usd, turn.duration_ms, hash(turn.output), turn.failed)
 
 
-def _keep(
-    heap: list[tuple[float, int, PairDelta]], rise: float | None, number: int, pair: PairDelta, most: int
-) -> None:
+def _keep(heap: list[tuple[float, int, TurnDiff]], rise: float | None, number: int, pair: TurnDiff, most: int) -> None:
     if rise is None or rise <= 0 or most <= 0:
         return
     heapq.heappush(heap, (rise, -number, pair))
