@@ -14,7 +14,7 @@ from ._verbs import VERBS
 from ._words import counted, size
 
 if TYPE_CHECKING:
-    from ..read import Report
+    from ..read import VerifyReport
 
 __all__ = ["app"]
 
@@ -58,14 +58,14 @@ def verify(
         raise typer.Exit(code)
 
 
-def _plain(report: Report) -> dict[str, object]:
+def _plain(report: VerifyReport) -> dict[str, object]:
     from ..read import plain
 
     found: dict[str, object] = plain(report)
     return found
 
 
-def _human(report: Report) -> None:
+def _human(report: VerifyReport) -> None:
     from ..read import CODES
     from ._screen import Screen
 

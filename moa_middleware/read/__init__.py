@@ -33,7 +33,7 @@ from ._tail import Tail
 from ._timeline import Span
 from ._tree import TurnTree
 from ._turn import TurnView, WriterInfo
-from ._verify import Report
+from ._verify import VerifyReport
 
 if TYPE_CHECKING:
     import os
@@ -58,7 +58,6 @@ __all__ = [
     "Problem",
     "PruneReport",
     "Pruned",
-    "Report",
     "Run",
     "Span",
     "Stats",
@@ -69,6 +68,7 @@ __all__ = [
     "TurnDiff",
     "TurnTree",
     "TurnView",
+    "VerifyReport",
     "WriterInfo",
     "compare",
     "epoch",
@@ -86,7 +86,9 @@ __all__ = [
 ]
 
 
-def verify(source: Source | Iterable[Source] = None, *, semantics: bool = True, ignore: Iterable[str] = ()) -> Report:
+def verify(
+    source: Source | Iterable[Source] = None, *, semantics: bool = True, ignore: Iterable[str] = ()
+) -> VerifyReport:
     """
     Read everything, and return what is wrong: `Run.verify` of what `open` opens.
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from ._stats import Stats
     from ._tables import Tables
     from ._turn import TurnView
-    from ._verify import Report
+    from ._verify import VerifyReport
 
 __all__ = ["Filters", "Run", "open_run"]
 
@@ -150,7 +150,7 @@ class Run:
         """How many problems there are of each code."""
         return dict(self._read().ledger.counts)
 
-    def verify(self, *, semantics: bool = True, ignore: Iterable[str] = ()) -> Report:
+    def verify(self, *, semantics: bool = True, ignore: Iterable[str] = ()) -> VerifyReport:
         """
         Read everything, and return what is wrong.
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from ._run import Run
     from ._turn import TurnView
 
-__all__ = ["Report", "verify_run"]
+__all__ = ["VerifyReport", "verify_run"]
 
 _FREE = frozenset({"missing", "literal_error", "extra_forbidden"})
 """What a reader must bear: keys that are not there, and words of an enumeration that it does not know."""
@@ -33,7 +33,7 @@ _ODD = 5
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class VerifyReport:
     """
     What a look at all lines found.
 
@@ -70,7 +70,7 @@ class Report:
         return sum(self.counts.values())
 
 
-def verify_run(run: Run, *, semantics: bool = True, ignore: Iterable[str] = ()) -> Report:
+def verify_run(run: Run, *, semantics: bool = True, ignore: Iterable[str] = ()) -> VerifyReport:
     """Return what is wrong with a run: see `Run.verify`."""
     ignored = frozenset({ignore} if isinstance(ignore, str) else ignore)
     unknown = sorted(ignored - CODES.keys())
@@ -83,7 +83,7 @@ def verify_run(run: Run, *, semantics: bool = True, ignore: Iterable[str] = ()) 
         if semantics:
             _check_meaning(turn, reading.ledger)
     ledger = reading.ledger
-    return Report(
+    return VerifyReport(
         files=reading.files,
         lines=reading.lines,
         bytes=reading.size,
