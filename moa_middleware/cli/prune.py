@@ -15,7 +15,7 @@ from ._verbs import VERBS
 from ._words import counted, moment, size
 
 if TYPE_CHECKING:
-    from ..read import Pruned, PruneReport
+    from ..read import PrunedFile, PruneReport
 
 __all__ = ["app"]
 
@@ -58,7 +58,7 @@ def prune(
     with reading("prune"):
         folder = directory if directory is not None else folder_of_settings()
         report = read.prune(folder, older_than=older_than, dry_run=dry_run, elsewhere=elsewhere)
-        failed = any(one.fate == "failed" for one in report.files)
+        failed = any(one.status == "failed" for one in report.files)
         if as_json:
             show_json({**parts_of(report, "directory", "dry_run", "before", "files", "young", "bytes")})
         else:
@@ -70,7 +70,7 @@ def prune(
 def _human(report: PruneReport) -> None:
     for one in report.files:
         emit(f"{one_line(str(one.path))}  {_said(one, dry_run=report.dry_run)}")
-    fates = Counter(one.fate for one in report.files)
+    fates = Counter(one.status for one in report.files)
     done = "would be removed" if report.dry_run else "removed"
     kept = len(report.files) - fates["removed"]
     more = f"; {counted(kept, 'old one')} stay{'s' if kept == 1 else ''}" * bool(kept)
@@ -80,8 +80,8 @@ def _human(report: PruneReport) -> None:
     )
 
 
-def _said(one: Pruned, *, dry_run: bool) -> str:
-    says = "would be removed" if dry_run and one.fate == "removed" else _SAYS[one.fate]
-    if one.fate == "failed":
+def _said(one: PrunedFile, *, dry_run: bool) -> str:
+    says = "would be removed" if dry_run and one.status == "removed" else _SAYS[one.status]
+    if one.status == "failed":
         return f"{says}: {one_line(one.error or 'unknown')}"
     return f"{says}, {one.kind}, {size(one.bytes)}, last written {moment(one.modified, '%Y-%m-%d %H:%M')}"

@@ -99,7 +99,7 @@ def age(*paths, seconds=OLD):
 
 
 def fates(report):
-    return {str(one.path.relative_to(report.directory)): one.fate for one in report.files}
+    return {str(one.path.relative_to(report.directory)): one.status for one in report.files}
 
 
 def test_old_files_go_and_young_ones_stay(traces):

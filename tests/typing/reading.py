@@ -48,7 +48,7 @@ def asked(run: read.Run) -> None:
     assert_type(read.verify("traces").clean, bool)
     assert_type(read.compare(run, "other").matched, int)
     assert_type(read.scan(None), Iterator[read.Finding])
-    assert_type(read.prune("traces", older_than="30d").removed, tuple[read.Pruned, ...])
+    assert_type(read.prune("traces", older_than="30d").removed, tuple[read.PrunedFile, ...])
     for found in read.tail("traces"):
         assert_type(found, read.TurnView | read.LateCall)
 
