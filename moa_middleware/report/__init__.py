@@ -11,6 +11,6 @@ policy that lets no other script run and no request go out. It stands on the rea
 
 from __future__ import annotations
 
-from ._write import Written, write
+from ._write import ReportFiles, write
 
-__all__ = ["Written", "write"]
+__all__ = ["ReportFiles", "write"]

@@ -26,14 +26,14 @@ if TYPE_CHECKING:
     from ._gather import Gathered, Group
     from ._split import Page
 
-__all__ = ["Written", "write"]
+__all__ = ["ReportFiles", "write"]
 
 _PROBLEMS = 200
 """Problems, and files, that a page names."""
 
 
 @dataclass(frozen=True, slots=True)
-class Written:
+class ReportFiles:
     """
     A report.
 
@@ -59,7 +59,7 @@ def write(
     title: str | None = None,
     progress: Callable[[int], object] | None = None,
     **filters: Unpack[Filters],
-) -> Written:
+) -> ReportFiles:
     """
     Write a report: one HTML file, or a directory of them, which needs nothing else and asks for nothing.
 
@@ -111,7 +111,7 @@ def write(
         }
         maker = _Maker(found, redactor, head, name)
         paths = maker.split(target, max_bytes) if split else [maker.single(target, max_bytes)]
-    return Written(tuple(paths), len(found.blocks), sum(path.stat().st_size for path in paths))
+    return ReportFiles(tuple(paths), len(found.blocks), sum(path.stat().st_size for path in paths))
 
 
 def _title(run: Run) -> str:

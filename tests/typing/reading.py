@@ -55,7 +55,7 @@ def asked(run: read.Run) -> None:
 
 def shown(run: read.Run, path: Path) -> None:
     """Write a report, with filters and options."""
-    made = assert_type(report.write(run, path, split=True, redact=["emails"], failed=True), report.Written)
+    made = assert_type(report.write(run, path, split=True, redact=["emails"], failed=True), report.ReportFiles)
     assert_type(made.paths, tuple[Path, ...])
     report.write("traces", "run.html", content=False, max_bytes=10**6, title="A run", progress=print, session=["a"])
     report.write("traces", "run.html", weather="fine")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
