@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from ._call import CallView
     from ._turn import TurnView
 
-__all__ = ["Fidelity", "Standing", "fidelity", "reached"]
+__all__ = ["Fidelity", "FidelityStatus", "fidelity", "reached"]
 
-Standing = Literal["verbatim", "truncated", "altered", "absent"]
+FidelityStatus = Literal["verbatim", "truncated", "altered", "absent"]
 
 _SHORTEST = 20
 """Characters of a beginning that show that a text was cut, and not that two begin alike."""
@@ -36,27 +36,27 @@ class Fidelity:
 
     Attributes:
         name: The reference's label.
-        standing: `verbatim`: its whole output (white space at the ends does not count). `truncated`: its
+        status: `verbatim`: its whole output (white space at the ends does not count). `truncated`: its
             beginning, and nothing of the rest. `altered`: parts of it. `absent`: none of it. `None` where
             that cannot be told: it failed, ended late or said nothing, there is no aggregator, or the trace
             withholds one of the texts.
         kept: Characters of the output that the aggregator got, from the beginning; `None` where it is
             neither `verbatim` nor `truncated`.
         total: Characters of the output.
-        why: Why `standing` is `None`: `failed`, `late`, `no output`, `no aggregator` or `withheld`.
+        reason: Why `status` is `None`: `failed`, `late`, `no output`, `no aggregator` or `withheld`.
     """
 
     name: str
-    standing: Standing | None
+    status: FidelityStatus | None
     kept: int | None = None
     total: int = 0
-    why: str | None = None
+    reason: str | None = None
 
     def __str__(self) -> str:
         """Return it as `verbatim`, `truncated@1,200`, `altered`, `absent`, or why it is unknown."""
-        if self.standing == "truncated":
+        if self.status == "truncated":
             return f"truncated@{self.kept:,}"
-        return self.standing or f"unknown ({self.why})"
+        return self.status or f"unknown ({self.reason})"
 
 
 def fidelity(turn: TurnView) -> tuple[Fidelity, ...]:
@@ -77,15 +77,15 @@ def _of(reference: CallView, aggregator: CallView | None) -> Fidelity:
         return Fidelity(name, None, None, total, "withheld")
     if not output or not output.strip():
         return Fidelity(name, None, None, total, "no output")
-    standing, kept = reached(output, reference, aggregator)
-    return Fidelity(name, standing, kept, total)
+    status, kept = reached(output, reference, aggregator)
+    return Fidelity(name, status, kept, total)
 
 
 def _is_withheld(call: CallView) -> bool:
     return call.input_messages is None or any(path.partition(".")[0] == "input_messages" for path in call.omitted)
 
 
-def reached(output: str, reference: CallView, reader: CallView) -> tuple[Standing, int | None]:
+def reached(output: str, reference: CallView, reader: CallView) -> tuple[FidelityStatus, int | None]:
     """
     Return what stands of a reference's output in the prompt of another call, and how many characters.
 
