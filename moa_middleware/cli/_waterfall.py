@@ -93,7 +93,7 @@ def show_figures(screen: Screen, turn: TurnView) -> None:
     WAIT is how much longer a reference could have taken without keeping the aggregator.
     """
     fidelity = {
-        id(call): str(one) if one.standing else f"? ({one.why})"
+        id(call): str(one) if one.status else f"? ({one.reason})"
         for call, one in zip(turn.references, turn.fidelity(), strict=True)
     }
     overlap = turn.overlap()

@@ -133,7 +133,7 @@ def _check_meaning(turn: TurnView, ledger: Ledger) -> None:
     if aggregator is None or aggregator.failed:
         return
     for reference, found in zip(turn.references, fidelity(turn), strict=True):
-        if found.standing == "absent" and _came_before(reference, aggregator) and not _was_read(turn, reference):
+        if found.status == "absent" and _came_before(reference, aggregator) and not _was_read(turn, reference):
             ledger.add(_problem("E201", f"nothing of {_named(reference)} is in a prompt that came after it", turn))
 
 

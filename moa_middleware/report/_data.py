@@ -174,7 +174,7 @@ def tokens(usage: TokenUsage) -> dict[str, int | str | None]:
 
 
 def _standing(fidelity: Fidelity) -> dict[str, Any]:
-    return {"standing": fidelity.standing, "fidelity": str(fidelity), "kept": fidelity.kept, "why": fidelity.why}
+    return {"standing": fidelity.status, "fidelity": str(fidelity), "kept": fidelity.kept, "why": fidelity.reason}
 
 
 def _error(one: TurnView | CallView, *, content: bool) -> tuple[str, str | None] | None:

@@ -320,7 +320,7 @@ def test_the_damage_is_named_and_costs_no_turn(ran):
 def test_the_answers_overlap_with_what_the_references_said(ran):
     """Every aggregator of this run got its references verbatim."""
     path, _ = ran
-    standings = Counter(one.standing for turn in read.open(path).turns(session="s-1") for one in turn.fidelity())
+    standings = Counter(one.status for turn in read.open(path).turns(session="s-1") for one in turn.fidelity())
     assert {"verbatim", None} == set(standings)
 
 

@@ -121,13 +121,13 @@ def test_what_cannot_be_told_is_said():
     withheld = {"outcome": "completed", "output": None, "omitted": {"output": {"reason": "metadata", "bytes": 5}}}
     turn = turn_of("something", [failed, late, running, silent, withheld, said])
     whys = ["failed", "late", "late", "no output", "withheld", None]
-    assert whys == [one.why for one in turn.fidelity()]
-    assert [None] * 5 + ["absent"] == [one.standing for one in turn.fidelity()]
+    assert whys == [one.reason for one in turn.fidelity()]
+    assert [None] * 5 + ["absent"] == [one.status for one in turn.fidelity()]
     assert "unknown (failed)" == str(turn.fidelity()[0])
-    assert ["no aggregator"] == [one.why for one in turn_of("", [said], aggregator=None).fidelity()]
+    assert ["no aggregator"] == [one.reason for one in turn_of("", [said], aggregator=None).fidelity()]
     turn = turn_of("", [said])
     turn.as_dict()["aggregator"]["omitted"] = {"input_messages.0.content": {"reason": "limit", "bytes": 9}}
-    assert ["withheld"] == [one.why for one in turn.fidelity()]
+    assert ["withheld"] == [one.reason for one in turn.fidelity()]
     assert () == turn_of("", []).fidelity()
 
 
@@ -210,7 +210,7 @@ def test_references_of_150_kb_are_fast(language, capsys):
     )
     turn = turn_of(told, texts, answer=answer)
     began = time.process_time()
-    standings = [one.standing for one in turn.fidelity()]
+    standings = [one.status for one in turn.fidelity()]
     middle = time.process_time()
     overlap = turn.overlap()
     ended = time.process_time()

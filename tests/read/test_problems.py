@@ -309,7 +309,7 @@ def test_references_of_references_are_not_absent(desk):
     moa.configure(save_traces=True, trace_dir=desk / "traces")
     create(ask())
     (turn,) = read.open(desk / "traces")
-    assert ["absent", "absent", "verbatim", "verbatim"] == [one.standing for one in turn.fidelity()]
+    assert ["absent", "absent", "verbatim", "verbatim"] == [one.status for one in turn.fidelity()]
     assert [] == found(desk / "traces")
 
 

@@ -382,7 +382,7 @@ def test_a_seed_line_is_read_without_loss():
     assert (">= $0.0012 (2 unpriced)", 3, 1) == (str(turn.cost), turn.call_count, turn.failed_calls)
     assert "It scatters." == turn.output
     assert (None, None, 1783000000.5) == (turn.duration_ms, turn.started_at, turn.at)
-    assert ["verbatim", None] == [one.standing for one in turn.fidelity()]
+    assert ["verbatim", None] == [one.status for one in turn.fidelity()]
     assert (None, None) == (turn.overlap().covered[1], turn.overlap().unique[1])
     assert turn.id.startswith("~")
     timed = json.loads(line)
