@@ -55,7 +55,7 @@ def compare(
     b: Annotated[str, typer.Argument(metavar="B", show_default=False, help="Another one.")],
     *,
     by: Annotated[_By, typer.Option("--by", help="What makes a row.")] = _By.model,
-    worst: Annotated[int, typer.Option("--worst", min=0, help="Pairs that are named as dearer or slower.")] = 5,
+    worst: Annotated[int, typer.Option("--worst", min=0, help="Pairs that are named as costlier or slower.")] = 5,
     fail_on: Annotated[
         list[_Fail] | None,
         typer.Option("--fail-on", help="End with 1 if turns fail newly, differ in output, or are of one run only."),
@@ -122,7 +122,7 @@ def _human(found: Comparison) -> None:
         f"{counted(found.matched, 'turn')} matched, {found.same_output:,} with the same output, "
         f"{found.newly_failed:,} failed in B only; {found.only_a:,} in A only, {found.only_b:,} in B only"
     )
-    _pairs(screen, "dearer in B", found.dearer)
+    _pairs(screen, "costlier in B", found.costlier)
     _pairs(screen, "slower in B", found.slower)
 
 

@@ -95,7 +95,7 @@ class Comparison:
         only_a: Turns of A without a counterpart.
         only_b: Turns of B without a counterpart.
         same_output: Pairs that returned the same text.
-        dearer: The pairs whose costs rose most, at most `worst` of them.
+        costlier: The pairs whose costs rose most, at most `worst` of them.
         slower: The pairs whose durations rose most.
         newly_failed: Pairs of which B's turn failed and A's did not.
     """
@@ -108,7 +108,7 @@ class Comparison:
     only_a: int
     only_b: int
     same_output: int
-    dearer: tuple[TurnDiff, ...]
+    costlier: tuple[TurnDiff, ...]
     slower: tuple[TurnDiff, ...]
     newly_failed: int
 
@@ -138,7 +138,7 @@ def compare_runs(a: Run, b: Run, *, by: str | None = "model", worst: int = 5, fi
         waiting.setdefault(_asked(turn), []).append(_side(turn))
     for sides in waiting.values():
         sides.reverse()
-    dearer: list[tuple[float, int, TurnDiff]] = []
+    costlier: list[tuple[float, int, TurnDiff]] = []
     slower: list[tuple[float, int, TurnDiff]] = []
     for number, turn in enumerate(b.turns(**filters)):
         sides = waiting.get(_asked(turn), [])
@@ -157,7 +157,7 @@ def compare_runs(a: Run, b: Run, *, by: str | None = "model", worst: int = 5, fi
         )
         same += pair.same_output
         newly_failed += other.failed and not one.failed
-        _keep(dearer, pair.cost_usd, number, pair, worst)
+        _keep(costlier, pair.cost_usd, number, pair, worst)
         _keep(slower, pair.duration_ms, number, pair, worst)
     return Comparison(
         by=by,
@@ -168,7 +168,7 @@ def compare_runs(a: Run, b: Run, *, by: str | None = "model", worst: int = 5, fi
         only_a=count_a - matched,
         only_b=only_b,
         same_output=same,
-        dearer=tuple(pair for _, _, pair in sorted(dearer, reverse=True)),
+        costlier=tuple(pair for _, _, pair in sorted(costlier, reverse=True)),
         slower=tuple(pair for _, _, pair in sorted(slower, reverse=True)),
         newly_failed=newly_failed,
     )
