@@ -60,7 +60,7 @@ def prune(
         report = read.prune(folder, older_than=older_than, dry_run=dry_run, elsewhere=elsewhere)
         failed = any(one.status == "failed" for one in report.files)
         if as_json:
-            show_json({**parts_of(report, "directory", "dry_run", "before", "files", "young", "bytes")})
+            show_json({**parts_of(report, "directory", "dry_run", "before", "files", "recent", "bytes")})
         else:
             _human(report)
     if failed:
@@ -76,7 +76,7 @@ def _human(report: PruneReport) -> None:
     more = f"; {counted(kept, 'old one')} stay{'s' if kept == 1 else ''}" * bool(kept)
     emit(
         f"{counted(fates['removed'], 'file')} {done}, {size(report.bytes)}{more}; "
-        f"{counted(report.young, 'file')} written since {moment(report.before, '%Y-%m-%d %H:%M')}"
+        f"{counted(report.recent, 'file')} written since {moment(report.before, '%Y-%m-%d %H:%M')}"
     )
 
 

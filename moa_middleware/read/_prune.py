@@ -77,14 +77,14 @@ class PruneReport:
         dry_run: Whether nothing was changed.
         before: Files written last before this were looked at, in epoch seconds.
         files: Each old file, in the order of their paths.
-        young: Files that are not old enough.
+        recent: Files that are not old enough.
     """
 
     directory: Path
     dry_run: bool
     before: float
     files: tuple[PrunedFile, ...]
-    young: int
+    recent: int
 
     @property
     def removed(self) -> tuple[PrunedFile, ...]:
@@ -153,7 +153,7 @@ def prune(
     folder = Path(directory)
     before = (time.time() if now is None else now) - seconds_of(older_than)
     files: list[PrunedFile] = []
-    young = 0
+    recent = 0
     try:
         own = sorted(_traces(folder))
     except OSError as error:
@@ -164,19 +164,19 @@ def prune(
         found = _file(path, "segment" if number < float("inf") else "turns", before, dry_run=dry_run)
         if found is None or found.status != "removed":
             stays[stem] = True
-        young += found is None
+        recent += found is None
         files += [] if found is None else [found]
     if not dry_run and any(one.status == "removed" for one in files):
         mark(folder, before)
     for path in _below(folder / LATE):
         found = _file(path, "late", before, dry_run=dry_run, needed=stays[order(path.name)[0]])
-        young += found is None
+        recent += found is None
         files += [] if found is None else [found]
     for path in _below(folder / OPEN):
         found = _file(path, "journal", before, dry_run=dry_run, elsewhere=elsewhere)
-        young += found is None
+        recent += found is None
         files += [] if found is None else [found]
-    return PruneReport(folder, dry_run, before, tuple(files), young)
+    return PruneReport(folder, dry_run, before, tuple(files), recent)
 
 
 def _traces(folder: Path) -> Iterator[Path]:
@@ -198,7 +198,7 @@ def _below(folder: Path) -> Iterable[Path]:
 def _file(
     path: Path, kind: Kind, before: float, *, dry_run: bool, needed: bool = False, elsewhere: bool = False
 ) -> PrunedFile | None:
-    """Deal with one file; `None` if it is young, or gone."""
+    """Deal with one file; `None` if it is recent, or gone."""
     try:
         descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0))
     except FileNotFoundError:

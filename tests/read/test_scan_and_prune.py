@@ -110,7 +110,7 @@ def test_old_files_go_and_young_ones_stay(traces):
         assert (traces / "s-0.jsonl").exists()
         report = read.prune(traces, older_than="30d", dry_run=dry_run)
         assert {"s-0.jsonl": "removed"} == fates(report)
-        assert (dry_run, size, 1, 1) == (report.dry_run, report.bytes, report.young, len(report.removed))
+        assert (dry_run, size, 1, 1) == (report.dry_run, report.bytes, report.recent, len(report.removed))
     assert [".pruned", "s-1.jsonl"] == sorted(path.name for path in traces.iterdir())
     assert 3 == read.stats(traces).total.turns
     assert {} == fates(read.prune(traces, older_than="30d"))
