@@ -89,13 +89,13 @@ def stats(
 
 
 def _csv(found: Stats) -> list[Sequence[Any]]:
-    head = [found.by or "all", *_COUNTS, *_TOKENS, "cost_usd", "unpriced", "uncounted"]
+    head = [found.by or "all", *_COUNTS, *_TOKENS, "cost_usd", "unpriced", "calls_without_usage"]
     head += [f"{name}_{figure_name}" for name in _SPREADS for figure_name in ("count", "p50", "p95", "longest", "mean")]
     rows: list[Sequence[Any]] = [head]
     for row in found.rows:
         cells: list[Any] = [row.key, *(getattr(row, name) for name in _COUNTS)]
         cells += [getattr(row.usage, name) for name in _TOKENS]
-        cells += [row.cost.known_usd, row.cost.unpriced, row.uncounted]
+        cells += [row.cost.known_usd, row.cost.unpriced, row.calls_without_usage]
         for name in _SPREADS:
             spread = getattr(row, name)
             cells += [spread.count, spread.p50, spread.p95, spread.longest, spread.mean]
@@ -131,8 +131,10 @@ def _human(found: Stats) -> None:
         f"{counted(found.total.turns, 'turn')}, {figure(found.total.failed_turns)} failed; a turn takes "
         f"{span(spread.p50)} at the median, {span(spread.p95)} at the 95th percentile, {span(spread.longest)} at most"
     )
-    if found.total.uncounted:
-        screen.line(f"{counted(found.total.uncounted, 'call')} told no tokens: a sum with a + is at least so much")
+    if found.total.calls_without_usage:
+        screen.line(
+            f"{counted(found.total.calls_without_usage, 'call')} told no tokens: a sum with a + is at least so much"
+        )
     if found.total.cost.unpriced:
         screen.line(
             f"{counted(found.total.cost.unpriced, 'call')} without a known price: the cost is {found.total.cost}"
@@ -140,7 +142,7 @@ def _human(found: Stats) -> None:
 
 
 def _tokens(row: StatsRow, count: int | None) -> str:
-    return f"{count:,}+" if count is not None and row.uncounted else figure(count)
+    return f"{count:,}+" if count is not None and row.calls_without_usage else figure(count)
 
 
 def _row(row: StatsRow, name: str, total: float | None) -> Sequence[Cell]:

@@ -117,7 +117,7 @@ class StatsRow:
         pending: Calls whose end nothing tells.
         usage: Sums of the known tokens.
         cost: Sum of the known prices, and how many are not known.
-        uncounted: Calls that asked a model and tell neither tokens in nor out: the sums are at least so much.
+        calls_without_usage: Calls that asked a model and tell neither tokens in nor out: the sums are at least so much.
         turn_ms: Durations of the turns.
         call_ms: Durations of the calls, failed ones among them.
         first_chunk_ms: Times to the first chunk of the calls that were streamed.
@@ -132,7 +132,7 @@ class StatsRow:
     pending: int
     usage: TokenUsage
     cost: Cost
-    uncounted: int
+    calls_without_usage: int
     turn_ms: DurationStats
     call_ms: DurationStats
     first_chunk_ms: DurationStats
@@ -185,13 +185,13 @@ class _Sum:
         "tokens",
         "turn_ms",
         "turns",
-        "uncounted",
+        "calls_without_usage",
         "unpriced",
     )
 
     def __init__(self) -> None:
         self.turns = self.failed_turns = self.calls = self.failed = self.late = self.pending = 0
-        self.unpriced = self.uncounted = 0
+        self.unpriced = self.calls_without_usage = 0
         self.tokens: list[int | None] = [None] * 5
         # A running sum with what its rounding lost (Neumaier), so that a million prices cost no memory.
         self.known: float | None = None
@@ -211,7 +211,7 @@ class _Sum:
         self.calls += turn.call_count
         self.unpriced += turn.cost.unpriced
         if turn.usage.input_tokens is None and turn.usage.output_tokens is None:
-            self.uncounted += turn.call_count
+            self.calls_without_usage += turn.call_count
 
     def add_call(self, call: CallView) -> None:
         """
@@ -251,7 +251,7 @@ class _Sum:
                 if count is not None and (count := whole(count)) is not None:
                     tokens[place] = count + (tokens[place] or 0)
                     known = known or place < _IN_AND_OUT
-        self.uncounted += not known
+        self.calls_without_usage += not known
 
     def add_turns(self, other: _Sum) -> None:
         """Take in the turns of another group."""
@@ -261,7 +261,7 @@ class _Sum:
 
     def add_calls(self, other: _Sum) -> None:
         """Take in the calls of another group."""
-        for name in ("calls", "failed", "late", "pending", "uncounted", "unpriced"):
+        for name in ("calls", "failed", "late", "pending", "calls_without_usage", "unpriced"):
             setattr(self, name, getattr(self, name) + getattr(other, name))
         for place, count in enumerate(other.tokens):
             if count is not None:
@@ -292,7 +292,7 @@ class _Sum:
             self.pending,
             TokenUsage(*self.tokens),
             Cost(known, self.unpriced),
-            self.uncounted,
+            self.calls_without_usage,
             _duration_stats(self.turn_ms),
             _duration_stats(self.ms),
             _duration_stats(self.first),

@@ -191,8 +191,8 @@ def test_calls_that_tell_no_tokens_are_counted(by):
     references = [{"label": "a", "model": "m", "outcome": "completed", **call} for call in calls]
     line = {"schema": "moa-turn/1", "turn_id": "t", "references": references}
     found = read.stats(io.BytesIO(json.dumps(line).encode()), by)
-    assert (3, 2, 7) == (found.total.calls, found.total.uncounted, found.total.usage.input_tokens)
-    assert [2] == [row.uncounted for row in found.rows]
+    assert (3, 2, 7) == (found.total.calls, found.total.calls_without_usage, found.total.usage.input_tokens)
+    assert [2] == [row.calls_without_usage for row in found.rows]
 
 
 def test_a_timeline_tells_who_was_waited_for():
