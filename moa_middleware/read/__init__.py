@@ -22,7 +22,7 @@ from ._fidelity import Fidelity
 from ._overlap import Overlap, overlap_of
 from ._plain import json_schema, plain
 from ._problems import CODES, Problem
-from ._prune import PrunedFile, PruneReport, prune, seconds_of
+from ._prune import PrunedFile, PruneReport, parse_age, prune
 from ._run import Filters, Run
 from ._run import open_run as open  # noqa: A004 - `read.open`, as the design of the name wants it
 from ._scan import Finding, scan
@@ -75,11 +75,11 @@ __all__ = [
     "json_schema",
     "open",
     "overlap_of",
+    "parse_age",
     "percentile",
     "plain",
     "prune",
     "scan",
-    "seconds_of",
     "stats",
     "tail",
     "verify",

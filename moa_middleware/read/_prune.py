@@ -97,7 +97,7 @@ class PruneReport:
         return sum(one.bytes for one in self.removed)
 
 
-def seconds_of(age: float | timedelta | str) -> float:
+def parse_age(age: float | timedelta | str) -> float:
     """
     Return an age in seconds.
 
@@ -151,7 +151,7 @@ def prune(
         QueryError: The age is none.
     """
     folder = Path(directory)
-    before = (time.time() if now is None else now) - seconds_of(older_than)
+    before = (time.time() if now is None else now) - parse_age(older_than)
     files: list[PrunedFile] = []
     recent = 0
     try:

@@ -279,8 +279,8 @@ def test_a_link_leads_no_removal_out_of_the_directory(traces, desk, name):
 )
 def test_ages(given, seconds):
     """A number with a unit, seconds, or a timedelta."""
-    assert seconds == read.seconds_of(given)
-    assert seconds == read.seconds_of(timedelta(seconds=seconds))
+    assert seconds == read.parse_age(given)
+    assert seconds == read.parse_age(timedelta(seconds=seconds))
 
 
 @pytest.mark.parametrize("bad", ["30", "d", "", "a month", "-1d", -1, True, None, "nand", float("nan"), "1y", "infd"])
