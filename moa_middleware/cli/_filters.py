@@ -59,9 +59,9 @@ def _moment(text: str | None, name: str) -> float | None:
     if text is None:
         return None
     from ..errors import QueryError
-    from ..read import epoch, parse_age
+    from ..read import parse_age, parse_moment
 
     try:
         return time.time() - parse_age(text)
     except QueryError:
-        return epoch(text, name)
+        return parse_moment(text, name)

@@ -26,7 +26,7 @@ from ._prune import PrunedFile, PruneReport, parse_age, prune
 from ._run import Filters, Run
 from ._run import open_run as open  # noqa: A004 - `read.open`, as the design of the name wants it
 from ._scan import Finding, scan
-from ._select import epoch
+from ._select import parse_moment
 from ._stats import GROUPINGS, DurationStats, Stats, StatsRow, percentile
 from ._tables import Tables
 from ._tail import Tail
@@ -71,11 +71,11 @@ __all__ = [
     "VerifyReport",
     "WriterInfo",
     "compare",
-    "epoch",
     "json_schema",
     "open",
     "overlap_of",
     "parse_age",
+    "parse_moment",
     "percentile",
     "plain",
     "prune",

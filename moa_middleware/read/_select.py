@@ -14,13 +14,13 @@ from ..errors import QueryError
 if TYPE_CHECKING:
     from ._turn import TurnView
 
-__all__ = ["Filter", "Moment", "epoch"]
+__all__ = ["Filter", "Moment", "parse_moment"]
 
 Moment: TypeAlias = "float | datetime | date | str"
 """Epoch seconds, a datetime (a naive one is local), a date, or ISO 8601 text."""
 
 
-def epoch(moment: Moment, name: str = "time") -> float:
+def parse_moment(moment: Moment, name: str = "time") -> float:
     """
     Return a moment in epoch seconds.
 
@@ -105,10 +105,10 @@ class Filter:
             presets = _names(self.preset, "preset")
             tests.append(lambda turn: turn.preset in presets)
         if self.since is not None:
-            since = epoch(self.since, "since")
+            since = parse_moment(self.since, "since")
             tests.append(lambda turn: turn.at is not None and turn.at >= since)
         if self.until is not None:
-            until = epoch(self.until, "until")
+            until = parse_moment(self.until, "until")
             tests.append(lambda turn: turn.at is not None and turn.at < until)
         if self.model is not None:
             wanted = _pattern(_names(self.model, "model"))

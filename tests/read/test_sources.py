@@ -488,8 +488,8 @@ def test_moments(traces):
         run.turns(session=7)
     with pytest.raises(TypeError):
         run.turns(wheather="fine")
-    assert 1783000000.0 == read.epoch(1783000000)
-    assert 0.0 == read.epoch("1970-01-01T00:00Z")
+    assert 1783000000.0 == read.parse_moment(1783000000)
+    assert 0.0 == read.parse_moment("1970-01-01T00:00Z")
 
 
 # Memory and order ----------------------------------------------------------------------------------
