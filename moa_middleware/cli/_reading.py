@@ -205,13 +205,13 @@ def unread(run: Run, verb: str) -> int:
 
 def show_json(value: Any, *, flush: bool = False) -> None:
     """Print a result of the reader as JSON on a line."""
-    from ..read import plain
+    from ..read import to_jsonable
 
-    emit_json(plain(value), flush=flush)
+    emit_json(to_jsonable(value), flush=flush)
 
 
 def parts_of(value: Any, *names: str) -> dict[str, Any]:
     """Return attributes of a result by their names, plain."""
-    from ..read import plain
+    from ..read import to_jsonable
 
-    return {name: plain(getattr(value, name)) for name in names}
+    return {name: to_jsonable(getattr(value, name)) for name in names}

@@ -94,25 +94,25 @@ def _human(
 
 
 def _call_of(turn: TurnView, name: str) -> dict[str, Any]:
-    from ..read import plain
+    from ..read import to_jsonable
     from ._shown import one_call
 
-    return {"turn": turn.name, **plain(one_call(turn, name))}
+    return {"turn": turn.name, **to_jsonable(one_call(turn, name))}
 
 
 def _all_of(turn: TurnView, inner: tuple[TurnView, ...]) -> dict[str, Any]:
-    from ..read import plain
+    from ..read import to_jsonable
 
     spans = [
         {"call_id": span.call.call_id, **parts_of(span, "start_ms", "end_ms", "cost_share", "slack_ms")}
         for span in turn.timeline()
     ]
     return {
-        **plain(turn),
+        **to_jsonable(turn),
         "id": turn.id,
         **parts_of(turn, "call_count", "failed_calls", "late_calls", "pending_calls", "usage", "cost"),
         "timeline": spans,
-        "fidelity": plain(turn.fidelity()),
-        "overlap": plain(turn.overlap()),
+        "fidelity": to_jsonable(turn.fidelity()),
+        "overlap": to_jsonable(turn.overlap()),
         "children": [one.name for one in inner],
     }

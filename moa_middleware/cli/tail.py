@@ -86,11 +86,11 @@ class _Told:
 
 
 def _json(found: Iterable[TurnView | LateCall]) -> None:
-    from ..read import LateCall, plain
+    from ..read import LateCall, to_jsonable
     from ._rows import summary_of
 
     for one in found:
-        told: dict[str, Any] = plain(one) if isinstance(one, LateCall) else summary_of(one)
+        told: dict[str, Any] = to_jsonable(one) if isinstance(one, LateCall) else summary_of(one)
         emit_json({"kind": "late" if isinstance(one, LateCall) else "turn", **told}, flush=True)
 
 

@@ -59,9 +59,9 @@ def verify(
 
 
 def _plain(report: VerifyReport) -> dict[str, object]:
-    from ..read import plain
+    from ..read import to_jsonable
 
-    found: dict[str, object] = plain(report)
+    found: dict[str, object] = to_jsonable(report)
     return found
 
 

@@ -20,7 +20,7 @@ from ._compare import Comparison, GroupDiff, TurnDiff, compare_runs
 from ._cost import Cost
 from ._fidelity import Fidelity
 from ._overlap import Overlap, overlap_of
-from ._plain import json_schema, plain
+from ._plain import json_schema, to_jsonable
 from ._problems import CODES, Problem
 from ._prune import PrunedFile, PruneReport, parse_age, prune
 from ._run import Filters, Run
@@ -77,11 +77,11 @@ __all__ = [
     "parse_age",
     "parse_moment",
     "percentile",
-    "plain",
     "prune",
     "scan",
     "stats",
     "tail",
+    "to_jsonable",
     "verify",
 ]
 

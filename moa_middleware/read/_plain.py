@@ -14,7 +14,7 @@ from ._problems import Problem
 from ._stats import DurationStats
 from ._turn import TurnView
 
-__all__ = ["json_schema", "plain"]
+__all__ = ["json_schema", "to_jsonable"]
 
 _ALSO: dict[type, tuple[str, ...]] = {
     Problem: ("name",),
@@ -24,7 +24,7 @@ _ALSO: dict[type, tuple[str, ...]] = {
 """What follows from an object's own values, and belongs to it."""
 
 
-def plain(value: Any) -> Any:
+def to_jsonable(value: Any) -> Any:
     """
     Return a result of this package as dicts, lists, texts and numbers.
 
@@ -42,11 +42,11 @@ def plain(value: Any) -> Any:
         return {name: getattr(value, name) for name in _ALSO[DurationStats]}
     if is_dataclass(value) and not isinstance(value, type):
         names = [*(one.name for one in fields(value)), *_ALSO.get(type(value), ())]
-        return {name: plain(getattr(value, name)) for name in names}
+        return {name: to_jsonable(getattr(value, name)) for name in names}
     if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
+        return {str(key): to_jsonable(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [plain(one) for one in value]
+        return [to_jsonable(one) for one in value]
     if isinstance(value, os.PathLike):
         return os.fspath(value)
     return value

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import IO, TYPE_CHECKING, Any
 
-from ..read import plain
+from ..read import to_jsonable
 from ..read._stats import Tally
 from ._data import shallow, tokens, told
 from ._grid import Grid
@@ -54,7 +54,7 @@ class Group:
         if (at := turn.ended_at) is not None:
             self.end = at if self.end is None else max(self.end, at)
 
-    def plain(self) -> dict[str, Any]:
+    def to_jsonable(self) -> dict[str, Any]:
         """Return its figures, grid and times."""
         return {
             "figures": figures(self._tally.stats()),
@@ -66,7 +66,7 @@ class Group:
 
 def figures(found: Stats) -> dict[str, Any]:
     """Return what `moa stats --json` prints, and each cost in words."""
-    stats = plain(found)
+    stats = to_jsonable(found)
     for one, row in zip([*stats["rows"], stats["total"]], [*found.rows, found.total], strict=True):
         one["usage"] = tokens(row.usage)
     return {"stats": stats, "costs": [str(row.cost) for row in found.rows], "cost": str(found.total.cost)}

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
 from ..errors import QueryError, ReportSizeError
-from ..read import CODES, Filters, Run, plain
+from ..read import CODES, Filters, Run, to_jsonable
 from ..read import open as open_run
 from ._gather import gather
 from ._page import as_block, is_ours, overhead, pages_in, write_page
@@ -121,7 +121,7 @@ def _title(run: Run) -> str:
 
 
 def _problem(problem: Problem, redactor: Redactor, *, content: bool) -> dict[str, Any]:
-    found: dict[str, Any] = redactor.value(plain(problem))
+    found: dict[str, Any] = redactor.value(to_jsonable(problem))
     if problem.code == "E106" and (redactor.rules or not content):
         # It quotes the beginning of the schema, which is any text: cut, a rule would not know a secret in it.
         found["message"] = CODES["E106"][1]
