@@ -27,7 +27,7 @@ WIDTHS = (60, 80, 140)
 
 def alike(value):
     """Return a result of the reader as JSON brings it back."""
-    return json.loads(json.dumps(read.plain(value)))
+    return json.loads(json.dumps(read.to_jsonable(value)))
 
 
 def shown(terminal, *args, columns=80):

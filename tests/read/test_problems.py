@@ -418,7 +418,7 @@ def use_all(path):
             repr(call), call.usage, call.error, call.failed, call.extra, call.name
         run.children(turn), run.parent(turn), turn.extra, turn.name, turn.writer
     for by in (None, *read.GROUPINGS):
-        json.dumps(read.plain(run.stats(by)))
+        json.dumps(read.to_jsonable(run.stats(by)))
     run.cost(), run.tables()
     list(read.scan(path))
     read.compare(run, run)

@@ -354,7 +354,7 @@ def test_numbers_that_nothing_can_be_are_unknown(traces):
         total.call_ms.count,
     )
     assert total.cost == run.cost()
-    assert json.dumps(read.plain(total))
+    assert json.dumps(read.to_jsonable(total))
 
 
 def test_a_seed_line_is_read_without_loss():

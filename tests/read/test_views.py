@@ -248,11 +248,11 @@ def test_results_as_json(traces):
         *(run.verify(), read.compare(run, run), run.tree(turn), read.prune(traces, older_than="1d", dry_run=True)),
         *(list(read.scan(traces)), {"a": turn.aggregator}, read.CODES, turn.writer),
     )
-    written = [json.loads(json.dumps(read.plain(one), allow_nan=False)) for one in results]
+    written = [json.loads(json.dumps(read.to_jsonable(one), allow_nan=False)) for one in results]
     assert {"name": "s-1#3", "file": turn.file, "line": 3, "record": turn.as_dict()} == written[0]
     assert {"known_usd": 0.75, "unpriced": 0, "complete": True} == written[4]
     assert {"count", "p50", "p95", "longest", "mean"} == set(written[6]["total"]["turn_ms"])
-    assert "torn-line" == read.plain(read.Problem("E101", "x"))["name"]
+    assert "torn-line" == read.to_jsonable(read.Problem("E101", "x"))["name"]
 
 
 def test_the_schema_is_that_of_real_lines(traces):

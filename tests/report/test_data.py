@@ -194,7 +194,7 @@ def test_a_trace_of_hermes_agent_makes_a_page(made, desk):
     assert ["verbatim", "unknown (failed)"] == [call["fidelity"] for call in told["calls"] if call["ref"] is not None]
     assert "seed" == page.run["sessions"][page.run["rows"][0]["s"]]
     assert json.loads(json.dumps(page.run["figures"]["stats"])) == json.loads(
-        json.dumps(read.plain(read.stats(desk / "seed.jsonl", "model")))
+        json.dumps(read.to_jsonable(read.stats(desk / "seed.jsonl", "model")))
     )
 
 
