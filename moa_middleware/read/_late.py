@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ._bytes import BAD_FILE, Member, lines, open_file
 from ._files import LATE, order, traces_in
-from ._lines import LATE_MARK, judge
+from ._lines import LATE_MARK, classify
 from ._problems import Problem
 from ._pruned import began_before, pruned_before
 
@@ -109,7 +109,7 @@ class LateIndex:
             if not mixed:
                 self.lines += 1
                 self.size += len(line)
-            for piece in judge(line):
+            for piece in classify(line):
                 if piece.verdict == "late":
                     place = (number_of_file, offset + piece.start, len(piece.raw), number)
                     self._places.setdefault(piece.data["turn_id"], []).append(place)
@@ -127,7 +127,7 @@ class LateIndex:
             return turn
         told: dict[str | int, dict[str, Any]] = {}
         for place in places:
-            for piece in judge(self._read(place)):
+            for piece in classify(self._read(place)):
                 if piece.verdict != "late" or piece.data["turn_id"] != turn_id:
                     continue  # the file is another one by now
                 call = piece.data["call"]

@@ -16,7 +16,7 @@ from ._bytes import BAD_FILE, Member, lines, open_file
 from ._fields import number as number_of
 from ._files import OPEN, opened, traces_in
 from ._late import LateIndex, _words
-from ._lines import judge, parsed
+from ._lines import classify, parsed
 from ._problems import Ledger, Problem
 from ._pruned import pruned_before
 from ._seen import Ids, Numbers, writer_key
@@ -149,7 +149,7 @@ class Reading:
             if self.size >= self._told:
                 self._tell()
             place = (member.name, number, offset, len(line))
-            for piece in judge(line, figures=self._figures):
+            for piece in classify(line, figures=self._figures):
                 data = piece.data
                 if piece.verdict == "turn":
                     turn_id = data.get("turn_id")

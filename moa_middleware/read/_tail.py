@@ -21,7 +21,7 @@ from ._bytes import LONGEST
 from ._call import LateCall
 from ._files import LATE, names_in, order
 from ._late import _words
-from ._lines import judge
+from ._lines import classify
 from ._problems import Ledger, Problem
 from ._seen import Ids
 from ._turn import TurnView
@@ -253,7 +253,7 @@ class Tail:
 
     def _line(self, place: _Place, line: bytes, start: int) -> Iterator[TurnView | LateCall]:
         file = str(place.path)
-        for piece in judge(line):
+        for piece in classify(line):
             if piece.verdict == "late":
                 call_id = piece.data["call"].get("call_id")
                 # A file that is read anew tells nothing twice.
