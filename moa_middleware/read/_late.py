@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import IO
 
-    from ._problems import Ledger
+    from ._problems import ProblemLog
 
 __all__ = ["LateIndex"]
 
@@ -33,11 +33,11 @@ class LateIndex:
     The late lines of a run, by their turns.
 
     Args:
-        ledger: Takes what is wrong with them.
+        problem_log: Takes what is wrong with them.
     """
 
-    def __init__(self, ledger: Ledger) -> None:
-        self._ledger = ledger
+    def __init__(self, problem_log: ProblemLog) -> None:
+        self._problem_log = problem_log
         self._members: list[Member] = []
         self._places: dict[str, list[tuple[int, int, int, int]]] = {}
         """By turn: file, place, bytes, number of the line."""
@@ -91,7 +91,7 @@ class LateIndex:
             with open_file(member) as file:
                 self._add_lines(member, file, mixed=False)
         except BAD_FILE as error:
-            self._ledger.add(Problem("E108", _words(error), member.name))
+            self._problem_log.add(Problem("E108", _words(error), member.name))
 
     def _add_lines(self, member: Member, file: IO[bytes], *, mixed: bool) -> None:
         number_of_file = len(self._members)
@@ -101,7 +101,7 @@ class LateIndex:
 
         def skipped(offset: int, number: int, size: int) -> None:
             if not mixed:
-                self._ledger.add(Problem("E112", f"it has {size:,} bytes", member.name, number, offset, size))
+                self._problem_log.add(Problem("E112", f"it has {size:,} bytes", member.name, number, offset, size))
 
         for offset, number, line in lines(file, growing=not mixed, skipped=skipped):
             if mixed and LATE_MARK not in line:
@@ -116,7 +116,7 @@ class LateIndex:
                 elif not mixed:
                     told = "it is a turn, among late lines" if piece.verdict == "turn" else piece.message
                     code = "E102" if piece.verdict == "turn" else piece.verdict
-                    self._ledger.add(Problem(code, told, member.name, number, offset, len(line)))
+                    self._problem_log.add(Problem(code, told, member.name, number, offset, len(line)))
 
     def join(self, turn: dict[str, Any]) -> dict[str, Any]:
         """Return a turn's object with what its late lines tell; each line is joined once."""
@@ -138,7 +138,7 @@ class LateIndex:
                     member, offset, size, number = place
                     name = self._members[member].name
                     message = "a late call with this id was read already"
-                    self._ledger.add(Problem("E103", message, name, number, offset, size, turn_id))
+                    self._problem_log.add(Problem("E103", message, name, number, offset, size, turn_id))
                 else:
                     told[call_id] = call
         return _joined(turn, told)

@@ -12,7 +12,7 @@ from ..errors import ProblemError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["CODES", "Ledger", "Problem"]
+__all__ = ["CODES", "Problem", "ProblemLog"]
 
 CODES: Mapping[str, tuple[str, str]] = MappingProxyType(
     {
@@ -71,7 +71,7 @@ class Problem:
         return f"{self.code} {self.name} {place}{self.message}"
 
 
-class Ledger:
+class ProblemLog:
     """
     The problems of one reading; all are counted, and the first 10,000 kept.
 

@@ -17,7 +17,7 @@ from ._fields import number as number_of
 from ._files import OPEN, opened, traces_in
 from ._late import LateIndex, _words
 from ._lines import classify, parsed
-from ._problems import Ledger, Problem
+from ._problems import Problem, ProblemLog
 from ._pruned import pruned_before
 from ._seen import Ids, Numbers, writer_key
 from ._turn import TurnView
@@ -40,7 +40,7 @@ class Reading:
     One reading; iterate `turns` once.
 
     Attributes:
-        ledger: The problems so far, all of them once it is `done`.
+        problem_log: The problems so far, all of them once it is `done`.
         done: Whether every line was read.
         files: Files that were opened, but for those of late lines.
         lines: Lines that were read, blank ones not counted.
@@ -67,7 +67,7 @@ class Reading:
         self._progress = progress
         self._told = EVERY if progress is not None else math.inf
         self._figures = figures
-        self.ledger = Ledger(strict=strict)
+        self.problem_log = ProblemLog(strict=strict)
         self.done = False
         self.files = 0
         self.lines = 0
@@ -76,7 +76,7 @@ class Reading:
         self.seen: Counter[str | None] = Counter()
         self._ids = Ids()
         self._numbers = Numbers()
-        self._late = LateIndex(self.ledger)
+        self._late = LateIndex(self.problem_log)
         self._singles: list[Path] = []
         self._pruned = 0.0
 
@@ -109,7 +109,7 @@ class Reading:
         try:
             yield from opened(given)
         except BAD_FILE as error:
-            self.ledger.add(Problem("E108", _words(error), given.name))
+            self.problem_log.add(Problem("E108", _words(error), given.name))
 
     def _session(self, base: Base | None, found: Iterator[Opened]) -> Iterator[TurnView]:
         if base is not None:
@@ -119,7 +119,7 @@ class Reading:
                 self._singles.append(base.only)
         for member, file in found:
             if isinstance(file, OSError):
-                self.ledger.add(Problem("E108", _words(file), member.name))
+                self.problem_log.add(Problem("E108", _words(file), member.name))
                 continue
             with file:
                 yield from self._file(member, file)
@@ -128,7 +128,7 @@ class Reading:
         def skipped(offset: int, number: int, size: int) -> None:
             self.lines += 1
             self.size += size
-            self.ledger.add(Problem("E112", f"it has {size:,} bytes", member.name, number, offset, size))
+            self.problem_log.add(Problem("E112", f"it has {size:,} bytes", member.name, number, offset, size))
 
         with suppress(*BAD_FILE):  # the reading itself meets it, and tells it
             self._late.add_mixed(member, file)
@@ -136,11 +136,11 @@ class Reading:
             file.seek(0)
             yield from lines(file, growing=member.path is not None, skipped=skipped)
         except BAD_FILE as error:
-            self.ledger.add(Problem("E108", _words(error), member.name))
+            self.problem_log.add(Problem("E108", _words(error), member.name))
 
     def _file(self, member: Member, file: IO[bytes]) -> Iterator[TurnView]:
         self.files += 1
-        ledger = self.ledger
+        problem_log = self.problem_log
         first: tuple[Any] | None = None
         told: set[Any] = set()
         for offset, number, line in self._lines(member, file):
@@ -160,7 +160,7 @@ class Reading:
                     if key is not None and not (self._pruned and (number_of(data.get("ts")) or 0.0) < self._pruned):
                         self._numbers.add(key, data["writer"]["seq"])
                     if not self._ids.add(turn_id):
-                        ledger.add(Problem("E103", "a turn with this id was read already", *place, turn_id))
+                        problem_log.add(Problem("E103", "a turn with this id was read already", *place, turn_id))
                         continue
                     session = data.get("session_id")
                     session = session if type(session) is str else None
@@ -169,7 +169,7 @@ class Reading:
                     elif session != first[0] and member.own and session not in told:
                         told.add(session)
                         message = "it is of another session than the lines before it"
-                        ledger.add(Problem("E105", message, *place, turn_id))
+                        problem_log.add(Problem("E105", message, *place, turn_id))
                     self.seen[session] += 1
                     yield TurnView(
                         self._late.join(data),
@@ -181,7 +181,7 @@ class Reading:
                         id=turn_id,
                     )
                 elif piece.verdict != "late":
-                    ledger.add(Problem(piece.verdict, piece.message, *place))
+                    problem_log.add(Problem(piece.verdict, piece.message, *place))
 
     def _tell(self) -> None:
         if self._progress is not None:
@@ -203,9 +203,9 @@ class Reading:
             gaps = self._elsewhere(gaps)
         for (host, pid, _), first, last in gaps:
             what = f"line {first:,} is" if first == last else f"lines {first:,} to {last:,} are"
-            self.ledger.add(Problem("E104", f"{what} missing of what process {pid} on {host[:100]!r} wrote"))
+            self.problem_log.add(Problem("E104", f"{what} missing of what process {pid} on {host[:100]!r} wrote"))
         for problem in self._late.left(whole=whole):
-            self.ledger.add(problem)
+            self.problem_log.add(problem)
 
     def _elsewhere(self, gaps: list[tuple[WriterKey, int, int]]) -> list[tuple[WriterKey, int, int]]:
         """Return the gaps that remain when the files beside those that were named are looked at."""

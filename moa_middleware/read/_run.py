@@ -143,12 +143,12 @@ class Run:
         They are those of the last reading that came to the end; if there is none, everything is read
         now. The first 10,000 are kept; `problem_counts` counts all.
         """
-        return tuple(self._read().ledger.kept)
+        return tuple(self._read().problem_log.kept)
 
     @property
     def problem_counts(self) -> Mapping[str, int]:
         """How many problems there are of each code."""
-        return dict(self._read().ledger.counts)
+        return dict(self._read().problem_log.counts)
 
     def verify(self, *, semantics: bool = True, ignore: Iterable[str] = ()) -> VerifyReport:
         """

@@ -22,7 +22,7 @@ from ._call import LateCall
 from ._files import LATE, names_in, order
 from ._late import _words
 from ._lines import classify
-from ._problems import Ledger, Problem
+from ._problems import Problem, ProblemLog
 from ._seen import Ids
 from ._turn import TurnView
 
@@ -111,7 +111,7 @@ class Tail:
         self._places: dict[tuple[int, int], _Place] = {}
         self._ids = Ids()
         self._seen: Counter[str | None] = Counter()
-        self._ledger = Ledger()
+        self._problem_log = ProblemLog()
         self._odd: set[str] = set()
         """Names in a directory that cannot be looked at."""
         self._begun = False
@@ -119,7 +119,7 @@ class Tail:
     @property
     def problems(self) -> tuple[Problem, ...]:
         """What was wrong with lines and files so far, the first 10,000 of it."""
-        return tuple(self._ledger.kept)
+        return tuple(self._problem_log.kept)
 
     def __iter__(self) -> Iterator[TurnView | LateCall]:
         if not self._begun:
@@ -188,7 +188,7 @@ class Tail:
                     name = str(folder / entry.name)
                     if name not in self._odd:
                         self._odd.add(name)
-                        self._ledger.add(Problem("E108", _words(error), name))
+                        self._problem_log.add(Problem("E108", _words(error), name))
                     continue
                 if entry.is_file():
                     yield folder / entry.name, status
@@ -234,7 +234,7 @@ class Tail:
             place.number += 1
             size = dropped + len(whole)
             told = Problem("E112", f"it has {size:,} bytes", str(place.path), place.number, start, size)
-            self._ledger.add(told)
+            self._problem_log.add(told)
             start += size + 1
         else:
             pieces.insert(0, whole)
@@ -265,7 +265,7 @@ class Tail:
                 if turn is not None:
                     yield turn
             else:
-                self._ledger.add(Problem(piece.verdict, piece.message, file, place.number, start, len(line)))
+                self._problem_log.add(Problem(piece.verdict, piece.message, file, place.number, start, len(line)))
 
     def _turn(self, data: dict[str, Any], raw: bytes, place: _Place, start: int) -> TurnView | None:
         turn_id = data.get("turn_id")
@@ -283,4 +283,4 @@ class Tail:
         )
 
     def _tell(self, code: str, message: str, place: _Place) -> None:
-        self._ledger.add(Problem(code, message, str(place.path)))
+        self._problem_log.add(Problem(code, message, str(place.path)))

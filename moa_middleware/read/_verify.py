@@ -13,7 +13,7 @@ from pydantic_core import ValidationError
 from ..errors import QueryError
 from ..records import SCHEMA, TurnRecord
 from ._fidelity import fidelity, reached
-from ._problems import CODES, Ledger, Problem
+from ._problems import CODES, Problem, ProblemLog
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -79,10 +79,10 @@ def verify_run(run: Run, *, semantics: bool = True, ignore: Iterable[str] = ()) 
     adapter = _adapter()
     reading = run._reading()
     for turn in run._turns(reading, None):
-        _check_values(turn, adapter, reading.ledger)
+        _check_values(turn, adapter, reading.problem_log)
         if semantics:
-            _check_meaning(turn, reading.ledger)
-    ledger = reading.ledger
+            _check_meaning(turn, reading.problem_log)
+    problem_log = reading.problem_log
     return VerifyReport(
         files=reading.files,
         lines=reading.lines,
@@ -91,8 +91,10 @@ def verify_run(run: Run, *, semantics: bool = True, ignore: Iterable[str] = ()) 
         sessions=len(reading.seen),
         late=reading.late_lines,
         journals=reading.journals,
-        problems=tuple(problem for problem in ledger.kept if problem.code not in ignored),
-        counts=MappingProxyType(Counter({code: n for code, n in sorted(ledger.counts.items()) if code not in ignored})),
+        problems=tuple(problem for problem in problem_log.kept if problem.code not in ignored),
+        counts=MappingProxyType(
+            Counter({code: n for code, n in sorted(problem_log.counts.items()) if code not in ignored})
+        ),
     )
 
 
@@ -107,7 +109,7 @@ def _problem(code: str, message: str, turn: TurnView) -> Problem:
     return Problem(code, message, turn.file, turn.line, turn.offset, len(turn.raw), turn.id)
 
 
-def _check_values(turn: TurnView, adapter: TypeAdapter[Any], ledger: Ledger) -> None:
+def _check_values(turn: TurnView, adapter: TypeAdapter[Any], problem_log: ProblemLog) -> None:
     """Name the keys of a turn whose values are of another type than the record says."""
     if turn.schema != SCHEMA:
         return
@@ -122,19 +124,19 @@ def _check_values(turn: TurnView, adapter: TypeAdapter[Any], ledger: Ledger) -> 
         ]
         if odd:
             more = f" and {len(odd) - _ODD} more" if len(odd) > _ODD else ""
-            ledger.add(_problem("E109", f"{', '.join(odd[:_ODD])}{more}", turn))
+            problem_log.add(_problem("E109", f"{', '.join(odd[:_ODD])}{more}", turn))
 
 
-def _check_meaning(turn: TurnView, ledger: Ledger) -> None:
+def _check_meaning(turn: TurnView, problem_log: ProblemLog) -> None:
     for call in turn.all_calls:
         if call.pending:
-            ledger.add(_problem("E202", f"{_named(call)} never ended, as far as the lines tell", turn))
+            problem_log.add(_problem("E202", f"{_named(call)} never ended, as far as the lines tell", turn))
     aggregator = turn.aggregator
     if aggregator is None or aggregator.failed:
         return
     for reference, found in zip(turn.references, fidelity(turn), strict=True):
         if found.status == "absent" and _came_before(reference, aggregator) and not _was_read(turn, reference):
-            ledger.add(_problem("E201", f"nothing of {_named(reference)} is in a prompt that came after it", turn))
+            problem_log.add(_problem("E201", f"nothing of {_named(reference)} is in a prompt that came after it", turn))
 
 
 def _named(call: CallView) -> str:
