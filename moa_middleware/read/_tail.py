@@ -37,7 +37,7 @@ _STEP = 1 << 20
 
 
 @dataclass(slots=True)
-class _Place:
+class _FilePosition:
     """How far a file is read."""
 
     path: Path
@@ -108,7 +108,7 @@ class Tail:
         self._follow = follow
         self._interval = interval
         self._stop = stop
-        self._places: dict[tuple[int, int], _Place] = {}
+        self._places: dict[tuple[int, int], _FilePosition] = {}
         self._ids = Ids()
         self._seen: Counter[str | None] = Counter()
         self._problem_log = ProblemLog()
@@ -158,7 +158,7 @@ class Tail:
             there.add(key)
             place = self._places.get(key)
             if place is None:
-                place = self._places[key] = _Place(path)
+                place = self._places[key] = _FilePosition(path)
             place.path = path
             if status.st_size != place.offset or status.st_ctime_ns != place.changed or not place.known:
                 place.changed = status.st_ctime_ns
@@ -193,7 +193,7 @@ class Tail:
                 if entry.is_file():
                     yield folder / entry.name, status
 
-    def _new(self, place: _Place, key: tuple[int, int]) -> Iterator[TurnView | LateCall]:
+    def _new(self, place: _FilePosition, key: tuple[int, int]) -> Iterator[TurnView | LateCall]:
         try:
             with place.path.open("rb") as file:
                 status = os.fstat(file.fileno())
@@ -218,7 +218,7 @@ class Tail:
                 place.known, place.failed = True, _words(error)
                 self._tell("E108", place.failed, place)
 
-    def _split(self, place: _Place, data: bytes) -> Iterator[TurnView | LateCall]:
+    def _split(self, place: _FilePosition, data: bytes) -> Iterator[TurnView | LateCall]:
         start = place.offset - len(place.rest) - place.dropped
         place.offset += len(data)
         first, *pieces = data.split(b"\n")
@@ -251,7 +251,7 @@ class Tail:
                 place.number += 1
                 yield from self._line(place, bytes(place.rest), place.offset - len(place.rest))
 
-    def _line(self, place: _Place, line: bytes, start: int) -> Iterator[TurnView | LateCall]:
+    def _line(self, place: _FilePosition, line: bytes, start: int) -> Iterator[TurnView | LateCall]:
         file = str(place.path)
         for piece in classify(line):
             if piece.verdict == "late":
@@ -267,7 +267,7 @@ class Tail:
             else:
                 self._problem_log.add(Problem(piece.verdict, piece.message, file, place.number, start, len(line)))
 
-    def _turn(self, data: dict[str, Any], raw: bytes, place: _Place, start: int) -> TurnView | None:
+    def _turn(self, data: dict[str, Any], raw: bytes, place: _FilePosition, start: int) -> TurnView | None:
         turn_id = data.get("turn_id")
         if not isinstance(turn_id, str):
             turn_id = f"~{blake2b(raw, digest_size=6).hexdigest()}"
@@ -282,5 +282,5 @@ class Tail:
             data, raw=raw, file=file, line=place.number, offset=start, number=self._seen[session], id=turn_id
         )
 
-    def _tell(self, code: str, message: str, place: _Place) -> None:
+    def _tell(self, code: str, message: str, place: _FilePosition) -> None:
         self._problem_log.add(Problem(code, message, str(place.path)))
