@@ -62,7 +62,7 @@ def open_file(member: Member) -> IO[bytes]:
         OSError: It cannot be opened, or is no regular file.
     """
     if member.copy is not None:
-        return io.BufferedReader(_Copy(member.copy), _BUFFER)
+        return io.BufferedReader(_CopyReader(member.copy), _BUFFER)
     assert member.path is not None  # noqa: S101 - one of both
     # A pipe in a file's place must not hold us.
     descriptor = os.open(member.path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0))
@@ -88,7 +88,7 @@ class _Gzip(gzip.GzipFile):
         self._below.close()
 
 
-class _Copy(io.RawIOBase):
+class _CopyReader(io.RawIOBase):
     """A reader of a copy with a place of its own, so that several readings may go on at once."""
 
     def __init__(self, copy: IO[bytes]) -> None:
