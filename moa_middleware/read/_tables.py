@@ -127,7 +127,7 @@ def tables(run: Run, filters: Filters) -> Tables:
         raise ExtraMissingError(
             'Run.tables needs the extra "tables": pip install "PATH_OF_THE_CLONE[tables]"'
         ) from None
-    makers = [_Maker(pa, columns) for columns in (_TURN, _CALL, _MESSAGE)]
+    makers = [_TableBuilder(pa, columns) for columns in (_TURN, _CALL, _MESSAGE)]
     turns, calls, messages = makers
     for count, turn in enumerate(run.turns(**filters), 1):
         turns.rows.append(_turn_row(turn))
@@ -141,7 +141,7 @@ def tables(run: Run, filters: Filters) -> Tables:
     return Tables(*(maker.table() for maker in makers))
 
 
-class _Maker:
+class _TableBuilder:
     """One table in the making."""
 
     def __init__(self, pa: Any, columns: dict[str, str]) -> None:
