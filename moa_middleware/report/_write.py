@@ -109,8 +109,8 @@ def write(
             "problems": [_problem(one, redactor, content=content) for one in run.problems[:_PROBLEMS]],
             "problem_counts": [(code, CODES[code][0], count) for code, count in sorted(run.problem_counts.items())],
         }
-        maker = _Maker(found, redactor, head, name)
-        paths = maker.split(target, max_bytes) if split else [maker.single(target, max_bytes)]
+        writer = _PageWriter(found, redactor, head, name)
+        paths = writer.split(target, max_bytes) if split else [writer.single(target, max_bytes)]
     return ReportFiles(tuple(paths), len(found.blocks), sum(path.stat().st_size for path in paths))
 
 
@@ -149,7 +149,7 @@ def _look(target: Path, *, split: bool) -> None:
         raise QueryError(f"{os.fspath(target)!r} is there, and is no report: name another file")
 
 
-class _Maker:
+class _PageWriter:
     """Pages of what was read."""
 
     def __init__(self, found: Gathered, redactor: Redactor, head: dict[str, Any], title: str) -> None:
