@@ -169,7 +169,7 @@ class Stats:
         raise KeyError(key)
 
 
-class _Sum:
+class _GroupTotals:
     """The figures of a group in the making; plain integers, since this runs once for each call."""
 
     __slots__ = (
@@ -206,7 +206,7 @@ class _Sum:
         if ms is not None:
             self.turn_ms.append(ms)
 
-    def add_untold(self, turn: TurnView) -> None:
+    def add_unlisted(self, turn: TurnView) -> None:
         """Take in the calls of a turn whose record counts them, but does not list them."""
         self.calls += turn.call_count
         self.unpriced += turn.cost.unpriced
@@ -253,13 +253,13 @@ class _Sum:
                     known = known or place < _IN_AND_OUT
         self.calls_without_usage += not known
 
-    def add_turns(self, other: _Sum) -> None:
+    def add_turns(self, other: _GroupTotals) -> None:
         """Take in the turns of another group."""
         self.turns += other.turns
         self.failed_turns += other.failed_turns
         self.turn_ms.extend(other.turn_ms)
 
-    def add_calls(self, other: _Sum) -> None:
+    def add_calls(self, other: _GroupTotals) -> None:
         """Take in the calls of another group."""
         for name in ("calls", "failed", "late", "pending", "calls_without_usage", "unpriced"):
             setattr(self, name, getattr(self, name) + getattr(other, name))
@@ -309,7 +309,7 @@ def _key(turn: TurnView, by: str) -> str | None:
     return {"preset": turn.preset, "session": turn.session_id, "outcome": turn.outcome}[by]
 
 
-class Tally:
+class StatsBuilder:
     """
     The figures of turns that are handed over one by one.
 
@@ -324,9 +324,9 @@ class Tally:
         if by is not None and by not in GROUPINGS:
             raise QueryError(f"there is no grouping by {by!r}: need one of {', '.join(GROUPINGS)}")
         self.by = by
-        self._turns = _Sum()
+        self._turns = _GroupTotals()
         """The turns; each call goes into one group, and the groups into the total in the end: half of the work."""
-        self._sums: dict[str | None, _Sum] = {}
+        self._sums: dict[str | None, _GroupTotals] = {}
 
     def add(self, turn: TurnView) -> None:
         """Take a turn in."""
@@ -338,14 +338,14 @@ class Tally:
             own = _of(sums, None if by is None else _key(turn, by))
             own.add_turn(failed=failed, ms=ms)
             if not requests:  # a record that could not be made whole
-                own.add_untold(turn)
+                own.add_unlisted(turn)
             for call in requests:
                 own.add_call(call)
             return
         if not requests and turn.call_count:
             group = _of(sums, None)
             group.add_turn(failed=failed, ms=ms)
-            group.add_untold(turn)
+            group.add_unlisted(turn)
         met: set[str | None] = set()
         for call in requests:
             key = text(call._data.get(by))
@@ -357,7 +357,7 @@ class Tally:
 
     def stats(self) -> Stats:
         """Return the figures of the turns so far."""
-        total, sums = _Sum(), self._sums
+        total, sums = _GroupTotals(), self._sums
         total.add_turns(self._turns)
         for one in sums.values():
             total.add_calls(one)
@@ -370,14 +370,14 @@ class Tally:
 
 def stats(run: Run, by: str | None, filters: Filters) -> Stats:
     """Return the figures of a run: see `Run.stats`."""
-    tally = Tally(by)
+    builder = StatsBuilder(by)
     for turn in run._figures(filters):
-        tally.add(turn)
-    return tally.stats()
+        builder.add(turn)
+    return builder.stats()
 
 
-def _of(sums: dict[str | None, _Sum], key: str | None) -> _Sum:
+def _of(sums: dict[str | None, _GroupTotals], key: str | None) -> _GroupTotals:
     found = sums.get(key)
     if found is None:
-        found = sums[key] = _Sum()
+        found = sums[key] = _GroupTotals()
     return found

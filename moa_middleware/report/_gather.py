@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import IO, TYPE_CHECKING, Any
 
 from ..read import to_jsonable
-from ..read._stats import Tally
+from ..read._stats import StatsBuilder
 from ._data import shallow, tokens, told
 from ._grid import Grid
 from ._index import Index
@@ -40,14 +40,14 @@ class Group:
         self.size = 0
         self.begin: float | None = None
         self.end: float | None = None
-        self._tally = Tally("model")
+        self._stats = StatsBuilder("model")
         self._grid = Grid()
 
     def add(self, place: int, size: int, turn: TurnView, grid: list[list[float | None]]) -> None:
         """Take a turn in."""
         self.places.append(place)
         self.size += size
-        self._tally.add(turn)
+        self._stats.add(turn)
         self._grid.add(turn, grid)
         if (at := turn.at) is not None:
             self.begin = at if self.begin is None else min(self.begin, at)
@@ -57,7 +57,7 @@ class Group:
     def to_jsonable(self) -> dict[str, Any]:
         """Return its figures, grid and times."""
         return {
-            "figures": figures(self._tally.stats()),
+            "figures": figures(self._stats.stats()),
             "grid": self._grid.plain(),
             "begin": self.begin,
             "end": self.end,
