@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from ..read import Filters, Run, Stats, TurnView
-    from ._redact import Redactor
+    from ._redact import ReportRedactor
 
 __all__ = ["Gathered", "Group", "figures", "gather"]
 
@@ -103,7 +103,9 @@ class Gathered:
             yield block.replace(b'id="turn"', b'id="turn-%d"' % number, 1)
 
 
-def gather(run: Run, spool: IO[bytes], redactor: Redactor, *, content: bool, split: bool, filters: Filters) -> Gathered:
+def gather(
+    run: Run, spool: IO[bytes], redactor: ReportRedactor, *, content: bool, split: bool, filters: Filters
+) -> Gathered:
     """
     Read a run.
 

@@ -12,12 +12,12 @@ from ..read import TurnView
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["Redactor"]
+__all__ = ["ReportRedactor"]
 
 _MOST = 4096
 
 
-class Redactor:
+class ReportRedactor:
     """
     The rules that were asked for; with none, everything stays as it is.
 

@@ -15,7 +15,7 @@ from ..read import CODES, Filters, Run, to_jsonable
 from ..read import open as open_run
 from ._gather import gather
 from ._page import as_block, is_ours, overhead, pages_in, write_page
-from ._redact import Redactor
+from ._redact import ReportRedactor
 from ._split import pages_of
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ def write(
         OSError: The report cannot be written.
     """
     target = Path(to)
-    redactor = Redactor(redact)
+    redactor = ReportRedactor(redact)
     _look(target, split=split)
     run = source if isinstance(source, Run) else open_run(source)
     if progress is not None:
@@ -120,7 +120,7 @@ def _title(run: Run) -> str:
     return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")  # noqa: PLR2004
 
 
-def _problem(problem: Problem, redactor: Redactor, *, content: bool) -> dict[str, Any]:
+def _problem(problem: Problem, redactor: ReportRedactor, *, content: bool) -> dict[str, Any]:
     found: dict[str, Any] = redactor.value(to_jsonable(problem))
     if problem.code == "E106" and (redactor.rules or not content):
         # It quotes the beginning of the schema, which is any text: cut, a rule would not know a secret in it.
@@ -152,7 +152,7 @@ def _look(target: Path, *, split: bool) -> None:
 class _PageWriter:
     """Pages of what was read."""
 
-    def __init__(self, found: Gathered, redactor: Redactor, head: dict[str, Any], title: str) -> None:
+    def __init__(self, found: Gathered, redactor: ReportRedactor, head: dict[str, Any], title: str) -> None:
         self._found = found
         self._redactor = redactor
         self._head = head
