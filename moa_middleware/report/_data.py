@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from ..read import CallView, Fidelity, Span, TokenUsage
 
-__all__ = ["answer_of", "shallow", "tokens", "told"]
+__all__ = ["answer_of", "limit_depth", "tokens", "turn_data"]
 
 _DEEPEST = 60
 """Levels of a record that are looked into where it is nested too deeply to be worked with."""
@@ -38,20 +38,20 @@ _PLACES = frozenset(
 _SPAN = ("trace_id", "span_id")
 
 
-def shallow(turn: TurnView) -> TurnView:
+def limit_depth(turn: TurnView) -> TurnView:
     """Return a turn without what is nested so deeply that it cannot be compared, redacted or shown."""
-    data = _shallow(turn.as_dict(), _DEEPEST)
+    data = _limited(turn.as_dict(), _DEEPEST)
     return TurnView(data, file=turn.file, line=turn.line, number=turn.number, id=turn.id)
 
 
-def _shallow(value: Any, levels: int) -> Any:
+def _limited(value: Any, levels: int) -> Any:
     if not isinstance(value, dict | list):
         return value
     if not levels:
         return "[nested too deeply]"
     if isinstance(value, dict):
-        return {key: _shallow(item, levels - 1) for key, item in value.items()}
-    return [_shallow(item, levels - 1) for item in value]
+        return {key: _limited(item, levels - 1) for key, item in value.items()}
+    return [_limited(item, levels - 1) for item in value]
 
 
 def answer_of(turn: TurnView) -> str:
@@ -59,7 +59,7 @@ def answer_of(turn: TurnView) -> str:
     return turn.output or (turn.aggregator.output if turn.aggregator is not None else None) or ""
 
 
-def told(turn: TurnView, shown: TurnView, file: str, *, content: bool) -> dict[str, Any]:
+def turn_data(turn: TurnView, shown: TurnView, file: str, *, content: bool) -> dict[str, Any]:
     """
     Return what the page has of a turn.
 

@@ -12,7 +12,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from ..read import to_jsonable
 from ..read._stats import StatsBuilder
-from ._data import shallow, tokens, told
+from ._data import limit_depth, tokens, turn_data
 from ._grid import Grid
 from ._index import Index
 from ._page import as_block
@@ -123,11 +123,11 @@ def gather(
         file = redactor.file(turn.file)
         try:
             shown = redactor.turn(turn)
-            data = told(turn, shown, file, content=content)
+            data = turn_data(turn, shown, file, content=content)
         except RecursionError:
-            turn = shallow(turn)  # noqa: PLW2901 - the same turn
+            turn = limit_depth(turn)  # noqa: PLW2901 - the same turn
             shown = redactor.turn(turn)
-            data = told(turn, shown, file, content=content)
+            data = turn_data(turn, shown, file, content=content)
         data["id"] = found.index.free(shown.id)
         block = as_block("turn", data)
         spool.write(block)
