@@ -11,10 +11,10 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from ..read import Cost, TurnView, overlap_of
-from ._grid import alike
+from ._grid import similarity
 from ._messages import Pool, as_json, tools_of
-from ._paint import painted
-from ._path import critical
+from ._paint import answer_pieces
+from ._path import critical_path
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -77,7 +77,7 @@ def turn_data(turn: TurnView, shown: TurnView, file: str, *, content: bool) -> d
     else:
         paint = overlap
     spans = turn.timeline()
-    path = critical(turn, spans)
+    path = critical_path(turn, spans)
     by_call = {id(span.call): (span, place in path) for place, span in enumerate(spans)}
     fidelity = turn.fidelity()
     calls: list[dict[str, Any]] = []
@@ -98,9 +98,9 @@ def turn_data(turn: TurnView, shown: TurnView, file: str, *, content: bool) -> d
         "ended": turn.ended_at,
         "ms": turn.duration_ms,
         "asked": pool.places(shown.input_messages) if content else None,
-        "answer": painted(answer, paint) if content else None,
+        "answer": answer_pieces(answer, paint) if content else None,
         "overlap": {name: getattr(overlap, name) for name in ("shared", "novel", "unit", "size", "total")},
-        "alike": alike(turn),
+        "alike": similarity(turn),
         "calls": calls,
         "usage": tokens(turn.usage),
         "cost": _cost(turn),

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from ..read import TurnView
 
-__all__ = ["Grid", "alike"]
+__all__ = ["Grid", "similarity"]
 
 _PAIR = 2
 _MOST = 12
@@ -35,7 +35,7 @@ def _pairs(text: str | None) -> frozenset[Hashable]:
     return frozenset(grams(row, min(_PAIR, len(row)))) if row else frozenset()
 
 
-def alike(turn: TurnView) -> list[list[float | None]]:
+def similarity(turn: TurnView) -> list[list[float | None]]:
     """
     Return how alike the references of a turn are, two and two; `None` for one that failed or said nothing.
 
@@ -62,7 +62,7 @@ class Grid:
         self._seen: Counter[str] = Counter()
 
     def add(self, turn: TurnView, grid: list[list[float | None]]) -> None:
-        """Take in a turn, and what `alike` tells of it."""
+        """Take in a turn, and what `similarity` tells of it."""
         names = [one.name for one in turn.references]
         self._seen.update(names)
         for one, name in enumerate(names[: len(grid)]):

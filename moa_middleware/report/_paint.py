@@ -10,12 +10,12 @@ from ..read._grams import places
 if TYPE_CHECKING:
     from ..read import Overlap
 
-__all__ = ["painted"]
+__all__ = ["answer_pieces"]
 
 _WORD = re.compile(r"\w")
 
 
-def painted(answer: str, overlap: Overlap) -> list[tuple[str, list[int]]]:
+def answer_pieces(answer: str, overlap: Overlap) -> list[tuple[str, list[int]]]:
     """
     Return the pieces of an answer, each with the places of the references in which its words stand.
 

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 from moa_middleware import read
 from moa_middleware.read._grams import places, unit_of, units
-from moa_middleware.report._grid import Grid, alike
+from moa_middleware.report._grid import Grid, similarity
 from moa_middleware.report._messages import Pool
-from moa_middleware.report._paint import painted
-from moa_middleware.report._path import critical
+from moa_middleware.report._paint import answer_pieces
+from moa_middleware.report._path import critical_path
 
 from ..read.conftest import SEED, write
 
@@ -23,7 +23,7 @@ LETTERS = st.text(alphabet=st.sampled_from("aB ß.İŉ\n,中文字數ﬃ漢é"),
 @given(LETTERS, st.lists(st.one_of(st.none(), LETTERS), max_size=3))
 def test_the_painted_pieces_are_the_answer(answer, references):
     """Nothing is lost or doubled, whatever letters become when case is folded."""
-    pieces = painted(answer, read.overlap_of(answer, references))
+    pieces = answer_pieces(answer, read.overlap_of(answer, references))
     assert answer == "".join(text for text, _ in pieces)
     assert all(text for text, _ in pieces)
 
@@ -51,7 +51,7 @@ def test_the_answer_is_painted_by_whoever_says_the_same_words():
         ("three four five. Six seven, ", [0, 1]),
         ("EIGHT nine ten", [1]),
         ("; and more.", []),
-    ] == painted(answer, overlap)
+    ] == answer_pieces(answer, overlap)
 
 
 def test_a_message_that_all_calls_share_is_held_once():
@@ -158,7 +158,7 @@ def test_the_critical_path_leads_back_from_the_aggregator(sampled):
     """It is the aggregator, its earlier call if it has one, and the last reference that it waited for."""
     for turn in read.open(sampled).turns(session="api-review"):
         spans = turn.timeline()
-        path = [spans[place].call for place in sorted(critical(turn, spans))]
+        path = [spans[place].call for place in sorted(critical_path(turn, spans))]
         if turn.aggregator is not None:
             assert path[-1] is turn.aggregator
         assert not any(call.late for call in path)
@@ -172,7 +172,7 @@ def test_references_that_say_the_same_are_alike(sampled):
     """The grid of a turn is symmetric, has no figure for a failure, and goes into the run's by names."""
     grid = Grid()
     for turn in read.open(sampled):
-        cells = alike(turn)
+        cells = similarity(turn)
         for one, row in enumerate(cells):
             for other, value in enumerate(row):
                 assert value == cells[other][one]
