@@ -16,7 +16,7 @@ from rich.cells import cell_len, set_cell_size
 from rich.console import Console
 from rich.text import Text
 
-from ._out import ReaderLeft
+from ._out import OutputClosed
 from ._text import cut_mark, safe_text
 
 __all__ = ["Flowing", "Screen", "cell", "fitted", "width_of"]
@@ -34,10 +34,10 @@ class _Console(Console):
         Go on in silence, or end: rich would exit with 1.
 
         Raises:
-            ReaderLeft: There is nothing to do but to print.
+            OutputClosed: There is nothing to do but to print.
         """
         if not self.goes_on:
-            raise ReaderLeft
+            raise OutputClosed
         self.quiet = True
         os.dup2(os.open(os.devnull, os.O_WRONLY), self.file.fileno())
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["cut_mark", "one_line", "safe_text", "speak"]
+__all__ = ["cut_mark", "one_line", "safe_text", "set_output_encoding"]
 
 _UNSAFE = re.compile(
     "["
@@ -35,7 +35,7 @@ _narrow: list[str] = []
 """The encoding of stdout, if it has not every character."""
 
 
-def speak(encoding: str | None) -> None:
+def set_output_encoding(encoding: str | None) -> None:
     """
     Say what stdout is written in, before widths are counted: an escape is wider than what it stands for.
 

@@ -9,7 +9,7 @@ import typer
 
 from ._exit import FINDINGS
 from ._filters import Failed, MinCost, Model, Preset, Session, Since, Until, filters
-from ._out import ReaderLeft
+from ._out import OutputClosed
 from ._reading import Json, bar, reading, show_json, unread
 from ._verbs import VERBS
 from ._words import counted, figure, money, percent, span, usd
@@ -90,7 +90,7 @@ def compare(
                 show_json(found)
             else:
                 _human(found)
-        except ReaderLeft:
+        except OutputClosed:
             raise typer.Exit(code) from None
         code = max(code, unread(run_a, "compare"), unread(run_b, "compare"))
     if code:

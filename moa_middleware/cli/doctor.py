@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from ._exit import FINDINGS
-from ._out import ReaderLeft, emit_json
+from ._out import OutputClosed, emit_json
 from ._reading import Json, reading
 from ._text import one_line
 from ._verbs import VERBS
@@ -47,7 +47,7 @@ def doctor(*, as_json: Json = False) -> None:
                 emit_json({"ok": not found.problems, **asdict(found)})
             else:
                 _human(found)
-        except ReaderLeft:
+        except OutputClosed:
             pass
     if found.problems:
         raise typer.Exit(FINDINGS)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ._exit import FINDINGS, UNREADABLE
-from ._out import ReaderLeft
+from ._out import OutputClosed
 from ._reading import Json, Paths, bar, opened, reading, show_json
 from ._text import one_line
 from ._verbs import VERBS
@@ -56,7 +56,7 @@ def scan(
                         show_json(one, flush=True)
                 else:
                     _human(found, counts, clear)
-        except ReaderLeft:
+        except OutputClosed:
             # The rest is not looked at: that nothing is in it is not said.
             raise typer.Exit(FINDINGS) from None
     if counts:

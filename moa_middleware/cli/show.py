@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ._exit import USAGE, Failure
-from ._out import ReaderLeft
+from ._out import OutputClosed
 from ._reading import Json, Paths, bar, opened, parts_of, reading, show_json
 from ._verbs import VERBS
 
@@ -65,7 +65,7 @@ def show(
             try:
                 sys.stdout.buffer.write(found.raw + b"\n")
             except BrokenPipeError:
-                raise ReaderLeft from None
+                raise OutputClosed from None
         elif as_json:
             show_json(_all_of(found, inner) if call is None else _call_of(found, call))
         else:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ._exit import CLEAN, FINDINGS, UNREADABLE, Failure
-from ._out import ReaderLeft
+from ._out import OutputClosed
 from ._reading import Json, Paths, bar, opened, reading, show_json
 from ._text import one_line
 from ._verbs import VERBS
@@ -48,7 +48,7 @@ def verify(
                 show_json({**_plain(report), "clean": report.clean and not nothing, "total": report.total})
             elif not nothing:
                 _human(report)
-        except ReaderLeft:
+        except OutputClosed:
             raise typer.Exit(code) from None
         if nothing:
             journals = f"; {counted(report.journals, 'journal')} in it: moa recover" if report.journals else ""
