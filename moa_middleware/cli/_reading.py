@@ -27,14 +27,14 @@ if TYPE_CHECKING:
 __all__ = [
     "Json",
     "Paths",
-    "bar",
+    "exit_on_errors",
     "folder_of_settings",
-    "nothing",
-    "opened",
+    "note_no_turns",
+    "note_problems",
+    "open_run",
     "parts_of",
-    "reading",
+    "progress_bar",
     "show_json",
-    "unread",
 ]
 
 Paths = Annotated[
@@ -54,7 +54,7 @@ _LONGEST = 4000
 
 
 @contextmanager
-def reading(verb: str) -> Iterator[None]:
+def exit_on_errors(verb: str) -> Iterator[None]:
     """
     End the command with a line and a code for whatever a reading may raise.
 
@@ -111,7 +111,7 @@ def folder_of_settings(*, needed: bool = True) -> str:
     return folder
 
 
-def opened(paths: Sequence[str] | None) -> Run:
+def open_run(paths: Sequence[str] | None) -> Run:
     """
     Open what was named, or the directory of the settings.
 
@@ -125,7 +125,7 @@ def opened(paths: Sequence[str] | None) -> Run:
 
 
 @contextmanager
-def bar(run: Run) -> Iterator[Callable[[], None]]:
+def progress_bar(run: Run) -> Iterator[Callable[[], None]]:
     """
     Say on stderr how far a reading is while it lasts, if that is a terminal and it takes long.
 
@@ -175,7 +175,7 @@ def _size_of(run: Run) -> int | None:
         return None  # the directory is gone, which the reading itself tells
 
 
-def nothing(run: Run, *, asked: bool) -> None:
+def note_no_turns(run: Run, *, asked: bool) -> None:
     """
     Say on stderr that there are no turns.
 
@@ -186,7 +186,7 @@ def nothing(run: Run, *, asked: bool) -> None:
     note(f"no turns in {', '.join(map(one_line, run.names))}{' that are asked for' if asked else ''}")
 
 
-def unread(run: Run, verb: str) -> int:
+def note_problems(run: Run, verb: str) -> int:
     """
     Say on stderr what the last whole reading met that is wrong.
 

@@ -10,7 +10,7 @@ import typer
 from ._exit import FINDINGS
 from ._filters import Failed, MinCost, Model, Preset, Session, Since, Until, filters
 from ._out import OutputClosed
-from ._reading import Json, bar, reading, show_json, unread
+from ._reading import Json, exit_on_errors, note_problems, progress_bar, show_json
 from ._verbs import VERBS
 from ._words import counted, figure, money, percent, span, usd
 
@@ -72,12 +72,12 @@ def compare(
     """Compare."""
     from .. import read
 
-    with reading("compare"):
+    with exit_on_errors("compare"):
         wanted = filters(
             session=session, preset=preset, model=model, since=since, until=until, failed=failed, min_cost=min_cost
         )
         run_a, run_b = read.open(a), read.open(b)
-        with bar(run_a), bar(run_b):
+        with progress_bar(run_a), progress_bar(run_b):
             found = read.compare(run_a, run_b, by=None if by is _By.none else by.value, worst=worst, **wanted)
         counts = {
             _Fail.failed: found.newly_failed,
@@ -92,7 +92,7 @@ def compare(
                 _human(found)
         except OutputClosed:
             raise typer.Exit(code) from None
-        code = max(code, unread(run_a, "compare"), unread(run_b, "compare"))
+        code = max(code, note_problems(run_a, "compare"), note_problems(run_b, "compare"))
     if code:
         raise typer.Exit(code)
 

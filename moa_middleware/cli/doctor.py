@@ -9,7 +9,7 @@ import typer
 
 from ._exit import FINDINGS
 from ._out import OutputClosed, emit_json
-from ._reading import Json, reading
+from ._reading import Json, exit_on_errors
 from ._text import one_line
 from ._verbs import VERBS
 from ._words import counted, moment, size, span
@@ -40,7 +40,7 @@ def doctor(*, as_json: Json = False) -> None:
     """Look, and say what was found."""
     from ._checkup import check
 
-    with reading("doctor"):
+    with exit_on_errors("doctor"):
         found = check()
         try:
             if as_json:

@@ -14,7 +14,7 @@ import typer
 
 from ._filters import Failed, MinCost, Model, Preset, Session, Since, Until, filters
 from ._out import emit_json, note
-from ._reading import Json, Paths, bar, nothing, opened, reading, unread
+from ._reading import Json, Paths, exit_on_errors, note_no_turns, note_problems, open_run, progress_bar
 from ._verbs import VERBS
 
 if TYPE_CHECKING:
@@ -72,8 +72,8 @@ def ls(
     as_json: Json = False,
 ) -> None:
     """List turns."""
-    with reading("ls"):
-        run = opened(paths)
+    with exit_on_errors("ls"):
+        run = open_run(paths)
         wanted = filters(
             session=session, preset=preset, model=model, since=since, until=until, failed=failed, min_cost=min_cost
         )
@@ -82,10 +82,10 @@ def ls(
         else:
             shown, there = _human(run, wanted, limit, sort)
             if not shown:
-                nothing(run, asked=any(wanted.values()))
+                note_no_turns(run, asked=any(wanted.values()))
             elif shown < there:
                 note(f"{shown:,} of {there:,} turns: -n {there} shows all")
-        code = unread(run, "ls")
+        code = note_problems(run, "ls")
     if code:
         raise typer.Exit(code)
 
@@ -127,7 +127,7 @@ def _chosen(run: Run, turns: Iterable[TurnView], limit: int, sort: _Sort, told: 
         yield from map(told, turns)
         return
     kept: list[tuple[float, int, T]] = []
-    with bar(run):
+    with progress_bar(run):
         for place, turn in enumerate(turns):
             key = (_key(turn, sort), place)
             if len(kept) < limit:

@@ -9,7 +9,7 @@ import typer
 
 from ._exit import FINDINGS
 from ._out import emit
-from ._reading import Json, folder_of_settings, parts_of, reading, show_json
+from ._reading import Json, exit_on_errors, folder_of_settings, parts_of, show_json
 from ._text import one_line
 from ._verbs import VERBS
 from ._words import counted, moment, size
@@ -55,7 +55,7 @@ def prune(
     """Remove old files, and end with 1 if one could not be."""
     from .. import read
 
-    with reading("prune"):
+    with exit_on_errors("prune"):
         folder = directory if directory is not None else folder_of_settings()
         report = read.prune(folder, older_than=older_than, dry_run=dry_run, elsewhere=elsewhere)
         failed = any(one.status == "failed" for one in report.files)

@@ -9,7 +9,7 @@ import typer
 
 from ._exit import FINDINGS, UNREADABLE
 from ._out import OutputClosed
-from ._reading import Json, Paths, bar, opened, reading, show_json
+from ._reading import Json, Paths, exit_on_errors, open_run, progress_bar, show_json
 from ._text import one_line
 from ._verbs import VERBS
 from ._words import counted
@@ -44,10 +44,10 @@ def scan(
     from .. import read
 
     counts: Counter[str] = Counter()
-    with reading("scan"):
-        run = opened(paths)
+    with exit_on_errors("scan"):
+        run = open_run(paths)
         try:
-            with bar(run) as clear:
+            with progress_bar(run) as clear:
                 found = read.scan(run, rules=rules or None)
                 if as_json:
                     for one in found:

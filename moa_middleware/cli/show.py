@@ -10,7 +10,7 @@ import typer
 
 from ._exit import USAGE, Failure
 from ._out import OutputClosed
-from ._reading import Json, Paths, bar, opened, parts_of, reading, show_json
+from ._reading import Json, Paths, exit_on_errors, open_run, parts_of, progress_bar, show_json
 from ._verbs import VERBS
 
 if TYPE_CHECKING:
@@ -54,11 +54,11 @@ def show(
     for option, given in (("--call", call is not None), ("--json", as_json)):
         if raw and given:
             raise Failure(f"moa show: --raw or {option}, not both: --raw is the whole line as it stands", USAGE)
-    with reading("show"):
+    with exit_on_errors("show"):
         if not paths and turn not in ("first", "last") and _is_there(turn):
             turn, paths = "last", [turn]
-        run = opened(paths)
-        with bar(run):
+        run = open_run(paths)
+        with progress_bar(run):
             found = run.turn(turn)
             inner = run.children(found) if found.turns and not raw else ()
         if raw:

@@ -10,7 +10,7 @@ import typer
 from ._exit import USAGE, Failure
 from ._filters import Failed, MinCost, Model, Preset, Session, Since, Until, filters
 from ._out import emit_csv
-from ._reading import Json, Paths, bar, nothing, opened, reading, show_json, unread
+from ._reading import Json, Paths, exit_on_errors, note_no_turns, note_problems, open_run, progress_bar, show_json
 from ._verbs import VERBS
 from ._words import counted, figure, money, percent, span
 
@@ -68,22 +68,22 @@ def stats(
     """Show figures."""
     if as_csv and as_json:
         raise Failure("moa stats: --csv or --json, not both", USAGE)
-    with reading("stats"):
-        run = opened(paths)
+    with exit_on_errors("stats"):
+        run = open_run(paths)
         wanted = filters(
             session=session, preset=preset, model=model, since=since, until=until, failed=failed, min_cost=min_cost
         )
-        with bar(run):
+        with progress_bar(run):
             found = run.stats(None if by is _By.none else by.value, **wanted)
         if as_json:
             show_json(found)
         elif as_csv:
             emit_csv(_csv(found))
         elif not found.total.turns:
-            nothing(run, asked=any(wanted.values()))
+            note_no_turns(run, asked=any(wanted.values()))
         else:
             _human(found)
-        code = unread(run, "stats")
+        code = note_problems(run, "stats")
     if code:
         raise typer.Exit(code)
 

@@ -9,7 +9,7 @@ import typer
 
 from ._exit import UNREADABLE
 from ._out import emit_json, note
-from ._reading import Json, folder_of_settings, reading
+from ._reading import Json, exit_on_errors, folder_of_settings
 from ._text import one_line
 from ._verbs import VERBS
 
@@ -49,10 +49,10 @@ def tail(
     """Show the last turns, and what comes."""
     from .. import read
 
-    with reading("tail"):
+    with exit_on_errors("tail"):
         if path is None:
             path = folder_of_settings(needed=not follow)
-        told = _Told()
+        told = _ProblemNotes()
         found: Tail = read.tail(path, last=last, follow=follow, stop=lambda: told.tell(found))
         if not Path(path).exists():
             note(f"moa tail: {one_line(path, 4000)} does not exist yet: waiting for it")
@@ -68,7 +68,7 @@ def tail(
             raise typer.Exit(UNREADABLE)
 
 
-class _Told:
+class _ProblemNotes:
     """How many problems of a tail were told."""
 
     def __init__(self) -> None:

@@ -8,7 +8,7 @@ import typer
 
 from ._exit import CLEAN, FINDINGS, UNREADABLE, Failure
 from ._out import OutputClosed
-from ._reading import Json, Paths, bar, opened, reading, show_json
+from ._reading import Json, Paths, exit_on_errors, open_run, progress_bar, show_json
 from ._text import one_line
 from ._verbs import VERBS
 from ._words import counted, size
@@ -37,9 +37,9 @@ def verify(
     as_json: Json = False,
 ) -> None:
     """Verify."""
-    with reading("verify"):
-        run = opened(paths)
-        with bar(run):
+    with exit_on_errors("verify"):
+        run = open_run(paths)
+        with progress_bar(run):
             report = run.verify(semantics=semantics, ignore=ignore or ())
         code = UNREADABLE if "E108" in report.counts else FINDINGS if not report.clean else CLEAN
         nothing = not (report.files or report.late or report.total)
