@@ -16,7 +16,7 @@ from rich.live import Live
 from rich.spinner import Spinner
 from rich.table import Table
 
-from ._screen import cell, fitted
+from ._screen import cell, fit_width
 from ._text import one_line
 
 if TYPE_CHECKING:
@@ -133,7 +133,7 @@ class Progress:
 
     def _told(self, row: _Row, *what: str) -> None:
         if self._live is None:
-            model = fitted(one_line(row.model), self._model_width)
+            model = fit_width(one_line(row.model), self._model_width)
             self._screen.line("  ".join([row.role.ljust(_ROLE_WIDTH), model, *what]), wrap=False)
 
     def _table(self) -> RenderableType:

@@ -19,7 +19,7 @@ from rich.text import Text
 from ._out import OutputClosed
 from ._text import cut_mark, safe_text
 
-__all__ = ["Flowing", "Screen", "cell", "fitted", "width_of"]
+__all__ = ["Screen", "StreamedText", "cell", "display_width", "fit_width"]
 
 _PIECES = re.compile(r"\n|[^\S\n]+|\S+")
 
@@ -87,7 +87,7 @@ class Screen:
         self.line((text, "bold"))
 
 
-class Flowing:
+class StreamedText:
     """
     Text that comes in pieces, printed at once, and broken between words on a terminal.
 
@@ -136,12 +136,12 @@ def cell(text: str, style: str = "") -> Text:
     return Text(safe_text(text), style=style)
 
 
-def width_of(text: str) -> int:
+def display_width(text: str) -> int:
     """Return how many columns a text takes."""
     return cell_len(safe_text(text))
 
 
-def fitted(text: str, width: int) -> str:
+def fit_width(text: str, width: int) -> str:
     """Return one line of text cut or padded to so many columns; one that is cut ends in `…`, or `...`."""
     line = safe_text(text)
     if cell_len(line) > width:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
-from ._screen import fitted, width_of
+from ._screen import display_width, fit_width
 from ._text import one_line
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ class Table:
         """Return the widths; `None` for a column that is left out."""
         columns = self._columns
         widths: list[int | None] = [
-            max([width_of(column.title), *(width_of(row[place]) for row in rows)])
+            max([display_width(column.title), *(display_width(row[place]) for row in rows)])
             for place, column in enumerate(columns)
         ]
         if not self._screen.wraps:
@@ -121,7 +121,7 @@ class Table:
         ]
         for place, (column, width, text, style) in enumerate(shown):
             text = _cut(text, width, middle=column.middle) if self._screen.wraps else text  # noqa: PLW2901
-            padding = " " * max(0, width - width_of(text))
+            padding = " " * max(0, width - display_width(text))
             last = place == len(shown) - 1
             placed = f"{padding}{text}" if column.right else text if last else f"{text}{padding}"
             parts += [_GAP] * bool(place)
@@ -139,11 +139,11 @@ def _split(cell: Cell) -> tuple[str, str]:
 
 
 def _cut(text: str, width: int, *, middle: bool) -> str:
-    if width_of(text) <= width:
+    if display_width(text) <= width:
         return text
     if not middle or width < 5:  # noqa: PLR2004 - too short to have a middle
-        return fitted(text, width).rstrip()
+        return fit_width(text, width).rstrip()
     tail = text[-(width // 2) :]
-    while width_of(tail) > width // 2:
+    while display_width(tail) > width // 2:
         tail = tail[1:]
-    return f"{fitted(text, width - width_of(tail)).rstrip()}{tail}"
+    return f"{fit_width(text, width - display_width(tail)).rstrip()}{tail}"

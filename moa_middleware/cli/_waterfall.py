@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ._marks import call_mark, call_word, name_of, role_of
-from ._screen import fitted, width_of
+from ._screen import display_width, fit_width
 from ._table import Column, Table
 from ._text import one_line
 from ._words import figure, percent, span, usd
@@ -39,7 +39,7 @@ def show_waterfall(screen: Screen, turn: TurnView) -> None:
     end = max([turn.duration_ms or 0.0, *(one.end_ms for one in spans if one.end_ms is not None)])
     heads = [f"{one_line(role_of(one.call, turn), 40)}  {one_line(name_of(one.call), 100)}" for one in spans]
     width = screen.width if screen.wraps else 100
-    name = min(_NAME if width < 100 else 2 * _NAME, max(map(width_of, heads)), width // 3)  # noqa: PLR2004 - a wide one
+    name = min(_NAME if width < 100 else 2 * _NAME, max(map(display_width, heads)), width // 3)  # noqa: PLR2004 - a wide one
     room = max(10, min(_BAR if width < 100 else 2 * _BAR, width - name - _TIME - 4))  # noqa: PLR2004
     if end > 0:
         last = span(end)
@@ -49,7 +49,7 @@ def show_waterfall(screen: Screen, turn: TurnView) -> None:
         mark, style = call_mark(one.call, ascii_only=screen.ascii)
         bar = _bar(one, end, room, ascii_only=screen.ascii)
         took = span(one.call.duration_ms).rjust(_TIME - 1)
-        screen.line((mark, style), " ", fitted(head, name), " ", (bar, style), took, wrap=False)
+        screen.line((mark, style), " ", fit_width(head, name), " ", (bar, style), took, wrap=False)
 
 
 def _bar(one: Span, end: float, room: int, *, ascii_only: bool) -> str:

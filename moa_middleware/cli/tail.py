@@ -98,7 +98,7 @@ def _human(found: Iterable[TurnView | LateCall]) -> None:
     from ..read import LateCall
     from ._marks import call_mark, call_word, name_of, turn_mark
     from ._rows import calls_of, question_of
-    from ._screen import Screen, fitted, width_of
+    from ._screen import Screen, display_width, fit_width
     from ._words import moment, money, span
 
     screen = Screen()
@@ -113,9 +113,9 @@ def _human(found: Iterable[TurnView | LateCall]) -> None:
             whose, at, rest = one.name, one.at, question_of(one)
         line = f"{moment(at, '%H:%M:%S')}  {one_line(whose, 100)}  {what}"
         room = screen.width - 2 if screen.wraps else 1000
-        left = max(0, room - width_of(line) - 2)
-        shown = fitted(line, min(room, width_of(line))).rstrip()
-        last = fitted(one_line(rest), left).rstrip()
+        left = max(0, room - display_width(line) - 2)
+        shown = fit_width(line, min(room, display_width(line))).rstrip()
+        last = fit_width(one_line(rest), left).rstrip()
         screen.line((mark, style), " ", shown, "  " * bool(last), (last, "dim"), wrap=False)
 
 

@@ -184,7 +184,7 @@ MAY = {
     "_screen.py": {"print", "out"},
     "_reading.py": {"write"},  # the bar: figures of its own, on stderr
     "show.py": {"write"},  # --raw, which a terminal does not get
-    "_demo_run.py": {"write"},  # `Flowing.write`, which is safe
+    "_demo_run.py": {"write"},  # `StreamedText.write`, which is safe
 }
 
 
@@ -213,7 +213,7 @@ def test_the_gate_escapes_whatever_it_is_given():
     """Each function that writes calls `safe_text`, or hands over to one that does."""
     for name, functions in {
         "_out.py": ("emit", "_cell", "note"),
-        "_screen.py": ("_safe", "cell", "write", "width_of"),
+        "_screen.py": ("_safe", "cell", "write", "display_width"),
     }.items():
         defined = {
             node.name: ast.dump(node)
