@@ -174,6 +174,7 @@ class _GroupTotals:
 
     __slots__ = (
         "calls",
+        "calls_without_usage",
         "failed",
         "failed_turns",
         "first",
@@ -185,7 +186,6 @@ class _GroupTotals:
         "tokens",
         "turn_ms",
         "turns",
-        "calls_without_usage",
         "unpriced",
     )
 

@@ -58,7 +58,7 @@ class Group:
         """Return its figures, grid and times."""
         return {
             "figures": figures(self._stats.stats()),
-            "grid": self._grid.plain(),
+            "grid": self._grid.to_jsonable(),
             "begin": self.begin,
             "end": self.end,
         }

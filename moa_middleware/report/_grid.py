@@ -73,7 +73,7 @@ class Grid:
                     self._sums[key] += value  # type: ignore[assignment]
                     self._counts[key] += 1
 
-    def plain(self) -> dict[str, Any]:
+    def to_jsonable(self) -> dict[str, Any]:
         """Return the names that are met most, and for each two of them the mean and how many turns tell it."""
         names = sorted(name for name, _ in self._seen.most_common(_MOST))
         cells = [[self._cell(one, other) for other in names] for one in names]

@@ -160,7 +160,7 @@ class _PageWriter:
 
     def _run(self, places: list[int], group: Group, **more: Any) -> dict[str, Any]:
         """Return what a page has of the run."""
-        return {**self._head, **self._redactor.value(group.plain()), **self._found.index.part(places), **more}
+        return {**self._head, **self._redactor.value(group.to_jsonable()), **self._found.index.part(places), **more}
 
     def single(self, target: Path, max_bytes: int) -> Path:
         """

@@ -179,7 +179,7 @@ def test_references_that_say_the_same_are_alike(sampled):
                 if turn.references[one].failed:
                     assert value is None
         grid.add(turn, cells)
-    whole = grid.plain()
+    whole = grid.to_jsonable()
     assert ["claude-sonnet-4", "deepseek-v3", "gemini-2.5-flash", "gpt-4.1-mini"] == whole["names"]
     same = whole["cells"][0][3]
     assert 0 < same[0] < 1
