@@ -14,7 +14,7 @@ from ._bytes import BAD_FILE, Member, lines, open_file
 from ._files import LATE, order, traces_in
 from ._lines import LATE_MARK, classify
 from ._problems import Problem
-from ._pruned import began_before, pruned_before
+from ._prune_mark import began_before, pruned_before
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -22,7 +22,7 @@ from .._processes import is_alive
 from ..errors import QueryError, UnreadableError
 from ._files import LATE, OPEN, is_trace, order
 from ._lines import parsed
-from ._pruned import mark
+from ._prune_mark import mark
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

@@ -18,7 +18,7 @@ from ._files import OPEN, opened, traces_in
 from ._late import LateIndex, _words
 from ._lines import classify, parsed
 from ._problems import Problem, ProblemLog
-from ._pruned import pruned_before
+from ._prune_mark import pruned_before
 from ._seen import Ids, Numbers, writer_key
 from ._turn import TurnView
 
