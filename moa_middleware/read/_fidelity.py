@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from ._grams import CHARACTERS, WORDS, grams, unit_of, units
-from ._prompts import messages_of, text_of
+from ._prompt import messages_of, text_of
 
 if TYPE_CHECKING:
     from ._call import CallView

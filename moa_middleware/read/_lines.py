@@ -10,7 +10,6 @@ refuses goes to `json`, which takes lone surrogates.
 
 from __future__ import annotations
 
-import json
 import re
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
@@ -18,16 +17,16 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from pydantic_core import SchemaValidator, core_schema, from_json
 
 from ..records import LATE_SCHEMA, SCHEMA
+from ._json import parse_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["FIGURES", "LATE_MARK", "ClassifiedLine", "Verdict", "classify", "parsed"]
+__all__ = ["FIGURES", "LATE_MARK", "ClassifiedLine", "Verdict", "classify"]
 
 LATE_MARK = f'"{LATE_SCHEMA}"'.encode()
 """Bytes that no line but a late one has: in a text its quotes would be escaped."""
 _JOURNAL = "moa-journal/"
-_DIGITS = 4000
 _HEADS = re.compile(rb'\{\s*"(?:schema"\s*:\s*"moa-|ts"\s*:\s*[0-9.]+\s*,\s*"session_id")')
 """How the lines of this library and of Hermes Agent begin; inside a text the quotes would be escaped."""
 _OURS = re.compile(rb'\{\s*(?:"|\Z)')
@@ -77,25 +76,6 @@ class ClassifiedLine(NamedTuple):
     raw: bytes
 
 
-def parsed(line: bytes) -> Any:
-    """
-    Return the value of a JSON text.
-
-    Raises:
-        ValueError: It is none.
-        RecursionError: It is nested too deeply.
-    """
-    try:
-        return from_json(line)
-    except ValueError:
-        return json.loads(line, parse_int=_integer)
-
-
-def _integer(figures: str) -> int | str:
-    # More digits than Python reads.
-    return int(figures) if len(figures) <= _DIGITS else figures
-
-
 def classify(line: bytes, *, figures: bool = False) -> Iterator[ClassifiedLine]:
     """
     Yield what a line is; several pieces where a torn line and a later one share it.
@@ -113,7 +93,7 @@ def classify(line: bytes, *, figures: bool = False) -> Iterator[ClassifiedLine]:
             yield _of_value(value, line, 0)
             return
     try:
-        value = parsed(line)
+        value = parse_json(line)
     except (ValueError, RecursionError) as error:
         yield from _broken(line, error)
         return
@@ -156,7 +136,7 @@ def _broken(line: bytes, error: Exception) -> Iterator[ClassifiedLine]:
         if not piece:
             continue
         try:
-            found = _of_value(parsed(piece), piece, start)
+            found = _of_value(parse_json(piece), piece, start)
         except (ValueError, RecursionError) as why:
             found = _wrong(piece, start, why)
         yield found

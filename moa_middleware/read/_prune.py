@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Literal
 from .._processes import is_alive
 from ..errors import QueryError, UnreadableError
 from ._files import LATE, OPEN, is_trace, order
-from ._lines import parsed
+from ._json import parse_json
 from ._prune_mark import mark
 
 if TYPE_CHECKING:
@@ -275,7 +275,7 @@ def _writer_lives(descriptor: int, size: int) -> bool | None:
         found: bool | None = False
         for line in file:
             try:
-                value = parsed(line)
+                value = parse_json(line)
             except (ValueError, RecursionError):
                 continue
             process = value.get("process") if isinstance(value, dict) else None

@@ -15,8 +15,9 @@ from typing import IO, TYPE_CHECKING, Any
 from ._bytes import BAD_FILE, Member, lines, open_file
 from ._fields import number as number_of
 from ._files import OPEN, opened, traces_in
+from ._json import parse_json
 from ._late import LateIndex, _words
-from ._lines import classify, parsed
+from ._lines import classify
 from ._problems import Problem, ProblemLog
 from ._prune_mark import pruned_before
 from ._seen import Ids, Numbers, writer_key
@@ -230,7 +231,7 @@ class Reading:
                 for _, _, line in lines(file):
                     if any(mark in line for mark in marks):
                         try:
-                            value = parsed(line)
+                            value = parse_json(line)
                         except (ValueError, RecursionError):
                             continue
                         key = writer_key(value.get("writer")) if type(value) is dict else None

@@ -11,8 +11,8 @@ from .._patterns import EMAIL, MARK, PHONE, RULES, named
 from ..errors import QueryError
 from ._bytes import BAD_FILE, Member, lines, open_file
 from ._files import LATE, OPEN, order, resolve, traces_in
+from ._json import parse_json
 from ._late import _words
-from ._lines import parsed
 from ._reading import EVERY
 from ._run import Run
 
@@ -122,7 +122,7 @@ def _members(given: Input) -> Iterator[Member]:
 
 def _of_line(line: bytes, file: str, number: int, rules: tuple[str, ...]) -> Iterator[Finding]:
     try:
-        value = parsed(line)
+        value = parse_json(line)
     except (ValueError, RecursionError):
         text = line.decode("utf-8", "replace")
         for rule in rules:

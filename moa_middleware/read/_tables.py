@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from pydantic_core import to_json
 
 from ..errors import ExtraMissingError
-from ._prompts import messages_of, texts_of
+from ._prompt import messages_of, texts_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from ..read._prompts import messages_of, texts_of
+from ..read._prompt import messages_of, texts_of
 from ._data import answer_of
 
 if TYPE_CHECKING:

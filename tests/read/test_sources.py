@@ -339,6 +339,31 @@ def test_lone_surrogates_and_huge_numbers_are_read(traces):
     assert turn.references[0].chunks is None
 
 
+@pytest.mark.parametrize("text", ["plain", "\\ud83d"], ids=["parser", "fallback"])
+@pytest.mark.parametrize("sign", ["", "-"])
+def test_an_integer_is_read_alike_by_both_parsers_up_to_4300_digits(text, sign):
+    """A lone surrogate in a line sends it to the other parser, and changes no number in it."""
+    lines = [
+        f'{{"schema": "moa-turn/1", "turn_id": "t", "output": "{text}", "number": {sign}{"9" * digits}}}'.encode()
+        for digits in (4000, 4001, 4300, 4301)
+    ]
+    found = [next(iter(read.open(io.BytesIO(line)))).extra["number"] for line in lines]
+    assert [int, int, int, str] == [type(value) for value in found]
+    assert [sign + "9" * 4300] == [str(found[2])]
+
+
+def test_a_lower_limit_of_python_costs_a_line_its_number_alone():
+    """`PYTHONINTMAXSTRDIGITS` may be below what a line holds: the line is whole all the same."""
+    limit = sys.get_int_max_str_digits()
+    line = f'{{"schema": "moa-turn/1", "turn_id": "t", "output": "\\ud83d", "number": {"9" * 1000}}}'.encode()
+    sys.set_int_max_str_digits(640)
+    try:
+        (turn,) = read.open(io.BytesIO(line)).turns(strict=True)
+    finally:
+        sys.set_int_max_str_digits(limit)
+    assert ("t", "9" * 1000) == (turn.turn_id, turn.extra["number"])
+
+
 def test_numbers_that_nothing_can_be_are_unknown(traces):
     """A price of 1e308 dollars and a count of 4,300 figures do not stop a sum of several."""
     record, other, _ = records(traces / "s-0.jsonl")
