@@ -23,10 +23,10 @@ from ._overlap import Overlap, overlap_of
 from ._plain import json_schema, to_jsonable
 from ._problems import CODES, Problem
 from ._prune import PrunedFile, PruneReport, parse_age, prune
-from ._run import Filters, Run
+from ._run import Run
 from ._run import open_run as open  # noqa: A004 - `read.open`, as the design of the name wants it
 from ._scan import Finding, scan
-from ._select import parse_moment
+from ._select import Filters, parse_moment
 from ._stats import GROUPINGS, DurationStats, Stats, StatsRow, percentile
 from ._tables import Tables
 from ._tail import Tail

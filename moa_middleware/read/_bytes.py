@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-__all__ = ["BAD_FILE", "LONGEST", "Member", "copied", "lines", "open_file"]
+__all__ = ["BAD_FILE", "LONGEST", "Member", "copied", "describe_error", "lines", "open_file"]
 
 _BUFFER = 1 << 20
 _GZIP = b"\x1f\x8b"
@@ -213,3 +213,12 @@ def _past(file: IO[bytes], size: int) -> _TooLong:
         if more.endswith(b"\n"):
             return _TooLong(size - 1, ended=True)
     return _TooLong(size, ended=False)
+
+
+def describe_error(error: BaseException) -> str:
+    """Return the cause of a failed reading in words, without the path of the file."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return {"EOFError": "its compressed data ends early", "BadGzipFile": "it is no gzip file"}.get(
+        type(error).__name__, f"its compressed data is damaged ({type(error).__name__})"
+    )

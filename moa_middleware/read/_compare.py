@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pydantic_core import to_json
 
-from ._stats import Stats, StatsRow, stats
-
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from ._run import Filters, Run
+    from ._run import Run
+    from ._select import Filters
+    from ._stats import Stats, StatsRow
     from ._turn import TurnView
 
 __all__ = ["Comparison", "GroupDiff", "TurnDiff", "compare_runs"]
@@ -130,7 +130,7 @@ class _Side(NamedTuple):
 
 def compare_runs(a: Run, b: Run, *, by: str | None = "model", worst: int = 5, filters: Filters) -> Comparison:
     """Return two runs side by side: see `moa_middleware.read.compare`."""
-    figures_a, figures_b = stats(a, by, filters), stats(b, by, filters)
+    figures_a, figures_b = a.stats(by, **filters), b.stats(by, **filters)
     waiting: dict[bytes, list[_Side]] = {}
     count_a = matched = only_b = same = newly_failed = 0
     for turn in a.turns(**filters):

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
-from ._bytes import BAD_FILE, Member, lines, open_file
+from ._bytes import BAD_FILE, Member, describe_error, lines, open_file
 from ._files import LATE, order, traces_in
 from ._lines import LATE_MARK, classify
 from ._problems import Problem
@@ -91,7 +91,7 @@ class LateIndex:
             with open_file(member) as file:
                 self._add_lines(member, file, mixed=False)
         except BAD_FILE as error:
-            self._problem_log.add(Problem("E108", _words(error), member.name))
+            self._problem_log.add(Problem("E108", describe_error(error), member.name))
 
     def _add_lines(self, member: Member, file: IO[bytes], *, mixed: bool) -> None:
         number_of_file = len(self._members)
@@ -188,12 +188,3 @@ def _joined(turn: dict[str, Any], told: dict[str | int, dict[str, Any]]) -> dict
         listed = joined.get("calls")
         joined["calls"] = [*(listed if isinstance(listed, list) else ()), *told.values()]
     return joined
-
-
-def _words(error: BaseException) -> str:
-    """Return what an exception says of a file, without its path."""
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    return {"EOFError": "its compressed data ends early", "BadGzipFile": "it is no gzip file"}.get(
-        type(error).__name__, f"its compressed data is damaged ({type(error).__name__})"
-    )

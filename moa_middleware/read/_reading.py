@@ -12,11 +12,11 @@ from contextlib import suppress
 from hashlib import blake2b
 from typing import IO, TYPE_CHECKING, Any
 
-from ._bytes import BAD_FILE, Member, lines, open_file
+from ._bytes import BAD_FILE, Member, describe_error, lines, open_file
 from ._fields import number as number_of
 from ._files import OPEN, opened, traces_in
 from ._json import parse_json
-from ._late import LateIndex, _words
+from ._late import LateIndex
 from ._lines import classify
 from ._problems import Problem, ProblemLog
 from ._prune_mark import pruned_before
@@ -110,7 +110,7 @@ class Reading:
         try:
             yield from opened(given)
         except BAD_FILE as error:
-            self.problem_log.add(Problem("E108", _words(error), given.name))
+            self.problem_log.add(Problem("E108", describe_error(error), given.name))
 
     def _session(self, base: Base | None, found: Iterator[Opened]) -> Iterator[TurnView]:
         if base is not None:
@@ -120,7 +120,7 @@ class Reading:
                 self._singles.append(base.only)
         for member, file in found:
             if isinstance(file, OSError):
-                self.problem_log.add(Problem("E108", _words(file), member.name))
+                self.problem_log.add(Problem("E108", describe_error(file), member.name))
                 continue
             with file:
                 yield from self._file(member, file)
@@ -137,7 +137,7 @@ class Reading:
             file.seek(0)
             yield from lines(file, growing=member.path is not None, skipped=skipped)
         except BAD_FILE as error:
-            self.problem_log.add(Problem("E108", _words(error), member.name))
+            self.problem_log.add(Problem("E108", describe_error(error), member.name))
 
     def _file(self, member: Member, file: IO[bytes]) -> Iterator[TurnView]:
         self.files += 1

@@ -6,13 +6,11 @@ from collections import deque
 from contextlib import suppress
 from typing import TYPE_CHECKING, Unpack
 
-from typing_extensions import TypedDict
-
 from ..errors import AmbiguousTurnError, NoTurnError, UnreadableError
 from ._cost import Cost
 from ._files import resolve
 from ._reading import Reading
-from ._select import Filter
+from ._select import TurnFilter
 from ._tree import TurnTree
 
 if TYPE_CHECKING:
@@ -20,30 +18,18 @@ if TYPE_CHECKING:
 
     from ._files import Source
     from ._problems import Problem
-    from ._select import Moment
+    from ._select import Filters
     from ._stats import Stats
     from ._tables import Tables
     from ._turn import TurnView
     from ._verify import VerifyReport
 
-__all__ = ["Filters", "Run", "open_run"]
+__all__ = ["Run", "open_run"]
 
 _SHORTEST = 4
 """Characters of an id that name a turn at least."""
 _NAMED = 5
 """Turns that an error names at most."""
-
-
-class Filters(TypedDict, total=False):
-    """The filters of a reading, by keyword: see `Run.turns`."""
-
-    session: str | Iterable[str] | None
-    preset: str | Iterable[str] | None
-    model: str | Iterable[str] | None
-    since: Moment | None
-    until: Moment | None
-    failed: bool | None
-    min_cost: float | None
 
 
 class Run:
@@ -113,7 +99,7 @@ class Run:
             QueryError: A filter has a value that it cannot use.
             ProblemError: The reading is strict, and met a problem.
         """
-        wants = Filter(**filters).compiled()
+        wants = TurnFilter(**filters).compiled()
         return self._turns(self._reading(strict=strict), wants)
 
     def _turns(self, reading: Reading, wants: object) -> Iterator[TurnView]:
@@ -124,7 +110,7 @@ class Run:
 
     def _figures(self, filters: Filters) -> Iterator[TurnView]:
         """Yield turns that hold what figures are made of, and no text."""
-        return self._turns(self._reading(figures=True), Filter(**filters).compiled())
+        return self._turns(self._reading(figures=True), TurnFilter(**filters).compiled())
 
     def _read(self) -> Reading:
         """Return the last whole reading; make one if there is none."""
@@ -161,9 +147,10 @@ class Run:
         Raises:
             QueryError: A code does not exist.
         """
-        from ._verify import verify_run
+        from ._verify import verify
 
-        return verify_run(self, semantics=semantics, ignore=ignore)
+        reading = self._reading()
+        return verify(reading, self._turns(reading, None), semantics=semantics, ignore=ignore)
 
     # One turn ------------------------------------------------------------------------------------
 
@@ -283,7 +270,7 @@ class Run:
         """
         from ._stats import stats
 
-        return stats(self, by, filters)
+        return stats(self._figures(filters), by)
 
     def cost(self, **filters: Unpack[Filters]) -> Cost:
         """Return what the turns cost together; `filters` are those of `turns`."""
@@ -301,7 +288,7 @@ class Run:
         """
         from ._tables import tables
 
-        return tables(self, filters)
+        return tables(self.turns(**filters))
 
 
 def open_run(source: Source | Iterable[Source] = None) -> Run:

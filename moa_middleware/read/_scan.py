@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from .._patterns import EMAIL, MARK, PHONE, RULES, named
 from ..errors import QueryError
-from ._bytes import BAD_FILE, Member, lines, open_file
+from ._bytes import BAD_FILE, Member, describe_error, lines, open_file
 from ._files import LATE, OPEN, order, resolve, traces_in
 from ._json import parse_json
-from ._late import _words
 from ._reading import EVERY
 from ._run import Run
 
@@ -99,7 +98,7 @@ def _lines(given: Input) -> Iterator[tuple[Member, int, bytes | str]]:
                 for _, number, line in lines(file, skipped=lambda *place, long=long: long.append(place)):
                     yield member, number, line
         except BAD_FILE as error:
-            yield member, 0, _words(error)
+            yield member, 0, describe_error(error)
         for _, number, size in long:
             yield member, number, f"the line has {size:,} bytes, which is too long"
 

@@ -9,12 +9,14 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from typing_extensions import TypedDict
+
 from ..errors import QueryError
 
 if TYPE_CHECKING:
     from ._turn import TurnView
 
-__all__ = ["Filter", "Moment", "parse_moment"]
+__all__ = ["Filters", "Moment", "TurnFilter", "parse_moment"]
 
 Moment: TypeAlias = "float | datetime | date | str"
 """Epoch seconds, a datetime (a naive one is local), a date, or ISO 8601 text."""
@@ -67,8 +69,20 @@ def day_of(moment: float | None) -> str | None:
         return None
 
 
+class Filters(TypedDict, total=False):
+    """The filters of a reading, by keyword: see `Run.turns`."""
+
+    session: str | Iterable[str] | None
+    preset: str | Iterable[str] | None
+    model: str | Iterable[str] | None
+    since: Moment | None
+    until: Moment | None
+    failed: bool | None
+    min_cost: float | None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Filter:
+class TurnFilter:
     """
     What a turn must meet; `None` is met by every turn.
 

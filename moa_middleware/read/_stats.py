@@ -20,10 +20,9 @@ from ._fields import number, text, whole
 from ._select import day_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from ._call import CallView
-    from ._run import Filters, Run
     from ._turn import TurnView
 
 __all__ = ["GROUPINGS", "DurationStats", "Stats", "StatsRow", "percentile"]
@@ -368,10 +367,19 @@ class StatsBuilder:
         return Stats(self.by, tuple(sums[key].row(key) for key in keys), everything)
 
 
-def stats(run: Run, by: str | None, filters: Filters) -> Stats:
-    """Return the figures of a run: see `Run.stats`."""
+def stats(turns: Iterable[TurnView], by: str | None) -> Stats:
+    """
+    Return the figures of turns: see `Run.stats`.
+
+    Args:
+        turns: Read once, to their end.
+        by: As in `Run.stats`.
+
+    Raises:
+        QueryError: There is no such grouping.
+    """
     builder = StatsBuilder(by)
-    for turn in run._figures(filters):
+    for turn in turns:
         builder.add(turn)
     return builder.stats()
 

@@ -10,10 +10,9 @@ from ..errors import ExtraMissingError
 from ._prompt import messages_of, texts_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from ._call import CallView
-    from ._run import Filters, Run
     from ._turn import TurnView
 
 __all__ = ["Tables", "tables"]
@@ -119,26 +118,31 @@ _MESSAGE = {
 }
 
 
-def tables(run: Run, filters: Filters) -> Tables:
-    """Return a run as tables: see `Run.tables`."""
+def tables(turns: Iterable[TurnView]) -> Tables:
+    """
+    Return turns as tables: see `Run.tables`.
+
+    Raises:
+        ExtraMissingError: pyarrow is not installed.
+    """
     try:
         import pyarrow as pa
     except ImportError:
         raise ExtraMissingError(
             'Run.tables needs the extra "tables": pip install "PATH_OF_THE_CLONE[tables]"'
         ) from None
-    makers = [_TableBuilder(pa, columns) for columns in (_TURN, _CALL, _MESSAGE)]
-    turns, calls, messages = makers
-    for count, turn in enumerate(run.turns(**filters), 1):
-        turns.rows.append(_turn_row(turn))
+    builders = [_TableBuilder(pa, columns) for columns in (_TURN, _CALL, _MESSAGE)]
+    turn_table, call_table, message_table = builders
+    for count, turn in enumerate(turns, 1):
+        turn_table.rows.append(_turn_row(turn))
         requests = {id(call) for call in turn.requests}
         for number, call in enumerate(turn.all_calls):
-            calls.rows.append(_call_row(turn, number, call, is_request=id(call) in requests))
-            messages.rows.extend(_message_rows(turn, number, call))
+            call_table.rows.append(_call_row(turn, number, call, is_request=id(call) in requests))
+            message_table.rows.extend(_message_rows(turn, number, call))
         if not count % _ROWS:
-            for maker in makers:
-                maker.flush()
-    return Tables(*(maker.table() for maker in makers))
+            for builder in builders:
+                builder.flush()
+    return Tables(*(builder.table() for builder in builders))
 
 
 class _TableBuilder:

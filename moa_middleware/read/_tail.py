@@ -17,10 +17,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import QueryError, UnreadableError
-from ._bytes import LONGEST
+from ._bytes import LONGEST, describe_error
 from ._call import LateCall
 from ._files import LATE, names_in, order
-from ._late import _words
 from ._lines import classify
 from ._problems import Problem, ProblemLog
 from ._seen import Ids
@@ -188,7 +187,7 @@ class Tail:
                     name = str(folder / entry.name)
                     if name not in self._odd:
                         self._odd.add(name)
-                        self._problem_log.add(Problem("E108", _words(error), name))
+                        self._problem_log.add(Problem("E108", describe_error(error), name))
                     continue
                 if entry.is_file():
                     yield folder / entry.name, status
@@ -214,8 +213,8 @@ class Tail:
         except OSError as error:
             place.restart()
             # It is tried again at each look, and told once.
-            if place.failed != _words(error):
-                place.known, place.failed = True, _words(error)
+            if place.failed != describe_error(error):
+                place.known, place.failed = True, describe_error(error)
                 self._tell("E108", place.failed, place)
 
     def _split(self, place: _FilePosition, data: bytes) -> Iterator[TurnView | LateCall]:

@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     from pydantic import TypeAdapter
 
     from ._call import CallView
-    from ._run import Run
+    from ._reading import Reading
     from ._turn import TurnView
 
-__all__ = ["VerifyReport", "verify_run"]
+__all__ = ["VerifyReport", "verify"]
 
 _FREE = frozenset({"missing", "literal_error", "extra_forbidden"})
 """What a reader must bear: keys that are not there, and words of an enumeration that it does not know."""
@@ -70,15 +70,27 @@ class VerifyReport:
         return sum(self.counts.values())
 
 
-def verify_run(run: Run, *, semantics: bool = True, ignore: Iterable[str] = ()) -> VerifyReport:
-    """Return what is wrong with a run: see `Run.verify`."""
+def verify(
+    reading: Reading, turns: Iterable[TurnView], *, semantics: bool = True, ignore: Iterable[str] = ()
+) -> VerifyReport:
+    """
+    Return what is wrong with a run: see `Run.verify`.
+
+    Args:
+        reading: The reading that yields the turns; it counts lines and problems while they are read.
+        turns: Its turns.
+        semantics: As in `Run.verify`.
+        ignore: As in `Run.verify`.
+
+    Raises:
+        QueryError: A code does not exist.
+    """
     ignored = frozenset({ignore} if isinstance(ignore, str) else ignore)
     unknown = sorted(ignored - CODES.keys())
     if unknown:
         raise QueryError(f"there is no problem {unknown[0]!r}: need one of {', '.join(CODES)}")
     adapter = _adapter()
-    reading = run._reading()
-    for turn in run._turns(reading, None):
+    for turn in turns:
         _check_values(turn, adapter, reading.problem_log)
         if semantics:
             _check_meaning(turn, reading.problem_log)
