@@ -26,6 +26,7 @@ FLOORS = [
         "_ids",
         "_endings",
         "_urls",
+        "_unsafe",
         "_types",
         "_processes",
         "_session_names",

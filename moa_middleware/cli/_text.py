@@ -10,18 +10,11 @@ from __future__ import annotations
 
 import re
 
+from .._unsafe import UNSAFE
+
 __all__ = ["cut_mark", "one_line", "safe_text", "set_output_encoding"]
 
-_UNSAFE = re.compile(
-    "["
-    "\x00-\x08\x0b-\x1f\x7f"  # C0 but for tab and newline, and DEL
-    "\x80-\x9f"  # C1, which begin sequences as ESC does
-    "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"  # reading direction
-    "\ufeff"  # no width, no sight
-    "\U000e0000-\U000e007f"  # tags: invisible text
-    "\ud800-\udfff"  # surrogates, which no encoding takes
-    "]"
-)
+_UNSAFE = re.compile(f"[{UNSAFE}]")
 
 
 def _escape(found: re.Match[str]) -> str:

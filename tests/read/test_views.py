@@ -376,7 +376,7 @@ except errors.ExtraMissingError as error:
 
 # The house -----------------------------------------------------------------------------------------
 
-GROUND = {"errors", "records", "settings", "_patterns", "_processes", "_version"}
+GROUND = {"_unsafe", "errors", "records", "settings", "_patterns", "_processes", "_version"}
 
 
 def test_the_wings_know_nothing_of_each_other():
