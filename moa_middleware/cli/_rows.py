@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from ..read import TurnView
     from ._table import Cell
 
-__all__ = ["COLUMNS", "calls_of", "cells_of", "question_of", "summary_of", "text_of"]
+__all__ = ["COLUMNS", "calls_of", "cells_of", "question_of", "summary_of"]
 
 COLUMNS = (
     Column(""),
@@ -57,27 +57,8 @@ def calls_of(turn: TurnView) -> str:
 
 
 def question_of(turn: TurnView, limit: int = _HEAD) -> str:
-    """Return the head of the last message of the user's, in a line."""
-    asked = turn.input_messages
-    if asked is None:
-        asked = next((call.input_messages for call in turn.all_calls if call.input_messages is not None), None)
-    if isinstance(asked, str):
-        return one_line(asked, limit)
-    texts = [one for one in asked if isinstance(one, dict)] if isinstance(asked, list) else []
-    users = [one for one in texts if one.get("role") == "user"] or texts
-    return one_line(text_of(users[-1].get("content")), limit) if users else "-"
-
-
-def text_of(content: Any) -> str:
-    """Return the text of a message's content; what is no text is named in brackets."""
-    if isinstance(content, str):
-        return content
-    if isinstance(content, list):
-        return "\n".join(map(text_of, content))
-    if isinstance(content, dict):
-        said = content.get("text", content.get("content"))
-        return text_of(said) if isinstance(said, str | list) else f"[{content.get('type', 'data')}]"
-    return "" if content is None else str(content)
+    """Return the head of what the user asked, in a line; `-` if that is unknown."""
+    return one_line(turn.question, limit) or "-"
 
 
 def summary_of(turn: TurnView) -> dict[str, Any]:

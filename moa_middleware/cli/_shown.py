@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..errors import QueryError
+from ..read import content_text
 from ._marks import call_word, name_of, role_of, turn_mark
-from ._rows import question_of, text_of
+from ._rows import question_of
 from ._text import one_line, safe_text
 from ._waterfall import show_figures, show_waterfall
 from ._words import counted, figure, moment, span
@@ -159,7 +160,7 @@ def _messages(screen: Screen, messages: Any, *, full: bool) -> None:
     for one in messages:
         role = one.get("role") if isinstance(one, dict) else None
         screen.line((f"saw {one_line(str(role or 'message'), 40)}", "cyan"))
-        _text(screen, text_of(one.get("content") if isinstance(one, dict) else one), full=full)
+        _text(screen, content_text(one.get("content") if isinstance(one, dict) else one), full=full)
     screen.line(("said", "cyan"))
 
 

@@ -19,15 +19,18 @@ from ._call import CallView, ErrorDetails, LateCall, TokenUsage
 from ._compare import Comparison, GroupDiff, TurnDiff, compare_runs
 from ._cost import Cost
 from ._fidelity import Fidelity
-from ._overlap import Overlap, overlap_of
+from ._files import Source, resolve
+from ._overlap import Overlap, overlap_of, similarities
 from ._plain import json_schema, to_jsonable
 from ._problems import CODES, Problem
+from ._prompt import content_text, messages_of
 from ._prune import PrunedFile, PruneReport, parse_age, prune
 from ._run import Run
 from ._run import open_run as open  # noqa: A004 - `read.open`, as the design of the name wants it
-from ._scan import Finding, scan
+from ._scan import Finding
+from ._scan import scan as scan_inputs
 from ._select import Filters, parse_moment
-from ._stats import GROUPINGS, DurationStats, Stats, StatsRow, percentile
+from ._stats import GROUPINGS, DurationStats, Stats, StatsBuilder, StatsRow, percentile
 from ._tables import Tables
 from ._tail import Tail
 from ._timeline import Span
@@ -37,9 +40,7 @@ from ._verify import VerifyReport
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable, Iterable
-
-    from ._files import Source
+    from collections.abc import Callable, Iterable, Iterator
 
 __all__ = [
     "CODES",
@@ -59,8 +60,10 @@ __all__ = [
     "PruneReport",
     "PrunedFile",
     "Run",
+    "Source",
     "Span",
     "Stats",
+    "StatsBuilder",
     "StatsRow",
     "Tables",
     "Tail",
@@ -71,7 +74,9 @@ __all__ = [
     "VerifyReport",
     "WriterInfo",
     "compare",
+    "content_text",
     "json_schema",
+    "messages_of",
     "open",
     "overlap_of",
     "parse_age",
@@ -79,6 +84,7 @@ __all__ = [
     "percentile",
     "prune",
     "scan",
+    "similarities",
     "stats",
     "tail",
     "to_jsonable",
@@ -148,6 +154,26 @@ def compare(
     run_a = a if isinstance(a, Run) else open(a)
     run_b = b if isinstance(b, Run) else open(b)
     return compare_runs(run_a, run_b, by=by, worst=worst, filters=filters)
+
+
+def scan(source: Run | Source | Iterable[Source] = None, *, rules: Iterable[str] | None = None) -> Iterator[Finding]:
+    """
+    Yield where secrets and personal data stand, late lines and journals included.
+
+    The rules are those of `MOA_REDACT`. They know forms and names, no meaning: what they do not find
+    may be there all the same.
+
+    Args:
+        source: As in `open`, or a run, which tells how far it is (`Run.on_progress`).
+        rules: Names of rules; all of them by default.
+
+    Raises:
+        UnreadableError: What is named is not there, or cannot be opened.
+        QueryError: A rule does not exist.
+    """
+    if isinstance(source, Run):
+        return scan_inputs(source._inputs, rules, source._progress)
+    return scan_inputs(resolve(source), rules)
 
 
 def tail(

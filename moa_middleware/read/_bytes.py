@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-__all__ = ["BAD_FILE", "LONGEST", "Member", "copied", "describe_error", "lines", "open_file"]
+__all__ = ["BAD_FILE", "LONGEST", "PROGRESS_STEP", "Member", "copied", "describe_error", "lines", "open_file"]
 
 _BUFFER = 1 << 20
 _GZIP = b"\x1f\x8b"
@@ -32,6 +32,8 @@ _FRESH = 2.0
 """Seconds after a write in which there may be such a line."""
 LONGEST = 1 << 28
 """Bytes of a line at most: a file of another kind, or one that was compressed to fill the memory, may have no line ends."""
+PROGRESS_STEP = 8_000_000
+"""Bytes that are read between two reports of the progress."""
 BAD_FILE = (OSError, EOFError, zlib.error)
 """What reading a file, compressed or not, can raise."""
 

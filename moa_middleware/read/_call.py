@@ -10,7 +10,7 @@ from ._fields import Field, View, flag, items, mapping, number, text, texts, who
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["FAILED", "CallView", "ErrorDetails", "LateCall", "TokenUsage"]
+__all__ = ["FAILED", "CallView", "ErrorDetails", "LateCall", "TokenUsage", "error_of"]
 
 FAILED = frozenset({"error", "crashed"})
 """Outcomes that mean that a call or a turn failed."""
@@ -79,7 +79,8 @@ class ErrorDetails:
     message: str | None
 
 
-def _error(value: Any) -> ErrorDetails | None:
+def error_of(value: Any) -> ErrorDetails | None:
+    """Return the exception that an object of a line is, `None` if it is not an object."""
     if not isinstance(value, dict):
         return None
     return ErrorDetails(text(value.get("type")) or "", text(value.get("message")))
@@ -133,7 +134,7 @@ class CallView(View):
     """1 for the first request, 2 for the next one after it."""
     outcome = Field(text)
     """How it ended."""
-    error = Field(_error)
+    error = Field(error_of)
     """The exception that ended it, an `ErrorDetails`."""
     started_at = Field(number)
     """When the request went out, in epoch seconds."""

@@ -182,9 +182,7 @@ def _rows(a: Stats, b: Stats) -> Iterator[GroupDiff]:
 
 def _asked(turn: TurnView) -> bytes:
     """Return a digest of what a turn was asked; the first reference's prompt where the trace has no turn's."""
-    asked = turn.input_messages
-    if asked is None:
-        asked = next((call.input_messages for call in turn.all_calls if call.input_messages is not None), None)
+    asked = turn.prompt
     try:
         data = to_json(asked)
     except ValueError:

@@ -10,12 +10,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from ._grams import CHARACTERS, WORDS, grams, unit_of, units
-from ._prompt import messages_of, text_of
+from ._overlap import CHARACTERS, WORDS, grams, unit_of, units
+from ._prompt import joined_texts, messages_of
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from ._call import CallView
-    from ._turn import TurnView
 
 __all__ = ["Fidelity", "FidelityStatus", "fidelity", "reached"]
 
@@ -59,9 +60,9 @@ class Fidelity:
         return self.status or f"unknown ({self.reason})"
 
 
-def fidelity(turn: TurnView) -> tuple[Fidelity, ...]:
+def fidelity(references: Iterable[CallView], aggregator: CallView | None) -> tuple[Fidelity, ...]:
     """Return, for each reference of a turn, what the aggregator got of it."""
-    return tuple(_of(reference, turn.aggregator) for reference in turn.references)
+    return tuple(_of(reference, aggregator) for reference in references)
 
 
 def _of(reference: CallView, aggregator: CallView | None) -> Fidelity:
@@ -95,7 +96,7 @@ def reached(output: str, reference: CallView, reader: CallView) -> tuple[Fidelit
         reader: Whose prompt is looked at.
     """
     asked = messages_of(reference.input_messages)
-    seen = text_of([one for one in messages_of(reader.input_messages) if one not in asked])
+    seen = joined_texts([one for one in messages_of(reader.input_messages) if one not in asked])
     if output in seen or (bare := output.strip()) in seen:
         return "verbatim", len(output)
     begin = len(output) - len(output.lstrip())
@@ -103,7 +104,7 @@ def reached(output: str, reference: CallView, reader: CallView) -> tuple[Fidelit
     cut = len(bare[:end].rstrip())
     if cut >= min(_SHORTEST, max(4, len(bare) // 2)) and not _goes_on(bare, cut, seen):
         return "truncated", begin + cut
-    return ("altered", None) if _is_alike(bare, seen, text_of(asked)) else ("absent", None)
+    return ("altered", None) if _is_alike(bare, seen, joined_texts(asked)) else ("absent", None)
 
 
 def _longest(text: str, seen: str) -> int:

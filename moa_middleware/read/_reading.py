@@ -12,7 +12,7 @@ from contextlib import suppress
 from hashlib import blake2b
 from typing import IO, TYPE_CHECKING, Any
 
-from ._bytes import BAD_FILE, Member, describe_error, lines, open_file
+from ._bytes import BAD_FILE, PROGRESS_STEP, Member, describe_error, lines, open_file
 from ._fields import number as number_of
 from ._files import OPEN, opened, traces_in
 from ._json import parse_json
@@ -30,10 +30,7 @@ if TYPE_CHECKING:
     from ._files import Base, Input, Opened
     from ._seen import WriterKey
 
-__all__ = ["EVERY", "Reading"]
-
-EVERY = 8_000_000
-"""Bytes between two words on the progress."""
+__all__ = ["Reading"]
 
 
 class Reading:
@@ -66,7 +63,7 @@ class Reading:
     ) -> None:
         self._inputs = inputs
         self._progress = progress
-        self._told = EVERY if progress is not None else math.inf
+        self._told = PROGRESS_STEP if progress is not None else math.inf
         self._figures = figures
         self.problem_log = ProblemLog(strict=strict)
         self.done = False
@@ -186,7 +183,7 @@ class Reading:
 
     def _tell(self) -> None:
         if self._progress is not None:
-            self._told = self.size + EVERY
+            self._told = self.size + PROGRESS_STEP
             self._progress(self.size)
 
     # When all is read ----------------------------------------------------------------------------

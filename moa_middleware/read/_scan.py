@@ -9,16 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 from .._patterns import EMAIL, MARK, PHONE, RULES, named
 from ..errors import QueryError
-from ._bytes import BAD_FILE, Member, describe_error, lines, open_file
-from ._files import LATE, OPEN, order, resolve, traces_in
+from ._bytes import BAD_FILE, PROGRESS_STEP, Member, describe_error, lines, open_file
+from ._files import LATE, OPEN, order, traces_in
 from ._json import parse_json
-from ._reading import EVERY
-from ._run import Run
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from ._files import Input, Source
+    from ._files import Input
 
 __all__ = ["Finding", "scan"]
 
@@ -49,31 +47,30 @@ class Finding:
     count: int
 
 
-def scan(source: Run | Source | Iterable[Source] = None, *, rules: Iterable[str] | None = None) -> Iterator[Finding]:
+def scan(
+    inputs: Iterable[Input], rules: Iterable[str] | None = None, progress: Callable[[int], object] | None = None
+) -> Iterator[Finding]:
     """
-    Yield where secrets and personal data stand, late lines and journals included.
-
-    The rules are those of `MOA_REDACT`. They know forms and names, no meaning: what they do not find
-    may be there all the same.
+    Yield where secrets and personal data are: see `moa_middleware.read.scan`.
 
     Args:
-        source: As in `open`, or a run, which tells how far it is (`Run.on_progress`).
+        inputs: What is read.
         rules: Names of rules; all of them by default.
+        progress: As in `Run.on_progress`.
 
     Raises:
-        UnreadableError: What is named is not there, or cannot be opened.
         QueryError: A rule does not exist.
     """
     chosen = tuple(RULES) if rules is None else (rules,) if isinstance(rules, str) else tuple(rules)
     for rule in chosen:
         if rule not in RULES:
             raise QueryError(f"there is no rule {rule!r}: need one of {', '.join(RULES)}")
-    if isinstance(source, Run):
-        return _scan(source._inputs, chosen, source._progress)
-    return _scan(resolve(source), chosen, None)
+    return _scan(inputs, chosen, progress)
 
 
-def _scan(inputs: list[Input], rules: tuple[str, ...], progress: Callable[[int], object] | None) -> Iterator[Finding]:
+def _scan(
+    inputs: Iterable[Input], rules: tuple[str, ...], progress: Callable[[int], object] | None
+) -> Iterator[Finding]:
     done = told = 0
     for given in inputs:
         for member, number, line in _lines(given):
@@ -82,7 +79,7 @@ def _scan(inputs: list[Input], rules: tuple[str, ...], progress: Callable[[int],
                 continue
             yield from _of_line(line, member.name, number, rules)
             done += len(line)
-            if progress is not None and done >= told + EVERY:
+            if progress is not None and done >= told + PROGRESS_STEP:
                 told = done
                 progress(done)
     if progress is not None:

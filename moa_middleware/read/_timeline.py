@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ._call import CallView
-    from ._turn import TurnView
 
 __all__ = ["Span", "timeline"]
 
@@ -46,24 +45,31 @@ class Span:
     slack_ms: float | None
 
 
-def timeline(turn: TurnView) -> tuple[Span, ...]:
-    """Return the requests of a turn in the order in which they began: see `TurnView.timeline`."""
-    calls = turn.requests
-    start = turn.started_at
+def timeline(
+    calls: Sequence[CallView], references: Sequence[CallView], aggregator: CallView | None, start: float | None
+) -> tuple[Span, ...]:
+    """
+    Return the requests of a turn in the order in which they began: see `TurnView.timeline`.
+
+    Args:
+        calls: The requests.
+        references: Those of them that are references.
+        aggregator: The call that answered.
+        start: When the turn began, in epoch seconds.
+    """
     total = cost_of(calls).known_usd
-    aggregator = turn.aggregator
     ready = aggregator.started_at if aggregator is not None else None
     ends = sorted(
         call.ended_at
-        for call in turn.references
+        for call in references
         if call.ended_at is not None and ready is not None and call.ended_at <= ready
     )
     last = ends[-1] if ends else None
-    begins = sorted(call.started_at for call in turn.references if call.started_at is not None)
-    references = {id(call) for call in turn.references}
+    begins = sorted(call.started_at for call in references if call.started_at is not None)
+    reference_ids = {id(call) for call in references}
     spans = []
     for call in calls:
-        waited = id(call) in references and last is not None and call.ended_at is not None and call.ended_at <= last
+        waited = id(call) in reference_ids and last is not None and call.ended_at is not None and call.ended_at <= last
         kept = _kept(call.ended_at, ends, begins) if waited and call.ended_at is not None else None
         usd = call.cost_usd
         spans.append(

@@ -5,9 +5,13 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from ._call import FAILED, CallView, TokenUsage, _error
+from ._call import FAILED, CallView, TokenUsage, error_of
 from ._cost import Cost, asked, cost_of, usage_of
+from ._fidelity import fidelity
 from ._fields import Field, View, flag, items, mapping, number, text, texts, whole
+from ._overlap import overlap_of
+from ._prompt import question_of
+from ._timeline import timeline
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -62,7 +66,7 @@ class TurnView(View):
     """Name of the ensemble."""
     outcome = Field(text)
     """How it ended."""
-    error = Field(_error)
+    error = Field(error_of)
     """The exception that ended it, an `ErrorDetails`."""
     params = Field(mapping)
     """Its parameters."""
@@ -276,27 +280,38 @@ class TurnView(View):
         """`SESSION#N`, as `Run.turn` takes it."""
         return f"{self.session_id if self.session_id is not None else 'unknown-session'}#{self.number}"
 
+    @property
+    def prompt(self) -> Any:
+        """What the turn was asked: its `input_messages`, those of its first call where a trace has no turn's."""
+        if self.input_messages is not None:
+            return self.input_messages
+        return next((call.input_messages for call in self.all_calls if call.input_messages is not None), None)
+
+    @property
+    def question(self) -> str:
+        """The text of the user's last message in `prompt`, empty if there is none; what is not text is in brackets."""
+        return question_of(self.prompt)
+
+    @property
+    def answer(self) -> str:
+        """The text that the turn answered with: its `output`, else the aggregator's, empty if there is none."""
+        return self.output or (self.aggregator.output if self.aggregator is not None else None) or ""
+
     def fidelity(self) -> tuple[Fidelity, ...]:
         """
-        Return, for each reference, whether its output stands in what the aggregator got.
+        Return, for each reference, whether its output is in what the aggregator got.
 
         See `Fidelity`; the order is that of `references`.
         """
-        from ._fidelity import fidelity
-
-        return fidelity(self)
+        return fidelity(self.references, self.aggregator)
 
     def overlap(self) -> Overlap:
-        """Return which part of the answer stands in which reference: see `Overlap`."""
-        from ._overlap import overlap
-
-        return overlap(self)
+        """Return which part of the answer is in which reference: see `Overlap`."""
+        return overlap_of(self.answer, [None if one.failed else one.output for one in self.references])
 
     def timeline(self) -> tuple[Span, ...]:
         """Return the requests in the order in which they began, each a `Span` with its times and its part of the cost."""
-        from ._timeline import timeline
-
-        return timeline(self)
+        return timeline(self.requests, self.references, self.aggregator, self.started_at)
 
     def __repr__(self) -> str:
         """Name the turn; never its content."""
@@ -304,9 +319,10 @@ class TurnView(View):
 
     def _repr_html_(self) -> str:
         """Return the turn for a notebook, in a frame that can run nothing and load nothing."""
-        from ._html import frame
+        from ._html import frame, seconds  # only notebooks need it
 
-        return frame(self)
+        facts = (self.preset or "", self.outcome or "unknown", seconds(self.duration_ms), str(self.cost))
+        return frame(self.name, facts, self.output, self.all_calls)
 
 
 def _calls(value: Any) -> tuple[CallView, ...]:

@@ -12,7 +12,7 @@ from pydantic_core import ValidationError
 
 from ..errors import QueryError
 from ..records import SCHEMA, TurnRecord
-from ._fidelity import fidelity, reached
+from ._fidelity import reached
 from ._problems import CODES, Problem, ProblemLog
 
 if TYPE_CHECKING:
@@ -146,7 +146,7 @@ def _check_meaning(turn: TurnView, problem_log: ProblemLog) -> None:
     aggregator = turn.aggregator
     if aggregator is None or aggregator.failed:
         return
-    for reference, found in zip(turn.references, fidelity(turn), strict=True):
+    for reference, found in zip(turn.references, turn.fidelity(), strict=True):
         if found.status == "absent" and _came_before(reference, aggregator) and not _was_read(turn, reference):
             problem_log.add(_problem("E201", f"nothing of {_named(reference)} is in a prompt that came after it", turn))
 

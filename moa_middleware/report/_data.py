@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 from ..read import Cost, TurnView, overlap_of
 from ._grid import similarity
 from ._messages import Pool, as_json, tools_of
-from ._paint import answer_pieces
 from ._path import critical_path
 
 if TYPE_CHECKING:
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
 
     from ..read import CallView, Fidelity, Span, TokenUsage
 
-__all__ = ["answer_of", "limit_depth", "tokens", "turn_data"]
+__all__ = ["limit_depth", "tokens", "turn_data"]
 
 _DEEPEST = 60
 """Levels of a record that are looked into where it is nested too deeply to be worked with."""
@@ -54,11 +53,6 @@ def _limited(value: Any, levels: int) -> Any:
     return [_limited(item, levels - 1) for item in value]
 
 
-def answer_of(turn: TurnView) -> str:
-    """Return the text that a turn answered with, as `TurnView.overlap` takes it."""
-    return turn.output or (turn.aggregator.output if turn.aggregator is not None else None) or ""
-
-
 def turn_data(turn: TurnView, shown: TurnView, file: str, *, content: bool) -> dict[str, Any]:
     """
     Return what the page has of a turn.
@@ -71,7 +65,7 @@ def turn_data(turn: TurnView, shown: TurnView, file: str, *, content: bool) -> d
     """
     pool = Pool()
     overlap = turn.overlap()
-    answer = answer_of(shown) if content else ""
+    answer = shown.answer if content else ""
     if shown is not turn and content:
         paint = overlap_of(answer, [None if one.failed else one.output for one in shown.references])
     else:
@@ -98,7 +92,7 @@ def turn_data(turn: TurnView, shown: TurnView, file: str, *, content: bool) -> d
         "ended": turn.ended_at,
         "ms": turn.duration_ms,
         "asked": pool.places(shown.input_messages) if content else None,
-        "answer": answer_pieces(answer, paint) if content else None,
+        "answer": paint.pieces(answer) if content else None,
         "overlap": {name: getattr(overlap, name) for name in ("shared", "novel", "unit", "size", "total")},
         "alike": similarity(turn),
         "calls": calls,

@@ -10,8 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import IO, TYPE_CHECKING, Any
 
-from ..read import to_jsonable
-from ..read._stats import StatsBuilder
+from ..read import StatsBuilder, to_jsonable
 from ._data import limit_depth, tokens, turn_data
 from ._grid import Grid
 from ._index import Index

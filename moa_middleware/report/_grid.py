@@ -11,46 +11,26 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from ..read._grams import grams, unit_of, units
+from ..read import similarities
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable
-
     from ..read import TurnView
 
 __all__ = ["Grid", "similarity"]
 
-_PAIR = 2
 _MOST = 12
 """Names in the grid of a run."""
 _WIDEST = 24
 """References in the grid of a turn: pairs grow with the square."""
 
 
-def _pairs(text: str | None) -> frozenset[Hashable]:
-    if not text:
-        return frozenset()
-    unit = unit_of(text)
-    row = units(text, unit)
-    return frozenset(grams(row, min(_PAIR, len(row)))) if row else frozenset()
-
-
 def similarity(turn: TurnView) -> list[list[float | None]]:
     """
-    Return how alike the references of a turn are, two and two; `None` for one that failed or said nothing.
+    Return how similar the references of a turn are, each with each; `None` for one that failed or said nothing.
 
     Of more than 24 references it is the first ones.
     """
-    sets = [frozenset() if one.failed else _pairs(one.output) for one in turn.references[:_WIDEST]]
-    cells: list[list[float | None]] = [[None] * len(sets) for _ in sets]
-    for place, one in enumerate(sets):
-        for beside in range(place, len(sets)):
-            cells[place][beside] = cells[beside][place] = _dice(one, sets[beside])
-    return cells
-
-
-def _dice(one: frozenset[Hashable], other: frozenset[Hashable]) -> float | None:
-    return 2 * len(one & other) / (len(one) + len(other)) if one and other else None
+    return similarities([None if one.failed else one.output for one in turn.references[:_WIDEST]])
 
 
 class Grid:

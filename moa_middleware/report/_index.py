@@ -9,9 +9,6 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from ..read._prompt import messages_of, texts_of
-from ._data import answer_of
-
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -102,21 +99,8 @@ class Index:
         if shown.turns:
             row["in"] = shown.turns
         if self._content:
-            row["q"], row["a"] = _head(_question(shown)), _head(answer_of(shown))
+            row["q"], row["a"] = _head(shown.question), _head(shown.answer)
         self.rows.append(row)
-
-
-def _question(turn: TurnView) -> str:
-    """Return the text of the last message of the user's."""
-    asked = turn.input_messages
-    if asked is None:
-        asked = next((call.input_messages for call in turn.all_calls if call.input_messages is not None), None)
-    messages = messages_of(asked)
-    users = [one for one in messages if isinstance(one, dict) and one.get("role") == "user"] or messages
-    if not users:
-        return ""
-    last = users[-1]
-    return "\n".join(texts_of(last.get("content") if isinstance(last, dict) and "content" in last else last))
 
 
 def _head(text: str) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from ..read._prompt import messages_of
+from ..read import messages_of
 
 __all__ = ["Pool", "as_json", "tools_of"]
 

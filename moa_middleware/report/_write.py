@@ -21,8 +21,7 @@ from ._split import pages_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from ..read import Problem
-    from ..read._files import Source
+    from ..read import Problem, Source
     from ._gather import Gathered, Group
     from ._split import Page
 

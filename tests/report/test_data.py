@@ -9,10 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from moa_middleware import read
-from moa_middleware.read._grams import places, unit_of, units
+from moa_middleware.read._overlap import places, unit_of, units
 from moa_middleware.report._grid import Grid, similarity
 from moa_middleware.report._messages import Pool
-from moa_middleware.report._paint import answer_pieces
 from moa_middleware.report._path import critical_path
 
 from ..read.conftest import SEED, write
@@ -23,7 +22,7 @@ LETTERS = st.text(alphabet=st.sampled_from("aB ß.İŉ\n,中文字數ﬃ漢é"),
 @given(LETTERS, st.lists(st.one_of(st.none(), LETTERS), max_size=3))
 def test_the_painted_pieces_are_the_answer(answer, references):
     """Nothing is lost or doubled, whatever letters become when case is folded."""
-    pieces = answer_pieces(answer, read.overlap_of(answer, references))
+    pieces = read.overlap_of(answer, references).pieces(answer)
     assert answer == "".join(text for text, _ in pieces)
     assert all(text for text, _ in pieces)
 
@@ -51,7 +50,7 @@ def test_the_answer_is_painted_by_whoever_says_the_same_words():
         ("three four five. Six seven, ", [0, 1]),
         ("EIGHT nine ten", [1]),
         ("; and more.", []),
-    ] == answer_pieces(answer, overlap)
+    ] == overlap.pieces(answer)
 
 
 def test_a_message_that_all_calls_share_is_held_once():
