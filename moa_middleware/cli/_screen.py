@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.text import Text
 
 from ._out import OutputClosed
-from ._text import cut_mark, safe_text
+from ._text import SafeText, cut_mark, safe_text
 
 __all__ = ["Screen", "StreamedText", "cell", "display_width", "fit_width"]
 
@@ -141,10 +141,10 @@ def display_width(text: str) -> int:
     return cell_len(safe_text(text))
 
 
-def fit_width(text: str, width: int) -> str:
+def fit_width(text: str, width: int) -> SafeText:
     """Return one line of text cut or padded to so many columns; one that is cut ends in `…`, or `...`."""
-    line = safe_text(text)
+    line: str = safe_text(text)
     if cell_len(line) > width:
         mark = cut_mark()[:width]
         line = set_cell_size(line, max(0, width - len(mark))).rstrip() + mark
-    return line + " " * (width - cell_len(line))
+    return SafeText(line + " " * (width - cell_len(line)))

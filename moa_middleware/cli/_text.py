@@ -12,7 +12,7 @@ import re
 
 from .._unsafe import UNSAFE
 
-__all__ = ["cut_mark", "one_line", "safe_text", "set_output_encoding"]
+__all__ = ["SafeText", "cut_mark", "one_line", "safe_text", "set_output_encoding"]
 
 _UNSAFE = re.compile(f"[{UNSAFE}]")
 
@@ -38,16 +38,24 @@ def set_output_encoding(encoding: str | None) -> None:
     _narrow[:] = [] if encoding is None or encoding.lower().startswith("utf") else [encoding]
 
 
-def safe_text(text: str) -> str:
+class SafeText(str):
+    """Text that has been escaped, so that it is not scanned again on its way to the screen. A part of it is a plain text."""
+
+    __slots__ = ()
+
+
+def safe_text(text: str) -> SafeText:
     r"""
     Return the text with all that a terminal might obey shown as an escape (`\x1b`), nothing dropped.
 
     So is what the encoding of stdout lacks.
     """
+    if type(text) is SafeText:
+        return text
     safe = _UNSAFE.sub(_escape, text)
     for encoding in _narrow:
         safe = safe.encode(encoding, "backslashreplace").decode(encoding)
-    return safe
+    return SafeText(safe)
 
 
 def cut_mark() -> str:
@@ -55,7 +63,7 @@ def cut_mark() -> str:
     return "..." if _narrow else "…"
 
 
-def one_line(text: str, limit: int = 500) -> str:
+def one_line(text: str, limit: int = 500) -> SafeText:
     """
     Return the beginning of a text as safe text on one line.
 
@@ -65,4 +73,4 @@ def one_line(text: str, limit: int = 500) -> str:
     """
     # Escaped first: `split` takes some control characters for white space, and would drop them.
     head = " ".join(safe_text(text[:limit]).split())
-    return head if len(text) <= limit else f"{head}{cut_mark()}"
+    return SafeText(head if len(text) <= limit else f"{head}{cut_mark()}")
