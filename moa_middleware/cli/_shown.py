@@ -71,9 +71,10 @@ def show_turn(
     if outer is not None:
         screen.line(("inside of ", "dim"), one_line(outer.name))
     screen.line()
-    show_waterfall(screen, turn)
+    spans = turn.timeline()
+    show_waterfall(screen, turn, spans)
     screen.line()
-    show_figures(screen, turn)
+    show_figures(screen, turn, spans)
     for call in turn.requests:
         if call is not turn.aggregator:
             _said(screen, call, role_of(call, turn), full=full, inputs=inputs)

@@ -27,9 +27,15 @@ _HARDLY = 1.0
 """Milliseconds; who kept the aggregator waiting by less is not slower than another."""
 
 
-def show_waterfall(screen: Screen, turn: TurnView) -> None:
-    """Print a bar for each request, on the scale of the turn; until the first chunk of a stream it is pale."""
-    spans = turn.timeline()
+def show_waterfall(screen: Screen, turn: TurnView, spans: Sequence[Span]) -> None:
+    """
+    Print a bar for each request, on the scale of the turn; until the first chunk of a stream it is pale.
+
+    Args:
+        screen: Where to print.
+        turn: The turn.
+        spans: Its timeline.
+    """
     if not spans:
         screen.line(("no calls are told", "dim"))
         return
@@ -86,11 +92,16 @@ _COLUMNS = (
 )
 
 
-def show_figures(screen: Screen, turn: TurnView) -> None:
+def show_figures(screen: Screen, turn: TurnView, spans: Sequence[Span]) -> None:
     """
     Print a row for each request: how it ended, tokens, price, and what became of the text.
 
     WAIT is how much longer a reference could have taken without keeping the aggregator.
+
+    Args:
+        screen: Where to print.
+        turn: The turn.
+        spans: Its timeline.
     """
     fidelity = {
         id(call): str(one) if one.status else f"? ({one.reason})"
@@ -102,7 +113,7 @@ def show_figures(screen: Screen, turn: TurnView) -> None:
         for call, covered, unique in zip(turn.references, overlap.covered, overlap.unique, strict=True)
     }
     rows: list[Sequence[Cell]] = []
-    for one in turn.timeline():
+    for one in spans:
         call = one.call
         mark = call_mark(call, ascii_only=screen.ascii)
         covered, unique = parts.get(id(call), (None, None))
