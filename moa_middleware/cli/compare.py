@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ._exit import FINDINGS
-from ._filters import Failed, MinCost, Model, Preset, Session, Since, Until, filters
+from ._filters import By, Failed, GroupBy, MinCost, Model, Preset, Session, Since, Until, filters
 from ._out import OutputClosed
 from ._reading import Json, exit_on_errors, note_problems, progress_bar, show_json
 from ._verbs import VERBS
@@ -31,18 +31,6 @@ _HELP = (
 )
 
 
-class _By(StrEnum):
-    model = "model"
-    role = "role"
-    label = "label"
-    provider = "provider"
-    preset = "preset"
-    session = "session"
-    outcome = "outcome"
-    day = "day"
-    none = "none"
-
-
 class _Fail(StrEnum):
     failed = "failed"
     output = "output"
@@ -54,7 +42,7 @@ def compare(
     a: Annotated[str, typer.Argument(metavar="A", show_default=False, help="A file, a directory, a pattern, or -.")],
     b: Annotated[str, typer.Argument(metavar="B", show_default=False, help="Another one.")],
     *,
-    by: Annotated[_By, typer.Option("--by", help="What makes a row.")] = _By.model,
+    by: By = GroupBy.model,
     worst: Annotated[int, typer.Option("--worst", min=0, help="Pairs that are named as costlier or slower.")] = 5,
     fail_on: Annotated[
         list[_Fail] | None,
@@ -78,7 +66,7 @@ def compare(
         )
         run_a, run_b = read.open(a), read.open(b)
         with progress_bar(run_a), progress_bar(run_b):
-            found = read.compare(run_a, run_b, by=None if by is _By.none else by.value, worst=worst, **wanted)
+            found = read.compare(run_a, run_b, by=None if by is GroupBy.none else by.value, worst=worst, **wanted)
         counts = {
             _Fail.failed: found.newly_failed,
             _Fail.output: found.matched - found.same_output,

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ._exit import USAGE, Failure
-from ._filters import Failed, MinCost, Model, Preset, Session, Since, Until, filters
+from ._filters import By, Failed, GroupBy, MinCost, Model, Preset, Session, Since, Until, filters
 from ._out import emit_csv
 from ._reading import Json, Paths, exit_on_errors, note_no_turns, note_problems, open_run, progress_bar, show_json
 from ._verbs import VERBS
@@ -29,20 +28,6 @@ _COUNTS = ("turns", "failed_turns", "calls", "failed", "late", "pending")
 _SPREADS = ("turn_ms", "call_ms", "first_chunk_ms")
 
 
-class _By(StrEnum):
-    """What `read.GROUPINGS` has, so that the help can name it without the reader."""
-
-    model = "model"
-    role = "role"
-    label = "label"
-    provider = "provider"
-    preset = "preset"
-    session = "session"
-    outcome = "outcome"
-    day = "day"
-    none = "none"
-
-
 _HELP = (
     f"{VERBS['stats']}\n\n"
     "P50 and P95 are nearest ranks of the durations of calls, failed ones among them. Calls are those that asked a "
@@ -54,7 +39,7 @@ _HELP = (
 def stats(
     paths: Paths = None,
     *,
-    by: Annotated[_By, typer.Option("--by", help="What makes a row.")] = _By.model,
+    by: By = GroupBy.model,
     session: Session = None,
     preset: Preset = None,
     model: Model = None,
@@ -74,7 +59,7 @@ def stats(
             session=session, preset=preset, model=model, since=since, until=until, failed=failed, min_cost=min_cost
         )
         with progress_bar(run):
-            found = run.stats(None if by is _By.none else by.value, **wanted)
+            found = run.stats(None if by is GroupBy.none else by.value, **wanted)
         if as_json:
             show_json(found)
         elif as_csv:
