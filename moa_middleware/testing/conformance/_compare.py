@@ -56,7 +56,7 @@ def differences(bare: Sight, other: Sight) -> Iterator[str]:
     if found:
         yield found
     pairs: list[tuple[str, object, object]] = [
-        ("requests that reached the model", sorted(bare.world.requests), sorted(other.world.requests)),
+        ("requests that reached the model", sorted(bare.harness.requests), sorted(other.harness.requests)),
         ("printed", bare.printed, other.printed),
     ]
     # Fewer is no harm: by then the caller holds nothing any more.
@@ -76,7 +76,7 @@ def differences(bare: Sight, other: Sight) -> Iterator[str]:
 
 
 def flaws(bare: Sight) -> Iterator[str]:
-    """Yield what is wrong with the bare run: then it is the world that does not do what it says."""
+    """Yield what is wrong with the bare run: then it is the harness that does not do what it says."""
     if bare.failure is not None:
         yield f"the scenario raised {bare.failure}"
         return
@@ -91,11 +91,11 @@ def flaws(bare: Sight) -> Iterator[str]:
         ):
             yield f"call {number}: nothing was raised, the plan says {talk.plan.stop or expected.outcome!r}"
     asked = {talk.question for talk in bare.talks}
-    for question in bare.world.requests:
+    for question in bare.harness.requests:
         if question and question not in asked:
             yield f"a request nobody made reached the model: {clip(question)}"
     got = any(talk.log and (talk.text or talk.chunks) for talk in bare.talks)
-    if got and not bare.world.requests:
+    if got and not bare.harness.requests:
         yield "no request reached the model: does it call `received` with what it is asked?"
 
 

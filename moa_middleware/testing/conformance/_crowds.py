@@ -63,7 +63,7 @@ async def many_values_at_once(user: User) -> None:
     """Ask for four replies at the same time."""
     talks = [user.prepare(_plan(number), stream=False) for number in range(_CROWD)]
     if not user.is_async:
-        user.world.meet(_CROWD)
+        user.harness.meet(_CROWD)
     await user.together(*(talk.value for talk in talks))
     for talk in talks:
         talk.ends("completed")
@@ -74,7 +74,7 @@ async def many_streams_at_once(user: User) -> None:
     """Read four streams at the same time."""
     talks = [user.prepare(_plan(number)) for number in range(_CROWD)]
     if not user.is_async:
-        user.world.meet(_CROWD)
+        user.harness.meet(_CROWD)
 
     async def use(talk: Talk) -> None:
         await talk.begin()

@@ -19,7 +19,7 @@ __all__: list[str] = []
 
 async def _managed(user: User, plan: Plan | None = None) -> Talk:
     talk = user.prepare(plan)
-    await talk.begin(lambda: user.world.manager(user.client, talk.messages))
+    await talk.begin(lambda: user.harness.manager(user.client, talk.messages))
     return talk
 
 
@@ -37,7 +37,7 @@ async def manager_asked_for_the_whole(user: User) -> None:
     """Enter a manager and ask for the whole reply, without reading."""
     talk = await _managed(user)
     async with talk.within():
-        talk.take_value(await talk.settled(user.world.final_of(talk.got)))
+        talk.take_value(await talk.settled(user.harness.final_of(talk.got)))
     talk.ends("completed", counted=False)
 
 
@@ -47,7 +47,7 @@ async def manager_read_then_asked_for_the_whole(user: User) -> None:
     talk = await _managed(user)
     async with talk.within():
         await talk.read(2)
-        talk.take_value(await talk.settled(user.world.final_of(talk.got)))
+        talk.take_value(await talk.settled(user.harness.final_of(talk.got)))
     talk.ends("completed", counted=False)
 
 
@@ -57,7 +57,7 @@ async def manager_until_done(user: User) -> None:
     talk = await _managed(user)
     async with talk.within():
         await talk.settled(talk.got.until_done())
-        talk.take_value(await talk.settled(user.world.final_of(talk.got)))
+        talk.take_value(await talk.settled(user.harness.final_of(talk.got)))
     talk.ends("completed", counted=False)
 
 
@@ -106,7 +106,7 @@ async def manager_refused(user: User) -> None:
 
 async def _raw(user: User, *, stream: bool, plan: Plan | None = None) -> Talk:
     talk = user.prepare(plan, stream=stream)
-    await talk.begin(lambda: user.world.raw(user.client, talk.messages, stream=stream))
+    await talk.begin(lambda: user.harness.raw(user.client, talk.messages, stream=stream))
     _head(talk, talk.got)
     return talk
 
@@ -147,7 +147,7 @@ async def raw_value_refused(user: User) -> None:
     """Get an error in place of a raw response."""
     talk = user.prepare(Plan(stop="refused"), stream=False)
     with talk.catching():
-        await talk.begin(lambda: user.world.raw(user.client, talk.messages, stream=False))
+        await talk.begin(lambda: user.harness.raw(user.client, talk.messages, stream=False))
     talk.ends("error")
 
 
@@ -196,7 +196,7 @@ async def raw_stream_cut(user: User) -> None:
 async def _response(user: User, *, stream: bool, use: Callable[[Talk], Any], plan: Plan | None = None) -> Talk:
     """Enter the manager of a response, look at its head, and let `use` use it."""
     talk = user.prepare(plan, stream=stream)
-    await talk.begin(lambda: user.world.raw_stream(user.client, talk.messages, stream=stream))
+    await talk.begin(lambda: user.harness.raw_stream(user.client, talk.messages, stream=stream))
     async with talk.within():
         _head(talk, talk.got)
         kept = await use(talk)
@@ -218,14 +218,14 @@ async def _read_stream(talk: Talk, pieces: int | None = None) -> Any:
 
 async def _read_bytes(talk: Talk) -> None:
     data = await talk.settled(talk.got.read())
-    talk.note("bytes", talk.user.world.clean(data.decode()))
+    talk.note("bytes", talk.user.harness.clean(data.decode()))
     talk.text = talk.plan.text
 
 
 async def _read_lines(talk: Talk) -> None:
     lines = talk.got.iter_lines()
     found = [line async for line in lines] if talk.user.is_async else list(lines)
-    talk.note("lines", [talk.user.world.clean(line) for line in found])
+    talk.note("lines", [talk.user.harness.clean(line) for line in found])
     talk.text = talk.plan.text
 
 

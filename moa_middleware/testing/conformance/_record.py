@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from ...records import CallRecord
+    from ._harness import ClientHarness
     from ._run import Sight
     from ._talk import Talk
-    from ._world import World
 
 __all__ = ["complaints"]
 
@@ -40,13 +40,13 @@ def complaints(sight: Sight) -> Iterator[str]:
         yield f"lines: {len(talks)} expected, {len(sight.lines)} written (outcomes: {clip(outcomes)})"
         return
     for talk in talks:
-        mine = [line for line in sight.lines if talk.question in _asked(line, sight.world)]
+        mine = [line for line in sight.lines if talk.question in _asked(line, sight.harness)]
         where = f"the record of {talk.question!r}"
         if len(mine) != 1:
             yield f"{where}: {len(mine)} of the lines have this question in their request"
             continue
         (line,) = mine
-        call = sight.world.answer_of(line)
+        call = sight.harness.answer_of(line)
         if call is None:
             yield f"{where}: no call of it answered (roles: {clip(_roles(line))})"
             continue
@@ -56,13 +56,13 @@ def complaints(sight: Sight) -> Iterator[str]:
                 yield f"{where}, {name}: expected {one}, found {two}"
         yield from (f"{where}, {found}" for found in _times(talk, line, call))
         try:
-            sight.world.check(line)
+            sight.harness.check(line)
         except AssertionError as error:
             yield f"{where}: {error}"
 
 
-def _asked(line: TurnRecord, world: World) -> str:
-    call = world.answer_of(line)
+def _asked(line: TurnRecord, harness: ClientHarness) -> str:
+    call = harness.answer_of(line)
     return json.dumps(None if call is None else call["input_messages"], ensure_ascii=False)
 
 
@@ -97,12 +97,12 @@ def _more(line: Any, read: Any) -> list[str]:
 
 def _expected(talk: Talk, line: TurnRecord, call: CallRecord) -> Iterator[tuple[str, object, object]]:
     """Yield name, expected and found value of each key that the scenario determines."""
-    expected, world = talk.expected, talk.user.world
+    expected, harness = talk.expected, talk.user.harness
     assert expected is not None  # noqa: S101 - the caller has asked
     yield "outcome of the turn", expected.outcome, line["outcome"]
     yield "outcome", expected.outcome, call["outcome"]
     yield "instrumentation_errors", 0, line["instrumentation_errors"]
-    yield "input_messages", world.input_of(talk.messages), call["input_messages"]
+    yield "input_messages", harness.input_of(talk.messages), call["input_messages"]
     text = expected.text
     yield "output", text, call["output"]
     yield "output of the turn", text, line["output"]
@@ -113,9 +113,9 @@ def _expected(talk: Talk, line: TurnRecord, call: CallRecord) -> Iterator[tuple[
         if expected.chunks is not None:
             yield "chunks", expected.chunks if expected.streamed else None, call["chunks"]
     for name, error in (("error", call["error"]), ("error of the turn", line["error"])):
-        yield name, expected.error, error and (error["type"], world.clean(error["message"] or ""))
-    if world.model is not None:
-        yield "model", world.model, call["model"]
+        yield name, expected.error, error and (error["type"], harness.clean(error["message"] or ""))
+    if harness.model is not None:
+        yield "model", harness.model, call["model"]
     yield "late", False, call["late"]
     yield "source", "provider", call["source"]
     if line["implicit"]:
@@ -127,21 +127,21 @@ def _expected(talk: Talk, line: TurnRecord, call: CallRecord) -> Iterator[tuple[
 
 def _whole(talk: Talk, call: CallRecord) -> Iterator[tuple[str, object, object]]:
     """Do the same for what only a whole reply has."""
-    plan, world = talk.plan, talk.user.world
-    if "usage" in world.supports:
-        wanted = world.usage(plan)
+    plan, harness = talk.plan, talk.user.harness
+    if "usage" in harness.supports:
+        wanted = harness.usage(plan)
         found = call["usage"]
         if wanted is not None:
             yield "usage", dict(wanted), {key: found.get(key) for key in wanted} if wanted else found
-    if "finish_reason" in world.supports:
-        yield "finish_reason", world.finish_reason(plan), call["finish_reason"]
-    if "tools" in world.supports:
-        yield "tool_calls", world.tool_calls(plan), call["tool_calls"]
-    if "reasoning" in world.supports:
+    if "finish_reason" in harness.supports:
+        yield "finish_reason", harness.finish_reason(plan), call["finish_reason"]
+    if "tools" in harness.supports:
+        yield "tool_calls", harness.tool_calls(plan), call["tool_calls"]
+    if "reasoning" in harness.supports:
         yield "reasoning", "".join(plan.reasoning) or None, call["reasoning"]
-    if "refusal" in world.supports:
+    if "refusal" in harness.supports:
         yield "refusal", plan.refusal, call["refusal"]
-    if "choices" in world.supports:
+    if "choices" in harness.supports:
         texts = ["".join(pieces) for pieces in (plan.pieces, *plan.more_choices)] if plan.more_choices else None
         yield "choices", texts, None if call["choices"] is None else [_text(one) for one in call["choices"]]
 

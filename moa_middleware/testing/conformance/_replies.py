@@ -38,7 +38,7 @@ async def _stream(user: User, plan: Plan | None = None) -> Talk:
 
 
 async def _either(user: User) -> Talk:
-    return await (_stream(user) if "stream" in user.world.supports else _value(user))
+    return await (_stream(user) if "stream" in user.harness.supports else _value(user))
 
 
 # What a reply holds. ------------------------------------------------------------------------------
@@ -164,7 +164,7 @@ async def messages_from_a_generator(user: User) -> None:
     """Hand over an iterator of messages: the model has to get them."""
     talk = user.prepare(stream=False)
     given = (message for message in talk.messages)
-    talk.take_value(await talk.begin(lambda: user.world.call(user.client, given, stream=False)))
+    talk.take_value(await talk.begin(lambda: user.harness.call(user.client, given, stream=False)))
     user.note("left in the iterator", list(given))
     talk.ends("completed")
 
@@ -174,7 +174,7 @@ async def stream_of_messages_from_a_generator(user: User) -> None:
     """Hand over an iterator of messages, and read a stream."""
     talk = user.prepare()
     given = (message for message in talk.messages)
-    await talk.begin(lambda: user.world.call(user.client, given, stream=True))
+    await talk.begin(lambda: user.harness.call(user.client, given, stream=True))
     await talk.read()
     user.note("left in the iterator", list(given))
     talk.ends("completed")
@@ -186,7 +186,7 @@ async def stream_of_messages_from_a_generator(user: User) -> None:
 @scenario()
 async def looks_the_same(user: User) -> None:
     """Look at what is instrumented by introspection, then use it."""
-    for path in user.world.entry_points:
+    for path in user.harness.entry_points:
         owner, name = walk(user.client, path)
         user.note(path, describe_function(getattr(owner, name)))
     await _either(user)
@@ -196,7 +196,7 @@ async def looks_the_same(user: User) -> None:
 async def instrumented_twice(user: User) -> None:
     """Instrument a second time: it is one layer."""
     if user.instrumented:
-        user.note("the same object", user.world.instrument(user.client) is user.client)
+        user.note("the same object", user.harness.instrument(user.client) is user.client)
     else:
         user.note("the same object", True)
     await _either(user)
@@ -206,8 +206,8 @@ async def instrumented_twice(user: User) -> None:
 async def uninstrumented_again(user: User) -> None:
     """Undo the instrumentation: the attributes are as before, and nothing is recorded."""
     if user.instrumented:
-        user.world.uninstrument(user.client)
-    for path in user.world.entry_points:
+        user.harness.uninstrument(user.client)
+    for path in user.harness.entry_points:
         owner, name = walk(user.client, path)
         user.note(path, _holders(owner, name))
     talk = await _either(user)
@@ -218,8 +218,8 @@ async def uninstrumented_again(user: User) -> None:
 async def instrumented_anew(user: User) -> None:
     """Undo the instrumentation and instrument again."""
     if user.instrumented:
-        user.world.uninstrument(user.client)
-        user.client = user.world.instrument(user.client)
+        user.harness.uninstrument(user.client)
+        user.client = user.harness.instrument(user.client)
     await _either(user)
 
 

@@ -26,9 +26,9 @@ from ._talk import Talk, User, run_sync
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from ._harness import ClientHarness
     from ._scenario import Scenario
     from ._talk import Event
-    from ._world import World
 
 __all__ = ["Mode", "Sight", "Way", "run_once"]
 
@@ -46,7 +46,7 @@ class Sight:
     What was seen of one run.
 
     Attributes:
-        world: The world, closed.
+        harness: The harness, closed.
         talks: The calls, with what their callers saw.
         log: What the caller saw beside the calls.
         failure: What the scenario itself raised.
@@ -59,7 +59,7 @@ class Sight:
         files: Whether anything was written at all, an empty directory too.
     """
 
-    world: World
+    harness: ClientHarness
     talks: list[Talk] = field(default_factory=list)
     log: list[Event] = field(default_factory=list)
     failure: str | None = None
@@ -72,27 +72,29 @@ class Sight:
     files: bool = False
 
 
-def run_once(scenario: Scenario, make_world: Callable[[], World], way: Way, mode: Mode, like: Sight | None) -> Sight:
+def run_once(
+    scenario: Scenario, make_harness: Callable[[], ClientHarness], way: Way, mode: Mode, like: Sight | None
+) -> Sight:
     """
     Run a scenario.
 
     Args:
         scenario: What the caller does.
-        make_world: Makes the world.
+        make_harness: Makes the harness.
         way: Whether the client is sync or async.
         mode: `bare` is uninstrumented, `off` without traces, `on` with them.
         like: The bare run: this one may leave no more connections open.
     """
-    world = make_world()
-    sight = Sight(world)
+    harness = make_harness()
+    sight = Sight(harness)
     with tempfile.TemporaryDirectory(prefix="moa-conformance-") as parent:
         directory = Path(parent, "traces")
         with _traces(directory, on=mode == "on"), _watching(sight):
-            world.open()
+            harness.open()
             try:
                 _drive(scenario, sight, way, mode, like)
             finally:
-                world.close()
+                harness.close()
             if mode == "on":
                 _gather(sight, directory)
         sight.files = directory.exists()
@@ -171,7 +173,7 @@ def _watching(sight: Sight) -> Iterator[None]:
     sight.printed = out.getvalue()
     # Sockets that a client keeps until it is collected are the client's; connections are counted.
     kinds = [(one.category, str(one.message)) for one in warned if not issubclass(one.category, ResourceWarning)]
-    sight.warned = sorted((kind.__qualname__, sight.world.clean(text)) for kind, text in kinds)
+    sight.warned = sorted((kind.__qualname__, sight.harness.clean(text)) for kind, text in kinds)
 
 
 def _drive(scenario: Scenario, sight: Sight, way: Way, mode: Mode, like: Sight | None) -> None:
@@ -193,15 +195,15 @@ def _drive(scenario: Scenario, sight: Sight, way: Way, mode: Mode, like: Sight |
 
 async def _use(scenario: Scenario, sight: Sight, way: Way, mode: Mode, like: Sight | None) -> None:
     """Make the client, let the caller use it, and see what is left."""
-    world = sight.world
+    harness = sight.harness
     try:
-        client = world.make_client() if way == "sync" else world.make_async_client()
+        client = harness.make_client() if way == "sync" else harness.make_async_client()
         if mode != "bare":
-            client = world.instrument(client)
+            client = harness.instrument(client)
     except Exception as error:
         sight.failure = _failure(error)
         return
-    user = User(world, client, is_async=way == "async", instrumented=mode != "bare")
+    user = User(harness, client, is_async=way == "async", instrumented=mode != "bare")
     try:
         try:
             await scenario.body(user)
@@ -212,15 +214,15 @@ async def _use(scenario: Scenario, sight: Sight, way: Way, mode: Mode, like: Sig
         sight.talks, sight.log = user.talks, user.log
         user.forget()
         await user.idle()
-        sight.open_at_once = _count(world, None if like is None else like.open_at_once)
+        sight.open_at_once = _count(harness, None if like is None else like.open_at_once)
         if sight.open_at_once:
             gc.collect()
             await user.idle()
-        sight.open_later = _count(world, None if like is None else like.open_later)
+        sight.open_later = _count(harness, None if like is None else like.open_later)
     finally:
         if mode != "bare":
-            world.uninstrument(client)
-        await world.close_client(client)
+            harness.uninstrument(client)
+        await harness.close_client(client)
 
 
 def _failure(error: BaseException) -> str:
@@ -230,19 +232,19 @@ def _failure(error: BaseException) -> str:
     return f"{name_of(type(error))}: {error}{place}"
 
 
-def _count(world: World, wanted: int | None) -> int:
+def _count(harness: ClientHarness, wanted: int | None) -> int:
     """Count the open connections, when their number has come to rest or is no more than wanted."""
-    count = world.open_connections
-    if not world.settle_seconds:
+    count = harness.open_connections
+    if not harness.settle_seconds:
         return count
     if wanted is None:
         for _ in range(5):
-            time.sleep(world.settle_seconds / 5)
-            if not (count := world.open_connections):
+            time.sleep(harness.settle_seconds / 5)
+            if not (count := harness.open_connections):
                 break
         return count
     deadline = time.monotonic() + _WAIT_SECONDS
     while count > wanted and time.monotonic() < deadline:
         time.sleep(0.005)
-        count = world.open_connections
+        count = harness.open_connections
     return count

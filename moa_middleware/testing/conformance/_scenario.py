@@ -23,7 +23,7 @@ class Scenario:
 
     Attributes:
         name: The name of the function.
-        needs: What the world has to support; `sync` or `async` only where it makes sense in that way alone.
+        needs: What the harness has to support; `sync` or `async` only where it makes sense in that way alone.
         body: What the caller does.
     """
 
