@@ -403,7 +403,7 @@ class NeverRefuses(Function):
         return ask
 
 
-class LacksAMethod(conformance.World):
+class LacksAMethod(conformance.ClientHarness):
     def make_client(self):
         def ask(messages):
             return "".join(self.play(messages))
@@ -431,13 +431,13 @@ def test_a_world_that_is_wrong_itself_is_told_so(world, name, told):
 def test_a_capability_that_does_not_exist_is_refused():
     """A misspelt capability would leave scenarios out for ever."""
     with pytest.raises(ValueError, match=r"Misspelt\.supports: 'streams' is no capability; there are async, choices"):
-        type("Misspelt", (conformance.World,), {"supports": {"sync", "streams"}})
+        type("Misspelt", (conformance.ClientHarness,), {"supports": {"sync", "streams"}})
 
 
 def test_a_world_without_a_way_is_refused():
     """A world that cannot be called has no cases, which would look like success."""
     for supports in ({"value"}, {"sync"}):
-        world = type("Nothing", (conformance.World,), {"supports": supports})
+        world = type("Nothing", (conformance.ClientHarness,), {"supports": supports})
         with pytest.raises(ValueError, match=r"Nothing\.supports: it needs 'sync' or 'async', and 'value' or 'stream'"):
             conformance.cases(world)
 
@@ -575,10 +575,10 @@ def test_a_case_tells_what_it_lacks():
 
 
 class Chunk:
-    """A piece of a class that `piece_of` of `World` does not know."""
+    """A piece of a class that `piece_of` of `ClientHarness` does not know."""
 
 
-class Forgets(conformance.World):
+class Forgets(conformance.ClientHarness):
     """Its author forgot `piece_of`."""
 
     supports = frozenset({"sync", "stream", "cut"})
@@ -658,7 +658,7 @@ def test_it_needs_no_test_framework():
     code = (
         "import sys\n"
         "from moa_middleware.testing import conformance\n"
-        "class Echo(conformance.World):\n"
+        "class Echo(conformance.ClientHarness):\n"
         "    def make_client(self):\n"
         "        return lambda messages: ''.join(self.play(messages))\n"
         "    def instrument(self, client):\n"

@@ -20,7 +20,7 @@ def _source(sdk):
         return file.read()
 
 
-class Wire(conformance.World):
+class Wire(conformance.ClientHarness):
     """
     The wire: derive from it, and say what the bytes are.
 
