@@ -384,7 +384,7 @@ def test_a_broken_layer_is_found(world, name, way, told):
 class SaysOtherThanPlanned(Function):
     def make_client(self):
         def ask(messages):
-            self.received(messages)
+            self.plan_for(messages)
             return "something else"
 
         return ask
@@ -398,7 +398,7 @@ class AsksNobody(Function):
 class NeverRefuses(Function):
     def make_client(self):
         def ask(messages):
-            return self.received(messages).text
+            return self.plan_for(messages).text
 
         return ask
 
@@ -415,7 +415,7 @@ class LacksAMethod(conformance.ClientHarness):
     ("world", "name", "told"),
     [
         (SaysOtherThanPlanned, "value", "the caller read 'something else', the plan says 'One two three four five.'"),
-        (AsksNobody, "value", "no request reached the model: does it call `received` with what it is asked?"),
+        (AsksNobody, "value", "no request reached the model: does it call `plan_for` with what it is asked?"),
         (NeverRefuses, "refused", "nothing was raised, the plan says 'refused'"),
         (LacksAMethod, "value", "LacksAMethod does not define `call`"),
     ],

@@ -96,7 +96,7 @@ def flaws(bare: Sight) -> Iterator[str]:
             yield f"a request nobody made reached the model: {clip(question)}"
     got = any(talk.log and (talk.text or talk.chunks) for talk in bare.talks)
     if got and not bare.harness.requests:
-        yield "no request reached the model: does it call `received` with what it is asked?"
+        yield "no request reached the model: does it call `plan_for` with what it is asked?"
 
 
 def _first(before: Sequence[Event], after: Sequence[Event]) -> str | None:

@@ -35,7 +35,7 @@ class ClientHarness:
     A client and the model behind it, for one run of one scenario.
 
     Derive from it, set `supports`, and say in `make_client` and `call` how your client is made and
-    called. Behind the client has to be a model that obeys: for each request it asks `received`
+    called. Behind the client has to be a model that obeys: for each request it asks `plan_for`
     for the plan, and does that. A mock transport, a scripted server or a plain function will do.
 
     A harness is made anew for each run.
@@ -191,7 +191,7 @@ class ClientHarness:
 
     # What the model behind the client calls. ------------------------------------------------------
 
-    def received(self, messages: Any) -> Plan:
+    def plan_for(self, messages: Any) -> Plan:
         """
         Note a request, and return what to do about it.
 
@@ -221,7 +221,7 @@ class ClientHarness:
             RuntimeError: The plan is to refuse the request, or to report an error.
             KeyboardInterrupt: The plan is to interrupt.
         """
-        plan = self.received(messages)
+        plan = self.plan_for(messages)
         if plan.stop is None:
             yield from plan.pieces
             return
@@ -230,7 +230,7 @@ class ClientHarness:
 
     async def play_async(self, messages: Any) -> AsyncIterator[str]:
         """Do as `play` does, or hang."""
-        plan = self.received(messages)
+        plan = self.plan_for(messages)
         for piece in plan.pieces if plan.stop is None else plan.pieces[: plan.after]:
             await asyncio.sleep(0)
             yield piece
