@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from ...records import CallRecord
+    from ._caller import ClientCall
     from ._harness import ClientHarness
     from ._run import Sight
-    from ._talk import Talk
 
 __all__ = ["complaints"]
 
@@ -29,19 +29,19 @@ def _schema() -> TypeAdapter[TurnRecord]:
 
 def complaints(sight: Sight) -> Iterator[str]:
     """Yield what is wrong with the lines of a run; nothing else may have been written."""
-    talks = [talk for talk in sight.talks if talk.expected is not None]
+    client_calls = [client_call for client_call in sight.client_calls if client_call.expected is not None]
     for line in sight.lines:
         wrong = _malformed(line)
         if wrong:
             yield wrong
             return
-    if len(talks) != len(sight.lines):
+    if len(client_calls) != len(sight.lines):
         outcomes = [line.get("outcome") for line in sight.lines]
-        yield f"lines: {len(talks)} expected, {len(sight.lines)} written (outcomes: {clip(outcomes)})"
+        yield f"lines: {len(client_calls)} expected, {len(sight.lines)} written (outcomes: {clip(outcomes)})"
         return
-    for talk in talks:
-        mine = [line for line in sight.lines if talk.question in _asked(line, sight.harness)]
-        where = f"the record of {talk.question!r}"
+    for client_call in client_calls:
+        mine = [line for line in sight.lines if client_call.question in _asked(line, sight.harness)]
+        where = f"the record of {client_call.question!r}"
         if len(mine) != 1:
             yield f"{where}: {len(mine)} of the lines have this question in their request"
             continue
@@ -50,11 +50,11 @@ def complaints(sight: Sight) -> Iterator[str]:
         if call is None:
             yield f"{where}: no call of it answered (roles: {clip(_roles(line))})"
             continue
-        for name, wanted, found in _expected(talk, line, call):
+        for name, wanted, found in _expected(client_call, line, call):
             if wanted != found:
                 one, two = contrast(wanted, found)
                 yield f"{where}, {name}: expected {one}, found {two}"
-        yield from (f"{where}, {found}" for found in _times(talk, line, call))
+        yield from (f"{where}, {found}" for found in _times(client_call, line, call))
         try:
             sight.harness.check(line)
         except AssertionError as error:
@@ -95,14 +95,14 @@ def _more(line: Any, read: Any) -> list[str]:
     return []
 
 
-def _expected(talk: Talk, line: TurnRecord, call: CallRecord) -> Iterator[tuple[str, object, object]]:
+def _expected(client_call: ClientCall, line: TurnRecord, call: CallRecord) -> Iterator[tuple[str, object, object]]:
     """Yield name, expected and found value of each key that the scenario determines."""
-    expected, harness = talk.expected, talk.user.harness
+    expected, harness = client_call.expected, client_call.user.harness
     assert expected is not None  # noqa: S101 - the caller has asked
     yield "outcome of the turn", expected.outcome, line["outcome"]
     yield "outcome", expected.outcome, call["outcome"]
     yield "instrumentation_errors", 0, line["instrumentation_errors"]
-    yield "input_messages", harness.input_of(talk.messages), call["input_messages"]
+    yield "input_messages", harness.input_of(client_call.messages), call["input_messages"]
     text = expected.text
     yield "output", text, call["output"]
     yield "output of the turn", text, line["output"]
@@ -122,12 +122,12 @@ def _expected(talk: Talk, line: TurnRecord, call: CallRecord) -> Iterator[tuple[
         yield "totals.calls", 1, line["totals"]["calls"]
     yield "totals.failed", int(expected.outcome == "error"), line["totals"]["failed"]
     if expected.whole:
-        yield from _whole(talk, call)
+        yield from _whole(client_call, call)
 
 
-def _whole(talk: Talk, call: CallRecord) -> Iterator[tuple[str, object, object]]:
+def _whole(client_call: ClientCall, call: CallRecord) -> Iterator[tuple[str, object, object]]:
     """Do the same for what only a whole reply has."""
-    plan, harness = talk.plan, talk.user.harness
+    plan, harness = client_call.plan, client_call.user.harness
     if "usage" in harness.supports:
         wanted = harness.usage(plan)
         found = call["usage"]
@@ -151,7 +151,7 @@ def _text(choice: Any) -> object:
     return choice.get("output", choice.get("text")) if isinstance(choice, dict) else choice
 
 
-def _times(talk: Talk, line: TurnRecord, call: CallRecord) -> Iterator[str]:
+def _times(client_call: ClientCall, line: TurnRecord, call: CallRecord) -> Iterator[str]:
     """Yield which times cannot be."""
     for what, one in (("turn", line), ("call", call)):
         started, ended, duration = one["started_at"], one["ended_at"], one["duration_ms"]
@@ -160,7 +160,7 @@ def _times(talk: Talk, line: TurnRecord, call: CallRecord) -> Iterator[str]:
         elif duration < 0 or ended < started:
             yield f"duration_ms of the {what}: it ended {started - ended:.6f} s before it began"
     first, duration = call["first_chunk_ms"], call["duration_ms"]
-    if talk.chunks and call["streamed"] and first is None:
+    if client_call.chunks and call["streamed"] and first is None:
         yield "first_chunk_ms: missing"
     if first is not None and duration is not None and not 0 <= first <= duration:
         yield f"first_chunk_ms: {first} is not between 0 and duration_ms, {duration}"

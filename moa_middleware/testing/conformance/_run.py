@@ -20,15 +20,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from ... import _default
+from ._caller import ClientCall, User, run_sync
 from ._look import name_of
-from ._talk import Talk, User, run_sync
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from ._caller import Event
     from ._harness import ClientHarness
     from ._scenario import Scenario
-    from ._talk import Event
 
 __all__ = ["Mode", "Sight", "Way", "run_once"]
 
@@ -47,7 +47,7 @@ class Sight:
 
     Attributes:
         harness: The harness, closed.
-        talks: The calls, with what their callers saw.
+        client_calls: The calls, with what their callers saw.
         log: What the caller saw beside the calls.
         failure: What the scenario itself raised.
         open_at_once: Connections open when the caller had left, before any garbage collection.
@@ -60,7 +60,7 @@ class Sight:
     """
 
     harness: ClientHarness
-    talks: list[Talk] = field(default_factory=list)
+    client_calls: list[ClientCall] = field(default_factory=list)
     log: list[Event] = field(default_factory=list)
     failure: str | None = None
     open_at_once: int = 0
@@ -103,7 +103,7 @@ def run_once(
 
 def _gather(sight: Sight, directory: Path) -> None:
     """Read the lines, once the streams that only the collector finds are over."""
-    wanted = sum(talk.expected is not None for talk in sight.talks)
+    wanted = sum(client_call.expected is not None for client_call in sight.client_calls)
     sight.lines = list(_lines(directory))
     if len(sight.lines) < wanted:
         gc.collect()
@@ -211,7 +211,7 @@ async def _use(scenario: Scenario, sight: Sight, way: Way, mode: Mode, like: Sig
             raise  # the scenarios catch theirs: it is the developer's
         except BaseException as error:
             sight.failure = _failure(error)
-        sight.talks, sight.log = user.talks, user.log
+        sight.client_calls, sight.log = user.client_calls, user.log
         user.forget()
         await user.idle()
         sight.open_at_once = _count(harness, None if like is None else like.open_at_once)

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, TypeAlias
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from ._caller import User
     from ._plan import Capability
-    from ._talk import User
 
 __all__ = ["SCENARIOS", "Body", "ConsumerError", "Scenario", "scenario"]
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from ._harness import ClientHarness, Message
 
-__all__ = ["Event", "Expected", "Job", "Talk", "User", "run_sync"]
+__all__ = ["ClientCall", "Event", "Expected", "Job", "User", "run_sync"]
 
 Event: TypeAlias = tuple[str, object]
 Job: TypeAlias = Callable[[], Awaitable[object]]
@@ -76,7 +76,7 @@ class Expected:
     error: tuple[object, object] | None
 
 
-class Talk:
+class ClientCall:
     """One call, and what its caller saw of it."""
 
     def __init__(self, user: User, question: str, plan: Plan, *, stream: bool) -> None:
@@ -257,26 +257,26 @@ class User:
         self.client = client
         self.is_async = is_async
         self.instrumented = instrumented
-        self.talks: list[Talk] = []
+        self.client_calls: list[ClientCall] = []
         self.log: list[Event] = []
 
     def note(self, what: str, value: object = None) -> None:
         """Note what the caller saw beside the calls."""
         self.log.append((what, value))
 
-    def prepare(self, plan: Plan | None = None, *, stream: bool = True) -> Talk:
+    def prepare(self, plan: Plan | None = None, *, stream: bool = True) -> ClientCall:
         """Return a call that has not begun."""
         plan = plan or Plan()
-        talk = Talk(self, f"Question {len(self.talks) + 1}: what comes?", plan, stream=stream)
-        self.talks.append(talk)
-        self.harness.plan(talk.question, plan)
-        return talk
+        client_call = ClientCall(self, f"Question {len(self.client_calls) + 1}: what comes?", plan, stream=stream)
+        self.client_calls.append(client_call)
+        self.harness.plan(client_call.question, plan)
+        return client_call
 
-    async def ask(self, plan: Plan | None = None, *, stream: bool = True) -> Talk:
+    async def ask(self, plan: Plan | None = None, *, stream: bool = True) -> ClientCall:
         """Call the client."""
-        talk = self.prepare(plan, stream=stream)
-        await talk.begin()
-        return talk
+        client_call = self.prepare(plan, stream=stream)
+        await client_call.begin()
+        return client_call
 
     async def idle(self) -> None:
         """Let the event loop close what was dropped: it does that in tasks of its own."""
@@ -324,8 +324,8 @@ class User:
 
     def forget(self) -> None:
         """Hold nothing of the client any more."""
-        for talk in self.talks:
-            talk.got = None
+        for client_call in self.client_calls:
+            client_call.got = None
 
 
 async def _run(job: Job) -> object:
