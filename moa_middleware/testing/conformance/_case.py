@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 # The modules of scenarios register them.
 from . import _crowds, _forms, _replies, _streams  # noqa: F401
 from ._compare import differences, flaws
-from ._record import complaints
-from ._run import run_once
+from ._record_check import complaints
 from ._scenario import SCENARIOS
+from ._scenario_run import run_once
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from ._harness import ClientHarness
-    from ._run import Mode, Way
     from ._scenario import Scenario
+    from ._scenario_run import Mode, Way
 
 __all__ = ["Case", "ConformanceError", "Report", "Result", "cases", "run"]
 

@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from ._caller import Event
-    from ._run import Sight
+    from ._scenario_run import ScenarioRun
 
 __all__ = ["clip", "contrast", "differences", "flaws"]
 
@@ -41,7 +41,7 @@ def _more(text: str, begin: int) -> str:
     return " …" if begin + _CLIP < len(text) else ""
 
 
-def differences(bare: Sight, other: Sight) -> Iterator[str]:
+def differences(bare: ScenarioRun, other: ScenarioRun) -> Iterator[str]:
     """Yield what the caller saw otherwise than in the bare run, the first difference of each kind."""
     if other.failure is not None:
         yield f"the scenario raised {other.failure}, which it does not uninstrumented"
@@ -75,7 +75,7 @@ def differences(bare: Sight, other: Sight) -> Iterator[str]:
             yield f"{what}: {clip(new[0])}, which it does not uninstrumented"
 
 
-def flaws(bare: Sight) -> Iterator[str]:
+def flaws(bare: ScenarioRun) -> Iterator[str]:
     """Yield what is wrong with the bare run: then it is the harness that does not do what it says."""
     if bare.failure is not None:
         yield f"the scenario raised {bare.failure}"

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from ._harness import ClientHarness
     from ._scenario import Scenario
 
-__all__ = ["Mode", "Sight", "Way", "run_once"]
+__all__ = ["Mode", "ScenarioRun", "Way", "run_once"]
 
 Mode: TypeAlias = Literal["bare", "off", "on"]
 Way: TypeAlias = Literal["sync", "async"]
@@ -41,7 +41,7 @@ _logger = logging.getLogger("moa_middleware")
 
 
 @dataclass(slots=True)
-class Sight:
+class ScenarioRun:
     """
     What was seen of one run.
 
@@ -73,8 +73,8 @@ class Sight:
 
 
 def run_once(
-    scenario: Scenario, make_harness: Callable[[], ClientHarness], way: Way, mode: Mode, like: Sight | None
-) -> Sight:
+    scenario: Scenario, make_harness: Callable[[], ClientHarness], way: Way, mode: Mode, like: ScenarioRun | None
+) -> ScenarioRun:
     """
     Run a scenario.
 
@@ -86,28 +86,28 @@ def run_once(
         like: The bare run: this one may leave no more connections open.
     """
     harness = make_harness()
-    sight = Sight(harness)
+    scenario_run = ScenarioRun(harness)
     with tempfile.TemporaryDirectory(prefix="moa-conformance-") as parent:
         directory = Path(parent, "traces")
-        with _traces(directory, on=mode == "on"), _watching(sight):
+        with _traces(directory, on=mode == "on"), _watching(scenario_run):
             harness.open()
             try:
-                _drive(scenario, sight, way, mode, like)
+                _drive(scenario, scenario_run, way, mode, like)
             finally:
                 harness.close()
             if mode == "on":
-                _gather(sight, directory)
-        sight.files = directory.exists()
-    return sight
+                _gather(scenario_run, directory)
+        scenario_run.files = directory.exists()
+    return scenario_run
 
 
-def _gather(sight: Sight, directory: Path) -> None:
+def _gather(scenario_run: ScenarioRun, directory: Path) -> None:
     """Read the lines, once the streams that only the collector finds are over."""
-    wanted = sum(client_call.expected is not None for client_call in sight.client_calls)
-    sight.lines = list(_lines(directory))
-    if len(sight.lines) < wanted:
+    wanted = sum(client_call.expected is not None for client_call in scenario_run.client_calls)
+    scenario_run.lines = list(_lines(directory))
+    if len(scenario_run.lines) < wanted:
         gc.collect()
-        sight.lines = list(_lines(directory))
+        scenario_run.lines = list(_lines(directory))
 
 
 def _lines(directory: Path) -> Iterator[Any]:
@@ -132,7 +132,7 @@ def _traces(directory: Path, *, on: bool) -> Iterator[None]:
             state.changed()
 
 
-class _Events(logging.Handler):
+class _NoiseHandler(logging.Handler):
     """Notes what this library logs."""
 
     def __init__(self, noise: list[str]) -> None:
@@ -145,16 +145,16 @@ class _Events(logging.Handler):
 
 
 @contextmanager
-def _watching(sight: Sight) -> Iterator[None]:
+def _watching(scenario_run: ScenarioRun) -> Iterator[None]:
     """Note warnings, output, log events and exceptions that nobody can catch; no garbage collection meanwhile."""
 
     def unraisable(found: Any) -> None:
-        sight.noise.append(f"unraisable: {type(found.exc_value).__qualname__}: {found.exc_value}")
+        scenario_run.noise.append(f"unraisable: {type(found.exc_value).__qualname__}: {found.exc_value}")
 
     def in_thread(found: Any) -> None:
-        sight.noise.append(f"in a thread: {type(found.exc_value).__qualname__}: {found.exc_value}")
+        scenario_run.noise.append(f"in a thread: {type(found.exc_value).__qualname__}: {found.exc_value}")
 
-    handler = _Events(sight.noise)
+    handler = _NoiseHandler(scenario_run.noise)
     hooks = sys.unraisablehook, threading.excepthook
     collects, out = gc.isenabled(), io.StringIO()
     _logger.addHandler(handler)
@@ -170,38 +170,38 @@ def _watching(sight: Sight) -> Iterator[None]:
             gc.enable()
         sys.unraisablehook, threading.excepthook = hooks
         _logger.removeHandler(handler)
-    sight.printed = out.getvalue()
+    scenario_run.printed = out.getvalue()
     # Sockets that a client keeps until it is collected are the client's; connections are counted.
     kinds = [(one.category, str(one.message)) for one in warned if not issubclass(one.category, ResourceWarning)]
-    sight.warned = sorted((kind.__qualname__, sight.harness.clean(text)) for kind, text in kinds)
+    scenario_run.warned = sorted((kind.__qualname__, scenario_run.harness.clean(text)) for kind, text in kinds)
 
 
-def _drive(scenario: Scenario, sight: Sight, way: Way, mode: Mode, like: Sight | None) -> None:
+def _drive(scenario: Scenario, scenario_run: ScenarioRun, way: Way, mode: Mode, like: ScenarioRun | None) -> None:
     if way == "sync":
-        run_sync(_use(scenario, sight, way, mode, like))
+        run_sync(_use(scenario, scenario_run, way, mode, like))
         return
 
     def noticed(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         del loop
-        sight.noise.append(f"in the event loop: {context.get('message')}: {context.get('exception')!r}")
+        scenario_run.noise.append(f"in the event loop: {context.get('message')}: {context.get('exception')!r}")
 
     async def main() -> None:
         asyncio.get_running_loop().set_exception_handler(noticed)
         async with asyncio.timeout(_SCENARIO_SECONDS):
-            await _use(scenario, sight, way, mode, like)
+            await _use(scenario, scenario_run, way, mode, like)
 
     asyncio.run(main())
 
 
-async def _use(scenario: Scenario, sight: Sight, way: Way, mode: Mode, like: Sight | None) -> None:
+async def _use(scenario: Scenario, scenario_run: ScenarioRun, way: Way, mode: Mode, like: ScenarioRun | None) -> None:
     """Make the client, let the caller use it, and see what is left."""
-    harness = sight.harness
+    harness = scenario_run.harness
     try:
         client = harness.make_client() if way == "sync" else harness.make_async_client()
         if mode != "bare":
             client = harness.instrument(client)
     except Exception as error:
-        sight.failure = _failure(error)
+        scenario_run.failure = _failure(error)
         return
     user = User(harness, client, is_async=way == "async", instrumented=mode != "bare")
     try:
@@ -210,15 +210,15 @@ async def _use(scenario: Scenario, sight: Sight, way: Way, mode: Mode, like: Sig
         except (KeyboardInterrupt, SystemExit):
             raise  # the scenarios catch theirs: it is the developer's
         except BaseException as error:
-            sight.failure = _failure(error)
-        sight.client_calls, sight.log = user.client_calls, user.log
+            scenario_run.failure = _failure(error)
+        scenario_run.client_calls, scenario_run.log = user.client_calls, user.log
         user.forget()
         await user.idle()
-        sight.open_at_once = _count(harness, None if like is None else like.open_at_once)
-        if sight.open_at_once:
+        scenario_run.open_at_once = _count(harness, None if like is None else like.open_at_once)
+        if scenario_run.open_at_once:
             gc.collect()
             await user.idle()
-        sight.open_later = _count(harness, None if like is None else like.open_later)
+        scenario_run.open_later = _count(harness, None if like is None else like.open_later)
     finally:
         if mode != "bare":
             harness.uninstrument(client)

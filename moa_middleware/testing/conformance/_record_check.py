@@ -1,4 +1,4 @@
-"""Whether the lines say what happened: a pure function of a sight."""
+"""Whether the lines say what happened: a pure function of a scenario_run."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ...records import CallRecord
     from ._caller import ClientCall
     from ._harness import ClientHarness
-    from ._run import Sight
+    from ._scenario_run import ScenarioRun
 
 __all__ = ["complaints"]
 
@@ -27,26 +27,26 @@ def _schema() -> TypeAdapter[TurnRecord]:
     return TypeAdapter(TurnRecord)
 
 
-def complaints(sight: Sight) -> Iterator[str]:
+def complaints(scenario_run: ScenarioRun) -> Iterator[str]:
     """Yield what is wrong with the lines of a run; nothing else may have been written."""
-    client_calls = [client_call for client_call in sight.client_calls if client_call.expected is not None]
-    for line in sight.lines:
+    client_calls = [client_call for client_call in scenario_run.client_calls if client_call.expected is not None]
+    for line in scenario_run.lines:
         wrong = _malformed(line)
         if wrong:
             yield wrong
             return
-    if len(client_calls) != len(sight.lines):
-        outcomes = [line.get("outcome") for line in sight.lines]
-        yield f"lines: {len(client_calls)} expected, {len(sight.lines)} written (outcomes: {clip(outcomes)})"
+    if len(client_calls) != len(scenario_run.lines):
+        outcomes = [line.get("outcome") for line in scenario_run.lines]
+        yield f"lines: {len(client_calls)} expected, {len(scenario_run.lines)} written (outcomes: {clip(outcomes)})"
         return
     for client_call in client_calls:
-        mine = [line for line in sight.lines if client_call.question in _asked(line, sight.harness)]
+        mine = [line for line in scenario_run.lines if client_call.question in _asked(line, scenario_run.harness)]
         where = f"the record of {client_call.question!r}"
         if len(mine) != 1:
             yield f"{where}: {len(mine)} of the lines have this question in their request"
             continue
         (line,) = mine
-        call = sight.harness.answer_of(line)
+        call = scenario_run.harness.answer_of(line)
         if call is None:
             yield f"{where}: no call of it answered (roles: {clip(_roles(line))})"
             continue
@@ -56,7 +56,7 @@ def complaints(sight: Sight) -> Iterator[str]:
                 yield f"{where}, {name}: expected {one}, found {two}"
         yield from (f"{where}, {found}" for found in _times(client_call, line, call))
         try:
-            sight.harness.check(line)
+            scenario_run.harness.check(line)
         except AssertionError as error:
             yield f"{where}: {error}"
 
