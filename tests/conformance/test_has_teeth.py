@@ -18,8 +18,8 @@ import pytest
 import moa_middleware as moa
 from moa_middleware import _default
 from moa_middleware.testing import conformance
-from moa_middleware.testing.conformance._record import complaints
-from moa_middleware.testing.conformance._run import run_once
+from moa_middleware.testing.conformance._record_check import complaints
+from moa_middleware.testing.conformance._scenario_run import run_once
 
 from .world_plain import AsyncGenerator, Dicts, Function, Generator
 
