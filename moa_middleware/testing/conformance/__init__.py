@@ -12,20 +12,20 @@ to be the same in all three; with traces on, the record has to say what happened
     print(conformance.run(MyWorld))
 """
 
-from ._case import Case, ConformanceError, Report, Result, cases, run
+from ._case import Case, CaseResult, ConformanceError, ConformanceReport, cases, run
 from ._harness import ClientHarness, IncompleteHarnessError, Message
 from ._plan import Capability, Plan, Stop, ToolCall
 
 __all__ = [
     "Capability",
     "Case",
+    "CaseResult",
     "ClientHarness",
     "ConformanceError",
+    "ConformanceReport",
     "IncompleteHarnessError",
     "Message",
     "Plan",
-    "Report",
-    "Result",
     "Stop",
     "ToolCall",
     "cases",

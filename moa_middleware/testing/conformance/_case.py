@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from ._scenario import Scenario
     from ._scenario_run import Mode, Way
 
-__all__ = ["Case", "ConformanceError", "Report", "Result", "cases", "run"]
+__all__ = ["Case", "CaseResult", "ConformanceError", "ConformanceReport", "cases", "run"]
 
 _WAYS: tuple[Way, ...] = ("sync", "async")
 
@@ -134,7 +134,7 @@ def _fits(scenario: Scenario, way: Way) -> bool:
     return not only or way in only
 
 
-class Result(NamedTuple):
+class CaseResult(NamedTuple):
     """
     What became of a case.
 
@@ -150,7 +150,7 @@ class Result(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class ConformanceReport:
     """
     What became of every case of a harness; its `str` is a summary to print.
 
@@ -158,20 +158,20 @@ class Report:
         results: One for each case, in order.
     """
 
-    results: tuple[Result, ...]
+    results: tuple[CaseResult, ...]
 
     @property
-    def failures(self) -> list[Result]:
+    def failures(self) -> list[CaseResult]:
         """The cases that failed."""
         return [one for one in self.results if one.verdict == "failed"]
 
     @property
-    def skipped(self) -> list[Result]:
+    def skipped(self) -> list[CaseResult]:
         """The cases that the harness lacks something for."""
         return [one for one in self.results if one.verdict == "skipped"]
 
     @property
-    def passed(self) -> list[Result]:
+    def passed(self) -> list[CaseResult]:
         """The cases that passed."""
         return [one for one in self.results if one.verdict == "passed"]
 
@@ -194,7 +194,7 @@ class Report:
         return "\n".join(lines)
 
 
-def run(harness: type[ClientHarness], *, each: Callable[[Result], object] | None = None) -> Report:
+def run(harness: type[ClientHarness], *, each: Callable[[CaseResult], object] | None = None) -> ConformanceReport:
     """
     Run every case of a harness.
 
@@ -202,20 +202,20 @@ def run(harness: type[ClientHarness], *, each: Callable[[Result], object] | None
         harness: The harness's class.
         each: Called with each result when it is there, to show progress.
     """
-    results: list[Result] = []
+    results: list[CaseResult] = []
     for case in cases(harness):
         result = _result(case)
         results.append(result)
         if each is not None:
             each(result)
-    return Report(tuple(results))
+    return ConformanceReport(tuple(results))
 
 
-def _result(case: Case) -> Result:
+def _result(case: Case) -> CaseResult:
     try:
         case.check()
     except unittest.SkipTest as skip:
-        return Result(case, "skipped", str(skip))
+        return CaseResult(case, "skipped", str(skip))
     except ConformanceError as error:
-        return Result(case, "failed", str(error))
-    return Result(case, "passed", "")
+        return CaseResult(case, "failed", str(error))
+    return CaseResult(case, "passed", "")
