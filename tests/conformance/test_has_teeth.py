@@ -554,7 +554,7 @@ def test_a_report_counts_and_names():
 def test_a_report_of_nothing_does_not_pass():
     """A world for which everything is skipped is no success."""
     with pytest.raises(AssertionError, match="0 passed, 0 failed, 0 skipped"):
-        conformance.Report(()).check()
+        conformance.ConformanceReport(()).check()
 
 
 def test_a_good_report_passes():
