@@ -7,9 +7,9 @@ to be the same in all three; with traces on, the record has to say what happened
 
     from moa_middleware.testing import conformance
 
-    class MyWorld(conformance.ClientHarness): ...
+    class MyHarness(conformance.ClientHarness): ...
 
-    print(conformance.run(MyWorld))
+    print(conformance.run(MyHarness))
 """
 
 from ._case import Case, CaseResult, ConformanceError, ConformanceReport, cases, run

@@ -51,7 +51,7 @@ class Case:
     """
     One scenario in one harness, sync or async.
 
-    Its `str` names it: `MyWorld-closed_early-async`.
+    Its `str` names it: `MyHarness-closed_early-async`.
     """
 
     harness: type[ClientHarness]
@@ -114,7 +114,7 @@ def cases(harness: type[ClientHarness]) -> list[Case]:
 
     A harness that is only sync, or only async, has no cases of the other way.
 
-        @pytest.mark.parametrize("case", conformance.cases(MyWorld), ids=str)
+        @pytest.mark.parametrize("case", conformance.cases(MyHarness), ids=str)
         def test_it_conforms(case):
             case.check()
 
