@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ._exit import CLEAN, INTERRUPTED, MISSING, UNREADABLE, USAGE, Failure
+from ._format import size
 from ._out import emit_json, note
 from ._text import one_line
-from ._words import size
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

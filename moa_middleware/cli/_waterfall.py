@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ._format import figure, percent, span, usd
 from ._marks import call_mark, call_word, name_of, role_of
 from ._screen import display_width, fit_width
 from ._table import Column, Table
 from ._text import one_line
-from ._words import figure, percent, span, usd
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

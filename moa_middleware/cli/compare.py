@@ -9,10 +9,10 @@ import typer
 
 from ._exit import FINDINGS
 from ._filters import By, Failed, GroupBy, MinCost, Model, Preset, Session, Since, Until, filters
+from ._format import counted, figure, money, percent, span, usd
 from ._out import OutputClosed
 from ._reading import Json, exit_on_errors, note_problems, progress_bar, show_json
 from ._verbs import VERBS
-from ._words import counted, figure, money, percent, span, usd
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

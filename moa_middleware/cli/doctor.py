@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 import typer
 
 from ._exit import FINDINGS
+from ._format import counted, moment, size, span
 from ._out import OutputClosed, emit_json
 from ._reading import Json, exit_on_errors
 from ._text import one_line
 from ._verbs import VERBS
-from ._words import counted, moment, size, span
 
 if TYPE_CHECKING:
     from ._checkup import Checkup

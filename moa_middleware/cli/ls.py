@@ -92,9 +92,9 @@ def ls(
 
 def _human(run: Run, wanted: Filters, limit: int, sort: _Sort) -> tuple[int, int]:
     """Print the table; return how many turns it shows, and how many there are."""
-    from ._rows import COLUMNS, cells_of
     from ._screen import Screen
     from ._table import Table
+    from ._turn_row import COLUMNS, cells_of
 
     screen = Screen()
     table = Table(screen, COLUMNS)
@@ -115,7 +115,7 @@ def _human(run: Run, wanted: Filters, limit: int, sort: _Sort) -> tuple[int, int
 
 
 def _json(run: Run, wanted: Filters, limit: int, sort: _Sort) -> None:
-    from ._rows import summary_of
+    from ._turn_row import summary_of
 
     for one in _chosen(run, run.turns(**wanted), limit, sort, summary_of):
         emit_json(one)

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ._exit import FINDINGS
+from ._format import counted, moment, size
 from ._out import emit
 from ._reading import Json, exit_on_errors, folder_of_settings, parts_of, show_json
 from ._text import one_line
 from ._verbs import VERBS
-from ._words import counted, moment, size
 
 if TYPE_CHECKING:
     from ..read import PrunedFile, PruneReport

@@ -9,11 +9,11 @@ import typer
 
 from ._exit import UNREADABLE, USAGE, Failure
 from ._filters import Failed, MinCost, Model, Preset, Session, Since, Until, filters
+from ._format import counted, size
 from ._out import emit
 from ._reading import Json, Paths, exit_on_errors, note_no_turns, note_problems, open_run, progress_bar, show_json
 from ._text import one_line
 from ._verbs import VERBS
-from ._words import counted, size
 
 __all__ = ["app"]
 

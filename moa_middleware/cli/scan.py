@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ._exit import FINDINGS, UNREADABLE
+from ._format import counted
 from ._out import OutputClosed
 from ._reading import Json, Paths, exit_on_errors, open_run, progress_bar, show_json
 from ._text import one_line
 from ._verbs import VERBS
-from ._words import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

@@ -83,7 +83,7 @@ def _human(
     run: Run, turn: TurnView, inner: tuple[TurnView, ...], *, full: bool, inputs: bool, call: str | None
 ) -> None:
     from ._screen import Screen
-    from ._shown import one_call, show_call, show_turn
+    from ._turn_view import one_call, show_call, show_turn
 
     screen = Screen()
     if call is not None:
@@ -95,7 +95,7 @@ def _human(
 
 def _call_of(turn: TurnView, name: str) -> dict[str, Any]:
     from ..read import to_jsonable
-    from ._shown import one_call
+    from ._turn_view import one_call
 
     return {"turn": turn.name, **to_jsonable(one_call(turn, name))}
 

@@ -8,10 +8,10 @@ import typer
 
 from ._exit import USAGE, Failure
 from ._filters import By, Failed, GroupBy, MinCost, Model, Preset, Session, Since, Until, filters
+from ._format import counted, figure, money, percent, span
 from ._out import emit_csv
 from ._reading import Json, Paths, exit_on_errors, note_no_turns, note_problems, open_run, progress_bar, show_json
 from ._verbs import VERBS
-from ._words import counted, figure, money, percent, span
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

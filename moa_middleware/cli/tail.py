@@ -87,7 +87,7 @@ class _ProblemNotes:
 
 def _json(found: Iterable[TurnView | LateCall]) -> None:
     from ..read import LateCall, to_jsonable
-    from ._rows import summary_of
+    from ._turn_row import summary_of
 
     for one in found:
         told: dict[str, Any] = to_jsonable(one) if isinstance(one, LateCall) else summary_of(one)
@@ -96,10 +96,10 @@ def _json(found: Iterable[TurnView | LateCall]) -> None:
 
 def _human(found: Iterable[TurnView | LateCall]) -> None:
     from ..read import LateCall
+    from ._format import moment, money, span
     from ._marks import call_mark, call_word, name_of, turn_mark
-    from ._rows import calls_of, question_of
     from ._screen import Screen, display_width, fit_width
-    from ._words import moment, money, span
+    from ._turn_row import calls_of, question_of
 
     screen = Screen()
     for one in found:

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ._exit import CLEAN, FINDINGS, UNREADABLE, Failure
+from ._format import counted, size
 from ._out import OutputClosed
 from ._reading import Json, Paths, exit_on_errors, open_run, progress_bar, show_json
 from ._text import one_line
 from ._verbs import VERBS
-from ._words import counted, size
 
 if TYPE_CHECKING:
     from ..read import VerifyReport

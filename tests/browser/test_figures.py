@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from moa_middleware import report
-from moa_middleware.cli._words import figure, span
+from moa_middleware.cli._format import figure, span
 from moa_middleware.read import Cost
 
 from .conftest import names_of

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from ._format import moment, money, span
 from ._marks import turn_mark
 from ._reading import parts_of
 from ._table import Column
 from ._text import one_line
-from ._words import moment, money, span
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 from ..errors import QueryError
 from ..read import content_text
+from ._format import counted, figure, moment, span
 from ._marks import call_word, name_of, role_of, turn_mark
-from ._rows import question_of
 from ._text import one_line, safe_text
+from ._turn_row import question_of
 from ._waterfall import show_figures, show_waterfall
-from ._words import counted, figure, moment, span
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
