@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ._exit import CLEAN, INTERRUPTED, MISSING, UNREADABLE, USAGE, Failure
-from ._format import size
+from ._format import size_text
 from ._out import emit_json, note
 from ._text import one_line
 
@@ -148,9 +148,9 @@ def progress_bar(run: Run) -> Iterator[Callable[[], None]]:
             return
         if not total:
             total.append(_size_of(run))
-        of = f" of {size(total[0])}, {min(100, 100 * done // total[0])} %" if total[0] else ""
+        of = f" of {size_text(total[0])}, {min(100, 100 * done // total[0])} %" if total[0] else ""
         shown = True  # first: Ctrl-C may come in the middle of the writing
-        sys.stderr.write(f"\r\x1b[K{size(done)}{of}")
+        sys.stderr.write(f"\r\x1b[K{size_text(done)}{of}")
         sys.stderr.flush()
 
     def clear() -> None:

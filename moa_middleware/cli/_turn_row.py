@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ._format import moment, money, span
+from ._format import cost_text, duration_text, time_text
 from ._marks import turn_mark
 from ._reading import parts_of
 from ._table import Column
@@ -37,11 +37,11 @@ def cells_of(turn: TurnView, *, ascii_only: bool) -> Sequence[Cell]:
     return (
         turn_mark(turn, ascii_only=ascii_only),
         (turn.name, "bold"),
-        moment(turn.at, "%m-%d %H:%M:%S"),
+        time_text(turn.at, "%m-%d %H:%M:%S"),
         turn.preset or "-",
-        span(turn.duration_ms),
+        duration_text(turn.duration_ms),
         (calls_of(turn), "red" if turn.failed_calls else "yellow" if turn.late_calls or turn.pending_calls else ""),
-        money(turn.cost),
+        cost_text(turn.cost),
         (turn.id, "dim"),
         (question_of(turn), "dim"),
     )

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import QueryError
 from ..read import content_text
-from ._format import counted, figure, moment, span
+from ._format import count_text, counted, duration_text, time_text
 from ._marks import call_word, name_of, role_of, turn_mark
 from ._text import one_line, safe_text
 from ._turn_row import question_of
@@ -93,7 +93,7 @@ def _tells_no_tokens(call: CallView) -> bool:
 def _head(screen: Screen, turn: TurnView) -> None:
     mark, style = turn_mark(turn, ascii_only=screen.ascii)
     outcome = one_line(turn.outcome or "ended", 40)
-    screen.line((one_line(turn.name), "bold"), "  ", (f"{mark} {outcome}", style), f"  {moment(turn.at)}")
+    screen.line((one_line(turn.name), "bold"), "  ", (f"{mark} {outcome}", style), f"  {time_text(turn.at)}")
     usage = turn.usage
     known = usage.input_tokens is not None or usage.output_tokens is not None
     least = ">= " if known and any(_tells_no_tokens(call) for call in turn.requests) else ""
@@ -108,8 +108,8 @@ def _head(screen: Screen, turn: TurnView) -> None:
             )
             if count
         ),
-        span(turn.duration_ms),
-        f"{least}{figure(usage.input_tokens)} tokens in, {least}{figure(usage.output_tokens)} out",
+        duration_text(turn.duration_ms),
+        f"{least}{count_text(usage.input_tokens)} tokens in, {least}{count_text(usage.output_tokens)} out",
     ]
     for name, value in (("id", turn.id), ("preset", turn.preset)):
         if value:
@@ -184,10 +184,10 @@ def show_call(screen: Screen, turn: TurnView, call: CallView) -> None:
     screen.line((one_line(f"{turn.name}  {role_of(call, turn)}"), "bold"), f"  {one_line(name_of(call))}")
     rows = (
         ("id", call.call_id),
-        ("ended", f"{call_word(call)} after {span(call.duration_ms)}"),
-        ("began", moment(call.started_at)),
-        ("first", span(call.first_chunk_ms) if call.first_chunk_ms is not None else None),
-        ("tokens", f"{figure(call.usage.input_tokens)} in, {figure(call.usage.output_tokens)} out"),
+        ("ended", f"{call_word(call)} after {duration_text(call.duration_ms)}"),
+        ("began", time_text(call.started_at)),
+        ("first", duration_text(call.first_chunk_ms) if call.first_chunk_ms is not None else None),
+        ("tokens", f"{count_text(call.usage.input_tokens)} in, {count_text(call.usage.output_tokens)} out"),
         ("finish", call.finish_reason),
         ("endpoint", call.endpoint),
         ("reply", call.response_id),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ._format import figure, percent, span, usd
+from ._format import count_text, duration_text, percent_text, price_text
 from ._marks import call_mark, call_word, name_of, role_of
 from ._screen import display_width, fit_width
 from ._table import Column, Table
@@ -48,13 +48,13 @@ def show_waterfall(screen: Screen, turn: TurnView, spans: Sequence[Span]) -> Non
     name = min(_NAME if width < 100 else 2 * _NAME, max(map(display_width, heads)), width // 3)  # noqa: PLR2004 - a wide one
     room = max(10, min(_BAR if width < 100 else 2 * _BAR, width - name - _TIME - 4))  # noqa: PLR2004
     if end > 0:
-        last = span(end)
+        last = duration_text(end)
         scale = f"0{' ' * max(1, room - 1 - len(last))}{last}"
         screen.line(" " * (name + 3), (scale, "dim"), wrap=False)
     for one, head in zip(spans, heads, strict=True):
         mark, style = call_mark(one.call, ascii_only=screen.ascii)
         bar = _bar(one, end, room, ascii_only=screen.ascii)
-        took = span(one.call.duration_ms).rjust(_TIME - 1)
+        took = duration_text(one.call.duration_ms).rjust(_TIME - 1)
         screen.line((mark, style), " ", fit_width(head, name), " ", (bar, style), took, wrap=False)
 
 
@@ -123,34 +123,34 @@ def show_figures(screen: Screen, turn: TurnView, spans: Sequence[Span]) -> None:
                 mark,
                 (f"{role_of(call, turn)}  {name_of(call)}", "bold"),
                 (call_word(call), mark[1] if mark[1] != "green" else ""),
-                figure(call.usage.input_tokens),
-                figure(call.usage.output_tokens),
+                count_text(call.usage.input_tokens),
+                count_text(call.usage.output_tokens),
                 _price(call),
-                percent(one.cost_share),
+                percent_text(one.cost_share),
                 _waited(one),
                 (reached, _reached_style(reached)),
-                percent(covered) if id(call) in parts else "",
-                percent(unique) if id(call) in parts else "",
+                percent_text(covered) if id(call) in parts else "",
+                percent_text(unique) if id(call) in parts else "",
             )
         )
     Table(screen, _COLUMNS).show(rows)
     if overlap.novel is not None:
         screen.line(
-            f"{percent(overlap.novel)} of the answer's {overlap.total:,} {overlap.unit} stand in no reference, "
-            f"{percent(overlap.shared)} in several (runs of {overlap.size}; lexical, no influence)"
+            f"{percent_text(overlap.novel)} of the answer's {overlap.total:,} {overlap.unit} stand in no reference, "
+            f"{percent_text(overlap.shared)} in several (runs of {overlap.size}; lexical, no influence)"
         )
 
 
 def _price(call: CallView) -> str:
     if call.source not in (None, "provider"):
         return f"- ({call.source})"
-    return usd(call.cost_usd)
+    return price_text(call.cost_usd)
 
 
 def _waited(one: Span) -> str:
     if one.slack_ms is None:
         return ""
-    return "none" if one.slack_ms < _HARDLY else span(one.slack_ms)
+    return "none" if one.slack_ms < _HARDLY else duration_text(one.slack_ms)
 
 
 def _reached_style(reached: str) -> str:

@@ -9,7 +9,7 @@ import typer
 
 from ._exit import FINDINGS
 from ._filters import By, Failed, GroupBy, MinCost, Model, Preset, Session, Since, Until, filters
-from ._format import counted, figure, money, percent, span, usd
+from ._format import cost_text, count_text, counted, duration_text, percent_text, price_text
 from ._out import OutputClosed
 from ._reading import Json, exit_on_errors, note_problems, progress_bar, show_json
 from ._verbs import VERBS
@@ -129,25 +129,29 @@ def _three(delta: GroupDiff, name: str) -> list[Sequence[Cell]]:
         *_less(delta, "turns", "calls"),
         _points(delta.failed_share),
         *_less(delta, "output"),
-        _signed(delta.cost_usd, usd(delta.cost_usd)),
-        _signed(delta.p50_ms, span(delta.p50_ms)),
-        _signed(delta.p95_ms, span(delta.p95_ms)),
+        _signed(delta.cost_usd, price_text(delta.cost_usd)),
+        _signed(delta.p50_ms, duration_text(delta.p50_ms)),
+        _signed(delta.p95_ms, duration_text(delta.p95_ms)),
     )
     return [*sides, change]
 
 
 def _side(row: StatsRow, name: str, which: str) -> Sequence[Cell]:
-    failed = f"{row.failed:,} ({percent(row.failed / row.calls)})" if row.calls and row.failed else figure(row.failed)
+    failed = (
+        f"{row.failed:,} ({percent_text(row.failed / row.calls)})"
+        if row.calls and row.failed
+        else count_text(row.failed)
+    )
     return (
         (name, "bold"),
         which,
-        figure(row.turns),
-        figure(row.calls),
+        count_text(row.turns),
+        count_text(row.calls),
         (failed, "red" if row.failed else ""),
-        figure(row.usage.output_tokens),
-        money(row.cost),
-        span(row.call_ms.p50),
-        span(row.call_ms.p95),
+        count_text(row.usage.output_tokens),
+        cost_text(row.cost),
+        duration_text(row.call_ms.p50),
+        duration_text(row.call_ms.p95),
     )
 
 
@@ -163,7 +167,7 @@ def _less(delta: GroupDiff, *names: str) -> list[Cell]:
 
 
 def _points(share: float | None) -> Cell:
-    return "-" if share is None else _signed(share, percent(share))
+    return "-" if share is None else _signed(share, percent_text(share))
 
 
 def _signed(value: float | None, text: str) -> Cell:
@@ -192,8 +196,8 @@ def _pairs(screen: Screen, title: str, pairs: Sequence[TurnDiff]) -> None:
             (
                 pair.a,
                 pair.b,
-                _signed(pair.cost_usd, usd(pair.cost_usd)),
-                _signed(pair.duration_ms, span(pair.duration_ms)),
+                _signed(pair.cost_usd, price_text(pair.cost_usd)),
+                _signed(pair.duration_ms, duration_text(pair.duration_ms)),
                 "same" if pair.same_output else "differs",
             )
             for pair in pairs

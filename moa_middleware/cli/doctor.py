@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from ._exit import FINDINGS
-from ._format import counted, moment, size, span
+from ._format import counted, duration_text, size_text, time_text
 from ._out import OutputClosed, emit_json
 from ._reading import Json, exit_on_errors
 from ._text import one_line
@@ -99,14 +99,14 @@ def _directory(screen: Screen, found: Checkup) -> None:
     screen.line("  ", (one_line(told["path"]), "bold"), wrap=False)
     if not told["exists"]:
         screen.line("  does not exist")
-    free = f"{size(told['free_bytes'])} free" if "free_bytes" in told else ""
+    free = f"{size_text(told['free_bytes'])} free" if "free_bytes" in told else ""
     can = "writable" if told.get("writable") else "cannot be written"
     mode = f"mode {told['mode']}" if "mode" in told else ""
     screen.line(f"  {', '.join(filter(None, [can, mode, free]))}")
     if told.get("files"):
-        ago = span(1000 * told["newest_seconds_ago"])
-        files = f"{counted(told['files'], 'file')}, {size(told['bytes'])}"
-        screen.line(f"  {files}, written last {moment(told['newest'])} ({ago} ago)")
+        ago = duration_text(1000 * told["newest_seconds_ago"])
+        files = f"{counted(told['files'], 'file')}, {size_text(told['bytes'])}"
+        screen.line(f"  {files}, written last {time_text(told['newest'])} ({ago} ago)")
     elif "files" in told:
         screen.line("  no trace files")
     for what, count in found.journals.items():

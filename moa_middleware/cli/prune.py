@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ._exit import FINDINGS
-from ._format import counted, moment, size
+from ._format import counted, size_text, time_text
 from ._out import emit
 from ._reading import Json, exit_on_errors, folder_of_settings, parts_of, show_json
 from ._text import one_line
@@ -75,8 +75,8 @@ def _human(report: PruneReport) -> None:
     kept = len(report.files) - fates["removed"]
     more = f"; {counted(kept, 'old one')} stay{'s' if kept == 1 else ''}" * bool(kept)
     emit(
-        f"{counted(fates['removed'], 'file')} {done}, {size(report.bytes)}{more}; "
-        f"{counted(report.recent, 'file')} written since {moment(report.before, '%Y-%m-%d %H:%M')}"
+        f"{counted(fates['removed'], 'file')} {done}, {size_text(report.bytes)}{more}; "
+        f"{counted(report.recent, 'file')} written since {time_text(report.before, '%Y-%m-%d %H:%M')}"
     )
 
 
@@ -84,4 +84,4 @@ def _said(one: PrunedFile, *, dry_run: bool) -> str:
     says = "would be removed" if dry_run and one.status == "removed" else _SAYS[one.status]
     if one.status == "failed":
         return f"{says}: {one_line(one.error or 'unknown')}"
-    return f"{says}, {one.kind}, {size(one.bytes)}, last written {moment(one.modified, '%Y-%m-%d %H:%M')}"
+    return f"{says}, {one.kind}, {size_text(one.bytes)}, last written {time_text(one.modified, '%Y-%m-%d %H:%M')}"

@@ -9,7 +9,7 @@ import typer
 
 from ._exit import UNREADABLE, USAGE, Failure
 from ._filters import Failed, MinCost, Model, Preset, Session, Since, Until, filters
-from ._format import counted, size
+from ._format import counted, size_text
 from ._out import emit
 from ._reading import Json, Paths, exit_on_errors, note_no_turns, note_problems, open_run, progress_bar, show_json
 from ._text import one_line
@@ -83,7 +83,7 @@ def report(
                 note_no_turns(run, asked=any(wanted.values()))
             first, *beside = found.paths
             more = f" and {counted(len(beside), 'page')} beside it" if beside else ""
-            emit(f"{one_line(str(first))}{more}: {counted(found.turns, 'turn')}, {size(found.size)}")
+            emit(f"{one_line(str(first))}{more}: {counted(found.turns, 'turn')}, {size_text(found.size)}")
         code = note_problems(run, "report")
     if code:
         raise typer.Exit(code)

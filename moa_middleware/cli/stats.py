@@ -8,7 +8,7 @@ import typer
 
 from ._exit import USAGE, Failure
 from ._filters import By, Failed, GroupBy, MinCost, Model, Preset, Session, Since, Until, filters
-from ._format import counted, figure, money, percent, span
+from ._format import cost_text, count_text, counted, duration_text, percent_text
 from ._out import emit_csv
 from ._reading import Json, Paths, exit_on_errors, note_no_turns, note_problems, open_run, progress_bar, show_json
 from ._verbs import VERBS
@@ -113,8 +113,8 @@ def _human(found: Stats) -> None:
     screen.line()
     spread = found.total.turn_ms
     screen.line(
-        f"{counted(found.total.turns, 'turn')}, {figure(found.total.failed_turns)} failed; a turn takes "
-        f"{span(spread.p50)} at the median, {span(spread.p95)} at the 95th percentile, {span(spread.longest)} at most"
+        f"{counted(found.total.turns, 'turn')}, {count_text(found.total.failed_turns)} failed; a turn takes "
+        f"{duration_text(spread.p50)} at the median, {duration_text(spread.p95)} at the 95th percentile, {duration_text(spread.longest)} at most"
     )
     if found.total.calls_without_usage:
         screen.line(
@@ -127,23 +127,23 @@ def _human(found: Stats) -> None:
 
 
 def _tokens(row: StatsRow, count: int | None) -> str:
-    return f"{count:,}+" if count is not None and row.calls_without_usage else figure(count)
+    return f"{count:,}+" if count is not None and row.calls_without_usage else count_text(count)
 
 
 def _row(row: StatsRow, name: str, total: float | None) -> Sequence[Cell]:
     share = None if row.cost.known_usd is None or not total else row.cost.known_usd / total
-    failed = percent(row.failed / row.calls) if row.calls else "-"
+    failed = percent_text(row.failed / row.calls) if row.calls else "-"
     return (
         (name, "bold"),
-        figure(row.turns),
-        figure(row.calls),
+        count_text(row.turns),
+        count_text(row.calls),
         (f"{row.failed:,} ({failed})" if row.failed else "0", "red" if row.failed else ""),
-        (figure(row.late), "yellow" if row.late else ""),
+        (count_text(row.late), "yellow" if row.late else ""),
         _tokens(row, row.usage.input_tokens),
         _tokens(row, row.usage.output_tokens),
-        money(row.cost),
-        percent(share),
-        span(row.call_ms.p50),
-        span(row.call_ms.p95),
-        span(row.call_ms.longest),
+        cost_text(row.cost),
+        percent_text(share),
+        duration_text(row.call_ms.p50),
+        duration_text(row.call_ms.p95),
+        duration_text(row.call_ms.longest),
     )

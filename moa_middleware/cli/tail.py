@@ -96,7 +96,7 @@ def _json(found: Iterable[TurnView | LateCall]) -> None:
 
 def _human(found: Iterable[TurnView | LateCall]) -> None:
     from ..read import LateCall
-    from ._format import moment, money, span
+    from ._format import cost_text, duration_text, time_text
     from ._marks import call_mark, call_word, name_of, turn_mark
     from ._screen import Screen, display_width, fit_width
     from ._turn_row import calls_of, question_of
@@ -105,13 +105,13 @@ def _human(found: Iterable[TurnView | LateCall]) -> None:
     for one in found:
         if isinstance(one, LateCall):
             mark, style = call_mark(one.call, ascii_only=screen.ascii)
-            what = f"late: {one_line(name_of(one.call), 60)} {one_line(call_word(one.call), 60)} after {span(one.call.duration_ms)}"
+            what = f"late: {one_line(name_of(one.call), 60)} {one_line(call_word(one.call), 60)} after {duration_text(one.call.duration_ms)}"
             whose, at, rest = one.session_id or "unknown-session", one.ts, f"of turn {one.turn_id}"
         else:
             mark, style = turn_mark(one, ascii_only=screen.ascii)
-            what = f"{span(one.duration_ms)}  {_calls(calls_of(one))}  {money(one.cost)}"
+            what = f"{duration_text(one.duration_ms)}  {_calls(calls_of(one))}  {cost_text(one.cost)}"
             whose, at, rest = one.name, one.at, question_of(one)
-        line = f"{moment(at, '%H:%M:%S')}  {one_line(whose, 100)}  {what}"
+        line = f"{time_text(at, '%H:%M:%S')}  {one_line(whose, 100)}  {what}"
         room = screen.width - 2 if screen.wraps else 1000
         left = max(0, room - display_width(line) - 2)
         shown = fit_width(line, min(room, display_width(line))).rstrip()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ._exit import CLEAN, FINDINGS, UNREADABLE, Failure
-from ._format import counted, size
+from ._format import counted, size_text
 from ._out import OutputClosed
 from ._reading import Json, Paths, exit_on_errors, open_run, progress_bar, show_json
 from ._text import one_line
@@ -86,7 +86,7 @@ def _human(report: VerifyReport) -> None:
         screen.line()
     looked = (
         f"{counted(report.turns, 'turn')} of {counted(report.sessions, 'session')} in {counted(report.files, 'file')}, "
-        f"{counted(report.lines, 'line')}, {size(report.bytes)}, {counted(report.late, 'late line')}"
+        f"{counted(report.lines, 'line')}, {size_text(report.bytes)}, {counted(report.late, 'late line')}"
     )
     if report.clean:
         mark = "+" if screen.ascii else "✓"
