@@ -20,8 +20,8 @@ from ._compare import Comparison, GroupDiff, TurnDiff, compare_runs
 from ._cost import Cost
 from ._fidelity import Fidelity
 from ._files import Source, resolve
+from ._jsonable import json_schema, to_jsonable
 from ._overlap import Overlap, overlap_of, similarities
-from ._plain import json_schema, to_jsonable
 from ._problems import CODES, Problem
 from ._prompt import content_text, messages_of
 from ._prune import PrunedFile, PruneReport, parse_age, prune

@@ -11,9 +11,9 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from ..read import Cost, TurnView, overlap_of
+from ._critical_path import critical_path
 from ._grid import similarity
 from ._messages import Pool, as_json, tools_of
-from ._path import critical_path
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

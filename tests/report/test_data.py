@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from moa_middleware import read
 from moa_middleware.read._overlap import places, unit_of, units
+from moa_middleware.report._critical_path import critical_path
 from moa_middleware.report._grid import Grid, similarity
 from moa_middleware.report._messages import Pool
-from moa_middleware.report._path import critical_path
 
 from ..read.conftest import SEED, write
 
