@@ -20,7 +20,7 @@ from ._late import LateIndex
 from ._lines import classify
 from ._problems import Problem, ProblemLog
 from ._prune_mark import pruned_before
-from ._seen import Ids, Numbers, writer_key
+from ._seen import SeenIds, SeenNumbers, writer_key
 from ._turn import TurnView
 
 if TYPE_CHECKING:
@@ -72,8 +72,8 @@ class Reading:
         self.size = 0
         self.journals = 0
         self.seen: Counter[str | None] = Counter()
-        self._ids = Ids()
-        self._numbers = Numbers()
+        self._ids = SeenIds()
+        self._numbers = SeenNumbers()
         self._late = LateIndex(self.problem_log)
         self._singles: list[Path] = []
         self._pruned = 0.0

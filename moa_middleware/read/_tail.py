@@ -22,7 +22,7 @@ from ._call import LateCall
 from ._files import LATE, names_in, order
 from ._lines import classify
 from ._problems import Problem, ProblemLog
-from ._seen import Ids
+from ._seen import SeenIds
 from ._turn import TurnView
 
 if TYPE_CHECKING:
@@ -108,7 +108,7 @@ class Tail:
         self._interval = interval
         self._stop = stop
         self._places: dict[tuple[int, int], _FilePosition] = {}
-        self._ids = Ids()
+        self._ids = SeenIds()
         self._seen: Counter[str | None] = Counter()
         self._problem_log = ProblemLog()
         self._odd: set[str] = set()
