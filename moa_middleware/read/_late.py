@@ -152,7 +152,7 @@ class LateIndex:
         except BAD_FILE:
             return b"null"  # it is gone meanwhile, or was cut
 
-    def left(self, *, whole: bool) -> Iterator[Problem]:
+    def unjoined(self, *, whole: bool) -> Iterator[Problem]:
         """
         Yield a problem for each late line whose turn was not read.
 

@@ -202,7 +202,7 @@ class Reading:
         for (host, pid, _), first, last in gaps:
             what = f"line {first:,} is" if first == last else f"lines {first:,} to {last:,} are"
             self.problem_log.add(Problem("E104", f"{what} missing of what process {pid} on {host[:100]!r} wrote"))
-        for problem in self._late.left(whole=whole):
+        for problem in self._late.unjoined(whole=whole):
             self.problem_log.add(problem)
 
     def _elsewhere(self, gaps: list[tuple[WriterKey, int, int]]) -> list[tuple[WriterKey, int, int]]:
