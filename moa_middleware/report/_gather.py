@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from ..read import Filters, Run, Stats, TurnView
     from ._redact import ReportRedactor
 
-__all__ = ["Gathered", "Group", "figures", "gather"]
+__all__ = ["Group", "ReportContents", "figures", "gather"]
 
 
 class Group:
@@ -72,7 +72,7 @@ def figures(found: Stats) -> dict[str, Any]:
 
 
 @dataclass
-class Gathered:
+class ReportContents:
     """
     What pages are made of.
 
@@ -104,7 +104,7 @@ class Gathered:
 
 def gather(
     run: Run, spool: IO[bytes], redactor: ReportRedactor, *, content: bool, split: bool, filters: Filters
-) -> Gathered:
+) -> ReportContents:
     """
     Read a run.
 
@@ -116,7 +116,7 @@ def gather(
         split: Whether figures of each session are wanted.
         filters: As in `Run.turns`.
     """
-    found = Gathered(Index(content=content), spool)
+    found = ReportContents(Index(content=content), spool)
     at = 0
     for place, turn in enumerate(run.turns(**filters)):
         file = redactor.file(turn.file)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from .._session_names import session_stem
 
 if TYPE_CHECKING:
-    from ._gather import Gathered, Group
+    from ._gather import Group, ReportContents
 
 __all__ = ["Page", "pages_of"]
 
@@ -30,7 +30,7 @@ class Page:
         self.part = part
 
 
-def pages_of(found: Gathered, room: int) -> list[Page]:
+def pages_of(found: ReportContents, room: int) -> list[Page]:
     """
     Return the pages: one a session, several where its turns need more room.
 
@@ -59,7 +59,7 @@ def _free(stem: str, taken: set[str]) -> str:
     return found
 
 
-def _parts(found: Gathered, group: Group, room: int) -> list[list[int]]:
+def _parts(found: ReportContents, group: Group, room: int) -> list[list[int]]:
     parts: list[list[int]] = []
     left = 0
     for place in group.places:

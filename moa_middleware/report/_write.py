@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from ..read import Problem, Source
-    from ._gather import Gathered, Group
+    from ._gather import Group, ReportContents
     from ._split import Page
 
 __all__ = ["ReportFiles", "write"]
@@ -151,7 +151,7 @@ def _look(target: Path, *, split: bool) -> None:
 class _PageWriter:
     """Pages of what was read."""
 
-    def __init__(self, found: Gathered, redactor: ReportRedactor, head: dict[str, Any], title: str) -> None:
+    def __init__(self, found: ReportContents, redactor: ReportRedactor, head: dict[str, Any], title: str) -> None:
         self._found = found
         self._redactor = redactor
         self._head = head
