@@ -75,7 +75,7 @@ def test_the_chains_of_imports_are_short():
 
     @cache
     def chain(name):
-        return max((chain(inner) for inner in edges[name]), key=len, default=()) + (name,)
+        return (*max((chain(inner) for inner in edges[name]), key=len, default=()), name)
 
     longest = max(map(chain, edges), key=len)
     assert len(longest) <= CHAIN, " <- ".join(longest)
