@@ -1,5 +1,5 @@
 """
-What `moa doctor` looks at: settings, directory, journals, packages and targets, each with what is wrong.
+The checkup of `moa doctor`: settings, directory, journals, packages and targets, each with what is wrong.
 
 It changes nothing, and knows no screen. What a program says by `moa.configure` cannot be seen from here.
 """

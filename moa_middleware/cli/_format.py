@@ -1,5 +1,5 @@
 """
-Figures in words, short enough for a column: times, sizes, tokens, prices.
+The format of figures in a column: times, sizes, tokens, prices.
 
 Unknown is said as such, and never shown as nothing.
 """

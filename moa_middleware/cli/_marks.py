@@ -1,4 +1,4 @@
-"""How an outcome is marked and coloured, and what calls and turns are called in a column."""
+"""The marks of outcomes, with their colours, and the names of calls and turns in a column."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 """
-What is going on in a turn, call by call, as an observer on the stack sees it.
+The progress of a turn, call by call, as an observer on the stack sees it.
 
 On a terminal one row a call, redrawn while it runs; in a pipe one line when it is asked and one when
 it ends. It is a user of the library's public names only, and must not know who runs the turn.

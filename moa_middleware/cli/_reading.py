@@ -1,5 +1,5 @@
 """
-What the verbs that read have in common: what is opened, how far it is, and how it ends.
+The frame of every verb that reads: what is opened, its progress, and how it ends.
 
 Every error of a reading becomes one line for stderr and an exit code here.
 """

@@ -1,5 +1,5 @@
 """
-The terminal, or the pipe in its place: one console, made the same way for every verb.
+The screen, or the pipe in its place: one console, made the same way for every verb.
 
 Nothing here interprets markup, and all text passes through `safe_text` on its way: no verb can forget
 it. This module must not know where a text came from.

@@ -1,5 +1,5 @@
 """
-One turn's record on the screen, in a few lines, from what its file holds.
+The summary of one turn's record, in a few lines, from what its file holds.
 
 It takes the record as decoded JSON and must not trust it: any key may be missing or of another type,
 any text may be hostile.

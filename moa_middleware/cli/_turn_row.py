@@ -1,4 +1,4 @@
-"""A turn on a line: what `moa ls` and `moa tail` show of it."""
+"""The row of a turn: what `moa ls` and `moa tail` show of it on a line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A turn on the screen: its head, its calls, its texts."""
+"""The view of a turn on the screen: its head, its calls, its texts."""
 
 from __future__ import annotations
 

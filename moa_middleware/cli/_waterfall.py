@@ -1,4 +1,4 @@
-"""The calls of a turn on the screen: when each ran, and what became of it and of its text."""
+"""The waterfall of a turn: a bar for each call, and a row with how it ended and what reached the aggregator."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 """
-Traces read back: every turn and call, what it cost, and whether all of it is there.
+The reader of traces: turns and calls as typed views, their figures, and what is wrong with the files.
 
     from moa_middleware import read
 

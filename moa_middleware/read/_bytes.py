@@ -1,5 +1,5 @@
 r"""
-One file: opened whatever its form, and its lines. It must not know which files a run has.
+One file of a run: opened whether compressed or not, and its lines. It must not know which files a run has.
 
 Lines end at the byte `\n` and nowhere else: U+2028 is text.
 """

@@ -1,4 +1,4 @@
-"""One request to one model and its reply, as a line holds it."""
+"""The view of a call: one request to one model and its reply, as a line holds it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Two runs side by side: their figures by group, and their turns matched by what was asked."""
+"""The comparison of two runs: their figures by group, and their turns matched by equal prompts."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 """
-What calls cost, counted once each, with what is not known kept unknown.
+The cost of calls, each request counted once, with unknown prices kept unknown.
 
 A call that several others stand inside of repeats their tokens and prices: those count, it does
 not. What a cache or another middleware answered asked no model, and cost nothing.

@@ -1,5 +1,5 @@
 """
-Whether each reference's output stands in what the aggregator got.
+The fidelity of a reference: how much of its output is in what the aggregator got.
 
 What the aggregator was asked beside the references is left out first: a message that the reference
 itself got too proves nothing, since a reference may repeat its prompt.

@@ -1,5 +1,5 @@
 """
-Typed views of JSON objects: frozen, slotted, and with every key that they do not know kept.
+Views of JSON objects: frozen, slotted, with every unknown key kept.
 
 A view reads a key when it is asked for it, so that a figure over a million calls pays for the few
 keys that it needs. A value of another type than its key has is `None`, never an exception: a file

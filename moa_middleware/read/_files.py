@@ -1,5 +1,5 @@
 r"""
-Which files a run has, in which order, and the lines of one: it must not know what a line says.
+The files of a run and their order. It must not know what a line says.
 
 A session's file is read behind its sealed segments. `late/` is joined, `open/` (journals) is not
 read. Lines end at the byte `\n` and nowhere else: U+2028 is text.

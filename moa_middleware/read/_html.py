@@ -1,5 +1,5 @@
 """
-A turn as HTML for a notebook: in a frame that can run nothing and load nothing, every text escaped.
+The notebook's HTML of a turn: in a frame that can run nothing and load nothing, every text escaped.
 
 The frame is an `iframe` with an empty `sandbox`, so nothing in it is of the notebook's origin; its
 own policy forbids every request besides.

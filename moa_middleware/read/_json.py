@@ -1,5 +1,5 @@
 """
-JSON as a line has it, decoded: also what the parser refuses, and Python reads.
+The JSON of a line, decoded, also where the fast parser refuses it.
 
 `pydantic_core` parses; what it refuses goes to `json`, which takes lone surrogates. A number of more than 4,300
 digits stays text, as the writer leaves it. It must not know what a line says.

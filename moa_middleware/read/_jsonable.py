@@ -1,4 +1,4 @@
-"""Results as JSON has them, for `--json` and for other programs."""
+"""The JSON values of results, for `--json` and for other programs."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 """
-Late lines: where each one stands, so that a turn can be joined with its own when it is read.
+The late lines of a run: their places, so that a turn can be joined with its own when it is read.
 
 Only places are kept, not lines: 2 GB of traces may have many. A late line may stand in `late/`, in
 a file of its session's name, or among the turns, where somebody has put files together.

@@ -1,5 +1,5 @@
 """
-What one line is: a turn, a late call, or a problem. It must not know files.
+The class of a line: a turn, a late call, or a problem. It must not know files.
 
 `pydantic_core` parses, since it is a base dependency: on lines of 37 kB with letters beyond ASCII
 390 MB/s, where `json` has 310 and orjson 700. Figures need a few short keys of a line, so their

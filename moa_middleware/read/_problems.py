@@ -1,4 +1,4 @@
-"""What can be wrong with traces: stable codes, and the list of what was found."""
+"""The problems of traces: stable codes, and the log of those that were found."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 """
-Old traces removed: files of lines with their segments, late lines, and journals of the dead.
+The removal of old traces: files of lines with their segments, late lines, and journals of dead processes.
 
 A file goes whole, by the time of its last write, and only under its lock: a writer that waits for
 the lock sees afterwards that the file is gone, and begins another. What may still be written to by

@@ -1,5 +1,5 @@
 """
-Until when a directory was pruned, so that what was removed on purpose is not missed.
+The mark that a prune leaves: until when lines may be missing on purpose.
 
 It stands in `.pruned` beside the traces, one JSON object. It must not know what is removed, nor who asks.
 """

@@ -1,4 +1,4 @@
-"""A run: traces that were opened, and every question that can be asked of them."""
+"""A run: the traces that were opened, and the questions that can be asked of them."""
 
 from __future__ import annotations
 

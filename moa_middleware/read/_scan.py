@@ -1,4 +1,4 @@
-"""Where secrets and personal data stand in traces: places and kinds, never the values."""
+"""The scan for secrets and personal data: places and kinds, never the values."""
 
 from __future__ import annotations
 

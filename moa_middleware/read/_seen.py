@@ -1,5 +1,5 @@
 """
-What a reading must remember of every line, in as few bytes as can be.
+The memory of a reading: which ids and line numbers it has met, in as few bytes as possible.
 
 * SeenIds: one 64-bit hash each, about 90 bytes with its place in a set: 10 MB for 100,000 turns, which
   is 2 GB at 20 kB a turn. Two ids of a million share a hash with a chance below one in 10 million.

@@ -1,4 +1,4 @@
-"""Which turns are wanted: the filters that every reading of a run takes."""
+"""The filters that choose turns, as every reading of a run takes them."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 """
-Counts, tokens, costs and times of a run, by group.
+The figures of a run: counts, tokens, costs and times, by group.
 
 A percentile is the nearest rank: the smallest recorded value that at least p per cent of the values
 do not exceed, which is the value at place ceil(p / 100 * n) of the sorted ones. It is always a value

@@ -1,4 +1,4 @@
-"""A run as three tables of Arrow: turns, their calls, and the messages that went in and came out."""
+"""The Arrow tables of a run: turns, their calls, and the messages that went in and came out."""
 
 from __future__ import annotations
 

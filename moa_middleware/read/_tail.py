@@ -1,5 +1,5 @@
 """
-Turns as other processes write them: files are looked at again and again, and only what is new is read.
+The tail of a trace directory: turns as other processes write them, read once each.
 
 A file is known by its inode, so one that is sealed or rotated is read on under its new name, and
 what comes in its place is read from its beginning. No file stays open between two looks.

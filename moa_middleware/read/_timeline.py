@@ -1,4 +1,4 @@
-"""When each call of a turn ran, and which of them the turn waited for."""
+"""The timeline of a turn: when each call ran, and which of them the turn waited for."""
 
 from __future__ import annotations
 

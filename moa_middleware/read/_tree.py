@@ -1,4 +1,4 @@
-"""A turn with the turns inside it."""
+"""The tree of a turn and the turns inside it."""
 
 from __future__ import annotations
 

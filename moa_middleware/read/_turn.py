@@ -1,4 +1,4 @@
-"""One turn, as its line holds it, with what its late lines tell joined."""
+"""The view of a turn: one line with its late calls joined, and what follows from them."""
 
 from __future__ import annotations
 

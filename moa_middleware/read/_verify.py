@@ -1,4 +1,4 @@
-"""Whether traces are whole: everything that is wrong with them, and how much was looked at."""
+"""The verification of traces: everything that is wrong with them, and how much was read."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 """
-A run as a page to look at: one HTML file that needs nothing else, and asks for nothing.
+The HTML report of a run: one file that needs nothing else, and asks for nothing.
 
     from moa_middleware import report
 

@@ -1,5 +1,5 @@
 """
-One turn as the page has it: plain JSON, with all that is inferred worked out.
+The page's data of one turn: plain JSON, with all that is inferred worked out.
 
 Without content nothing that anybody said or asked goes in: only names, times, counts, prices and
 how the texts compare.

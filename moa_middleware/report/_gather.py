@@ -1,5 +1,5 @@
 """
-One reading of a run, and all that pages are made of: light rows in memory, the turns in a file on the disk.
+The contents of a report, from one reading of a run: light rows in memory, the turns in a file on the disk.
 
 The figures come from the code of `moa stats`, so that they are the same; turn by turn, since each page
 of a report that is split has figures of its own.

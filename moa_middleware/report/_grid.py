@@ -1,5 +1,5 @@
 """
-How alike references are: by their words, two and two.
+The grid of similarities between references, by their words.
 
 Two texts are as alike as the part of their pairs of neighbouring words that they share (Dice's
 coefficient, 0 to 1; pairs of characters where words are not spaced). It is lexical: who says the

@@ -1,5 +1,5 @@
 """
-The list of turns: of each one light row, which the page searches without looking into the turn itself.
+The index of turns: one light row each, which the page searches without the turn itself.
 
 What is the same in many rows (sessions, presets, models) stands in a table, and in the row its place.
 """

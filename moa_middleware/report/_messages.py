@@ -1,5 +1,5 @@
 """
-Messages of a prompt, in the one form that the page shows them in: who said it, the text, and what is no text.
+The page's messages of a prompt: role, text, and what is not text, in one form for all SDKs.
 
 The forms are those of the SDKs, and anything may be anything: what is not known is shown as JSON.
 """

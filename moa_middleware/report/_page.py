@@ -1,5 +1,5 @@
 """
-One HTML document: the program and its style by their hashes, the data as JSON that nothing can leave.
+The HTML document of a page: program and style by their hashes, the data as JSON that nothing can leave.
 
 The policy allows the two inline elements whose hashes it names, and nothing else: no request, no
 other script, no image, no form, no other base. See Content Security Policy Level 3, section 8.3.

@@ -1,4 +1,4 @@
-"""Secrets and personal data taken out of what a page holds, wherever it stands: content, names, ids, keys."""
+"""The redactor of a report: takes secrets and personal data out of content, names, ids and keys."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which turns of a split report stand on which page, and what the page is called."""
+"""The pages of a split report: which turns are on which, and their file names."""
 
 from __future__ import annotations
 

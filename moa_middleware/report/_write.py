@@ -1,4 +1,4 @@
-"""Pages on the disk: whole or not at all, readable for their owner alone, and never in place of what is no page."""
+"""The files of a report: whole or not at all, readable for their owner alone, never in place of another file."""
 
 from __future__ import annotations
 

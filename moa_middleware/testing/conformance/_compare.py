@@ -1,4 +1,4 @@
-"""The first difference between what a caller saw in two runs: a pure function of two sights."""
+"""The first difference between what a caller saw in two runs: a pure function of two scenario runs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether the lines say what happened: a pure function of a scenario_run."""
+"""The check of the written lines against a scenario: a pure function of its run."""
 
 from __future__ import annotations
 
