@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from ._overlap import CHARACTERS, WORDS, grams, unit_of, units
+from ._overlap import CHARACTERS, WORDS, ngrams, unit_of, units
 from ._prompt import joined_texts, messages_of
 
 if TYPE_CHECKING:
@@ -128,8 +128,8 @@ def _goes_on(text: str, cut: int, seen: str) -> bool:
         return False
     row = units(rest, unit_of(rest))
     size = _size(row)
-    found = set(grams(units(seen, unit_of(rest)), size))
-    return any(gram in found for gram in grams(row, size))
+    found = set(ngrams(units(seen, unit_of(rest)), size))
+    return any(gram in found for gram in ngrams(row, size))
 
 
 def _size(row: object) -> int:
@@ -140,7 +140,7 @@ def _is_alike(text: str, seen: str, asked: str) -> bool:
     unit = unit_of(text)
     row = units(text, unit)
     size = _size(row)
-    own = set(grams(row, size)) - set(grams(units(asked, unit), size))
+    own = set(ngrams(row, size)) - set(ngrams(units(asked, unit), size))
     if not own:
         return False
-    return len(own & set(grams(units(seen, unit), size))) >= _ALIKE * len(own)
+    return len(own & set(ngrams(units(seen, unit), size))) >= _ALIKE * len(own)

@@ -22,11 +22,11 @@ __all__ = [
     "WORDS",
     "Overlap",
     "Unit",
-    "grams",
+    "ngrams",
     "overlap_of",
-    "places",
     "similarities",
     "unit_of",
+    "unit_spans",
     "units",
 ]
 
@@ -84,7 +84,7 @@ class Overlap:
         Returns:
             Pieces that make up the answer. What is between two words of a run belongs to the run.
         """
-        where = places(answer, self.unit)
+        where = unit_spans(answer, self.unit)
         begins: dict[int, set[int]] = {}
         ends: dict[int, set[int]] = {}
         for reference, spans in enumerate(self.spans):
@@ -119,7 +119,7 @@ def overlap_of(answer: str, references: list[str | None]) -> Overlap:
     if not total:
         nothing = (None,) * len(references)
         return Overlap(nothing, nothing, None, None, unit, size, 0, nothing)
-    own = grams(row, size)
+    own = ngrams(row, size)
     spans = [_spans(own, text, unit, size) if text else None for text in references]
     marks = [_marks(one, total) if one is not None else None for one in spans]
     count = [0] * total
@@ -139,7 +139,7 @@ def overlap_of(answer: str, references: list[str | None]) -> Overlap:
 
 def _spans(own: object, text: str, unit: Unit, size: int) -> tuple[tuple[int, int], ...]:
     """Return the runs of the answer that stand in a text, as places in its row of units."""
-    told = set(grams(units(text, unit), size))
+    told = set(ngrams(units(text, unit), size))
     spans: list[tuple[int, int]] = []
     for place, gram in enumerate(own):  # type: ignore[arg-type, var-annotated]
         if gram in told:
@@ -182,7 +182,7 @@ def units(text: str, unit: Unit) -> Sequence[str]:
     return _WORD.findall(low) if unit == "words" else "".join(_WORD.findall(low))
 
 
-def places(text: str, unit: Unit) -> list[tuple[int, int]]:
+def unit_spans(text: str, unit: Unit) -> list[tuple[int, int]]:
     """Return where each of the `units` of a text stands in it, as (start, end)."""
     low = text.casefold()
     pattern = _WORD if unit == "words" else _LETTER
@@ -194,7 +194,7 @@ def places(text: str, unit: Unit) -> list[tuple[int, int]]:
     return [(at[start], at[end - 1] + 1) for start, end in found]
 
 
-def grams(row: Sequence[str], size: int) -> Sequence[Hashable]:
+def ngrams(row: Sequence[str], size: int) -> Sequence[Hashable]:
     """Return each run of `size` units, in order; none if there are fewer."""
     if isinstance(row, str):
         return [row[start : start + size] for start in range(len(row) - size + 1)]
@@ -231,7 +231,7 @@ def _pairs(text: str | None) -> frozenset[Hashable]:
         return frozenset()
     unit = unit_of(text)
     row = units(text, unit)
-    return frozenset(grams(row, min(_PAIR, len(row)))) if row else frozenset()
+    return frozenset(ngrams(row, min(_PAIR, len(row)))) if row else frozenset()
 
 
 def _dice(one: frozenset[Hashable], other: frozenset[Hashable]) -> float | None:

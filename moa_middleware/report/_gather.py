@@ -93,7 +93,7 @@ class ReportContents:
     files: dict[str, None] = field(default_factory=dict)
     blocks: list[tuple[int, int]] = field(default_factory=list)
 
-    def of(self, places: Sequence[int]) -> Iterator[bytes]:
+    def blocks_of(self, places: Sequence[int]) -> Iterator[bytes]:
         """Yield the blocks of rows, named by their order here."""
         for number, place in enumerate(places):
             start, length = self.blocks[place]
@@ -127,7 +127,7 @@ def gather(
             turn = limit_depth(turn)  # noqa: PLW2901 - the same turn
             shown = redactor.turn(turn)
             data = turn_data(turn, shown, file, content=content)
-        data["id"] = found.index.free(shown.id)
+        data["id"] = found.index.unique_id(shown.id)
         block = as_block("turn", data)
         spool.write(block)
         found.blocks.append((at, len(block)))

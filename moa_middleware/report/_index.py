@@ -36,7 +36,7 @@ class Index:
         self.rows: list[dict[str, Any]] = []
         self._ids: set[str] = set()
 
-    def free(self, id: str) -> str:  # noqa: A002 - its name everywhere
+    def unique_id(self, id: str) -> str:  # noqa: A002 - its name everywhere
         """Return an id that no other row has: a redaction, or an address, makes different ones alike."""
         number, found = 1, id
         while (written := found.encode("utf-16", "surrogatepass").decode("utf-16", "replace")) in self._ids:
@@ -52,7 +52,7 @@ class Index:
             self.tables[table].append(name)
         return place
 
-    def part(self, places: Sequence[int]) -> dict[str, Any]:
+    def subset(self, places: Sequence[int]) -> dict[str, Any]:
         """Return the tables and rows of some turns alone."""
         tables: dict[str, list[str | None]] = {name: [] for name in self.tables}
         moved: dict[tuple[str, int], int] = {}

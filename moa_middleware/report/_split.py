@@ -41,7 +41,7 @@ def pages_of(found: ReportContents, room: int) -> list[Page]:
     pages: list[Page] = []
     taken: set[str] = set()
     for session, group in found.sessions.items():
-        stem = _free(session_stem(found.names[session]), taken)
+        stem = _unique_name(session_stem(found.names[session]), taken)
         parts = _parts(found, group, room)
         for number, places in enumerate(parts, 1):
             name = f"session-{stem}.html" if len(parts) == 1 else f"session-{stem}~{number}.html"
@@ -49,7 +49,7 @@ def pages_of(found: ReportContents, room: int) -> list[Page]:
     return pages
 
 
-def _free(stem: str, taken: set[str]) -> str:
+def _unique_name(stem: str, taken: set[str]) -> str:
     """Return a name that no other session has, on a disk that ignores case too."""
     number, found = 1, stem
     while found.casefold() in taken:

@@ -159,7 +159,7 @@ class _PageWriter:
 
     def _run(self, places: list[int], group: Group, **more: Any) -> dict[str, Any]:
         """Return what a page has of the run."""
-        return {**self._head, **self._redactor.value(group.to_jsonable()), **self._found.index.part(places), **more}
+        return {**self._head, **self._redactor.value(group.to_jsonable()), **self._found.index.subset(places), **more}
 
     def single(self, target: Path, max_bytes: int) -> Path:
         """
@@ -247,7 +247,7 @@ class _PageWriter:
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=".report-", suffix=".tmp")
         try:
             with os.fdopen(handle, "wb") as out:
-                write_page(out, title, run, self._found.of(places))
+                write_page(out, title, run, self._found.blocks_of(places))
             Path(name).replace(path)
         except BaseException:
             with suppress(OSError):

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from moa_middleware import read
-from moa_middleware.read._overlap import places, unit_of, units
+from moa_middleware.read._overlap import unit_of, unit_spans, units
 from moa_middleware.report._critical_path import critical_path
 from moa_middleware.report._grid import Grid, similarity
 from moa_middleware.report._messages import Pool
@@ -31,7 +31,7 @@ def test_the_painted_pieces_are_the_answer(answer, references):
 def test_each_unit_stands_where_it_is_said_to(text):
     """There is a place for each unit, in order, and its letters are those of the unit or fold to them."""
     unit = unit_of(text)
-    found = places(text, unit)
+    found = unit_spans(text, unit)
     row = units(text, unit)
     assert len(row) == len(found)
     assert found == sorted(found)
