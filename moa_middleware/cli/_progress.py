@@ -121,7 +121,7 @@ class Progress:
                     break
             else:
                 return None
-        self._told(row, "asked")
+        self._print_row(row, "asked")
         return row
 
     def _ended(self, row: _Row, outcome: str, text: str) -> None:
@@ -129,9 +129,9 @@ class Progress:
             row.outcome, row.text = outcome, text
             row.ms = 1000 * (time.monotonic() - row.began)
         if row.role == "reference":  # the aggregator's text is shown as it comes
-            self._told(row, outcome, f"{row.ms:.0f} ms", text)
+            self._print_row(row, outcome, f"{row.ms:.0f} ms", text)
 
-    def _told(self, row: _Row, *what: str) -> None:
+    def _print_row(self, row: _Row, *what: str) -> None:
         if self._live is None:
             model = fit_width(one_line(row.model), self._model_width)
             self._screen.line("  ".join([row.role.ljust(_ROLE_WIDTH), model, *what]), wrap=False)

@@ -198,8 +198,8 @@ def note_problems(run: Run, verb: str) -> int:
         return CLEAN
     from ..read import CODES
 
-    told = ", ".join(f"{code} {CODES[code][0]} ({count:,})" for code, count in sorted(counts.items()))
-    note(f"moa {verb}: not all could be read: {told}; moa verify names them")
+    codes = ", ".join(f"{code} {CODES[code][0]} ({count:,})" for code, count in sorted(counts.items()))
+    note(f"moa {verb}: not all could be read: {codes}; moa verify names them")
     return UNREADABLE if "E108" in counts else CLEAN
 
 

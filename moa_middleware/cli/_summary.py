@@ -56,7 +56,7 @@ def print_summary(screen: Screen, record: Mapping[str, Any], hide: Callable[[str
         parts = (role, "  ", (name, "bold"), "  ", (ended, _style(row[2])), "  ", took, "  ", tokens.rstrip())
         screen.line(*parts, wrap=False)
         room = max(40, min(screen.width, 120)) - len(_INDENT)
-        screen.line(_INDENT, (fit_width(_said(call, hide), room).rstrip(), "dim"), wrap=False)
+        screen.line(_INDENT, (fit_width(_reply_text(call, hide), room).rstrip(), "dim"), wrap=False)
     screen.line()
     totals = record.get("totals")
     totals = totals if isinstance(totals, dict) else {}
@@ -77,7 +77,7 @@ def _row(call: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _said(call: Mapping[str, Any], hide: Callable[[str], str]) -> str:
+def _reply_text(call: Mapping[str, Any], hide: Callable[[str], str]) -> str:
     """Return the head of what a call said, else of its error."""
     error = call.get("error")
     if isinstance(error, dict):

@@ -77,9 +77,9 @@ def show_turn(
     show_figures(screen, turn, spans)
     for call in turn.requests:
         if call is not turn.aggregator:
-            _said(screen, call, role_of(call, turn), full=full, inputs=inputs)
+            _show_reply(screen, call, role_of(call, turn), full=full, inputs=inputs)
     if turn.aggregator is not None:
-        _said(screen, turn.aggregator, "agg", full=full, inputs=inputs)
+        _show_reply(screen, turn.aggregator, "agg", full=full, inputs=inputs)
     if turn.output is not None and (turn.aggregator is None or turn.output != turn.aggregator.output):
         screen.heading("answer")
         _text(screen, turn.output, full=full)
@@ -135,7 +135,7 @@ def _error(of: TurnView | CallView) -> str:
     return one_line(f"{error.type}: {error.message if error.message is not None else '(withheld)'}")
 
 
-def _said(screen: Screen, call: CallView, role: str, *, full: bool, inputs: bool) -> None:
+def _show_reply(screen: Screen, call: CallView, role: str, *, full: bool, inputs: bool) -> None:
     screen.heading(f"{one_line(role, 100)}  {one_line(name_of(call), 100)}")
     if inputs:
         _messages(screen, call.input_messages, full=full)
@@ -196,7 +196,7 @@ def show_call(screen: Screen, turn: TurnView, call: CallView) -> None:
     for name, value in rows:
         if value:
             screen.line((name.ljust(10), "dim"), one_line(value))
-    _said(screen, call, role_of(call, turn), full=True, inputs=True)
+    _show_reply(screen, call, role_of(call, turn), full=True, inputs=True)
     if call.reasoning:
         screen.heading("reasoning")
         _text(screen, call.reasoning, full=True)

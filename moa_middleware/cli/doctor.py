@@ -60,8 +60,8 @@ def _human(found: Checkup) -> None:
     marks = ("+", "x", "!") if screen.ascii else ("✓", "✗", "!")
     for problem in found.problems:
         screen.line((marks[1], "red"), " ", one_line(problem))
-    for told in found.notes:
-        screen.line((marks[2], "yellow"), " ", one_line(told))
+    for remark in found.notes:
+        screen.line((marks[2], "yellow"), " ", one_line(remark))
     if not found.problems:
         screen.line((marks[0], "green"), " nothing keeps turns from being written")
     screen.heading("settings")
@@ -92,22 +92,22 @@ def _settings(screen: Screen, found: Checkup) -> None:
 
 
 def _directory(screen: Screen, found: Checkup) -> None:
-    told = found.directory
-    if not told:
+    directory = found.directory
+    if not directory:
         screen.line("  not known")
         return
-    screen.line("  ", (one_line(told["path"]), "bold"), wrap=False)
-    if not told["exists"]:
+    screen.line("  ", (one_line(directory["path"]), "bold"), wrap=False)
+    if not directory["exists"]:
         screen.line("  does not exist")
-    free = f"{size_text(told['free_bytes'])} free" if "free_bytes" in told else ""
-    can = "writable" if told.get("writable") else "cannot be written"
-    mode = f"mode {told['mode']}" if "mode" in told else ""
+    free = f"{size_text(directory['free_bytes'])} free" if "free_bytes" in directory else ""
+    can = "writable" if directory.get("writable") else "cannot be written"
+    mode = f"mode {directory['mode']}" if "mode" in directory else ""
     screen.line(f"  {', '.join(filter(None, [can, mode, free]))}")
-    if told.get("files"):
-        ago = duration_text(1000 * told["newest_seconds_ago"])
-        files = f"{counted(told['files'], 'file')}, {size_text(told['bytes'])}"
-        screen.line(f"  {files}, written last {time_text(told['newest'])} ({ago} ago)")
-    elif "files" in told:
+    if directory.get("files"):
+        ago = duration_text(1000 * directory["newest_seconds_ago"])
+        files = f"{counted(directory['files'], 'file')}, {size_text(directory['bytes'])}"
+        screen.line(f"  {files}, written last {time_text(directory['newest'])} ({ago} ago)")
+    elif "files" in directory:
         screen.line("  no trace files")
     for what, count in found.journals.items():
         screen.line(f"  {counted(count, 'journal')} {_JOURNALS.get(what, what)}")
@@ -117,10 +117,10 @@ def _packages(screen: Screen, found: Checkup) -> None:
     versions = found.versions
     screen.line(f"  moa_middleware {versions['moa_middleware']}, Python {versions['python']}, {versions['system']}")
     for extra, packages in found.packages.items():
-        told = ", ".join(f"{name} {number or '-'}" for name, number in packages.items())
+        installed = ", ".join(f"{name} {number or '-'}" for name, number in packages.items())
         missing = None in packages.values()
         label = f"extra {extra}" if extra else "base"
         hint = f'  pip install "PATH_OF_THE_CLONE[{extra}]"' if missing and extra else ""
-        screen.line(f"  {label.ljust(13)} ", (told, "dim" if missing else ""), (hint, "yellow"))
+        screen.line(f"  {label.ljust(13)} ", (installed, "dim" if missing else ""), (hint, "yellow"))
     sdks = ", ".join(f"{name} {number}" for name, number in found.sdks.items() if number is not None)
     screen.line(f"  {'SDKs'.ljust(13)} {sdks or 'none'}")

@@ -121,19 +121,21 @@ def _json(run: Run, wanted: Filters, limit: int, sort: _Sort) -> None:
         emit_json(one)
 
 
-def _chosen(run: Run, turns: Iterable[TurnView], limit: int, sort: _Sort, told: Callable[[TurnView], T]) -> Iterator[T]:
+def _chosen(
+    run: Run, turns: Iterable[TurnView], limit: int, sort: _Sort, describe: Callable[[TurnView], T]
+) -> Iterator[T]:
     """Yield what is told of each turn, or of those that come last in an order, in that order."""
     if not limit:
-        yield from map(told, turns)
+        yield from map(describe, turns)
         return
     kept: list[tuple[float, int, T]] = []
     with progress_bar(run):
         for place, turn in enumerate(turns):
             key = (_key(turn, sort), place)
             if len(kept) < limit:
-                heapq.heappush(kept, (*key, told(turn)))
+                heapq.heappush(kept, (*key, describe(turn)))
             elif key > kept[0][:2]:
-                heapq.heapreplace(kept, (*key, told(turn)))
+                heapq.heapreplace(kept, (*key, describe(turn)))
     yield from (one for _, _, one in sorted(kept, key=lambda entry: entry[:2]))
 
 

@@ -69,7 +69,7 @@ def prune(
 
 def _human(report: PruneReport) -> None:
     for one in report.files:
-        emit(f"{one_line(str(one.path))}  {_said(one, dry_run=report.dry_run)}")
+        emit(f"{one_line(str(one.path))}  {_status_text(one, dry_run=report.dry_run)}")
     fates = Counter(one.status for one in report.files)
     done = "would be removed" if report.dry_run else "removed"
     kept = len(report.files) - fates["removed"]
@@ -80,7 +80,7 @@ def _human(report: PruneReport) -> None:
     )
 
 
-def _said(one: PrunedFile, *, dry_run: bool) -> str:
+def _status_text(one: PrunedFile, *, dry_run: bool) -> str:
     says = "would be removed" if dry_run and one.status == "removed" else _SAYS[one.status]
     if one.status == "failed":
         return f"{says}: {one_line(one.error or 'unknown')}"

@@ -78,11 +78,11 @@ def _human(found: Iterable[Finding], counts: Counter[str], clear: Callable[[], N
         where = one_line(one.path) or "(no JSON)"
         screen.line((one.rule.ljust(7), "red"), f"  {one_line(one.file)}:{one.line}  ", (where, "bold"), many)
     clear()
-    told = ", ".join(
+    counts_text = ", ".join(
         f"{counted(count, rule.removesuffix('s'))}" for rule, count in counts.items() if rule != "unreadable"
     )
-    if told:
+    if counts_text:
         screen.line()
-        screen.line((f"found {told}", "red"))
+        screen.line((f"found {counts_text}", "red"))
     elif not counts:
         screen.line(("nothing found", "green"))

@@ -52,8 +52,8 @@ def tail(
     with exit_on_errors("tail"):
         if path is None:
             path = folder_of_settings(needed=not follow)
-        told = _ProblemNotes()
-        found: Tail = read.tail(path, last=last, follow=follow, stop=lambda: told.tell(found))
+        notes = _ProblemNotes()
+        found: Tail = read.tail(path, last=last, follow=follow, stop=lambda: notes.report_new(found))
         if not Path(path).exists():
             note(f"moa tail: {one_line(path, 4000)} does not exist yet: waiting for it")
         try:
@@ -63,7 +63,7 @@ def tail(
                 _human(found)
         finally:
             # Also behind Ctrl-C, which is how following ends.
-            told.tell(found)
+            notes.report_new(found)
         if any(problem.code == "E108" for problem in found.problems):
             raise typer.Exit(UNREADABLE)
 
@@ -74,7 +74,7 @@ class _ProblemNotes:
     def __init__(self) -> None:
         self._count = 0
 
-    def tell(self, found: Tail) -> None:
+    def report_new(self, found: Tail) -> None:
         """Say on stderr what came to be wrong since the last look."""
         problems = found.problems[self._count :]
         # First: Ctrl-C may come in the middle of the writing, and nothing is told twice.
@@ -90,8 +90,8 @@ def _json(found: Iterable[TurnView | LateCall]) -> None:
     from ._turn_row import summary_of
 
     for one in found:
-        told: dict[str, Any] = to_jsonable(one) if isinstance(one, LateCall) else summary_of(one)
-        emit_json({"kind": "late" if isinstance(one, LateCall) else "turn", **told}, flush=True)
+        values: dict[str, Any] = to_jsonable(one) if isinstance(one, LateCall) else summary_of(one)
+        emit_json({"kind": "late" if isinstance(one, LateCall) else "turn", **values}, flush=True)
 
 
 def _human(found: Iterable[TurnView | LateCall]) -> None:
@@ -119,7 +119,7 @@ def _human(found: Iterable[TurnView | LateCall]) -> None:
         screen.line((mark, style), " ", shown, "  " * bool(last), (last, "dim"), wrap=False)
 
 
-def _calls(told: str) -> str:
+def _calls(text: str) -> str:
     """Return `1 call`, `4 calls, 1 failed`."""
-    count, comma, rest = told.partition(", ")
+    count, comma, rest = text.partition(", ")
     return f"{count} call{'' if count == '1' else 's'}{comma}{rest}"

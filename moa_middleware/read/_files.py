@@ -162,7 +162,7 @@ def _trace_dir() -> str:
         raise SettingsError(describe_problem(error)) from None
 
 
-def _of_path(name: str, said: str) -> Input:
+def _of_path(name: str, setting: str) -> Input:
     if not name:
         raise QueryError("need a path; this one is empty")
     if name == "-":
@@ -188,7 +188,7 @@ def _of_path(name: str, said: str) -> Input:
         if own:
             return Input(name, files=tuple(sorted(own, key=lambda one: (one.parent, *order(one.name)))))
         raise UnreadableError(f"{name!r} matches no .jsonl or .jsonl.gz file")
-    hint = f"; {said} names it" if said else ""
+    hint = f"; {setting} names it" if setting else ""
     raise UnreadableError(f"{name} does not exist{hint}")
 
 

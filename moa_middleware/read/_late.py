@@ -114,9 +114,9 @@ class LateIndex:
                     place = (number_of_file, offset + piece.start, len(piece.raw), number)
                     self._places.setdefault(piece.data["turn_id"], []).append(place)
                 elif not mixed:
-                    told = "it is a turn, among late lines" if piece.verdict == "turn" else piece.message
+                    message = "it is a turn, among late lines" if piece.verdict == "turn" else piece.message
                     code = "E102" if piece.verdict == "turn" else piece.verdict
-                    self._problem_log.add(Problem(code, told, member.name, number, offset, len(line)))
+                    self._problem_log.add(Problem(code, message, member.name, number, offset, len(line)))
 
     def join(self, turn: dict[str, Any]) -> dict[str, Any]:
         """Return a turn's object with what its late lines tell; each line is joined once."""
@@ -125,7 +125,7 @@ class LateIndex:
         places = self._places.pop(turn_id, None) if self._places and type(turn_id) is str else None
         if not places:
             return turn
-        told: dict[str | int, dict[str, Any]] = {}
+        late_calls: dict[str | int, dict[str, Any]] = {}
         for place in places:
             for piece in classify(self._read(place)):
                 if piece.verdict != "late" or piece.data["turn_id"] != turn_id:
@@ -133,15 +133,15 @@ class LateIndex:
                 call = piece.data["call"]
                 call_id = call.get("call_id")
                 # Without an id it is like no other.
-                call_id = call_id if isinstance(call_id, str) else len(told)
-                if call_id in told:
+                call_id = call_id if isinstance(call_id, str) else len(late_calls)
+                if call_id in late_calls:
                     member, offset, size, number = place
                     name = self._members[member].name
                     message = "a late call with this id was read already"
                     self._problem_log.add(Problem("E103", message, name, number, offset, size, turn_id))
                 else:
-                    told[call_id] = call
-        return _joined(turn, told)
+                    late_calls[call_id] = call
+        return _joined(turn, late_calls)
 
     def _read(self, place: tuple[int, int, int, int]) -> bytes:
         member, offset, size, _ = place
@@ -169,13 +169,13 @@ class LateIndex:
                 yield Problem("E110", "its turn is not here", name, number, offset, size, turn_id)
 
 
-def _joined(turn: dict[str, Any], told: dict[str | int, dict[str, Any]]) -> dict[str, Any]:
+def _joined(turn: dict[str, Any], late_calls: dict[str | int, dict[str, Any]]) -> dict[str, Any]:
     """Put each late call into its place; one that the turn does not list goes to the further calls."""
 
     def real(call: Any) -> Any:
         call_id = call.get("call_id") if isinstance(call, dict) else None
-        if isinstance(call_id, str) and call_id in told:
-            late = told.pop(call_id)
+        if isinstance(call_id, str) and call_id in late_calls:
+            late = late_calls.pop(call_id)
             return late if call.get("outcome") is None else call
         return call
 
@@ -184,7 +184,7 @@ def _joined(turn: dict[str, Any], told: dict[str | int, dict[str, Any]]) -> dict
         if isinstance(turn.get(name), list):
             joined[name] = [real(call) for call in turn[name]]
     joined["aggregator"] = real(turn.get("aggregator"))
-    if told:
+    if late_calls:
         listed = joined.get("calls")
-        joined["calls"] = [*(listed if isinstance(listed, list) else ()), *told.values()]
+        joined["calls"] = [*(listed if isinstance(listed, list) else ()), *late_calls.values()]
     return joined

@@ -139,10 +139,10 @@ def overlap_of(answer: str, references: list[str | None]) -> Overlap:
 
 def _spans(own: object, text: str, unit: Unit, size: int) -> tuple[tuple[int, int], ...]:
     """Return the runs of the answer that stand in a text, as places in its row of units."""
-    told = set(ngrams(units(text, unit), size))
+    known = set(ngrams(units(text, unit), size))
     spans: list[tuple[int, int]] = []
     for place, gram in enumerate(own):  # type: ignore[arg-type, var-annotated]
-        if gram in told:
+        if gram in known:
             if spans and place <= spans[-1][1]:
                 spans[-1] = (spans[-1][0], place + size)
             else:

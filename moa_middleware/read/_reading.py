@@ -63,7 +63,7 @@ class Reading:
     ) -> None:
         self._inputs = inputs
         self._progress = progress
-        self._told = PROGRESS_STEP if progress is not None else math.inf
+        self._next_report = PROGRESS_STEP if progress is not None else math.inf
         self._figures = figures
         self.problem_log = ProblemLog(strict=strict)
         self.done = False
@@ -100,7 +100,7 @@ class Reading:
                 yield from self._session(base, found)
         self._end()
         self.done = True
-        self._tell()
+        self._report_progress()
 
     def _opened(self, given: Input) -> Iterator[tuple[Base | None, Iterator[Opened]]]:
         # What is caught here, and in `_lines`, is of the files: not of whoever iterates, nor of `progress`.
@@ -140,12 +140,12 @@ class Reading:
         self.files += 1
         problem_log = self.problem_log
         first: tuple[Any] | None = None
-        told: set[Any] = set()
+        sessions_named: set[Any] = set()
         for offset, number, line in self._lines(member, file):
             self.lines += 1
             self.size += len(line)
-            if self.size >= self._told:
-                self._tell()
+            if self.size >= self._next_report:
+                self._report_progress()
             place = (member.name, number, offset, len(line))
             for piece in classify(line, figures=self._figures):
                 data = piece.data
@@ -164,8 +164,8 @@ class Reading:
                     session = session if type(session) is str else None
                     if first is None:
                         first = (session,)
-                    elif session != first[0] and member.own and session not in told:
-                        told.add(session)
+                    elif session != first[0] and member.own and session not in sessions_named:
+                        sessions_named.add(session)
                         message = "it is of another session than the lines before it"
                         problem_log.add(Problem("E105", message, *place, turn_id))
                     self.seen[session] += 1
@@ -181,9 +181,9 @@ class Reading:
                 elif piece.verdict != "late":
                     problem_log.add(Problem(piece.verdict, piece.message, *place))
 
-    def _tell(self) -> None:
+    def _report_progress(self) -> None:
         if self._progress is not None:
-            self._told = self.size + PROGRESS_STEP
+            self._next_report = self.size + PROGRESS_STEP
             self._progress(self.size)
 
     # When all is read ----------------------------------------------------------------------------

@@ -71,7 +71,7 @@ def scan(
 def _scan(
     inputs: Iterable[Input], rules: tuple[str, ...], progress: Callable[[int], object] | None
 ) -> Iterator[Finding]:
-    done = told = 0
+    done = reported = 0
     for given in inputs:
         for member, number, line in _lines(given):
             if isinstance(line, str):
@@ -79,8 +79,8 @@ def _scan(
                 continue
             yield from _of_line(line, member.name, number, rules)
             done += len(line)
-            if progress is not None and done >= told + PROGRESS_STEP:
-                told = done
+            if progress is not None and done >= reported + PROGRESS_STEP:
+                reported = done
                 progress(done)
     if progress is not None:
         progress(done)

@@ -55,8 +55,8 @@ def parse_moment(moment: Moment, name: str = "time") -> float:
     except (ValueError, OverflowError, OSError):
         # The first and the last days that a date can name have no local midnight in epoch seconds.
         raise QueryError(f"{name}: {moment} is too far away to be a time") from None
-    said = repr(moment) if isinstance(moment, float) else type(moment).__name__
-    raise QueryError(f"{name}: need epoch seconds, a datetime or ISO 8601, not {said}")
+    given = repr(moment) if isinstance(moment, float) else type(moment).__name__
+    raise QueryError(f"{name}: need epoch seconds, a datetime or ISO 8601, not {given}")
 
 
 def day_of(moment: float | None) -> str | None:
@@ -133,8 +133,8 @@ class TurnFilter:
         if self.min_cost is not None:
             least = self.min_cost
             if isinstance(least, bool) or not isinstance(least, int | float) or math.isnan(least):
-                said = "nan" if isinstance(least, float) else type(least).__name__
-                raise QueryError(f"min_cost: need USD, not {said}")
+                given = "nan" if isinstance(least, float) else type(least).__name__
+                raise QueryError(f"min_cost: need USD, not {given}")
             tests.append(lambda turn: (turn.cost.known_usd or 0.0) >= least)
         if not tests:
             return None

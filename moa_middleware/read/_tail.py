@@ -201,7 +201,7 @@ class Tail:
                 head = file.read(_HEAD)
                 if status.st_size < place.offset or not head.startswith(place.head):
                     if status.st_size < place.offset:
-                        self._tell("E111", "it is shorter than it was; it is read from its beginning", place)
+                        self._add_problem("E111", "it is shorter than it was; it is read from its beginning", place)
                     place.restart()
                 place.head = head
                 place.known, place.failed = True, ""
@@ -215,7 +215,7 @@ class Tail:
             # It is tried again at each look, and told once.
             if place.failed != describe_error(error):
                 place.known, place.failed = True, describe_error(error)
-                self._tell("E108", place.failed, place)
+                self._add_problem("E108", place.failed, place)
 
     def _split(self, place: _FilePosition, data: bytes) -> Iterator[TurnView | LateCall]:
         start = place.offset - len(place.rest) - place.dropped
@@ -232,8 +232,8 @@ class Tail:
         if dropped:
             place.number += 1
             size = dropped + len(whole)
-            told = Problem("E112", f"it has {size:,} bytes", str(place.path), place.number, start, size)
-            self._problem_log.add(told)
+            problem = Problem("E112", f"it has {size:,} bytes", str(place.path), place.number, start, size)
+            self._problem_log.add(problem)
             start += size + 1
         else:
             pieces.insert(0, whole)
@@ -281,5 +281,5 @@ class Tail:
             data, raw=raw, file=file, line=place.number, offset=start, number=self._seen[session], id=turn_id
         )
 
-    def _tell(self, code: str, message: str, place: _FilePosition) -> None:
+    def _add_problem(self, code: str, message: str, place: _FilePosition) -> None:
         self._problem_log.add(Problem(code, message, str(place.path)))
