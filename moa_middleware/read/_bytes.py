@@ -182,7 +182,7 @@ def lines(
 
 
 def _is_fresh(file: IO[bytes]) -> bool:
-    """Whether a file was written to just now."""
+    """Return True if a file was written to just now."""
     return time.time() - os.fstat(file.fileno()).st_mtime < _FRESH
 
 

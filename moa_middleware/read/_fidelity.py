@@ -121,7 +121,7 @@ def _longest(text: str, seen: str) -> int:
 
 
 def _goes_on(text: str, cut: int, seen: str) -> bool:
-    """Whether something of what stands behind a cut is there too: then it was changed, not cut."""
+    """Return True if something of what stands behind a cut is there too: then it was changed, not cut."""
     rest = text[cut:]
     if len(rest) < _BEHIND:
         # Too short to be looked for by pieces; as a whole it may stand there by chance.

@@ -89,7 +89,7 @@ class Input:
 
 
 def is_trace(name: str) -> bool:
-    """Whether a file is a trace, by its name."""
+    """Return True if a file is a trace, by its name."""
     return name.endswith(_ENDINGS) and not name.startswith(".")
 
 

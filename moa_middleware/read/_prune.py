@@ -268,7 +268,7 @@ def _is_at(path: Path, descriptor: int) -> bool:
 
 
 def _writer_lives(descriptor: int, size: int) -> bool | None:
-    """Whether the process of a journal runs still; `False` for one that names none."""
+    """Return True if the process of a journal runs still; `False` for one that names none."""
     if not size:
         return False
     with open(descriptor, "rb", closefd=False) as file:

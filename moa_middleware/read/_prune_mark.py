@@ -51,7 +51,7 @@ def mark(folder: Path, before: float) -> None:
 
 
 def began_before(turn_id: str, moment: float) -> bool:
-    """Whether a turn began before a moment, by its id; not so for an id that tells no time."""
+    """Return True if a turn began before a moment, by its id; not so for an id that tells no time."""
     try:
         found = UUID(turn_id)
     except ValueError:

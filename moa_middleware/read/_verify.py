@@ -156,14 +156,14 @@ def _named(call: CallView) -> str:
 
 
 def _came_before(reference: CallView, reader: CallView) -> bool:
-    """Whether a reference had ended when another call began; a trace without times does not deny it."""
+    """Return True if a reference had ended when another call began; a trace without times does not deny it."""
     if reference.ended_at is None or reader.started_at is None:
         return True
     return reference.ended_at <= reader.started_at
 
 
 def _was_read(turn: TurnView, reference: CallView) -> bool:
-    """Whether another call got its output: the references of the next layer, say."""
+    """Return True if another call got its output: the references of the next layer, say."""
     output = reference.output or ""
     return any(
         reached(output, reference, call)[0] != "absent"

@@ -113,7 +113,7 @@ def write_page(out: IO[bytes], title: str, run: dict[str, Any], blocks: Iterable
 
 
 def is_ours(path: Path) -> bool:
-    """Whether a file is such a page, and no more than that is lost with it."""
+    """Return True if a file is such a page, and no more than that is lost with it."""
     try:
         if not path.is_file():
             return False  # a pipe would be waited for

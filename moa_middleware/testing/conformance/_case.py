@@ -129,7 +129,7 @@ def cases(harness: type[ClientHarness]) -> list[Case]:
 
 
 def _fits(scenario: Scenario, way: Way) -> bool:
-    """Whether a scenario makes sense in this way."""
+    """Return True if a scenario makes sense in this way."""
     only = scenario.needs & {*_WAYS}
     return not only or way in only
 
