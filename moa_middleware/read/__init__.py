@@ -101,7 +101,7 @@ def verify(
     Args:
         source: As in `open`.
         semantics: Look whether each reference reached a later prompt, and whether late calls ended.
-        ignore: Codes that do not count, `E104` say.
+        ignore: Codes that do not count, for example `E104`.
 
     Raises:
         UnreadableError: What is named is not there, or cannot be opened.

@@ -25,7 +25,7 @@ FidelityStatus = Literal["verbatim", "truncated", "altered", "absent"]
 _SHORTEST = 20
 """Characters of a beginning that show that a text was cut, and not that two begin alike."""
 _ALIKE = 0.2
-"""Part of a text's runs of words that must stand in the prompt for it to be the same text, changed."""
+"""Part of a text's runs of words that must be in the prompt for it to be the same text, changed."""
 _BEHIND = 12
 """Characters behind a cut that are looked for, to tell a cut from a change."""
 
@@ -108,7 +108,7 @@ def reached(output: str, reference: CallView, reader: CallView) -> tuple[Fidelit
 
 
 def _longest(text: str, seen: str) -> int:
-    """Return how many characters from the beginning of a text stand in another one."""
+    """Return how many characters from the beginning of a text are in another one."""
     low, high = 0, len(text)
     # What is found of a beginning is found of each shorter one.
     while low < high:

@@ -173,7 +173,7 @@ def _of_path(name: str, setting: str) -> Input:
             names_in(path)
             return Input(name, folder=path)
         if path.exists() and not path.is_file():
-            return _of_stream(path.open("rb"))  # a pipe, `<(zcat …)` say
+            return _of_stream(path.open("rb"))  # a pipe, for example `<(zcat …)`
         if path.exists() or path.is_symlink():
             with path.open("rb"):
                 return Input(name, files=(path,))

@@ -1,7 +1,7 @@
 """
 The late lines of a run: their places, so that a turn can be joined with its own when it is read.
 
-Only places are kept, not lines: 2 GB of traces may have many. A late line may stand in `late/`, in
+Only places are kept, not lines: 2 GB of traces may have many. A late line may be in `late/`, in
 a file of its session's name, or among the turns, where somebody has put files together.
 """
 
@@ -82,7 +82,7 @@ class LateIndex:
         return found
 
     def _add_file(self, member: Member) -> None:
-        # A directory may be named twice, by a link say: its lines are not told twice.
+        # A directory may be named twice, for example by a link: its lines are not told twice.
         place = os.path.realpath(member.name)
         if place in self._known:
             return
@@ -157,7 +157,7 @@ class LateIndex:
         Yield a problem for each late line whose turn was not read.
 
         Args:
-            whole: Everything was read; else the turns of lines in `late/` may stand in files that were not.
+            whole: Everything was read; else the turns of lines in `late/` may be in files that were not.
         """
         for turn_id, places in self._places.items():
             for member, offset, size, number in places:

@@ -48,21 +48,21 @@ _PAIR = 2
 @dataclass(frozen=True, slots=True)
 class Overlap:
     """
-    Which part of the answer stands in which reference, in the order of `TurnView.references`.
+    Which part of the answer is in which reference, in the order of `TurnView.references`.
 
     A word counts for a reference if it is part of a run of `size` words (characters where words are not
-    spaced; fewer if the answer is shorter) that stands in its output too. Case and punctuation do not
+    spaced; fewer if the answer is shorter) that is in its output too. Case and punctuation do not
     count. All parts are between 0 and 1, of all words of the answer.
 
     Attributes:
-        covered: The part that stands in each reference; `None` for one that failed or said nothing.
-        unique: The part that stands in it and in no other reference.
-        shared: The part that stands in two references or more.
-        novel: The part that stands in no reference.
+        covered: The part that is in each reference; `None` for one that failed or said nothing.
+        unique: The part that is in it and in no other reference.
+        shared: The part that is in two references or more.
+        novel: The part that is in no reference.
         unit: `words`, or `characters`.
         size: Units of a run.
         total: Units of the answer; with none, `shared` and `novel` are `None` and so are all parts.
-        spans: For each reference, the runs of units of the answer that stand in it, as (start, end).
+        spans: For each reference, the runs of units of the answer that are in it, as (start, end).
     """
 
     covered: tuple[float | None, ...]
@@ -138,7 +138,7 @@ def overlap_of(answer: str, references: list[str | None]) -> Overlap:
 
 
 def _spans(own: object, text: str, unit: Unit, size: int) -> tuple[tuple[int, int], ...]:
-    """Return the runs of the answer that stand in a text, as places in its row of units."""
+    """Return the runs of the answer that are in a text, as places in its row of units."""
     known = set(ngrams(units(text, unit), size))
     spans: list[tuple[int, int]] = []
     for place, gram in enumerate(own):  # type: ignore[arg-type, var-annotated]
@@ -183,7 +183,7 @@ def units(text: str, unit: Unit) -> Sequence[str]:
 
 
 def unit_spans(text: str, unit: Unit) -> list[tuple[int, int]]:
-    """Return where each of the `units` of a text stands in it, as (start, end)."""
+    """Return where each of the `units` of a text is in it, as (start, end)."""
     low = text.casefold()
     pattern = _WORD if unit == "words" else _LETTER
     found = [match.span() for match in pattern.finditer(low)]

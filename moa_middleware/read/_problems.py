@@ -43,7 +43,7 @@ class Problem:
     Something wrong with a line, a file or a turn. It never holds content.
 
     Attributes:
-        code: A key of `CODES`, `E101` say.
+        code: A key of `CODES`, for example `E101`.
         message: What is wrong, in a line.
         file: Name of the file; empty for what concerns several.
         line: Number of the line, from 1.
@@ -62,7 +62,7 @@ class Problem:
 
     @property
     def name(self) -> str:
-        """The code in words, `torn-line` say."""
+        """The code in words, for example `torn-line`."""
         return CODES[self.code][0]
 
     def __str__(self) -> str:

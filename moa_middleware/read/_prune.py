@@ -102,7 +102,7 @@ def parse_age(age: float | timedelta | str) -> float:
     Return an age in seconds.
 
     Args:
-        age: Seconds, a `timedelta`, or a number with `s`, `m`, `h`, `d` or `w`, `30d` say.
+        age: Seconds, a `timedelta`, or a number with `s`, `m`, `h`, `d` or `w`, for example `30d`.
 
     Raises:
         QueryError: It is none of these, or is negative.

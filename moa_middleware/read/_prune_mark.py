@@ -1,7 +1,7 @@
 """
 The mark that a prune leaves: until when lines may be missing on purpose.
 
-It stands in `.pruned` beside the traces, one JSON object. It must not know what is removed, nor who asks.
+It is in `.pruned` beside the traces, one JSON object. It must not know what is removed, nor who asks.
 """
 
 from __future__ import annotations

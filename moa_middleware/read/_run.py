@@ -142,7 +142,7 @@ class Run:
 
         Args:
             semantics: Look whether each reference reached a later prompt, and whether late calls ended.
-            ignore: Codes that do not count, `E104` say.
+            ignore: Codes that do not count, for example `E104`.
 
         Raises:
             QueryError: A code does not exist.

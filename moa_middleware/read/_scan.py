@@ -143,7 +143,7 @@ def _count(rule: str, text: str) -> int:
 
 
 class _Look:
-    """One line; the prompt stands in it as often as there are calls, and is looked at once."""
+    """One line; the prompt is in it as often as there are calls, and is looked at once."""
 
     def __init__(self, rules: tuple[str, ...]) -> None:
         self._rules = rules

@@ -68,7 +68,7 @@ class SeenNumbers:
         """
         Yield process, first and last number of each gap between its lowest and its highest number.
 
-        What is below the lowest may stand in another directory, or was removed with old files.
+        What is below the lowest may be in another directory, or was removed with old files.
         """
         for key, pieces in self._writers.items():
             wanted: int | None = None

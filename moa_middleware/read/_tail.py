@@ -76,7 +76,7 @@ class Tail:
 
     Raises:
         UnreadableError: There is no such path, and no directory where it could come to be; or it is a file
-            that no session writes to, a compressed one say.
+            that no session writes to, for example a compressed one.
         QueryError: `last` or `interval` is negative.
     """
 

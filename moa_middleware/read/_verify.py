@@ -163,7 +163,7 @@ def _came_before(reference: CallView, reader: CallView) -> bool:
 
 
 def _was_read(turn: TurnView, reference: CallView) -> bool:
-    """Return True if another call got its output: the references of the next layer, say."""
+    """Return True if another call got its output: the references of the next layer, for example."""
     output = reference.output or ""
     return any(
         reached(output, reference, call)[0] != "absent"

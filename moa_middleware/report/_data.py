@@ -59,7 +59,7 @@ def turn_data(turn: TurnView, shown: TurnView, file: str, *, content: bool) -> d
 
     Args:
         turn: The turn as it was read: it is compared, and not shown.
-        shown: The turn as it may be shown, redacted say; it has the same calls.
+        shown: The turn as it may be shown, for example redacted; it has the same calls.
         file: Name of its file, as it may be shown.
         content: Whether texts go in.
     """

@@ -80,7 +80,7 @@ class ReportContents:
         index: The rows of all turns.
         whole: All of them.
         sessions: The turns of each session, in the order in which they were met.
-        files: Names of the files that the turns stand in, without directories.
+        files: Names of the files that the turns are in, without directories.
         spool: The blocks, one behind the other.
         blocks: Where each begins, and its length.
     """

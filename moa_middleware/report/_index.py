@@ -1,7 +1,7 @@
 """
 The index of turns: one light row each, which the page searches without the turn itself.
 
-What is the same in many rows (sessions, presets, models) stands in a table, and in the row its place.
+What is the same in many rows (sessions, presets, models) is in a table, and in the row its place.
 """
 
 from __future__ import annotations

@@ -213,7 +213,7 @@ class _PageWriter:
         for place, row in enumerate(run["rows"]):
             row["pg"] = page_of[place]
         self._put(paths[0], self._title, run, [])
-        # An earlier report may hold what this one must not: texts, say. On a disk that ignores case it may be a new page.
+        # An earlier report may hold what this one must not, for example texts. On a disk that ignores case it may be a new page.
         made = [path.stat() for path in paths]
         for name in stale - {path.name for path in paths}:
             with suppress(FileNotFoundError):
