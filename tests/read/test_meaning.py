@@ -219,3 +219,63 @@ def test_references_of_150_kb_are_fast(language, capsys):
     with capsys.disabled():
         print(f"\n  {language}: fidelity {middle - began:.3f} s, overlap {ended - middle:.3f} s of CPU time")
     assert ended - began < 5
+
+
+QUESTIONS = [
+    (None, ""),
+    ([], ""),
+    ("Why?", "Why?"),
+    (
+        [
+            {"role": "user", "content": "One?"},
+            {"role": "assistant", "content": "x"},
+            {"role": "user", "content": "Two?"},
+        ],
+        "Two?",
+    ),
+    ([{"role": "system", "content": "Be short."}], "Be short."),
+    (
+        [
+            {
+                "role": "user",
+                "content": [
+                    {"type": "text", "text": "What is this?"},
+                    {"type": "image_url", "image_url": {"url": "data:x"}},
+                ],
+            }
+        ],
+        "What is this?\n[image_url]",
+    ),
+    ([{"role": "user", "content": None}], ""),
+    (["a", "b"], "b"),
+    ([{"type": "function_call_output", "output": "37"}], "[function_call_output]"),
+]
+
+
+@pytest.mark.parametrize(("prompt", "question"), QUESTIONS, ids=range(len(QUESTIONS)))
+def test_the_question_is_the_users_last_message(prompt, question):
+    """What is not text is named, never shown as its data; the first call's prompt stands for a missing one."""
+    assert question == TurnView({"input_messages": prompt}).question
+    assert question == TurnView({"references": [{"input_messages": prompt}]}).question
+
+
+def test_a_content_that_is_nested_too_deeply_has_an_end():
+    """A hostile line cannot exhaust the stack."""
+    deep = "x"
+    for _ in range(500):
+        deep = [deep]
+    assert "[nested too deeply]" == read.content_text(deep)
+
+
+def test_the_answer_is_the_turns_or_the_aggregators():
+    """One place decides what overlap, list and page take for the answer."""
+    aggregator = {"output": "of the aggregator"}
+    assert "of the turn" == TurnView({"output": "of the turn", "aggregator": aggregator}).answer
+    assert "of the aggregator" == TurnView({"output": None, "aggregator": aggregator}).answer
+    assert "" == TurnView({}).answer
+
+
+def test_similarities_are_of_pairs_of_words():
+    """Two of three pairs each are shared; a text is like itself, and a missing one like nothing."""
+    found = read.similarities(["the cat sat down", "the cat sat up", None])
+    assert [[1.0, 2 / 3, None], [2 / 3, 1.0, None], [None, None, None]] == found
