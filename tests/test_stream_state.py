@@ -32,7 +32,7 @@ from moa_middleware._capture.streams.kinds import (
     kind_of,
 )
 from moa_middleware._capture.streams.proxies import manager_proxy, stream_proxy
-from moa_middleware._capture.streams.state import Entered, StreamState, finish_broken_off
+from moa_middleware._capture.streams.state import ManagerEntered, StreamState, finish_broken_off
 
 
 class Boom(Exception):
@@ -117,11 +117,11 @@ class Watched:
             talk = self._talk()
             next(talk)
             self.state = StreamState(talk)
-        self.state.follow(lambda outcome, error: self.followed.append((outcome, error)))
+        self.state.add_done_callback(lambda outcome, error: self.followed.append((outcome, error)))
 
     def _talk(self):
         got = yield Deliver(None)
-        if isinstance(got, Entered):
+        if isinstance(got, ManagerEntered):
             if not is_stream(got.value):
                 return got.value
             got = yield Deliver(got.value)
@@ -252,7 +252,7 @@ def yield_from(stream):
 
 def end_with_a_stream_inside(state):
     inner = Watched("a function")
-    state.under = inner.state
+    state.inner = inner.state
     stream = stream_proxy(Source(), state)
     next(stream)
     stream.close()
@@ -261,7 +261,7 @@ def end_with_a_stream_inside(state):
 
 def drop_with_a_stream_inside(state):
     inner = Watched("a function")
-    state.under = inner.state
+    state.inner = inner.state
     stream_proxy(Source(), state)
     return [end[:2] for end in inner.ends]
 
@@ -428,7 +428,7 @@ def test_what_the_function_raises_reaches_nobody(scenario):
 
     state = StreamState(None, finish=finish)
     followed = []
-    state.follow(lambda outcome, error: followed.append(outcome))
+    state.add_done_callback(lambda outcome, error: followed.append(outcome))
     assert calm == run(scenario, state)
     assert [SCENARIOS[scenario]] == followed
     assert before + 1 == moa.status().faults

@@ -17,7 +17,7 @@ from ..log import log
 from ..scope import Order
 from ..shapes.replies import Accumulator, read_reply
 from ..shapes.request import Recorder
-from ..streams.futures import Done, follow, future_done
+from ..streams.futures import FutureDone, follow, future_done
 from ..streams.kinds import (
     is_awaitable,
     is_future,
@@ -26,11 +26,11 @@ from ..streams.kinds import (
     is_stream,
     is_value,
     outcome_of_future,
-    raw_under,
+    underlying_stream,
 )
-from ..streams.proxies import held_proxy, manager_proxy, put_under, stream_proxy
+from ..streams.proxies import manager_proxy, replay_proxy, stream_proxy, wrap_underlying_stream
 from ..streams.raw import raw_proxy, read_body
-from ..streams.state import DROPPED, End, Entered, StreamState, through
+from ..streams.state import DROPPED, End, ManagerEntered, StreamState, apply_taps
 from ..streams.step_proxy import own_state
 
 if TYPE_CHECKING:
@@ -139,7 +139,7 @@ class OneRequest:
             if is_manager(box[0]):
                 state = self._hold_open()
                 got = yield Deliver(manager_proxy(box.pop(), state))
-                if not isinstance(got, Entered):
+                if not isinstance(got, ManagerEntered):
                     return self._stream_ended(got)
                 box.append(got.value)
                 got = None  # as above: it would keep what was entered
@@ -149,7 +149,7 @@ class OneRequest:
                 return (yield from self._raw_held(box))
             if is_raw(box[0]) and of.state is None:
                 got = yield from self._raw(box)
-                if not isinstance(got, Entered):
+                if not isinstance(got, ManagerEntered):
                     return self._stream_ended(got)
                 box.append(got.value)
                 got = None
@@ -212,13 +212,13 @@ class OneRequest:
         state.scope = None  # reading a body makes no call
         if state.mapped is not None:
             # What the caller reads of it are bytes; a stream that comes out of it begins anew.
-            state.mapped, state.take = None, None
+            state.mapped, state.on_chunk = None, None
             state.taps = [tap for tap in state.taps if tap.kind == "on_chunk"]
             log("moa.body_unchanged", reason="map_chunks changes a parsed stream, not a body that the caller reads")
         box.append(raw_proxy(box.pop(), state, self.attempt, asked=self.call.stream))
         self.of.delivered = True
         got = yield Deliver(box.pop())
-        if isinstance(got, Entered):
+        if isinstance(got, ManagerEntered):
             self.of.delivered = False
         return got
 
@@ -246,7 +246,7 @@ class OneRequest:
     def _future(self, box: list[Any]) -> Replied:
         """Give the very future back, and end with it."""
         future = box.pop()
-        done: Done = yield Deliver(future, partial(future.add_done_callback, partial(future_done, self.of.talk)))
+        done: FutureDone = yield Deliver(future, partial(future.add_done_callback, partial(future_done, self.of.talk)))
         result, error = outcome_of_future(done.future)
         if error is not None:
             reply = Reply(outcome=outcome_of(error), error=error, source=self.source)
@@ -260,7 +260,7 @@ class OneRequest:
         """Hand a stream out, or hold it back; returns when it is over."""
         of, taps = self.of, self.call._taps
         self.attempt.streamed = True
-        raw = raw_under(box[0])
+        raw = underlying_stream(box[0])
         if raw is not None and of.delivered:
             box[0] = raw  # of a resend: the first helper goes on with it
             raw = None
@@ -279,7 +279,7 @@ class OneRequest:
             state.begin(taps)
             state.scope = self.scope
         if raw is not None:
-            put_under(box[0], raw, state)
+            wrap_underlying_stream(box[0], raw, state)
             raw = None
         of.delivered = True
         while of.earlier:
@@ -341,7 +341,7 @@ class OneRequest:
 
         def take(raw: Any) -> None:
             acc.feed(raw)
-            out = through(raw, taps) if taps else raw
+            out = apply_taps(raw, taps) if taps else raw
             if out is DROPPED:
                 return
             chunks.append(out)
@@ -360,7 +360,7 @@ class OneRequest:
             reply = acc.reply().replace(outcome=outcome, error=failure, source=self.source)
             reply = self._ended(reply, failure)
             failure = None
-        held = held_proxy(source, chunks)
+        held = replay_proxy(source, chunks)
         if raw is not None:
             box[0]._raw_stream = held
             held = box[0]

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from ..flow.driver import Deliver, Invoke, Resolve
 from ..flow.outcome import outcome_of
-from ..streams.futures import Done, follow, future_done
+from ..streams.futures import FutureDone, follow, future_done
 from ..streams.kinds import is_awaitable, is_future, is_manager, is_stream, is_value, outcome_of_future
 from ..streams.proxies import manager_proxy, stream_proxy
-from ..streams.state import End, Entered, StreamState
+from ..streams.state import End, ManagerEntered, StreamState
 from ..streams.step_proxy import own_state
 from .prepared import keep
 
@@ -103,7 +103,7 @@ class TurnTalk:
             return self._complete(box[0])
         if is_future(box[0]):
             future = box.pop()
-            done: Done = yield Deliver(future, partial(future.add_done_callback, partial(future_done, self.talk)))
+            done: FutureDone = yield Deliver(future, partial(future.add_done_callback, partial(future_done, self.talk)))
             value, failure = outcome_of_future(done.future)
             if failure is not None:
                 self._leave(outcome_of(failure), failure)
@@ -142,7 +142,7 @@ class TurnTalk:
         state = StreamState(self.talk, scope=turn.scope())
         if is_manager(box[0]):
             got = yield Deliver(manager_proxy(box.pop(), state))
-            if isinstance(got, Entered):
+            if isinstance(got, ManagerEntered):
                 if not is_stream(got.value):
                     self._leave("completed", returned=got.value)
                     return got.value

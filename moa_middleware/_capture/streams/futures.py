@@ -11,10 +11,10 @@ if TYPE_CHECKING:
     from ..flow.driver import Conversation
     from .state import StreamState
 
-__all__ = ["Done", "follow", "future_done"]
+__all__ = ["FutureDone", "follow", "future_done"]
 
 
-class Done(NamedTuple):
+class FutureDone(NamedTuple):
     """A future that is done; sent into the conversation."""
 
     future: Any
@@ -22,9 +22,9 @@ class Done(NamedTuple):
 
 def future_done(talk: Conversation, future: Any) -> None:
     """Take the conversation up from a future's callback."""
-    drive_last(talk, Done(future))
+    drive_last(talk, FutureDone(future))
 
 
 def follow(state: StreamState, talk: Conversation) -> None:
     """Take the conversation up when somebody else's stream is over."""
-    state.follow(lambda outcome, error: drive_last(talk, End(outcome, error)))
+    state.add_done_callback(lambda outcome, error: drive_last(talk, End(outcome, error)))

@@ -29,7 +29,7 @@ __all__ = [
     "is_value",
     "kind_of",
     "outcome_of_future",
-    "raw_under",
+    "underlying_stream",
 ]
 
 Kind = Literal["value", "awaitable", "manager", "future", "raw", "stream"]
@@ -158,7 +158,7 @@ def is_raw(value: object) -> bool:
     return getattr(response, "is_closed", True) is False and hasattr(response, "__dict__")
 
 
-def raw_under(value: object) -> Any:
+def underlying_stream(value: object) -> Any:
     """Return the raw stream that a helper of an SDK reads (`messages.stream()`), `None` for anything else."""
     kind = _unwrapped_type(value)
     if hasattr(kind, "__moa_proxy__"):

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from ..scope import Scope
     from ..turns.call_state import CallSlot
 
-__all__ = ["DROPPED", "End", "Entered", "StreamState", "finish_broken_off", "through"]
+__all__ = ["DROPPED", "End", "ManagerEntered", "StreamState", "apply_taps", "finish_broken_off"]
 
 DROPPED: Any = object()
 """In place of a chunk that `map_chunks` has dropped."""
@@ -44,7 +44,7 @@ class End(NamedTuple):
     """Whether the consumer is still there, so that another stream could go on for this one."""
 
 
-class Entered(NamedTuple):
+class ManagerEntered(NamedTuple):
     """What a stream manager's enter returned; sent into the conversation."""
 
     value: Any
@@ -59,14 +59,16 @@ class StreamState:
     __slots__ = (
         "__weakref__",
         "acc",
+        "callbacks",
         "closing",
         "ended",
         "error",
         "finalizer",
         "finish",
-        "followers",
+        "inner",
         "leaving",
         "mapped",
+        "on_chunk",
         "open",
         "owner_pid",
         "readers",
@@ -74,11 +76,9 @@ class StreamState:
         "scope",
         "slot",
         "suspended",
-        "take",
         "talk",
         "taps",
         "tools",
-        "under",
     )
 
     def __init__(
@@ -113,7 +113,7 @@ class StreamState:
         """Whether its `with` is being left: what is closed then is closed by that."""
         self.closing: tuple[Outcome, BaseException | None] | None = None
         """How what it reads from was left while somebody read it; that counts if it goes no further."""
-        self.under: StreamState | None = None
+        self.inner: StreamState | None = None
         """The stream of a call inside, which ends with this one."""
         self.readers = 0
         """
@@ -122,7 +122,7 @@ class StreamState:
         """
         self.ended: Outcome | None = None
         self.error: ErrorInfo | None = None
-        self.followers: list[Callable[[Outcome, BaseException | None], None]] = []
+        self.callbacks: list[Callable[[Outcome, BaseException | None], None]] = []
         self.finalizer: weakref.finalize[Any, Any] | None = None
         self.slot: CallSlot | None = None
         """The call whose stream it is, `None` for a turn's."""
@@ -135,9 +135,9 @@ class StreamState:
         self.acc = Accumulator(tools=self.tools)
         self.taps = [tap for tap in reversed(taps) if tap.kind != "buffer"]
         self.mapped = Accumulator() if any(t.kind == "map_chunks" for t in self.taps) else None
-        self.take: Callable[[Any], Any] | None = None
+        self.on_chunk: Callable[[Any], Any] | None = None
         if self.taps:
-            self.take = self._tapped
+            self.on_chunk = self._tapped
         self.open = once()
         _open_streams[id(self)] = self
 
@@ -150,7 +150,7 @@ class StreamState:
     def _tapped(self, raw: Any) -> Any:
         """Feed a chunk, show it to the taps from the wire outwards, return what goes on."""
         self.acc.feed(raw)
-        out = through(raw, self.taps)
+        out = apply_taps(raw, self.taps)
         if self.mapped is not None and out is not DROPPED:
             self.mapped.feed(out)
         return out
@@ -160,16 +160,16 @@ class StreamState:
         """How many chunks the consumer got; `map_chunks` may have dropped some."""
         return self.acc.count if self.mapped is None else self.mapped.count
 
-    def follow(self, fn: Callable[[Outcome, BaseException | None], None]) -> None:
+    def add_done_callback(self, fn: Callable[[Outcome, BaseException | None], None]) -> None:
         """Call `fn` when the stream is over, at once if it is; `error` is all that is left of its exception then."""
-        self.followers.append(fn)
+        self.callbacks.append(fn)
         if self.ended is not None:
             self._tell()
 
     def _tell(self, error: BaseException | None = None) -> None:
-        while self.followers and self.ended is not None:
+        while self.callbacks and self.ended is not None:
             try:
-                fn = self.followers.pop(0)
+                fn = self.callbacks.pop(0)
             except IndexError:  # another thread was faster
                 return
             fn(self.ended, error)
@@ -218,8 +218,8 @@ class StreamState:
         """
         if not self._claim():
             return None
-        if self.under is not None:
-            self.under.end(outcome, error)
+        if self.inner is not None:
+            self.inner.end(outcome, error)
         end = End(self._verdict(outcome), error, listening)
         if self.talk is None:
             return self._finish(end)
@@ -244,8 +244,8 @@ class StreamState:
         """Do the same as `end` where the middleware can await."""
         if not self._claim():
             return None
-        if self.under is not None:
-            await self.under.end_async(outcome, error)
+        if self.inner is not None:
+            await self.inner.end_async(outcome, error)
         end = End(self._verdict(outcome), error, listening)
         if self.talk is None:
             return self._finish(end)
@@ -299,13 +299,13 @@ class StreamState:
         """Take down what a manager's enter or a raw response's `parse` gave; returns what the caller gets of it."""
         if self.talk is None:
             return Ended(value, suspended=is_stream(value))
-        return drive_sync(self.talk, Entered(value))
+        return drive_sync(self.talk, ManagerEntered(value))
 
     async def entered_async(self, value: Any) -> Ended:
         """Do the same as `entered` where the middleware can await."""
         if self.talk is None:
             return Ended(value, suspended=is_stream(value))
-        return await drive_async(self.talk, Entered(value))
+        return await drive_async(self.talk, ManagerEntered(value))
 
     def drop(self, outcome: Outcome = "abandoned") -> None:
         """
@@ -316,8 +316,8 @@ class StreamState:
         """
         if not self._claim():
             return
-        if self.under is not None:
-            self.under.drop(outcome)
+        if self.inner is not None:
+            self.inner.drop(outcome)
         error: BaseException | None = None
         if self.closing is not None and outcome == "abandoned":
             outcome, error = self.closing
@@ -343,7 +343,7 @@ def finish_broken_off(*, everything: bool = False) -> int:
     return len(states)
 
 
-def through(raw: Any, taps: Sequence[Tap]) -> Any:
+def apply_taps(raw: Any, taps: Sequence[Tap]) -> Any:
     """Show a chunk to the taps, innermost first; returns what goes on, or `DROPPED`."""
     view = shown = read_chunk(raw)
     for tap in taps:

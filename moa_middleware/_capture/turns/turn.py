@@ -208,7 +208,7 @@ class Turn:
             else:
                 self.close(outcome, known)
 
-        state.follow(with_its_stream)
+        state.add_done_callback(with_its_stream)
 
     def close(self, outcome: Outcome, error: BaseException | ErrorInfo | None = None) -> None:
         """Close the turn, once; the recording is told."""
