@@ -21,11 +21,11 @@ BUDGETS = {
     "value call under a decorated method, openai's client": 240,
     "stream of 21 chunks in an open turn, SDK object": 262,
     "stream of 21 chunks in an open turn, openai's client": 264,
-    "call outside any turn, with its line": 234,
-    "turn of one call, with its line": 308,
-    "turn of one call under a decorated method, with its line": 457,
-    "turn of 4 decorated references and a stream, with its line": 1726,
-    "the same, the SDK not instrumented": 991,
+    "call outside any turn, with its line": 231,
+    "turn of one call, with its line": 305,
+    "turn of one call under a decorated method, with its line": 454,
+    "turn of 4 decorated references and a stream, with its line": 1723,
+    "the same, the SDK not instrumented": 988,
 }
 
 
