@@ -22,9 +22,12 @@ if TYPE_CHECKING:
 __all__ = [
     "CLASSES",
     "CONTENT",
+    "EMPTY_CALL",
+    "EMPTY_TURN",
     "FIGURE",
     "LATE_SCHEMA",
     "SCHEMA",
+    "TOKENS",
     "CallRecord",
     "ErrorRecord",
     "LateRecord",
@@ -212,6 +215,83 @@ class LateRecord(TypedDict):
     call: CallRecord
 
 
+TOKENS = ("input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens", "reasoning_tokens")
+"""Keys of a `UsageRecord`."""
+
+EMPTY_CALL: CallRecord = {
+    "label": None,
+    "model": None,
+    "provider": None,
+    "temperature": None,
+    "input_messages": None,
+    "output": None,
+    "usage": {},
+    "cost_usd": None,
+    "cost_status": None,
+    "cost_source": None,
+    "streamed": False,
+    "output_location": "absent",
+    "call_id": "",
+    "parent": None,
+    "role": None,
+    "role_source": None,
+    "layer": None,
+    "index": 0,
+    "attempt": 1,
+    "outcome": None,
+    "error": None,
+    "started_at": 0.0,
+    "ended_at": None,
+    "duration_ms": None,
+    "first_chunk_ms": None,
+    "chunks": None,
+    "finish_reason": None,
+    "tool_calls": [],
+    "reasoning": None,
+    "refusal": None,
+    "choices": None,
+    "params": {},
+    "params_omitted": [],
+    "endpoint": None,
+    "response_id": None,
+    "response_model": None,
+    "system_fingerprint": None,
+    "service_tier": None,
+    "usage_raw": None,
+    "source": "provider",
+    "late": False,
+}
+"""A call of which nothing is known. Every writer of calls copies it, so a line has all keys, in this order."""
+
+EMPTY_TURN: TurnRecord = {
+    "schema": SCHEMA,
+    "ts": 0.0,
+    "turn_id": "",
+    "session_id": None,
+    "preset": None,
+    "outcome": "completed",
+    "error": None,
+    "started_at": 0.0,
+    "ended_at": None,
+    "duration_ms": None,
+    "input_messages": None,
+    "params": {},
+    "output": None,
+    "references": [],
+    "aggregator": None,
+    "calls": [],
+    "parent_turn_id": None,
+    "turns": [],
+    "tags": {},
+    "totals": {"calls": 0, "failed": 0, "usage": {}, "cost_usd": None, "unpriced": 0},
+    "implicit": False,
+    "instrumentation_errors": 0,
+    "trace_context": None,
+    "writer": {"version": "", "host": "", "pid": 0, "started_at": 0.0, "seq": 0},
+}
+"""A turn of which nothing is known, likewise."""
+
+
 CONTENT: Literal["content"] = "content"
 """What models and users wrote: left out of metadata, redacted, and cut where it is long."""
 FIGURE: Literal["figure"] = "figure"
@@ -230,20 +310,7 @@ CLASSES: Mapping[str, Literal["content", "figure"]] = {
     **dict.fromkeys(("source", "late"), FIGURE),
     "error.type": FIGURE,
     "error.message": CONTENT,
-    **dict.fromkeys(
-        [
-            f"{record}.{tokens}"
-            for record in ("usage", "totals.usage")
-            for tokens in (
-                "input_tokens",
-                "output_tokens",
-                "cache_read_tokens",
-                "cache_write_tokens",
-                "reasoning_tokens",
-            )
-        ],
-        FIGURE,
-    ),
+    **dict.fromkeys([f"{record}.{tokens}" for record in ("usage", "totals.usage") for tokens in TOKENS], FIGURE),
     **dict.fromkeys(("totals.calls", "totals.failed", "totals.cost_usd", "totals.unpriced"), FIGURE),
     **dict.fromkeys(("trace_context.trace_id", "trace_context.span_id"), FIGURE),
     **dict.fromkeys(("writer.version", "writer.host", "writer.pid", "writer.started_at", "writer.seq"), FIGURE),

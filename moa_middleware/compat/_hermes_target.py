@@ -21,8 +21,9 @@ from .._capture.instrument.target import Target
 from .._capture.scope import enter, leave, submitted
 from .._capture.turns.turn import current_turn
 from ..errors import TargetError
+from ..records import TOKENS
 from ._around import Around
-from ._hermes_words import TOKENS, failure_of, label_of, number, tokens_of
+from ._hermes_words import failure_of, label_of, number, tokens_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
