@@ -21,11 +21,11 @@ BUDGETS = {
     "value call under a decorated method, openai's client": 112,
     "stream of 21 chunks in an open turn, SDK object": 204,
     "stream of 21 chunks in an open turn, openai's client": 205,
-    "call outside any turn, with its line": 206,
-    "turn of one call, with its line": 263,
-    "turn of one call under a decorated method, with its line": 326,
-    "turn of 4 decorated references and a stream, with its line": 1103,
-    "the same, the SDK not instrumented": 759,
+    "call outside any turn, with its line": 188,
+    "turn of one call, with its line": 245,
+    "turn of one call under a decorated method, with its line": 312,
+    "turn of 4 decorated references and a stream, with its line": 1076,
+    "the same, the SDK not instrumented": 728,
 }
 
 
