@@ -199,7 +199,7 @@ def _converse(
     talk = make()
     if talk is None:
         return wrapped(*args, **kwargs)
-    return start_sync(talk.talk, async_stream=known.shape.is_generator and known.shape.is_async)
+    return start_sync(talk.start(), async_stream=known.shape.is_generator and known.shape.is_async)
 
 
 def _is_nested(engine: Engine) -> bool:
@@ -218,7 +218,7 @@ async def _later(make: Callable[[], Any], wrapped: Callable[..., Any], args: Any
     talk = make()
     if talk is None:
         return await wrapped(*args, **kwargs)
-    return (await drive_async(talk.talk)).value
+    return (await drive_async(talk.start())).value
 
 
 def _joins(instance: object, name: str, wrapped: Callable[..., Any]) -> bool:

@@ -8,7 +8,7 @@ back where a middleware asked for that; a stream manager is handed out until som
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any
 
 from ..flow.driver import Deliver, Drain, Invoke, Resolve
 from ..flow.model import Reply, complete
@@ -32,59 +32,21 @@ from ..streams.proxies import manager_proxy, replay_proxy, stream_proxy, wrap_un
 from ..streams.raw import raw_proxy, read_body
 from ..streams.state import DROPPED, End, ManagerEntered, StreamState, apply_taps
 from ..streams.step_proxy import own_state
+from .execution import WireReply
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Sequence
+    from collections.abc import Callable, Generator
 
-    from ..flow.driver import Conversation, Effect
-    from ..flow.model import Call, Middleware
+    from ..flow.driver import Effect
+    from ..flow.model import Call
     from ..flow.observers import Observation
     from ..scope import Scope
-    from ..turns.call_state import Attempt, CallSlot
-    from .function import Known
+    from ..turns.call_state import Attempt
+    from .execution import CallExecution
 
     Replied = Generator[Effect, Any, tuple[Reply, End | None]]
 
-__all__ = ["OneRequest", "Talk", "Wired", "refused"]
-
-
-class Wired(NamedTuple):
-    """A reply from the wire."""
-
-    reply: Reply
-    value: Any
-    """What the function returned, or what holds it; `None` if the caller has it already."""
-    attempt: Attempt
-    """The request that the caller's reply came from, a report on `map_chunks` where that changed it."""
-    mapped: Accumulator | None = None
-    """What `map_chunks` made of a stream that was held back."""
-
-
-class Talk(Protocol):
-    """What a request needs of the conversation that it is part of; a `CallTalk`."""
-
-    slot: CallSlot
-    known: Known
-    middleware: Sequence[Middleware]
-    state: StreamState | None
-    delivered: bool
-    is_async: bool
-    earlier: list[BaseException]
-    wire: list[Wired]
-    talk: Conversation
-
-    def is_early(self, end: End) -> bool:
-        """Whether a stream ended before the consumer had anything of it."""
-        ...
-
-    def ended(
-        self, attempt: Attempt, observation: Observation, reply: Reply, error: BaseException | None = None
-    ) -> Reply:
-        """Take down how a request ended; returns its reply, timed."""
-        ...
-
-    def report_mapped(self, mapped: Accumulator, reply: Reply) -> Attempt | None:
-        """Report what `map_chunks` made of a reply; returns the report, if anything had changed."""
+__all__ = ["OneRequest", "refused"]
 
 
 class OneRequest:
@@ -94,7 +56,7 @@ class OneRequest:
 
     def __init__(  # noqa: PLR0917 - on the path of every call, where keywords cost
         self,
-        of: Talk,
+        of: CallExecution,
         attempt: Attempt,
         call: Call,
         observation: Observation,
@@ -138,7 +100,7 @@ class OneRequest:
         return self.of.ended(self.attempt, self.observation, reply, error)
 
     def _wired(self, reply: Reply, value: Any = None, mapped: Accumulator | None = None) -> None:
-        self.of.wire.append(Wired(reply, value, self.attempt, mapped))
+        self.of.wire.append(WireReply(reply, value, self.attempt, mapped))
 
     def receive(self, box: list[Any]) -> Replied:
         """Take what the function returned, whatever it is, to the end of it."""
@@ -334,7 +296,7 @@ class OneRequest:
         attempt = self.attempt
         if state.mapped is not None and end.outcome == "completed":
             attempt = self.of.report_mapped(state.mapped, reply) or attempt
-        self.of.wire.append(Wired(reply, None, attempt))
+        self.of.wire.append(WireReply(reply, None, attempt))
         return reply, end
 
     def _held(self, box: list[Any], raw: Any) -> Replied:

@@ -66,7 +66,7 @@ def run(turn: Turn, fn: Callable[..., Any], args: Any, kwargs: Any, *, async_str
     # In a box: a frame that held a manager would keep it alive for ever.
     box = [value]
     value = None
-    return start_sync(TurnTalk(turn, fn, args, kwargs, box=box).talk, async_stream=async_stream)
+    return start_sync(TurnTalk(turn, fn, args, kwargs).start(box), async_stream=async_stream)
 
 
 async def run_async(make: Callable[[], Opened | None], fn: Callable[..., Any], args: Any, kwargs: Any) -> Any:
@@ -104,7 +104,7 @@ async def run_async(make: Callable[[], Opened | None], fn: Callable[..., Any], a
         return _stream(turn, value)
     box = [value]
     value = None
-    return (await drive_async(TurnTalk(turn, fn, args, kwargs, box=box).talk)).value
+    return (await drive_async(TurnTalk(turn, fn, args, kwargs).start(box))).value
 
 
 def _stream(turn: Turn, source: Any) -> Any:
@@ -135,6 +135,8 @@ class TurnTalk:
 
     __slots__ = ("args", "fn", "kwargs", "prepared", "prepares", "talk", "turn")
 
+    talk: Conversation
+
     def __init__(
         self,
         turn: Turn,
@@ -144,7 +146,6 @@ class TurnTalk:
         *,
         prepares: bool = False,
         prepared: Prepared | None = None,
-        box: list[Any] | None = None,
     ) -> None:
         self.turn = turn
         self.fn = fn
@@ -158,7 +159,11 @@ class TurnTalk:
             prepared.finishers += 1
             prepared.finisher = self
             turn.answered_by = None
-        self.talk: Conversation = self._run() if box is None else self._take(box)
+
+    def start(self, box: list[Any] | None = None) -> Conversation:
+        """Return the conversation, which a driver runs; `box` holds what the function returned, if it was called."""
+        self.talk = self._run() if box is None else self._take(box)
+        return self.talk
 
     @property
     def _is_taken_over(self) -> bool:
