@@ -431,6 +431,7 @@ def _drive(scenario, made, seen, *, is_async, instrument):
         client.close()
 
 
+@pytest.mark.crowd(facets=lambda scenario, kind: (scenario, kind))
 @pytest.mark.parametrize(("scenario", "kind"), CASES)
 def test_the_consumer_notices_nothing_and_the_record_is_there(scenario, kind):
     """Chunks, exceptions and return values are the same bare, off and on; on, there is one record."""
