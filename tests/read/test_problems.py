@@ -426,7 +426,11 @@ def use_all(path):
     return report
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(
+    max_examples=3 * settings.default.max_examples // 5,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+    deadline=None,
+)
 @given(st.lists(odd_records, max_size=3))
 def test_any_values_can_be_read(desk, found):
     """Every key may hold anything."""
@@ -435,7 +439,11 @@ def test_any_values_can_be_read(desk, found):
     use_all(path)
 
 
-@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(
+    max_examples=3 * settings.default.max_examples // 2,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+    deadline=None,
+)
 @given(data=st.data())
 def test_any_bytes_can_be_verified(desk, data):
     """Cut, spliced, overwritten and random lines: the verifier names them, and never fails."""
