@@ -15,17 +15,17 @@ from pathlib import Path
 import pytest
 
 BUDGETS = {
-    "value call in an open turn, SDK object": 74,
-    "value call under a decorated method, SDK object": 111,
-    "value call in an open turn, openai's client": 75,
-    "value call under a decorated method, openai's client": 112,
+    "value call in an open turn, SDK object": 78,
+    "value call under a decorated method, SDK object": 117,
+    "value call in an open turn, openai's client": 79,
+    "value call under a decorated method, openai's client": 118,
     "stream of 21 chunks in an open turn, SDK object": 204,
     "stream of 21 chunks in an open turn, openai's client": 205,
-    "call outside any turn, with its line": 188,
-    "turn of one call, with its line": 245,
-    "turn of one call under a decorated method, with its line": 312,
-    "turn of 4 decorated references and a stream, with its line": 1076,
-    "the same, the SDK not instrumented": 728,
+    "call outside any turn, with its line": 192,
+    "turn of one call, with its line": 249,
+    "turn of one call under a decorated method, with its line": 318,
+    "turn of 4 decorated references and a stream, with its line": 1100,
+    "the same, the SDK not instrumented": 744,
 }
 
 
