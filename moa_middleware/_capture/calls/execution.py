@@ -94,7 +94,7 @@ class CallExecution:
     ) -> None:
         self.call = replace(call, id=uuid7()) if middleware else call
         self.reached = self.call
-        """The call as whoever saw it last did: what was sent, or answered, or refused."""
+        """The call as it was seen last: sent, answered or refused."""
         self.answered_by = ""
         """Name of the middleware that answered last."""
         self.slot = slot
@@ -158,7 +158,7 @@ class CallExecution:
         return reply
 
     def report(self, reply: Reply) -> Attempt:
-        """Record a reply that never met the wire, to the call as whoever answered it saw it."""
+        """Record a reply that never met the wire, to the call as the middleware that answered saw it."""
         attempt, _, observation = self.begin(self.answered_call())
         self.ended(attempt, observation, reply)
         return attempt
