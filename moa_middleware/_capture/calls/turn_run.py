@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 from ..flow.driver import Deliver, Invoke, Resolve
 from ..flow.outcome import outcome_of
-from ..streams.futures import FutureDone, follow, future_done
+from ..shapes.replies import Accumulator
 from ..streams.kinds import is_awaitable, is_future, is_manager, is_stream, is_value, outcome_of_future
 from ..streams.proxies import manager_proxy, stream_proxy
-from ..streams.state import End, ManagerEntered, StreamState
-from ..streams.step_proxy import own_state
+from ..streams.proxy_class import own_state
+from ..streams.state import End, FutureDone, ManagerEntered, StreamState, follow, future_done
 from .prepared import keep
 
 if TYPE_CHECKING:
@@ -139,7 +139,7 @@ class TurnTalk:
 
     def _stream(self, box: list[Any]) -> Generator[Effect, Any, Any]:
         turn = self.turn
-        state = StreamState(self.talk, scope=turn.scope())
+        state = StreamState(self.talk, Accumulator(), scope=turn.scope())
         if is_manager(box[0]):
             got = yield Deliver(manager_proxy(box.pop(), state))
             if isinstance(got, ManagerEntered):
