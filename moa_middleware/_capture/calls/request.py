@@ -11,13 +11,12 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ..flow.driver import Deliver, Drain, Invoke, Resolve
-from ..flow.model import Reply, complete
+from ..flow.model import DROPPED, Reply, complete
 from ..flow.outcome import drop_frames, outcome_of
 from ..log import log
 from ..scope import Order
 from ..shapes.replies import Accumulator, read_reply
 from ..shapes.request import Recorder
-from ..streams.futures import FutureDone, follow, future_done
 from ..streams.kinds import (
     is_awaitable,
     is_future,
@@ -29,9 +28,10 @@ from ..streams.kinds import (
     underlying_stream,
 )
 from ..streams.proxies import manager_proxy, replay_proxy, stream_proxy, wrap_underlying_stream
+from ..streams.proxy_class import own_state
 from ..streams.raw import raw_proxy, read_body
-from ..streams.state import DROPPED, End, ManagerEntered, StreamState, apply_taps
-from ..streams.step_proxy import own_state
+from ..streams.state import End, FutureDone, ManagerEntered, StreamState, follow, future_done
+from ..streams.taps import taps_of
 from .execution import WireReply
 
 if TYPE_CHECKING:
@@ -175,7 +175,8 @@ class OneRequest:
         of = self.of
         call = self.call
         tools = call._binding is None or call._binding.offers_tools(call.kwargs)
-        state = StreamState(of.talk, taps=call._taps, scope=self.scope, tools=tools)
+        taps = taps_of(call._taps) if call._taps else None
+        state = StreamState(of.talk, Accumulator(tools=tools), taps=taps, scope=self.scope)
         of.state = of.slot.stream = state
         state.slot = of.slot
         return state
@@ -186,10 +187,9 @@ class OneRequest:
         state.scope = None  # reading a body makes no call
         if state.mapped is not None:
             # What the caller reads of it are bytes; a stream that comes out of it begins anew.
-            state.mapped, state.on_chunk = None, None
-            state.taps = [tap for tap in state.taps if tap.kind == "on_chunk"]
+            state.tap(taps_of(self.call._taps, only_read=True))
             log("moa.body_unchanged", reason="map_chunks changes a parsed stream, not a body that the caller reads")
-        box.append(raw_proxy(box.pop(), state, self.attempt, asked=self.call.stream))
+        box.append(raw_proxy(box.pop(), state, self.attempt, asked=self.call.stream, stream_proxy=stream_proxy))
         self.of.delivered = True
         got = yield Deliver(box.pop())
         if isinstance(got, ManagerEntered):
@@ -250,7 +250,7 @@ class OneRequest:
                 box.append(stream_proxy(box.pop(), state))
         else:
             state = of.state
-            state.begin(taps)
+            state.begin(taps_of(taps))
             state.scope = self.scope
         if raw is not None:
             wrap_underlying_stream(box[0], raw, state)
@@ -310,17 +310,13 @@ class OneRequest:
         source = box[0] if raw is None else raw
         acc = Accumulator()
         chunks: list[Any] = []
-        taps = [tap for tap in reversed(self.call._taps) if tap.kind != "buffer"]
-        mapped = Accumulator() if any(tap.kind == "map_chunks" for tap in taps) else None
+        taps = taps_of(self.call._taps)
 
         def take(raw: Any) -> None:
             acc.feed(raw)
-            out = apply_taps(raw, taps) if taps else raw
-            if out is DROPPED:
-                return
-            chunks.append(out)
-            if mapped is not None:
-                mapped.feed(out)
+            out = raw if taps is None else taps.apply(raw)
+            if out is not DROPPED:
+                chunks.append(out)
 
         failure: BaseException | None = None
         try:
@@ -338,7 +334,7 @@ class OneRequest:
         if raw is not None:
             box[0]._raw_stream = held
             held = box[0]
-        self._wired(reply, held, mapped)
+        self._wired(reply, held, taps.mapped if taps is not None else None)
         return reply, None
 
 

@@ -18,10 +18,11 @@ from ..flow.model import Reply, complete
 from ..flow.outcome import outcome_of
 from ..log import count_fault
 from ..scope import NO_TAGS, Order, Scope, current, put_current
+from ..shapes.replies import Accumulator
 from ..streams.kinds import kind_of, underlying_stream
 from ..streams.proxies import stream_proxy
+from ..streams.proxy_class import own_state
 from ..streams.state import StreamState
-from ..streams.step_proxy import own_state
 from ..turns.turn import turn_for_call
 from .call import CallTalk
 from .execution import keep_reply
@@ -201,7 +202,8 @@ def _stream(known: Known, begun: _Begun, source: Any) -> Any:
         slot.stream = inner
         inner.add_done_callback(partial(_inner_ended, known, attempt, inner))
         return source
-    slot.stream = state = StreamState(None, scope=begun.scope, tools=known.spec.offers_tools(begun.kwargs))
+    acc = Accumulator(tools=known.spec.offers_tools(begun.kwargs))
+    slot.stream = state = StreamState(None, acc, scope=begun.scope)
     state.slot = slot
     state.finish = partial(_stream_ended, known, attempt, state)
     return stream_proxy(source, state)

@@ -9,11 +9,11 @@ from ..flow.driver import Deliver, Invoke, Resolve, drive_async, start_sync
 from ..flow.model import complete
 from ..flow.outcome import outcome_of
 from ..scope import current, put_current
-from ..streams.futures import FutureDone, follow, future_done
+from ..shapes.replies import Accumulator
 from ..streams.kinds import is_awaitable, is_future, is_manager, is_stream, is_value, kind_of, outcome_of_future
 from ..streams.proxies import manager_proxy, stream_proxy
-from ..streams.state import End, ManagerEntered, StreamState
-from ..streams.step_proxy import own_state
+from ..streams.proxy_class import own_state
+from ..streams.state import End, FutureDone, ManagerEntered, StreamState, follow, future_done
 from .prepared import keep
 
 if TYPE_CHECKING:
@@ -115,7 +115,7 @@ def _stream(turn: Turn, source: Any) -> Any:
         turn.answered_by = inner.slot
         inner.add_done_callback(partial(_aggregator_ended, turn, inner))
         return source
-    state = StreamState(None, scope=turn.scope())
+    state = StreamState(None, Accumulator(), scope=turn.scope())
     state.finish = partial(_stream_ended, turn, state)
     return stream_proxy(source, state)
 
@@ -253,7 +253,7 @@ class TurnTalk:
 
     def _stream(self, box: list[Any]) -> Generator[Effect, Any, Any]:
         turn = self.turn
-        state = StreamState(self.talk, scope=turn.scope())
+        state = StreamState(self.talk, Accumulator(), scope=turn.scope())
         if is_manager(box[0]):
             got = yield Deliver(manager_proxy(box.pop(), state))
             if isinstance(got, ManagerEntered):

@@ -165,6 +165,10 @@ class Tap(NamedTuple):
     """Takes the faults of an observer's tap; `None` for a middleware, whose faults are the caller's."""
 
 
+DROPPED: Any = object()
+"""In place of a chunk that `map_chunks` has dropped."""
+
+
 class Binding(Protocol):
     """Where the parts of a request are in the arguments; made by `shapes.request`."""
 
