@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 from ...errors import ReplyFormError
 from ..flow.driver import Resolve
 from ..shapes.in_memory_client import answer, can_answer, raw_form
-from ..shapes.raw import is_raw_type
 from ..shapes.render import has_form, render
+from ..shapes.replies import is_raw_type
 from ..shapes.request import Recorder
 from ..streams.futures import is_awaitable
 from ..streams.kinds import is_manager

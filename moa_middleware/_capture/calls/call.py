@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from ..flow.model import Middleware, Outcome
     from ..flow.observers import Observer
     from ..flow.outcome import ErrorInfo
-    from ..shapes.replies import Accumulator
+    from ..shapes.accumulator import Accumulator
     from ..streams.state import StreamState
     from ..turns.call_state import Attempt, CallSlot
     from .function import Known

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import wrapt
 
 from ..flow.driver import drive_async, start_sync
-from ..flow.made import made_call
+from ..flow.model import new_call
 from ..log import count_fault
 from ..scope import NO_TAGS, current
 from ..shapes.request import recorder_of
@@ -96,7 +96,7 @@ def _call_talk(  # noqa: PLR0917 - on the path of every call, where keywords cos
     slot.engine = engine
     slot.tags = {**(options.tags or {}), **tags.own}
     slot.request = request
-    call = made_call(
+    call = new_call(
         turn.id,
         slot.role,
         slot.label or slot.model or known.name,

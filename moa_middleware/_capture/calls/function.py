@@ -17,9 +17,9 @@ import wrapt
 from ..flow.model import Reply
 from ..log import count_fault
 from ..scope import Tags
+from ..shapes.params import bare_url
 from ..shapes.replies import read_reply
 from ..shapes.request import RequestSpec
-from ..shapes.urls import bare_url
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -15,7 +15,8 @@ from ..flow.model import Reply, complete
 from ..flow.outcome import drop_frames, outcome_of
 from ..log import log
 from ..scope import Order
-from ..shapes.replies import Accumulator, read_reply
+from ..shapes.accumulator import Accumulator
+from ..shapes.replies import read_reply
 from ..shapes.request import Recorder
 from ..streams.futures import Done, follow, future_done, is_awaitable, is_future, outcome_of_future
 from ..streams.kinds import is_manager, is_raw, is_stream, is_value, raw_under

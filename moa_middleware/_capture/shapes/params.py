@@ -1,5 +1,5 @@
 """
-Which parameters of a request are recorded: an allow-list, for each family of functions.
+Which parameters of a request are recorded: an allow-list, for each family of functions; and URLs without credentials.
 
 A credential in an argument that nobody thought of is named, and never shown.
 """
@@ -10,9 +10,7 @@ from collections import deque
 from collections.abc import Mapping
 from typing import Any
 
-from .urls import bare_url
-
-__all__ = ["read_params"]
+__all__ = ["bare_url", "read_params"]
 
 _PARAMS = frozenset(
     {
@@ -148,3 +146,16 @@ def _shown(value: Any, hidden: set[str], depth: int) -> Any:
         else:
             shown[key] = _shown(item, hidden, depth - 1)
     return shown
+
+
+def bare_url(url: str) -> str:
+    """Return scheme, host and path of a URL, "" if it is not one: a user, a password or a query may be a credential."""
+    from urllib.parse import urlsplit
+
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname or "", f":{parts.port}" if parts.port else ""
+    except ValueError:
+        return ""
+    host = f"[{host}]" if ":" in host else host
+    return f"{parts.scheme}://{host}{port}{parts.path}"

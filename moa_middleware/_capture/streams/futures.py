@@ -6,7 +6,7 @@ from inspect import isawaitable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..flow.driver import drive_last
-from ..shapes.types import of_type
+from ..shapes.fields import of_type
 from .state import End
 
 if TYPE_CHECKING:

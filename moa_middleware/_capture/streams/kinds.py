@@ -9,9 +9,8 @@ from __future__ import annotations
 from collections.abc import Awaitable
 from typing import Any
 
-from ..shapes.raw import is_raw_type
-from ..shapes.replies import read_reply
-from ..shapes.types import of_type
+from ..shapes.fields import of_type
+from ..shapes.replies import is_raw_type, read_reply
 
 __all__ = ["is_manager", "is_raw", "is_stream", "is_value", "raw_under"]
 

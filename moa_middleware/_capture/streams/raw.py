@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from ..flow.driver import drive_async, drive_sync
 from ..flow.outcome import left, outcome_of
 from ..log import count_fault
-from ..shapes.replies import Accumulator
+from ..shapes.accumulator import Accumulator
 from .kinds import is_stream
 from .proxies import proxy_class, stream_proxy
 from .state import Entered, through

@@ -18,8 +18,8 @@ from ..flow.model import Chunk, Tap
 from ..flow.outcome import ErrorInfo, error_of, outcome_of, without_our_frames
 from ..log import log
 from ..process import claim, once, process_id
+from ..shapes.accumulator import Accumulator, read_chunk
 from ..shapes.render import render_chunk
-from ..shapes.replies import Accumulator, read_chunk
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

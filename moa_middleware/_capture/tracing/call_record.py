@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ..._redaction import secrets
-from ..shapes.usage import fields_of
+from ..shapes.fields import fields_of
 from .credentials import hide, texts
 from .encode import Raw, encode
 
@@ -176,7 +176,7 @@ def _usage_raw(value: Any) -> Any:
     if value is None:
         return None
     try:
-        fields = fields_of(value)
+        fields = fields_of(value, models_only=True)
     except Exception:
         return encode(value)
     if type(fields) is not dict:
@@ -186,7 +186,7 @@ def _usage_raw(value: Any) -> Any:
         if type(name) is not str:
             return encode(value)
         if type(part) not in _PLAIN:
-            part = fields_of(part)  # noqa: PLW2901 - the details, a model inside
+            part = fields_of(part, models_only=True)  # noqa: PLW2901 - the details, a model inside
             if type(part) is not dict:
                 return encode(value)
             if not all(type(key) is str and type(item) in _PLAIN for key, item in part.items()):
