@@ -15,17 +15,17 @@ from pathlib import Path
 import pytest
 
 BUDGETS = {
-    "value call in an open turn, SDK object": 92,
-    "value call under a decorated method, SDK object": 184,
-    "value call in an open turn, openai's client": 94,
-    "value call under a decorated method, openai's client": 186,
-    "stream of 21 chunks in an open turn, SDK object": 249,
-    "stream of 21 chunks in an open turn, openai's client": 251,
-    "call outside any turn, with its line": 242,
-    "turn of one call, with its line": 285,
-    "turn of one call under a decorated method, with its line": 387,
-    "turn of 4 decorated references and a stream, with its line": 1521,
-    "the same, the SDK not instrumented": 898,
+    "value call in an open turn, SDK object": 88,
+    "value call under a decorated method, SDK object": 176,
+    "value call in an open turn, openai's client": 90,
+    "value call under a decorated method, openai's client": 178,
+    "stream of 21 chunks in an open turn, SDK object": 238,
+    "stream of 21 chunks in an open turn, openai's client": 240,
+    "call outside any turn, with its line": 238,
+    "turn of one call, with its line": 278,
+    "turn of one call under a decorated method, with its line": 376,
+    "turn of 4 decorated references and a stream, with its line": 1472,
+    "the same, the SDK not instrumented": 876,
 }
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import gc
 import json
 import pickle
 import sys
+import weakref
 from types import SimpleNamespace
 
 import pytest
@@ -18,7 +20,9 @@ from openai.types.responses import Response
 
 import moa_middleware as moa
 from moa_middleware._capture.flow.model import Call, Chunk, Reply, Usage, new_call
+from moa_middleware._capture.shapes import params
 from moa_middleware._capture.shapes.accumulator import Accumulator, read_chunk, register_shape
+from moa_middleware._capture.shapes.params import bare_url_of
 from moa_middleware._capture.shapes.replies import read_reply
 from moa_middleware._capture.shapes.request import RequestSpec
 from moa_middleware._capture.shapes.usage import read_usage
@@ -459,13 +463,8 @@ FRAMES = {
 }
 
 
-@pytest.mark.skipif(sys.version_info[:2] != (3, 11), reason="later versions inline comprehensions")
-@pytest.mark.parametrize("name", FRAMES)
-def test_a_text_is_read_in_few_frames(name):
-    """Each call of a model passes here, and most replies are one text."""
-    make, most = FRAMES[name]
-    value = make()
-    assert "Yes" == read_reply(value).text  # what is remembered of its types is remembered
+def frames_of(run):
+    """Return the names of our functions that are entered."""
     entered = []
 
     def profile(frame, event, _):
@@ -475,9 +474,20 @@ def test_a_text_is_read_in_few_frames(name):
     before = sys.getprofile()
     sys.setprofile(profile)
     try:
-        read_reply(value)
+        run()
     finally:
         sys.setprofile(before)
+    return entered
+
+
+@pytest.mark.skipif(sys.version_info[:2] != (3, 11), reason="later versions inline comprehensions")
+@pytest.mark.parametrize("name", FRAMES)
+def test_a_text_is_read_in_few_frames(name):
+    """Each call of a model passes here, and most replies are one text."""
+    make, most = FRAMES[name]
+    value = make()
+    assert "Yes" == read_reply(value).text  # what is remembered of its types is remembered
+    entered = frames_of(lambda: read_reply(value))
     assert len(entered) <= most, entered
 
 
@@ -568,3 +578,38 @@ def test_a_class_as_response_format_is_its_name_and_schema(turns):
     found = turns[0]["references"][0]["params"]["response_format"]
     assert found["name"].endswith("Answer")
     assert ["text"] == list(found["schema"]["properties"])
+
+
+def test_the_url_of_a_client_is_read_once_and_keeps_no_client():
+    """By the URL object: a client that gets another base URL has another endpoint."""
+    from openai import OpenAI
+
+    client = OpenAI(api_key="k", base_url="http://user:secret@host/v1?key=1")
+    assert "http://host/v1/" == bare_url_of(client.base_url)
+    assert bare_url_of(client.base_url) is bare_url_of(client.base_url)
+    client.base_url = "http://other/v2"
+    assert "http://other/v2/" == bare_url_of(client.base_url)
+    reference = weakref.ref(client)
+    del client
+    gc.collect()
+    assert reference() is None
+
+
+def test_urls_do_not_pile_up():
+    """A program may make a client for each request."""
+    for number in range(200):
+        assert f"http://host/{number}" == bare_url_of(f"http://host/{number}?key=1")
+    assert len(params._bare_urls) <= params._MOST_URLS
+
+
+@pytest.mark.skipif(sys.version_info[:2] != (3, 11), reason="later versions inline comprehensions")
+def test_a_request_is_read_in_few_frames():
+    """As an SDK's `create` gets it, by keyword."""
+
+    def create(self, *, messages, model, temperature=None, stop=None, stream=False):
+        pass
+
+    spec = RequestSpec(create, path="chat.completions.create")
+    kwargs = {"messages": [], "model": "m", "temperature": 0.5, "stop": "x", "stream": True}
+    assert {"temperature": 0.5, "stop": "x"} == spec.read(spec.bind((), kwargs)).params
+    assert len(frames_of(lambda: spec.read(spec.bind((), kwargs)))) <= 3

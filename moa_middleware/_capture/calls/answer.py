@@ -120,7 +120,7 @@ def render_reply(asked: Asked, reply: Reply) -> Generator[Effect, Any, Any]:
     args, kwargs = call.args, call.kwargs
     if isinstance(call.messages, Recorder):
         # The user's iterator is left alone: nothing is sent.
-        args, kwargs = known.spec.put(args, kwargs, known.spec.messages_name(kwargs) or "messages", [])
+        args, kwargs = known.spec.put(args, kwargs, known.spec.read(kwargs).place or "messages", [])
     made = answer(
         reply,
         family=known.form,

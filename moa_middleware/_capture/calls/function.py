@@ -17,7 +17,7 @@ import wrapt
 from ..flow.model import Reply
 from ..log import count_fault
 from ..scope import Tags
-from ..shapes.params import bare_url
+from ..shapes.params import bare_url_of
 from ..shapes.replies import read_reply
 from ..shapes.request import RequestSpec
 
@@ -228,4 +228,4 @@ def sdk_and_endpoint(instance: object, fn: Callable[..., Any]) -> tuple[str | No
     if root not in _SDKS:
         return None, None
     url = getattr(getattr(instance, "_client", None), "base_url", None)
-    return root, None if url is None else bare_url(str(url))
+    return root, None if url is None else bare_url_of(url)
