@@ -10,7 +10,7 @@ from ._capture.flow.model import Call, Chunk, Flow, Middleware, Reply, Usage
 from ._capture.flow.observers import observer
 from ._capture.instrument.target import Target
 from ._capture.scope import carry
-from ._capture.shapes.accumulator import register_shape
+from ._capture.shapes.registry import register_shape
 from ._capture.stack import Stack
 from ._capture.status import Status, flush, status
 from ._capture.turns.blocks import tag

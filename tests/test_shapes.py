@@ -21,8 +21,9 @@ from openai.types.responses import Response
 import moa_middleware as moa
 from moa_middleware._capture.flow.model import Call, Chunk, Reply, Usage, new_call
 from moa_middleware._capture.shapes import params
-from moa_middleware._capture.shapes.accumulator import Accumulator, read_chunk, register_shape
+from moa_middleware._capture.shapes.accumulator import Accumulator, read_chunk
 from moa_middleware._capture.shapes.params import bare_url_of
+from moa_middleware._capture.shapes.registry import register_shape
 from moa_middleware._capture.shapes.replies import read_reply
 from moa_middleware._capture.shapes.request import RequestSpec
 from moa_middleware._capture.shapes.usage import read_usage
@@ -353,9 +354,9 @@ def test_usage_is_brought_to_one_form(name):
 
 def test_a_class_of_the_users_can_be_registered(turns, monkeypatch):
     """`register_shape` for chunks and for values."""
-    from moa_middleware._capture.shapes import accumulator
+    from moa_middleware._capture.shapes import registry
 
-    monkeypatch.setattr(accumulator, "registered", [])
+    monkeypatch.setattr(registry, "registered", [])
 
     class Token:
         def __init__(self, piece):

@@ -293,23 +293,12 @@ def new_call(  # noqa: PLR0917 - on the path of every call, where keywords cost
     """Return a call that has no id yet; the arguments are the fields of `Call`."""
     draft: Any = _CallDraft()
     draft.id = draft._owner = ""
-    draft.turn_id = turn_id
-    draft.role = role
-    draft.label = label
-    draft.layer = layer
-    draft.attempt = 1
-    draft.parent = parent
-    draft.model = model
-    draft.provider = provider
-    draft.messages = messages
-    draft.params = params
-    draft.stream = stream
-    draft.tags = tags
-    draft.args = args
-    draft.kwargs = kwargs
-    draft._binding = binding
-    draft._taps = []
-    draft._outer = 0
+    draft.turn_id, draft.role, draft.label = turn_id, role, label
+    draft.layer, draft.attempt, draft.parent = layer, 1, parent
+    draft.model, draft.provider, draft.messages = model, provider, messages
+    draft.params, draft.stream, draft.tags = params, stream, tags
+    draft.args, draft.kwargs, draft._binding = args, kwargs, binding
+    draft._taps, draft._outer = [], 0
     draft._guard = draft._entry = None
     draft.__class__ = Call
     return cast("Call", draft)

@@ -8,58 +8,22 @@ unknown class is counted and named, never an error, and no SDK is imported.
 from __future__ import annotations
 
 from time import perf_counter_ns
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..flow.model import Chunk, Reply, Usage
-from . import anthropic, openai_chat, openai_responses, plain
-from .choice import Choice, Gathered, new_reply
+from . import anthropic, openai_chat, openai_responses, plain, registry
+from .choice import Choice, StreamContent, add_text, new_reply
 from .usage import read_usage, read_usage_and_cost
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
+__all__ = ["Accumulator", "read_chunk"]
 
-__all__ = ["SHAPES", "Accumulator", "describe", "read_chunk", "register_shape", "registered"]
-
-SHAPES = (openai_chat, openai_responses, anthropic, plain)
+_SHAPES = (openai_chat, openai_responses, anthropic, plain)
 """In the order in which they are asked; the last takes whatever it can."""
 _TELLING = frozenset({"choices", "object", "type"})
 """Keys without which a dict is of none of the SDKs' shapes."""
 
-registered: list[tuple[type, Callable[[Any], Chunk | None] | None, Callable[[Any], Reply | None] | None]] = []
-"""Classes of the user's with their readers of a chunk and of a reply, the last registered first."""
 
-
-def register_shape(
-    cls: type, *, chunk: Callable[[Any], Chunk | None] | None = None, reply: Callable[[Any], Reply | None] | None = None
-) -> None:
-    """
-    Teach the library a class of your own.
-
-    Args:
-        cls: The class of the objects; subclasses are meant too.
-        chunk: Reads one object of a stream into a `Chunk`, `None` for one that carries nothing.
-        reply: Reads a value in one piece into a `Reply`, `None` to leave it to the built-in shapes.
-
-    Raises:
-        TypeError: If `cls` is not a class.
-    """
-    if not isinstance(cls, type):
-        msg = f"register_shape() takes a class first, got {type(cls).__name__}"
-        raise TypeError(msg)
-    registered.insert(0, (cls, chunk, reply))
-
-
-def describe(obj: object) -> dict[str, str]:
-    """Return the type of an unknown object and the head of its `repr`, longer than the key `raw` shows it."""
-    kind = type(obj)
-    try:
-        text = repr(obj)
-    except Exception:
-        text = ""
-    return {"type": f"{kind.__module__}.{kind.__qualname__}", "repr": text[:2000]}
-
-
-class Accumulator(Gathered):
+class Accumulator(StreamContent):
     """The text of a stream, gathered as it passes."""
 
     __slots__ = ("first_ns", "last", "tools", "unknown", "unread", "words")
@@ -108,7 +72,7 @@ class Accumulator(Gathered):
             if not self._feed(chunk):
                 self.unread += 1
                 if self.unknown is None:
-                    self.unknown = describe(chunk)
+                    self.unknown = registry.describe(chunk)
         except Exception:
             self.unread += 1
         self.settled = len(self.texts)
@@ -140,25 +104,25 @@ class Accumulator(Gathered):
             self.words = not self.speakers
             return True
         self.words = False
-        for cls, read, _ in registered:
+        for cls, read, _ in registry.registered:
             if read is not None and isinstance(chunk, cls):
                 self.add(read(chunk))
                 return True
         if type(chunk) is dict and _TELLING.isdisjoint(chunk):
             return plain.feed(self, chunk)
-        return any(shape.feed(self, chunk) for shape in SHAPES)
+        return any(shape.feed(self, chunk) for shape in _SHAPES)
 
     def add(self, chunk: Chunk | None) -> None:
         """Take in a chunk that a reader of the user's has read."""
         if chunk is None:
             return
         choice = self.choice(chunk.choice)
-        if chunk.text:
-            choice.text.append(chunk.text)
-        if chunk.reasoning:
-            choice.reasoning.append(chunk.reasoning)
-        if chunk.refusal:
-            choice.refusal.append(chunk.refusal)
+        for pieces, text in (
+            (choice.text, chunk.text),
+            (choice.reasoning, chunk.reasoning),
+            (choice.refusal, chunk.refusal),
+        ):
+            add_text(pieces, text)
         for call in chunk.tool_calls:
             choice.add_tool_call(call)
         if chunk.finish_reason is not None:
@@ -218,7 +182,7 @@ class Accumulator(Gathered):
 def read_chunk(raw: Any) -> Chunk:
     """Return one raw chunk as taps see it; an odd one has no text."""
     try:
-        for cls, read, _ in registered:
+        for cls, read, _ in registry.registered:
             if read is not None and isinstance(raw, cls):
                 return (read(raw) or Chunk()).replace(raw=raw)
         one = Accumulator(single=True)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from .choice import Choice, json_text, new_reply, replaced
+from .choice import Choice, add_text, json_text, new_reply, replaced
 from .fields import data_of
 from .usage import read_usage_and_cost
 
@@ -18,44 +18,44 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from ..flow.model import Chunk, Reply
-    from .choice import Gathered
+    from .choice import StreamContent
 
     Data = Mapping[str, Any]
 
-__all__ = ["feed", "read", "render_chunk"]
+__all__ = ["feed", "read_value", "render_chunk"]
 
 _TOOL_USE = frozenset({"tool_use", "server_tool_use", "mcp_tool_use"})
 
 
-def _on_message_start(gathered: Gathered, event: Data) -> None:
+def _on_message_start(gathered: StreamContent, event: Data) -> None:
     message = data_of(event.get("message"))
     gathered.details.update(_details(message))
     gathered.usage = _merged(gathered.usage, message.get("usage"))
 
 
-def _on_block_start(gathered: Gathered, event: Data) -> None:
+def _on_block_start(gathered: StreamContent, event: Data) -> None:
     _take_block(gathered.choice(0), event.get("content_block"), event.get("index"), streamed=True)
 
 
-def _on_block_delta(gathered: Gathered, event: Data) -> None:
+def _on_block_delta(gathered: StreamContent, event: Data) -> None:
     choice, delta = gathered.choice(0), data_of(event.get("delta"))
     kind = delta.get("type")
     if kind == "text_delta":
-        _add(choice.text, delta.get("text"))
+        add_text(choice.text, delta.get("text"))
     elif kind == "thinking_delta":
-        _add(choice.reasoning, delta.get("thinking"))
+        add_text(choice.reasoning, delta.get("thinking"))
     elif kind == "input_json_delta":
         choice.add_tool_call({"index": event.get("index"), "function": {"arguments": delta.get("partial_json")}})
 
 
-def _on_message_delta(gathered: Gathered, event: Data) -> None:
+def _on_message_delta(gathered: StreamContent, event: Data) -> None:
     reason = data_of(event.get("delta")).get("stop_reason")
     if isinstance(reason, str):
         gathered.choice(0).finish_reason = reason
     gathered.usage = _merged(gathered.usage, event.get("usage"))
 
 
-_EVENTS: dict[str, Callable[[Gathered, Data], None] | None] = {
+_EVENTS: dict[str, Callable[[StreamContent, Data], None] | None] = {
     "message_start": _on_message_start,
     "content_block_start": _on_block_start,
     "content_block_delta": _on_block_delta,
@@ -68,11 +68,6 @@ _HELPERS = frozenset({"text", "thinking", "input_json", "signature", "citation"}
 """Events of the SDK's `messages.stream()`, which say once more what the provider's own have said."""
 
 
-def _add(pieces: list[str], text: Any) -> None:
-    if isinstance(text, str) and text:
-        pieces.append(text)
-
-
 def _take_block(choice: Choice, block: Any, index: Any, *, streamed: bool = False) -> None:
     data = data_of(block)
     kind = data.get("type")
@@ -81,7 +76,7 @@ def _take_block(choice: Choice, block: Any, index: Any, *, streamed: bool = Fals
         if isinstance(text, str) and text:
             choice.text.append(text)
     elif kind == "thinking":
-        _add(choice.reasoning, data.get("thinking"))
+        add_text(choice.reasoning, data.get("thinking"))
     elif kind in _TOOL_USE:
         # A stream begins with an empty input and sends its JSON in pieces.
         value = data.get("input")
@@ -91,7 +86,7 @@ def _take_block(choice: Choice, block: Any, index: Any, *, streamed: bool = Fals
         choice.add_tool_call({"index": index, "id": data.get("id"), "type": kind, "function": function})
 
 
-def feed(gathered: Gathered, chunk: Any) -> bool:
+def feed(gathered: StreamContent, chunk: Any) -> bool:
     """Take one event in; `False` if it is not of this shape."""
     data = data_of(chunk)
     kind = data.get("type")
@@ -125,7 +120,7 @@ def _is_message(data: Data) -> bool:
     return is_assistant and isinstance(data.get("content"), list | tuple)
 
 
-def read(data: Data, raw: Any) -> Reply | None:
+def read_value(data: Data, raw: Any) -> Reply | None:
     """
     Read a completed message; `None` if it is not of this shape.
 

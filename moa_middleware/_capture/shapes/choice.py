@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from ..flow.model import Usage
 
-__all__ = ["Choice", "Gathered", "json_text", "new_reply", "replaced", "texts_of"]
+__all__ = ["Choice", "StreamContent", "add_text", "json_text", "new_reply", "replaced", "texts_of"]
 
 
 class Choice:
@@ -97,7 +97,7 @@ class Choice:
         }
 
 
-class Gathered:
+class StreamContent:
     """
     What a stream has said so far: the state that the shapes fill, chunk by chunk.
 
@@ -210,23 +210,21 @@ def new_reply(  # noqa: PLR0917 - on the path of every call, where keywords cost
 ) -> Reply:
     """Return a provider's reply, `completed` or, with an error, `error`; the arguments are the fields of `Reply`."""
     draft: Any = _ReplyDraft()
-    draft.text = text
-    draft.tool_calls = tool_calls
-    draft.reasoning = reasoning
-    draft.refusal = refusal
-    draft.choices = choices
-    draft.finish_reason = finish_reason
-    draft.usage = usage
-    draft.cost_usd = cost_usd
+    draft.text, draft.reasoning, draft.refusal = text, reasoning, refusal
+    draft.tool_calls, draft.choices, draft.finish_reason = tool_calls, choices, finish_reason
+    draft.usage, draft.cost_usd, draft.chunks = usage, cost_usd, chunks
     draft.outcome = "completed" if error is None else "error"
-    draft.error = error
+    draft.error, draft.raw, draft.source = error, raw, "provider"
     draft.duration_ms = draft.first_chunk_ms = None
-    draft.chunks = chunks
-    draft.source = "provider"
-    draft.raw = raw
     draft._details = {} if details is None else details
     draft.__class__ = Reply
     return cast("Reply", draft)
+
+
+def add_text(pieces: list[str], text: Any) -> None:
+    """Add a piece of text; an empty one, or what is not a text, adds nothing."""
+    if isinstance(text, str) and text:
+        pieces.append(text)
 
 
 def texts_of(content: Any) -> list[str]:

@@ -19,10 +19,12 @@ from .usage import read_usage_and_cost
 from .wire import completion
 
 if TYPE_CHECKING:
-    from ..flow.model import Chunk, Reply
-    from .choice import Gathered
+    from collections.abc import Callable
 
-__all__ = ["feed", "feed_rest", "is_used_again", "read", "render_chunk", "render_chunks", "render_value"]
+    from ..flow.model import Chunk, Reply
+    from .choice import StreamContent
+
+__all__ = ["feed", "feed_rest", "is_used_again", "read_value", "render_chunk", "render_chunks", "render_value"]
 
 _NONE = object()
 _DETAILS = (
@@ -33,7 +35,7 @@ _DETAILS = (
 )
 
 
-def _take(choice: Choice, message: Any, *, text: bool = True) -> None:
+def _take_message(choice: Choice, message: Any, *, text: bool = True) -> None:
     """Take in a delta, or a whole message: they have the same keys."""
     find = getter(message)
     if text:
@@ -50,6 +52,25 @@ def _take(choice: Choice, message: Any, *, text: bool = True) -> None:
     function = find("function_call")  # the form before tools
     if function is not None and not calls and isinstance(get(function, "name") or get(function, "arguments"), str):
         choice.add_tool_call({"function": function})
+
+
+def _take_item(choice: Choice, find: Callable[[str], Any], message: Any, *, text: bool = True) -> None:
+    """
+    Take in an item of the `choices` of a chunk, or of a whole response.
+
+    Args:
+        choice: The choice.
+        find: Looks up the fields of the item.
+        message: Its delta, or its whole message.
+        text: Whether its text has not been read yet.
+    """
+    if message is not None:
+        _take_message(choice, message, text=text)
+    elif text and isinstance(find("text"), str):  # the completions that were there before chat
+        choice.text.append(find("text"))
+    finish = find("finish_reason")
+    if isinstance(finish, str):
+        choice.finish_reason = finish
 
 
 def _choices(obj: Any) -> Any:
@@ -76,7 +97,7 @@ def _are_choices(items: Any) -> bool:
     return False
 
 
-def feed(gathered: Gathered, chunk: Any) -> bool:
+def feed(gathered: StreamContent, chunk: Any) -> bool:
     """Take one chunk in; `False` if it is not of this shape."""
     choices = _choices(chunk)
     if choices is None:
@@ -86,7 +107,7 @@ def feed(gathered: Gathered, chunk: Any) -> bool:
     return True
 
 
-def feed_rest(gathered: Gathered, chunk: Any) -> None:
+def feed_rest(gathered: StreamContent, chunk: Any) -> None:
     """Take in what a chunk says beside its text, which has been read."""
     _feed(gathered, chunk, chunk.choices, text=False)
 
@@ -102,7 +123,7 @@ def is_used_again(last: Any, chunk: Any) -> bool:
         return False
 
 
-def _feed(gathered: Gathered, chunk: Any, choices: Any, *, text: bool = True) -> None:
+def _feed(gathered: StreamContent, chunk: Any, choices: Any, *, text: bool = True) -> None:
     is_dict = isinstance(chunk, dict)
     find = getter(chunk)
     for name, key in _DETAILS:
@@ -114,19 +135,11 @@ def _feed(gathered: Gathered, chunk: Any, choices: Any, *, text: bool = True) ->
         gathered.usage = usage
     choice = None
     for item in choices:
-        of_item = getter(item)
-        index = of_item("index")
+        find = getter(item)
+        index = find("index")
         choice = gathered.choice(index if type(index) is int else 0)
-        delta = of_item("delta")
-        if delta is None:
-            delta = of_item("message")
-        if delta is not None:
-            _take(choice, delta, text=text)
-        elif text and isinstance(of_item("text"), str):
-            choice.text.append(of_item("text"))
-        finish = of_item("finish_reason")
-        if isinstance(finish, str):
-            choice.finish_reason = finish
+        delta = find("delta")
+        _take_item(choice, find, find("message") if delta is None else delta, text=text)
     if choice is not None:
         gathered.texts = choice.text
         gathered.simple = (
@@ -141,7 +154,7 @@ def _feed(gathered: Gathered, chunk: Any, choices: Any, *, text: bool = True) ->
 _NOT_TEXT = ("refusal", "tool_calls", "function_call", "reasoning_content", "reasoning")
 
 
-def read(value: Any, fields: Any, raw: Any) -> Reply | None:
+def read_value(value: Any, fields: Any, raw: Any) -> Reply | None:
     """
     Read a completed response; `None` if it is not of this shape.
 
@@ -201,30 +214,24 @@ def read(value: Any, fields: Any, raw: Any) -> Reply | None:
 
 def _read_choice(item: Any, position: int) -> Choice:
     find = getter(item)
-    index, message, finish = find("index"), find("message"), find("finish_reason")
+    index, message = find("index"), find("message")
     choice = Choice(index if type(index) is int else position)
-    if message is None:
-        message = find("delta")
-    if message is not None:
-        _take(choice, message)
-    elif isinstance(find("text"), str):
-        choice.text.append(find("text"))
-    choice.finish_reason = finish if isinstance(finish, str) else None
+    _take_item(choice, find, find("delta") if message is None else message)
     return choice
 
 
 # Rendering: a reply that a middleware made, for look-alikes. ---------------------------------------
 
 
-def _namespace(value: Any) -> Any:
+def _as_look_alike(value: Any) -> Any:
     if isinstance(value, dict):
-        return SimpleNamespace(**{key: _namespace(item) for key, item in value.items()})
+        return SimpleNamespace(**{key: _as_look_alike(item) for key, item in value.items()})
     if isinstance(value, list):
-        return [_namespace(item) for item in value]
+        return [_as_look_alike(item) for item in value]
     return value
 
 
-def _model(name: str, payload: dict[str, Any], sdk: str) -> Any:
+def _as_sdk_object(name: str, payload: dict[str, Any], sdk: str) -> Any:
     """Return the payload as the SDK's own class where the SDK is loaded, else a look-alike."""
     if sdk == "litellm":
         litellm = sys.modules["litellm"]
@@ -233,19 +240,19 @@ def _model(name: str, payload: dict[str, Any], sdk: str) -> Any:
         return (litellm.ModelResponse if name == "ChatCompletion" else litellm.ModelResponseStream)(**known)
     types = sys.modules.get("openai.types.chat")
     if types is None:
-        return _namespace(payload)
+        return _as_look_alike(payload)
     return getattr(types, name).model_validate(payload)
 
 
 def render_value(reply: Reply, model: str | None, sdk: str = "") -> Any:
     """Return a reply as a completed response, of an SDK's own class where one is named."""
-    return _model("ChatCompletion", completion(reply, model, "message"), sdk)
+    return _as_sdk_object("ChatCompletion", completion(reply, model, "message"), sdk)
 
 
 def render_chunks(reply: Reply, model: str | None, sdk: str = "") -> list[Any]:
     """Return a reply as the chunks of a stream."""
     payload = completion(reply, model, "delta")
-    return [_model("ChatCompletionChunk", payload, sdk)]
+    return [_as_sdk_object("ChatCompletionChunk", payload, sdk)]
 
 
 def render_chunk(raw: Any, chunk: Chunk) -> Any:

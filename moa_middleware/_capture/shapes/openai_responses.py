@@ -12,7 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ...errors import ProviderError
-from .choice import Choice, json_text, new_reply, replaced
+from .choice import Choice, add_text, json_text, new_reply, replaced
 from .fields import data_of
 from .usage import read_usage_and_cost
 
@@ -20,48 +20,43 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from ..flow.model import Chunk, Reply
-    from .choice import Gathered
+    from .choice import StreamContent
 
     Data = Mapping[str, Any]
 
-__all__ = ["feed", "read", "render_chunk"]
+__all__ = ["feed", "read_value", "render_chunk"]
 
 _PREFIX = "response."
 _DETAILS = (("id", "response_id"), ("model", "response_model"), ("service_tier", "service_tier"))
 
 
-def _number(value: Any) -> int:
+def _index(value: Any) -> int:
     return value if type(value) is int else 0
 
 
-def _add(pieces: list[str], text: Any) -> None:
-    if isinstance(text, str) and text:
-        pieces.append(text)
+def _on_text(kind: str, gathered: StreamContent, event: Data) -> None:
+    add_text(getattr(gathered.choice(0), kind), event.get("delta"))
 
 
-def _on_text(kind: str, gathered: Gathered, event: Data) -> None:
-    _add(getattr(gathered.choice(0), kind), event.get("delta"))
-
-
-def _on_arguments(gathered: Gathered, event: Data) -> None:
-    index = _number(event.get("output_index"))
+def _on_arguments(gathered: StreamContent, event: Data) -> None:
+    index = _index(event.get("output_index"))
     gathered.choice(0).add_tool_call({"index": index, "function": {"arguments": event.get("delta")}})
 
 
-def _on_item_added(gathered: Gathered, event: Data) -> None:
+def _on_item_added(gathered: StreamContent, event: Data) -> None:
     call = _tool_call(data_of(event.get("item")))
     if call is not None:
         # Its arguments come in pieces, or with the item when it is done.
         function = {**call["function"], "arguments": ""}
-        index = _number(event.get("output_index"))
+        index = _index(event.get("output_index"))
         gathered.choice(0).add_tool_call({**call, "index": index, "function": function})
 
 
-def _on_item_done(gathered: Gathered, event: Data) -> None:
+def _on_item_done(gathered: StreamContent, event: Data) -> None:
     call = _tool_call(data_of(event.get("item")))
     if call is None:
         return
-    index, choice = _number(event.get("output_index")), gathered.choice(0)
+    index, choice = _index(event.get("output_index")), gathered.choice(0)
     known = next((tool for tool in choice.tools if tool[0] == index), None)
     if known is None:
         choice.add_tool_call({**call, "index": index})
@@ -69,16 +64,16 @@ def _on_item_done(gathered: Gathered, event: Data) -> None:
         known[2].append(call["function"]["arguments"])
 
 
-def _on_begin(gathered: Gathered, event: Data) -> None:
+def _on_begin(gathered: StreamContent, event: Data) -> None:
     gathered.details.update(_details(data_of(event.get("response"))))
 
 
-def _on_end(gathered: Gathered, event: Data) -> None:
+def _on_end(gathered: StreamContent, event: Data) -> None:
     # A single event, for a tap, repeats what others have said.
     _take_response(gathered, data_of(event.get("response")), repeats=gathered.is_single)
 
 
-def _take_response(gathered: Gathered, response: Data, *, repeats: bool = False) -> None:
+def _take_response(gathered: StreamContent, response: Data, *, repeats: bool = False) -> None:
     """Take in the response that ends a stream, or that came in place of one."""
     choice = gathered.choice(0)
     whole = Choice(0) if repeats else _read_output(response)
@@ -101,7 +96,7 @@ _TEXTS = {
     "response.reasoning_summary_text.delta": "reasoning",
     "response.refusal.delta": "refusal",
 }
-_EVENTS: dict[str, Callable[[Gathered, Data], None]] = {
+_EVENTS: dict[str, Callable[[StreamContent, Data], None]] = {
     **{name: partial(_on_text, kind) for name, kind in _TEXTS.items()},
     "response.function_call_arguments.delta": _on_arguments,
     "response.mcp_call_arguments.delta": _on_arguments,
@@ -120,7 +115,7 @@ _EVENTS: dict[str, Callable[[Gathered, Data], None]] = {
 """The others repeat what was said, or tell of progress."""
 
 
-def feed(gathered: Gathered, chunk: Any) -> bool:
+def feed(gathered: StreamContent, chunk: Any) -> bool:
     """Take one event in; `False` if it is not of this shape."""
     data = data_of(chunk)
     kind = data.get("type")
@@ -146,7 +141,7 @@ def _is_response(data: Data) -> bool:
     return data.get("object") == "response" and isinstance(data.get("output"), list | tuple)
 
 
-def read(data: Data, raw: Any) -> Reply | None:
+def read_value(data: Data, raw: Any) -> Reply | None:
     """
     Read a completed response, of which `object` is "response"; `None` if it is not of this shape.
 
@@ -213,10 +208,10 @@ def _read_output(response: Data) -> Choice:
                 if isinstance(text, str) and text:
                     choice.text.append(text)
                 if refusal is not None:
-                    _add(choice.refusal, refusal)
+                    add_text(choice.refusal, refusal)
         elif kind == "reasoning":
             for part in (*(data.get("summary") or ()), *(data.get("content") or ())):
-                _add(choice.reasoning, data_of(part).get("text"))
+                add_text(choice.reasoning, data_of(part).get("text"))
         else:
             call = _tool_call(data)
             if call is not None:

@@ -18,9 +18,9 @@ from .usage import read_usage
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from .choice import Gathered
+    from .choice import StreamContent
 
-__all__ = ["feed", "read", "render_chunk"]
+__all__ = ["feed", "read_value", "render_chunk"]
 
 _TEXT = ("text", "content", "delta", "output_text", "output", "answer", "response")
 _LAST = ("done", "final", "completed")
@@ -59,7 +59,7 @@ def _speaker(data: Mapping[str, Any]) -> str | None:
     return None
 
 
-def _is_result(gathered: Gathered, kind: tuple[type, Any], text: str, pieces: list[str]) -> bool:
+def _is_result(gathered: StreamContent, kind: tuple[type, Any], text: str, pieces: list[str]) -> bool:
     """
     Return True if a chunk says once more what the stream has said: its last event, or the whole as an object.
 
@@ -96,7 +96,7 @@ def _in_openai_form(call: Any) -> Any:
     return one.calls()[0]
 
 
-def feed(gathered: Gathered, chunk: Any) -> bool:
+def feed(gathered: StreamContent, chunk: Any) -> bool:
     """Take one chunk in; `False` if nothing in it is understood."""
     if chunk is None:
         return True
@@ -132,7 +132,7 @@ def feed(gathered: Gathered, chunk: Any) -> bool:
     return True
 
 
-def read(value: Any, data: Mapping[str, Any], raw: Any) -> Reply | None:
+def read_value(value: Any, data: Mapping[str, Any], raw: Any) -> Reply | None:
     """
     Read a value in one piece; `None` if nothing in it is understood.
 
@@ -151,7 +151,7 @@ def read(value: Any, data: Mapping[str, Any], raw: Any) -> Reply | None:
     if isinstance(value, tuple):
         for item in value:
             if not isinstance(item, _SCALARS):
-                found = read(item, data_of(item), raw)
+                found = read_value(item, data_of(item), raw)
                 if found is not None:
                     return found
         return None

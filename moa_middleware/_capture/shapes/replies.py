@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from . import accumulator, anthropic, openai_chat, openai_responses, plain
-from .accumulator import describe
+from . import anthropic, openai_chat, openai_responses, plain, registry
 from .choice import new_reply
 from .fields import data_of, fields_of, of_type
 
@@ -51,7 +50,7 @@ def _body_of(value: Any) -> Any:
 def read_reply(value: Any) -> Reply:
     """Return a value in one piece as a reply that is new; what is not understood is named under `raw`."""
     try:
-        for cls, _, read in accumulator.registered:
+        for cls, _, read in registry.registered:
             if read is not None and isinstance(value, cls):
                 found = read(value)
                 if found is not None:
@@ -64,17 +63,17 @@ def read_reply(value: Any) -> Reply:
         fields = body if type(body) is dict else fields_of(body)
         reply = None
         if type(fields) is not dict or "choices" in fields or _has_choices(type(body)):
-            reply = openai_chat.read(body, fields, value)
+            reply = openai_chat.read_value(body, fields, value)
         if reply is None:
             data = body if type(body) is dict else data_of(body)
             if data.get("object") == "response":
-                reply = openai_responses.read(data, value)
+                reply = openai_responses.read_value(data, value)
             if reply is None and data.get("type") == "message":
-                reply = anthropic.read(data, value)
+                reply = anthropic.read_value(data, value)
             if reply is None:
-                reply = plain.read(body, data, value)
+                reply = plain.read_value(body, data, value)
         if reply is not None:
             return reply
     except Exception:  # an object that raises when it is read is one that is not understood
         pass
-    return new_reply(details={"unknown": describe(value)}, raw=value)
+    return new_reply(details={"unknown": registry.describe(value)}, raw=value)
