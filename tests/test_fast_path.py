@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
 import moa_middleware as moa
-from moa_middleware._capture.shapes.replies import Accumulator
+from moa_middleware._capture.shapes.accumulator import Accumulator
 from moa_middleware.testing import capture_turns
 
 # Chunks, as JSON -----------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from moa_middleware import Call, DidNotYieldError, MiddlewareError, Reply, sleep, wait
 from moa_middleware._capture.flow.chain import Send, chain, name_of
-from moa_middleware._capture.flow.model import Sleep, Wait
+from moa_middleware._capture.flow.effects import Sleep, Wait
 
 
 class WireError(Exception):

@@ -21,12 +21,6 @@ PACKAGE = ROOT / "moa_middleware"
 UPWARD = {
     ("_capture.scope", "_capture.turns.call_state"),
     ("_capture.scope", "_capture.turns.turn"),
-    ("_capture.shapes.anthropic", "_capture.shapes.plain"),
-    ("_capture.shapes.anthropic", "_capture.shapes.replies"),
-    ("_capture.shapes.openai_chat", "_capture.shapes.replies"),
-    ("_capture.shapes.openai_responses", "_capture.shapes.plain"),
-    ("_capture.shapes.openai_responses", "_capture.shapes.replies"),
-    ("_capture.shapes.plain", "_capture.shapes.replies"),
     ("_capture.turns.blocks", "_capture.calls.entry"),
     ("_capture.turns.call_state", "_capture.turns.turn"),
 }
@@ -160,7 +154,7 @@ def test_the_library_opens_no_connection():
         if name.startswith(("testing", "cli")):
             continue
         found = {imported.split(".")[0] for imported in imports(path)} & network
-        allowed = {"_capture.tracing.tracer": {"socket"}, "_capture.shapes.urls": {"urllib"}}.get(name, set())
+        allowed = {"_capture.tracing.tracer": {"socket"}, "_capture.shapes.params": {"urllib"}}.get(name, set())
         assert found <= allowed, name
     assert re.search(r"socket\.gethostname\(\)", (PACKAGE / "_capture/tracing/tracer.py").read_text())
     assert "socket." not in (PACKAGE / "_capture/tracing/tracer.py").read_text().replace("socket.gethostname", "")

@@ -22,7 +22,7 @@ from openai._response import APIResponse
 
 import moa_middleware as moa
 from moa_middleware._capture.flow.driver import Deliver
-from moa_middleware._capture.shapes.replies import Accumulator
+from moa_middleware._capture.shapes.accumulator import Accumulator
 from moa_middleware._capture.streams.kinds import (
     is_awaitable,
     is_future,

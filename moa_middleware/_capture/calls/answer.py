@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 from ...errors import ReplyFormError
 from ..flow.driver import Resolve
 from ..shapes.in_memory_client import answer, can_answer, raw_form
-from ..shapes.raw import is_raw_type
 from ..shapes.render import has_form, render
+from ..shapes.replies import is_raw_type
 from ..shapes.request import Recorder
 from ..streams.kinds import is_awaitable, is_manager
 
@@ -104,7 +104,7 @@ def render_reply(execution: CallExecution, reply: Reply) -> Generator[Effect, An
     args, kwargs = call.args, call.kwargs
     if isinstance(call.messages, Recorder):
         # The user's iterator is left alone: nothing is sent.
-        args, kwargs = known.spec.put(args, kwargs, known.spec.messages_name(kwargs) or "messages", [])
+        args, kwargs = known.spec.put(args, kwargs, known.spec.read(kwargs).place or "messages", [])
     made = answer(
         reply,
         family=known.form,

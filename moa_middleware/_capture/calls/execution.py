@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from ..flow.driver import Conversation
     from ..flow.model import Call, Middleware
     from ..flow.observers import Observer
-    from ..shapes.replies import Accumulator
+    from ..shapes.accumulator import Accumulator
     from ..streams.state import End, StreamState
     from ..turns.call_state import Attempt, CallSlot
     from .function import Known

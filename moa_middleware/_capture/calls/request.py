@@ -15,7 +15,8 @@ from ..flow.model import DROPPED, Reply, complete
 from ..flow.outcome import drop_frames, outcome_of
 from ..log import log
 from ..scope import Order
-from ..shapes.replies import Accumulator, read_reply
+from ..shapes.accumulator import Accumulator
+from ..shapes.replies import read_reply
 from ..shapes.request import Recorder
 from ..streams.kinds import (
     is_awaitable,

@@ -18,7 +18,7 @@ from ..flow.model import Reply, complete
 from ..flow.outcome import outcome_of
 from ..log import count_fault
 from ..scope import NO_TAGS, Order, Scope, current, put_current
-from ..shapes.replies import Accumulator
+from ..shapes.accumulator import Accumulator
 from ..streams.kinds import kind_of, underlying_stream
 from ..streams.proxies import stream_proxy
 from ..streams.proxy_class import own_state

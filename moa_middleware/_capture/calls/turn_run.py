@@ -9,7 +9,7 @@ from ..flow.driver import Deliver, Invoke, Resolve, drive_async, start_sync
 from ..flow.model import complete
 from ..flow.outcome import outcome_of
 from ..scope import current, put_current
-from ..shapes.replies import Accumulator
+from ..shapes.accumulator import Accumulator
 from ..streams.kinds import is_awaitable, is_future, is_manager, is_stream, is_value, kind_of, outcome_of_future
 from ..streams.proxies import manager_proxy, stream_proxy
 from ..streams.proxy_class import own_state

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..flow.outcome import left, outcome_of
 from ..log import count_fault
-from ..shapes.replies import Accumulator
+from ..shapes.accumulator import Accumulator
 from .kinds import is_stream
 from .proxy_class import StateProxy, proxy_class
 

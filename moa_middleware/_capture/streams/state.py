@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from ..flow.model import Outcome, Reply
     from ..scope import Scope
-    from ..shapes.replies import Accumulator
+    from ..shapes.accumulator import Accumulator
     from ..turns.call_state import CallSlot
     from .taps import Taps
 

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from ...errors import ReplyFormError
 from ..flow.model import DROPPED, Chunk
+from ..shapes.accumulator import Accumulator, read_chunk
 from ..shapes.render import render_chunk
-from ..shapes.replies import Accumulator, read_chunk
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
