@@ -27,7 +27,6 @@ UPWARD = {
     ("_capture.shapes.openai_responses", "_capture.shapes.plain"),
     ("_capture.shapes.openai_responses", "_capture.shapes.replies"),
     ("_capture.shapes.plain", "_capture.shapes.replies"),
-    ("_capture.turns.blocks", "_capture.calls.entry"),
     ("_capture.turns.call_state", "_capture.turns.turn"),
     ("read._fidelity", "read._turn"),
     ("read._html", "read._turn"),
@@ -39,7 +38,7 @@ UPWARD = {
 }
 # Files and folders, wherever they are, that run only once traces are on, or never in a host's calls.
 NEED_NOT_BE_LIGHT = {
-    *("settings", "records", "tracing", "config", "program"),
+    *("settings", "records", "tracing", "recorder", "config", "program"),
     *("read", "report", "testing", "compat", "cli", "__main__"),
 }
 HEAVY = {"pydantic", "pydantic_core", "pydantic_settings", "structlog", "platformdirs"}

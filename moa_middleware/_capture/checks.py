@@ -6,19 +6,15 @@ import inspect
 from typing import TYPE_CHECKING, Any
 
 from ..errors import DecorationError, MiddlewareError, SettingsError
-from .calls.entry import layer_of
 from .flow.chain import name_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from typing import TypeAlias
 
-    from .calls.entry import Engine
-    from .calls.function import Options
-
     Redaction: TypeAlias = str | Callable[[str], str]
 
-__all__ = ["OF_CALLS", "OF_TURNS", "check_parameter", "checked", "is_decorated", "redaction", "unknown"]
+__all__ = ["OF_CALLS", "OF_TURNS", "check_parameter", "checked", "redaction", "unknown"]
 
 OF_TURNS = ("session_id", "preset", "tags")
 OF_CALLS = ("label", "layer", "model", "provider", "session_id", "preset", "messages", "tags")
@@ -99,20 +95,3 @@ def check_parameter(fn: Any, parameter: str, name: str) -> None:
         return
     msg = f"@{name}(messages={parameter!r}): `{name_of(fn)}` has no such parameter, it has {', '.join(parameters)}"
     raise DecorationError(msg)
-
-
-def is_decorated(fn: Any, engine: Engine, options: Options, name: str) -> bool:
-    """
-    Whether a function has this layer already.
-
-    Raises:
-        DecorationError: It has one of another role.
-    """
-    layer = layer_of(fn, engine, options.kind)
-    if layer is None:
-        return False
-    role = layer._self_options.role
-    if role != options.role:
-        msg = f"@{name}: `{name_of(fn)}` is a {role or 'call'} of this stack already; a function has one role"
-        raise DecorationError(msg)
-    return True

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import wrapt
 
+from .calls.function import Options
 from .config import default_stack
 from .instrument import targets as _targets
 
@@ -216,7 +217,7 @@ def apply(targets: str, *, report: bool = True) -> None:
         targets: As in `MOA_INSTRUMENT`.
         report: Whether what is wrong with them is logged.
     """
-    _targets.apply(targets, default_stack, report=report)
+    _targets.apply(targets, default_stack, Options("call"), report=report)
 
     def when_imported(spawn: Any) -> None:
         asked = spawn.get_preparation_data

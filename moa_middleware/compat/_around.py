@@ -13,14 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 import wrapt
 
-from .._capture.calls.function import Options
-from .._capture.instrument.patch import Patch, known_patch, remember
+from .._capture.instrument.patch import Patch, apply_patch
 from .._capture.log import count_fault
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from .._capture.calls.entry import Engine
+    from .._capture.turns.turn import StackLike
 
 __all__ = ["Around"]
 
@@ -30,10 +29,10 @@ class _AroundPatch(Patch):
 
     __slots__ = ("fn", "takes")
 
-    def __init__(self, owner: Any, name: str, engine: Engine, fn: Callable[..., Any]) -> None:
+    def __init__(self, owner: Any, name: str, stack: StackLike, kind: str, *, fn: Callable[..., Any]) -> None:
         self.fn = fn
         self.takes = tuple(inspect.signature(fn).parameters)
-        super().__init__(owner, name, engine, "around")
+        super().__init__(owner, name, stack, kind)
 
     def wrap(self, original: Any) -> Any:
         """Return the function as it is called from now on."""
@@ -91,14 +90,14 @@ class Around:
     One function to be watched.
 
     Args:
-        engine: The stack that it is done for.
+        stack: The stack that it is done for.
         module: Dotted name of the module.
         path: `function` or `Class.method`; a path that leads nowhere is left alone, as versions differ.
         fn: A generator function of some of the function's arguments, by name.
     """
 
-    def __init__(self, engine: Engine, module: str, path: str, fn: Callable[..., Any]) -> None:
-        self._engine = engine
+    def __init__(self, stack: StackLike, module: str, path: str, fn: Callable[..., Any]) -> None:
+        self._stack = stack
         self._path = path
         self._fn = fn
         self._patch: Patch | None = None
@@ -114,12 +113,9 @@ class Around:
             owner = getattr(owner, step, None)
         if owner is None or name not in vars(owner):
             return
-        patch = known_patch(owner, name, self._engine, "around")
-        if patch is None:
-            patch = _AroundPatch(owner, name, self._engine, self._fn)
-            patch.allow(owner, Options("around"))
-            remember(patch)
-        self._patch = patch
+        self._patch = apply_patch(
+            owner, name, self._stack, "around", target=owner, options=True, make=_AroundPatch, fn=self._fn
+        )
 
     def undo(self) -> None:
         """Put the function back, now or before its module is there."""

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from .._capture.calls import prepared as _prepared
 from .._capture.calls.function import Options
 from .._capture.flow.model import Reply, Usage
-from .._capture.instrument import classes
+from .._capture.instrument import objects
 from .._capture.instrument.patch import Identities
 from .._capture.instrument.target import Target
 from .._capture.scope import enter, leave, submitted
@@ -27,7 +27,7 @@ from ._hermes_words import TOKENS, failure_of, label_of, number, tokens_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
-    from .._capture.calls.entry import Engine
+    from .._capture.turns.turn import StackLike
 
 __all__ = ["TARGETS"]
 
@@ -174,7 +174,7 @@ _WATCHED: tuple[tuple[str, str, Callable[..., Any]], ...] = (
 _CLIENTS_OF = ("_get_cached_client", "resolve_provider_client")
 
 
-def _watch(engine: Engine) -> Callable[[], None]:
+def _watch(stack: StackLike) -> Callable[[], None]:
     """Watch what is neither turn nor call; returns what ends that."""
     clients: weakref.WeakSet[Any] = weakref.WeakSet()
 
@@ -185,16 +185,16 @@ def _watch(engine: Engine) -> Callable[[], None]:
             return
         clients.add(client)
         with suppress(TargetError):
-            classes.instrument(client, engine, (), Options("call", inside=True))
+            objects.instrument(client, stack, (), Options("call", inside=True))
 
-    watched = [Around(engine, module, path, fn) for module, path, fn in _WATCHED]
-    watched += [Around(engine, "agent.auxiliary_client", name, client_made) for name in _CLIENTS_OF]
+    watched = [Around(stack, module, path, fn) for module, path, fn in _WATCHED]
+    watched += [Around(stack, "agent.auxiliary_client", name, client_made) for name in _CLIENTS_OF]
 
     def end() -> None:
         for one in watched:
             one.undo()
         for client in list(clients):
-            classes.uninstrument(client, engine)
+            objects.uninstrument(client, stack)
 
     return end
 

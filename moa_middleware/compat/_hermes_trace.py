@@ -11,9 +11,9 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-from .._capture.config import recording
 from .._capture.ids import uuid7
 from .._capture.log import count_fault
+from .._capture.recorder import recording
 from .._redaction import secrets
 from ..records import SCHEMA
 from ._hermes_words import TOKENS, failure_of, number, tokens_of
