@@ -27,8 +27,6 @@ __all__ = ["Around"]
 class _AroundPatch(Patch):
     """A function with a generator function around it."""
 
-    __slots__ = ("fn", "takes")
-
     def __init__(self, owner: Any, name: str, stack: StackLike, kind: str, *, fn: Callable[..., Any]) -> None:
         self.fn = fn
         self.takes = tuple(inspect.signature(fn).parameters)

@@ -32,8 +32,6 @@ lock = ForkSafeLock()
 class _SubclassPatch(Patch):
     """A class's `__init_subclass__`: what a subclass overrides is instrumented too."""
 
-    __slots__ = ("methods", "paths", "wrap_instance")
-
     def __init__(
         self, owner: type, name: str, stack: StackLike, kind: str, *, wrap_instance: Callable[..., None]
     ) -> None:
@@ -112,8 +110,6 @@ def _has_hook(cls: type, hook: Any) -> bool:
 
 class _InitPatch(Patch):
     """A class's `__init__`. After it an instance has the attributes that dotted paths begin at."""
-
-    __slots__ = ()
 
     def wrap(self, original: Any) -> Any:
         """Return a wrapper that resolves the paths on the new instance."""

@@ -80,22 +80,6 @@ lock = ForkSafeLock()
 class Patch:
     """One attribute of a class, module or instance that was replaced."""
 
-    __slots__ = (
-        "__weakref__",
-        "_below",
-        "_for_classes",
-        "_original",
-        "global_options",
-        "had",
-        "key",
-        "name",
-        "owner",
-        "stack",
-        "targets",
-        "undone",
-        "wrapper",
-    )
-
     def __init__(self, owner: Any, name: str, stack: StackLike, kind: str) -> None:
         self.owner = owner
         self.name = name
@@ -190,8 +174,6 @@ _DEPTH = 1000
 
 class CallPatch(Patch):
     """A function that has become a call or a turn."""
-
-    __slots__ = ("kind", "path", "via")
 
     def __init__(
         self, owner: Any, name: str, stack: StackLike, kind: str, *, path: str, via: Callable[[Any], Any] | None = None

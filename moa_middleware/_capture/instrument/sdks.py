@@ -215,8 +215,6 @@ def uninstrument_sdk(name: str | None, stack: StackLike) -> None:
 class _CopyPatch(Patch):
     """A client's `copy`, whose result is instrumented like the client itself."""
 
-    __slots__ = ()
-
     def wrap(self, original: Any) -> Any:
         """Return a wrapper that instruments the copy."""
 

@@ -14,7 +14,8 @@ import os
 import sys
 import weakref
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import wrapt
 
@@ -91,13 +92,6 @@ def _load(name: str) -> list[Any]:
 
 
 # What a stack was asked for ------------------------------------------------------------------------
-
-
-class _Undoable(Protocol):
-    """Something that was done for a name."""
-
-    def undo(self) -> None:
-        """Undo it."""
 
 
 class PendingTarget:
@@ -193,39 +187,21 @@ class PendingTarget:
             classes.forget_path(root, self.rest, self.target.kind, self.stack, keep=others)
 
 
-class _Sdk:
-    """An SDK that a stack was asked for."""
-
-    __slots__ = ("name", "stack")
-
-    def __init__(self, name: str, stack: StackLike) -> None:
-        self.name = name
-        self.stack = stack
-
-    def undo(self) -> None:
-        sdks.uninstrument_sdk(self.name, self.stack)
+def _undo_plugin(name: str, _stack: StackLike, callback: object) -> None:
+    """Call what a plugin's callable has returned, if that can be called."""
+    if callable(callback):
+        try:
+            callback()
+        except Exception as error:
+            log("moa.target_failed", key=name, target=name, error=type(error).__qualname__)
 
 
-class _Plugin:
-    """A callable that another package offers, after it was called, and its optional undo callback."""
+_asked: dict[tuple[int, str], list[PendingTarget | partial[None]]] = {}
+"""
+What was done, by stack and name: targets, and partial functions that undo the rest.
 
-    __slots__ = ("callback", "name", "stack")
-
-    def __init__(self, name: str, stack: StackLike, callback: Callable[[], object] | None) -> None:
-        self.name = name
-        self.stack = stack
-        self.callback = callback
-
-    def undo(self) -> None:
-        if self.callback is not None:
-            try:
-                self.callback()
-            except Exception as error:
-                log("moa.target_failed", key=self.name, target=self.name, error=type(error).__qualname__)
-
-
-_asked: dict[tuple[int, str], list[_Undoable]] = {}
-"""What was done, by stack and name. Each value holds its stack, so that no other stack gets its id."""
+Each of them holds the stack, so that no later stack gets the same id.
+"""
 
 _was_asked: set[int] = set()
 
@@ -235,7 +211,7 @@ def was_asked(stack: StackLike) -> bool:
     return id(stack) in _was_asked
 
 
-def instrument(text: str, stack: StackLike, default: Options, *, report: bool = True) -> None:
+def instrument(text: str, stack: StackLike, default: Options, *, report: bool = True, strict: bool = True) -> None:
     """
     Instrument what a comma-separated list names.
 
@@ -244,10 +220,11 @@ def instrument(text: str, stack: StackLike, default: Options, *, report: bool = 
         stack: The stack.
         default: Options where a target has none.
         report: Whether to log a target that leads nowhere once its module is there.
+        strict: Whether to raise for a target that leads nowhere in a module that is there; it is
+            logged otherwise.
 
     Raises:
-        TargetError: One of them is malformed, unknown or broken, or leads nowhere in a module that
-            is there.
+        TargetError: One of them is malformed, unknown or broken, or leads nowhere.
     """
     entries = entries_of(text)
     if not entries:
@@ -257,20 +234,26 @@ def instrument(text: str, stack: StackLike, default: Options, *, report: bool = 
     named: list[tuple[str, list[Any]]] = []
     for entry in entries:
         target = read(entry)
-        if target is not None:
-            _check_role(target, stack, pending)
-            pending.append(PendingTarget(target, stack, default, report=report, is_spelt_out=True))
-        else:
-            named.append((entry, _load(entry) if entry not in sdks.SDKS else []))
-    for one in pending:
-        one.check()  # all of them, before the first is wrapped
+        if target is None:
+            named.append((entry, [] if entry in sdks.SDKS else _load(entry)))
+            continue
+        _check_role(target, stack, pending)
+        pending.append(PendingTarget(target, stack, default, report=report, is_spelt_out=True))
+    if strict:
+        for one in pending:
+            one.check()  # all of them, before the first is wrapped
     _was_asked.add(id(stack))
     for one in pending:
-        _start(one, strict=True)
+        one.start(strict=strict)
+        # The one that it replaces, if it was asked for before, dies here, and its import hook with it.
+        _asked[id(stack), one.target.name] = [one]
+        if report and not _reporting:
+            _reporting.append(os.getpid())
+            atexit.register(_report_unused)
     for name, things in named:
         if name in sdks.SDKS:
             sdks.instrument_sdk(name, stack, default)
-            _asked[id(stack), name] = [_Sdk(name, stack)]
+            _asked[id(stack), name] = [partial(sdks.uninstrument_sdk, name, stack)]
         else:
             _use(name, things, stack, default, report=report)
 
@@ -290,33 +273,23 @@ def _check_role(target: Target, stack: StackLike, pending: Sequence[PendingTarge
                 raise TargetError(msg)
 
 
-def _start(pending: PendingTarget, *, strict: bool) -> None:
-    """Wrap a target. The one that it replaces in the registry, asked for before, dies with its import hook."""
-    pending.start(strict=strict)
-    _asked[id(pending.stack), pending.target.name] = [pending]
-    if pending.report:
-        _report_at_exit()
-
-
 def _use(name: str, things: Sequence[Any], stack: StackLike, default: Options, *, report: bool) -> None:
     """
     Wrap the targets of a name, and call its callables, unless that was done before.
 
     Raises:
-        TargetError: A callable of another package raised.
+        TargetError: An option is unknown, or a callable of another package raised.
     """
-    plugins = [one for one in _asked.get((id(stack), name), []) if isinstance(one, _Plugin)]
-    pending = [
-        PendingTarget(thing, stack, default, report=report, is_spelt_out=False)
-        for thing in things
-        if isinstance(thing, Target)
-    ]
-    for one in pending:
-        one.target.options_over(default)  # raises for an unknown option, before the first is wrapped
-    done: list[_Undoable] = [*plugins, *pending]
+    plugins = [one for one in _asked.get((id(stack), name), []) if isinstance(one, partial)]
+    done: list[PendingTarget | partial[None]] = [*plugins]
+    for thing in things:
+        if isinstance(thing, Target):
+            thing.options_over(default)  # raises for an unknown option, before the first is wrapped
+            done.append(PendingTarget(thing, stack, default, report=report, is_spelt_out=False))
     _asked[id(stack), name] = done
-    for one in pending:
-        one.start(strict=False)
+    for one in done:
+        if isinstance(one, PendingTarget):
+            one.start(strict=False)
     for thing in things:
         if isinstance(thing, Target) or plugins:
             continue
@@ -325,7 +298,7 @@ def _use(name: str, things: Sequence[Any], stack: StackLike, default: Options, *
         except Exception as error:
             msg = f"the target {name!r} cannot be used: `{name_of(thing)}` raised {type(error).__qualname__}"
             raise BrokenTargetError(msg) from error
-        done.append(_Plugin(name, stack, callback if callable(callback) else None))
+        done.append(partial(_undo_plugin, name, stack, callback))
 
 
 def apply(text: str, stack: StackLike, default: Options, *, report: bool = True) -> None:
@@ -336,22 +309,17 @@ def apply(text: str, stack: StackLike, default: Options, *, report: bool = True)
         text: The variable's value.
         stack: The stack.
         default: Options where a target has none.
-        report: Whether to log errors. In a child process they are the parent's, which has logged them.
+        report: Whether to log errors. A child process does not: its parent has.
     """
     _was_asked.add(id(stack))
     for entry in entries_of(text):
         try:
-            target = read(entry)
-            if target is not None:
-                _check_role(target, stack)
-                _start(PendingTarget(target, stack, default, report=report, is_spelt_out=True), strict=False)
-            else:
-                instrument(entry, stack, default, report=report)
+            instrument(entry, stack, default, report=report, strict=False)
         except Exception as error:
             is_ours = isinstance(error, TargetError)
-            unknown = is_ours and not isinstance(error, BrokenTargetError)
+            is_unknown = is_ours and not isinstance(error, BrokenTargetError)
             if report:
-                event = "moa.target_unknown" if unknown else "moa.target_failed"
+                event = "moa.target_unknown" if is_unknown else "moa.target_failed"
                 log(event, key=entry, target=entry, error=str(error) if is_ours else type(error).__qualname__)
 
 
@@ -369,17 +337,14 @@ def uninstrument(text: str | None, stack: StackLike) -> None:
         keys = [(id(stack), target.name if target is not None else entry) for entry, target in targets]
     for key in keys:
         for thing in reversed(_asked.pop(key, [])):
-            thing.undo()
+            if isinstance(thing, PendingTarget):
+                thing.undo()
+            else:
+                thing()
 
 
 _reporting: list[int] = []
 """The process that reports at exit: a forked child keeps silent."""
-
-
-def _report_at_exit() -> None:
-    if not _reporting:
-        _reporting.append(os.getpid())
-        atexit.register(_report_unused)
 
 
 def _report_unused() -> None:
