@@ -16,7 +16,7 @@ from .._capture.log import count_fault
 from .._capture.recorder import recording
 from .._redaction import secrets
 from ..records import SCHEMA
-from ._hermes_words import TOKENS, failure_of, number, tokens_of
+from ._hermes_values import TOKENS, failure_of, number, tokens_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
