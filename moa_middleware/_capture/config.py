@@ -59,27 +59,28 @@ def configure(
     on_turn: Callable[[TurnRecord], object] | None = _UNSET,
 ) -> None:
     """
-    Set what the environment does not, or say otherwise.
+    Set or override what the environment sets; it takes effect with the next turn.
 
-    What is named is replaced, what is not named stays as it is; a setting given as `None` follows
-    the environment again. It takes effect with the next turn.
+    Arguments that are not given leave their setting as it is. A setting given as `None` follows the
+    environment again.
 
     Args:
         save_traces: Write traces.
         trace_dir: Directory of the traces.
         session_id: Session of turns that name none.
-        turns: `all`, or `fanout` for those only that ran references.
+        turns: `all`, or `fanout` for only those that ran references.
         propagate_threads: Carry turns into bare threads and executors.
         capture: `full`, or `metadata` for sizes in place of content.
-        redact: What changes the texts that are written: functions that take a text and return one,
-            names of rules (`secrets`, `emails`, `phones`), or several of both. Functions come after
+        redact: Redaction of the texts that are written: functions that take a text and return one,
+            names of rules (`secrets`, `emails`, `phones`), or several of both. Functions run after
             the rules. Without a name the rules are those of the environment.
-        max_field_bytes: UTF-8 bytes of a text that are written at most.
-        max_file_bytes: A file that would grow above it is renamed first, to `<session>~s<number>.jsonl`.
-        journal: Keep the calls of open turns on the disk, for `moa recover`; a writer of your own has none.
-        middleware: Of the default stack, the first outermost.
-        observers: Of the default stack.
-        writer: Takes the lines in place of the files: any object with
+        max_field_bytes: Maximum length of a written text, in UTF-8 bytes.
+        max_file_bytes: Maximum size of a file. One that would exceed it is renamed first, to
+            `<session>~s<number>.jsonl`.
+        journal: Keep the calls of open turns on disk, for `moa recover`. Ignored with a `writer`.
+        middleware: Middleware of the default stack, the first outermost.
+        observers: Observers of the default stack.
+        writer: Receives the lines instead of files: any object with
             `write(session_id: str | None, line: bytes)`.
         on_turn: Called with each turn's record when it closes, also while traces are not saved.
 
@@ -101,21 +102,17 @@ def configure(
     redactors = state.redactors
     if redact is not _UNSET:
         given["redact"], redactors = redaction(redact)
-    overrides = dict(state.overrides)
-    for name, value in given.items():
-        if value is _UNSET:
-            continue
-        overrides.pop(name, None)
-        if value is not None:
-            overrides[name] = value
+    given = {name: value for name, value in given.items() if value is not _UNSET}
+    overrides = {name: value for name, value in {**state.overrides, **given}.items() if value is not None}
     if overrides != state.overrides and overrides:
-        overrides = _validated(overrides)
+        _validate(overrides)
     if writer is not _UNSET and writer is not None and not callable(getattr(writer, "write", None)):
         msg = f"configure(writer=…) takes an object with write(session_id, line), got {type(writer).__name__}"
         raise SettingsError(msg)
     if on_turn is not _UNSET and on_turn is not None and not callable(on_turn):
         msg = f"configure(on_turn=…) takes a function, got {type(on_turn).__name__}"
         raise SettingsError(msg)
+    # Everything is checked before anything changes, so that an error leaves all as it was.
     default_stack.replace(
         middleware=None if middleware is _UNSET else checked(middleware, "middleware"),
         observers=None if observers is _UNSET else checked(observers, "observers"),
@@ -131,12 +128,12 @@ def configure(
     load_recorder()
 
 
-def _validated(overrides: dict[str, Any]) -> dict[str, Any]:
+def _validate(overrides: dict[str, Any]) -> None:
     """
-    Return the values as the settings hold them.
+    Check each value on its own, so that the message names the argument.
 
     Raises:
-        SettingsError: One of them cannot be used.
+        SettingsError: A value cannot be used.
     """
     from pydantic import ValidationError
 
@@ -144,7 +141,6 @@ def _validated(overrides: dict[str, Any]) -> dict[str, Any]:
 
     validate = Settings.__pydantic_validator__.validate_assignment
     blank = Settings.model_construct()
-    result: dict[str, Any] = {}
     for name, value in overrides.items():
         try:
             validate(blank.model_copy(), name, value)
@@ -152,12 +148,10 @@ def _validated(overrides: dict[str, Any]) -> dict[str, Any]:
             problem = error.errors(include_url=False)[0]["msg"]
             msg = f"configure({name}={value!r:.80}): {problem}"
             raise SettingsError(msg) from None
-        result[name] = value
-    return result
 
 
 def reset() -> None:
-    """Forget what was configured, and what waits to be written; for tests."""
+    """Forget what was configured and the lines that wait; for tests."""
     outbox = loaded_outbox()
     if outbox is not None:
         outbox.forget()
@@ -182,16 +176,16 @@ def add_turn_ids(_logger: object, _name: str, event: MutableMapping[str, Any]) -
 
 class Status(NamedTuple):
     """
-    What became of this process's turns.
+    The counters of this process.
 
     Attributes:
         written: Lines written.
-        refused: Lines that the writer refused when they came; they wait, were written later, or are lost.
+        refused: Lines that the writer refused at first. They wait, were written later, or are lost.
         waiting: Lines that wait to be written.
         open_turns: Turns that are open.
-        faults: Faults of observers and of the recording, none of which reached a call.
-        lost: Refused lines that wait no more: there were too many.
-        saving: Whether a turn that begins now will be written; a bad setting keeps it off.
+        faults: Faults of observers and of the recording. None of them reached a call.
+        lost: Refused lines that were dropped because too many waited.
+        saving: True if a turn that begins now will be written. A bad setting keeps it false.
     """
 
     written: int
@@ -216,14 +210,13 @@ def status() -> Status:
 
 def flush(*, open_streams: bool = False) -> Status:
     """
-    Finish streams that were broken off and not taken up again, and write what waits, also what was refused.
+    Finish streams that were left by `break`, and write every line that waits.
 
-    For notebooks, where a stream that was left by `break` stays in a variable, and for handlers of
-    SIGTERM.
+    For notebooks, where such a stream stays alive in a variable, and for handlers of SIGTERM.
 
     Args:
-        open_streams: Finish every stream that is open, because the process is about to end without
-            Python's own exit (`os._exit`).
+        open_streams: Finish every open stream, because the process is about to end without Python's
+            own exit (`os._exit`).
 
     Returns:
         The counters afterwards.

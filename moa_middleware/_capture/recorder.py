@@ -173,6 +173,10 @@ def load_recorder() -> None:
         from .. import settings  # noqa: F401
         from .tracing import tracer, writer  # noqa: F401
 
+        names = ("capture", "redact", "max_field_bytes")
+        if state.redactors or any(name in state.overrides or os.environ.get(f"MOA_{name.upper()}") for name in names):
+            from .tracing import content, redact  # noqa: F401
+
 
 def _log_unknown_variables() -> None:
     """Log each `MOA_` variable that means nothing, or nothing here, once."""
