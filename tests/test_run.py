@@ -485,11 +485,11 @@ def test_instrumented_functions_go_to_process_pools(tmp_path, read_lines):
 
 
 WRONG = {
-    "nobodys": ("moa.target_unknown", "known are anthropic"),
-    "a b": ("moa.target_unknown", "nobody knows"),
+    "nobodys": ("moa.target_unknown", "choose from anthropic"),
+    "a b": ("moa.target_unknown", "unknown target"),
     "moa_client:": ("moa.target_unknown", "a dotted name"),
     ":Client": ("moa.target_unknown", "a dotted name"),
-    "moa_client:Client.create=boss": ("moa.target_unknown", "'boss' is no role, the roles are turn, reference"),
+    "moa_client:Client.create=boss": ("moa.target_unknown", "unknown role 'boss'; choose from turn, reference"),
     "openai=turn": ("moa.target_unknown", "a name takes no role"),
     "moa_client:Nobody.create=turn": ("moa.target_missing", "moa_client has no attribute 'Nobody'"),
     "moa_client:Client.ask": ("moa.target_missing", "Client has no attribute 'ask'"),
