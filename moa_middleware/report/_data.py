@@ -11,6 +11,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from ..read import Cost, Turn, overlap_of
+from ..records import CLASSES, CONTENT
 from ._grid import alike
 from ._messages import Pool, as_json, tools_of
 from ._paint import painted
@@ -28,12 +29,7 @@ _DEEPEST = 60
 _EXACT = 2**53
 """Whole numbers that a browser tells from their neighbours."""
 _REASONS = frozenset({"metadata", "limit", "redactor_failed"})
-_PLACES = frozenset(
-    {
-        *("input_messages", "output", "reasoning", "refusal", "choices", "raw", "error", "tool_calls", "usage_raw"),
-        *("params", "tags"),
-    }
-)
+_PLACES = frozenset(path.partition(".")[0] for path, kind in CLASSES.items() if kind == CONTENT)
 """Keys of a record that hold content; another writer may name anything."""
 _SPAN = ("trace_id", "span_id")
 

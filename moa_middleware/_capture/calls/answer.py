@@ -15,8 +15,7 @@ from ..shapes.in_memory_client import answer, can_answer, raw_form
 from ..shapes.raw import is_raw_type
 from ..shapes.render import has_form, render
 from ..shapes.request import Recorder
-from ..streams.futures import is_awaitable
-from ..streams.kinds import is_manager
+from ..streams.kinds import is_awaitable, is_manager
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator

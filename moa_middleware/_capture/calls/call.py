@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from ..flow.model import Middleware, Outcome
     from ..flow.observers import Observer
     from ..flow.outcome import ErrorInfo
+    from ..scope import Scope
     from ..shapes.replies import Accumulator
     from ..streams.state import StreamState
     from ..turns.call_state import Attempt, CallSlot
@@ -81,6 +82,7 @@ class CallTalk:
         owner: object,
         middleware: Sequence[Middleware],
         observers: Sequence[Observer],
+        sent: tuple[Attempt, Scope, list[Any]] | None = None,
     ) -> None:
         self.call = replace(call, id=uuid7()) if middleware else call
         self.reached = self.call
@@ -103,16 +105,22 @@ class CallTalk:
         """Every reply from the wire."""
         self.is_async = known.shape.is_async
         """Whether the caller awaits, as far as it is known by now."""
-        self.talk: Conversation = self._run()
+        self.talk: Conversation = self._run(sent)
 
     # The whole call ----------------------------------------------------------------------------
 
-    def _run(self) -> Conversation:
+    def _run(self, sent: tuple[Attempt, Scope, list[Any]] | None) -> Conversation:
         slot, turn = self.slot, self.slot.turn
         outcome: Outcome = "completed"
         failure: BaseException | ErrorInfo | None = None
         try:
-            if self.middleware:
+            if sent is not None:
+                # It went out by the straight road; what came back is no plain value.
+                attempt, scope, box = sent
+                sent = None
+                yield from OneRequest(self, attempt, self.call, NOBODY, scope=scope).take(box)
+                _, value, slot.chosen, _ = self.wire[-1]
+            elif self.middleware:
                 result = yield from self._through_middleware()
                 value = yield from self._answer(result)
             else:
@@ -257,7 +265,7 @@ class CallTalk:
                 setattr(slot, name, getattr(call, name))
         recording = slot.turn.recording
         if recording is not None:
-            recording.began(attempt, call)
+            recording.began(attempt, call, call.kwargs)
 
     def _begin(self, call: Call) -> tuple[Attempt, Call, Observation]:
         """Begin a request; the observers are shown what goes out."""

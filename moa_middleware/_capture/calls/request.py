@@ -17,11 +17,20 @@ from ..log import log
 from ..scope import Order
 from ..shapes.replies import Accumulator, read_reply
 from ..shapes.request import Recorder
-from ..streams.futures import Done, follow, future_done, is_awaitable, is_future, outcome_of_future
-from ..streams.kinds import is_manager, is_raw, is_stream, is_value, raw_under
-from ..streams.proxies import held_proxy, manager_proxy, put_under, stream_proxy
+from ..streams.futures import FutureDone, follow, future_done
+from ..streams.kinds import (
+    is_awaitable,
+    is_future,
+    is_manager,
+    is_raw,
+    is_stream,
+    is_value,
+    outcome_of_future,
+    underlying_stream,
+)
+from ..streams.proxies import manager_proxy, replay_proxy, stream_proxy, wrap_underlying_stream
 from ..streams.raw import raw_proxy, read_body
-from ..streams.state import DROPPED, End, Entered, StreamState, through
+from ..streams.state import DROPPED, End, ManagerEntered, StreamState, apply_taps
 from ..streams.step_proxy import own_state
 
 if TYPE_CHECKING:
@@ -36,7 +45,7 @@ if TYPE_CHECKING:
 
     Replied = Generator[Effect, Any, tuple[Reply, End | None]]
 
-__all__ = ["OneRequest", "Talk", "Wired"]
+__all__ = ["OneRequest", "Talk", "Wired", "refused"]
 
 
 class Wired(NamedTuple):
@@ -83,8 +92,14 @@ class OneRequest:
 
     __slots__ = ("attempt", "call", "observation", "of", "scope", "source")
 
-    def __init__(
-        self, of: Talk, attempt: Attempt, call: Call, observation: Observation, source: str = "provider"
+    def __init__(  # noqa: PLR0917 - on the path of every call, where keywords cost
+        self,
+        of: Talk,
+        attempt: Attempt,
+        call: Call,
+        observation: Observation,
+        source: str = "provider",
+        scope: Scope | None = None,
     ) -> None:
         self.of = of
         self.attempt = attempt
@@ -92,7 +107,7 @@ class OneRequest:
         self.observation = observation
         self.source = source
         """Who answers."""
-        self.scope: Scope = of.slot.turn.scope(attempt, Order(of.slot.order))
+        self.scope: Scope = scope or of.slot.turn.scope(attempt, Order(of.slot.order))
 
     def send(self, fn: Callable[..., Any]) -> Replied:
         """Call the wrapped function; returns the reply, and how its stream ended if it was delivered."""
@@ -101,15 +116,21 @@ class OneRequest:
             call.messages.rewind()
         self.attempt.clock.start()
         try:
-            value = yield Invoke(fn, call.args, call.kwargs, self.scope)
-            if not is_value(value) and is_awaitable(value):
-                self.of.is_async = True
-                value = yield Resolve(value, self.scope)
             # In a box: a suspended frame that held a proxy would keep it alive for ever.
-            box = [value]
-            value = None
+            box = [(yield Invoke(fn, call.args, call.kwargs, self.scope))]
         except BaseException as error:
-            self._ended(_refused(error).replace(source=self.source), error)
+            self._ended(complete(refused(error), source=self.source), error)
+            raise
+        return (yield from self.take(box))
+
+    def take(self, box: list[Any]) -> Replied:
+        """Go on with what the wrapped function returned: await it, if it has to be."""
+        try:
+            if not is_value(box[0]) and is_awaitable(box[0]):
+                self.of.is_async = True
+                box.append((yield Resolve(box.pop(), self.scope)))
+        except BaseException as error:
+            self._ended(complete(refused(error), source=self.source), error)
             raise
         return (yield from self.receive(box))
 
@@ -130,7 +151,7 @@ class OneRequest:
             if is_manager(box[0]):
                 state = self._hold_open()
                 got = yield Deliver(manager_proxy(box.pop(), state))
-                if not isinstance(got, Entered):
+                if not isinstance(got, ManagerEntered):
                     return self._stream_ended(got)
                 box.append(got.value)
                 got = None  # as above: it would keep what was entered
@@ -140,7 +161,7 @@ class OneRequest:
                 return (yield from self._raw_held(box))
             if is_raw(box[0]) and of.state is None:
                 got = yield from self._raw(box)
-                if not isinstance(got, Entered):
+                if not isinstance(got, ManagerEntered):
                     return self._stream_ended(got)
                 box.append(got.value)
                 got = None
@@ -203,13 +224,13 @@ class OneRequest:
         state.scope = None  # reading a body makes no call
         if state.mapped is not None:
             # What the caller reads of it are bytes; a stream that comes out of it begins anew.
-            state.mapped, state.take = None, None
+            state.mapped, state.on_chunk = None, None
             state.taps = [tap for tap in state.taps if tap.kind == "on_chunk"]
             log("moa.body_unchanged", reason="map_chunks changes a parsed stream, not a body that the caller reads")
         box.append(raw_proxy(box.pop(), state, self.attempt, asked=self.call.stream))
         self.of.delivered = True
         got = yield Deliver(box.pop())
-        if isinstance(got, Entered):
+        if isinstance(got, ManagerEntered):
             self.of.delivered = False
         return got
 
@@ -237,7 +258,7 @@ class OneRequest:
     def _future(self, box: list[Any]) -> Replied:
         """Give the very future back, and end with it."""
         future = box.pop()
-        done: Done = yield Deliver(future, partial(future.add_done_callback, partial(future_done, self.of.talk)))
+        done: FutureDone = yield Deliver(future, partial(future.add_done_callback, partial(future_done, self.of.talk)))
         result, error = outcome_of_future(done.future)
         if error is not None:
             reply = Reply(outcome=outcome_of(error), error=error, source=self.source)
@@ -251,7 +272,7 @@ class OneRequest:
         """Hand a stream out, or hold it back; returns when it is over."""
         of, taps = self.of, self.call._taps
         self.attempt.streamed = True
-        raw = raw_under(box[0])
+        raw = underlying_stream(box[0])
         if raw is not None and of.delivered:
             box[0] = raw  # of a resend: the first helper goes on with it
             raw = None
@@ -270,7 +291,7 @@ class OneRequest:
             state.begin(taps)
             state.scope = self.scope
         if raw is not None:
-            put_under(box[0], raw, state)
+            wrap_underlying_stream(box[0], raw, state)
             raw = None
         of.delivered = True
         while of.earlier:
@@ -332,7 +353,7 @@ class OneRequest:
 
         def take(raw: Any) -> None:
             acc.feed(raw)
-            out = through(raw, taps) if taps else raw
+            out = apply_taps(raw, taps) if taps else raw
             if out is DROPPED:
                 return
             chunks.append(out)
@@ -351,7 +372,7 @@ class OneRequest:
             reply = acc.reply().replace(outcome=outcome, error=failure, source=self.source)
             reply = self._ended(reply, failure)
             failure = None
-        held = held_proxy(source, chunks)
+        held = replay_proxy(source, chunks)
         if raw is not None:
             box[0]._raw_stream = held
             held = box[0]
@@ -359,8 +380,8 @@ class OneRequest:
         return reply, None
 
 
-def _refused(error: BaseException) -> Reply:
-    """Return what a request came to that raised: an SDK that cannot parse a reply has had it all the same."""
+def refused(error: BaseException) -> Reply:
+    """Return the reply, a new one, of a request that raised: an SDK that cannot parse one has had it all the same."""
     completion = getattr(error, "completion", None)  # openai's, of a reply that is too long or was filtered
     trace = error.__traceback__
     while completion is None and trace is not None:

@@ -168,7 +168,8 @@ class Patch:
         return value is self.wrapper
 
 
-_DEPTH = 50
+_DEPTH = 1000
+"""Wrappers that `present` looks through at most, in case they lead back to each other."""
 
 
 class CallPatch(Patch):

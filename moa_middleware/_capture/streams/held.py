@@ -15,11 +15,11 @@ from .kinds import is_stream
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["HELD", "STEPS_OF", "HeldProxy", "close_async", "forward"]
+__all__ = ["REPLAY", "STEPS_OF", "ReplayProxy", "close_async", "forward"]
 
 
-class HeldProxy(wrapt.BaseObjectProxy):  # type: ignore[type-arg]  # wrapt's cannot be subscribed
-    """Base of the classes made by `held_proxy`."""
+class ReplayProxy(wrapt.BaseObjectProxy):  # type: ignore[type-arg]  # wrapt's cannot be subscribed
+    """Base of the classes made by `replay_proxy`."""
 
     __moa_proxy__ = True
 
@@ -82,7 +82,7 @@ def forward(name: str) -> Any:
     return pass_on
 
 
-HELD: dict[str, Any] = {
+REPLAY: dict[str, Any] = {
     "__iter__": lambda self: self,
     "__next__": _held_step,
     "__aiter__": lambda self: self,

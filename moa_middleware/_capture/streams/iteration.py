@@ -137,7 +137,7 @@ def step_next(proxy: Any) -> Any:
     """Take one step with `__next__`."""
     one = step_of(proxy)
     if one is None:
-        if proxy._self_state.take is not None:
+        if proxy._self_state.on_chunk is not None:
             return step(proxy)
         proxy._self_step = one = _stepper(proxy)
     return one()
@@ -229,11 +229,11 @@ async def step_async(proxy: Any, method: str = "__anext__", *given: Any) -> Any:
 
 def _took(state: StreamState, raw: Any) -> Any:
     """Feed a chunk; a fault of a middleware's tap ends the stream."""
-    if state.take is None:
+    if state.on_chunk is None:
         state.acc.feed(raw)
         return raw
     try:
-        return state.take(raw)
+        return state.on_chunk(raw)
     except BaseException as error:
         state.end(outcome_of(error), error)
         raise
@@ -251,7 +251,7 @@ class _Steps(map):  # type: ignore[type-arg]  # of what the stream gives
     proxy: Any
 
     def __new__(cls, proxy: Any) -> Any:
-        if hasattr(type(proxy.__wrapped__), "__next__") and proxy._self_state.take is None:
+        if hasattr(type(proxy.__wrapped__), "__next__") and proxy._self_state.on_chunk is None:
             take = _stepper(proxy)
         else:
 

@@ -81,7 +81,7 @@ def iterate(proxy: Any, state: StreamState, source: Iterator[Any]) -> Iterator[A
     state.readers += 1
     try:
         while True:
-            acc, take = state.acc, state.take
+            acc, take = state.acc, state.on_chunk
             yielding = False
             try:
                 if take is None:
@@ -151,7 +151,7 @@ async def iterate_async(proxy: Any, state: StreamState, source: AsyncIterator[An
     state.readers += 1
     try:
         while True:
-            acc, take = state.acc, state.take
+            acc, take = state.acc, state.on_chunk
             yielding = False
             try:
                 if take is None:

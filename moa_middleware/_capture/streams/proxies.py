@@ -14,24 +14,23 @@ import weakref
 from copy import copy, deepcopy
 from typing import TYPE_CHECKING, Any
 
-from ..flow.driver import drive_async, drive_sync
 from ..flow.outcome import left, outcome_of
 from ..log import log
 from ..scope import enter, leave
-from .held import HELD, STEPS_OF, HeldProxy, close_async, forward
+from .held import REPLAY, STEPS_OF, ReplayProxy, close_async, forward
 from .iteration import runs, step, step_async, step_next, steps_class
-from .kinds import is_stream, raw_under
+from .kinds import is_stream, underlying_stream
 from .loops import iterate, iterate_async, makes_no_calls
-from .state import Entered, StreamState
 from .step_proxy import StateProxy, StreamProxy, own_state
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from types import TracebackType
 
-    from ..flow.driver import Conversation, Ended
+    from ..flow.driver import Ended
+    from .state import StreamState
 
-__all__ = ["held_proxy", "manager_proxy", "proxy_class", "put_under", "stream_proxy"]
+__all__ = ["manager_proxy", "proxy_class", "replay_proxy", "stream_proxy", "wrap_underlying_stream"]
 
 
 class ManagerProxy(StateProxy):
@@ -186,7 +185,7 @@ def _manager_enter(self: Any) -> Any:
     finally:
         if scope is not None:
             leave(scope, former)
-    return _entered(self, drive_sync(_talk(self), Entered(value)))
+    return _entered(self, self._self_state.entered(value))
 
 
 async def _manager_aenter(self: Any) -> Any:
@@ -200,21 +199,21 @@ async def _manager_aenter(self: Any) -> Any:
     finally:
         if scope is not None:
             leave(scope, former)
-    return _entered(self, await drive_async(_talk(self), Entered(value)))
+    return _entered(self, await self._self_state.entered_async(value))
 
 
 def _entered(self: Any, ended: Ended) -> Any:
     """Return what the user's `as` gets: a proxy that keeps its manager, where it is a stream."""
-    if ended.suspended and own_state(raw_under(ended.value)) is not self._self_state:
+    if ended.suspended and own_state(underlying_stream(ended.value)) is not self._self_state:
         return stream_proxy(ended.value, self._self_state, keep=self)
     if ended.suspended:
         self._self_helper = weakref.ref(ended.value)
     return ended.value
 
 
-def put_under(helper: Any, raw: Any, state: StreamState) -> None:
+def wrap_underlying_stream(helper: Any, raw: Any, state: StreamState) -> None:
     """Let an SDK's helper read its raw stream through a proxy, so that whatever reads it is seen."""
-    state.under = own_state(raw)
+    state.inner = own_state(raw)
     helper._raw_stream = stream_proxy(raw, state)
 
 
@@ -234,11 +233,6 @@ async def _manager_aexit(
         return await _aexit(self, kind, error, trace)
     await self._self_state.end_async(*left(error))
     return None
-
-
-def _talk(self: Any) -> Conversation:
-    state: StreamState = self._self_state
-    return state.talk
 
 
 _ITERATION: dict[str, Any] = {
@@ -304,10 +298,10 @@ def _make(kind: type, base: type, table: dict[str, Any]) -> type:
     names.update({name: fn for name, fn in table.items() if _has(kind, name)})
     close = getattr(kind, "close", None)
     if "close" in names and inspect.iscoroutinefunction(inspect.unwrap(close)):  # type: ignore[arg-type]
-        names["close"] = close_async if base is HeldProxy else _close_async
-    if base is HeldProxy:
+        names["close"] = close_async if base is ReplayProxy else _close_async
+    if base is ReplayProxy:
         # `iter` of it is itself, so that chunks taken by `next` are not read again by `for`.
-        names.update({there: HELD[there] for here, there in STEPS_OF if here in names})
+        names.update({there: REPLAY[there] for here, there in STEPS_OF if here in names})
     # A proxy travels as what it stands for: it copies and pickles where that does.
     names.update({name: forward(name) for name in ("__reduce_ex__", "__reduce__")})
     names["__repr__"] = lambda self: repr(self.__wrapped__)
@@ -353,6 +347,6 @@ def manager_proxy(source: Any, state: StreamState) -> Any:
     return proxy
 
 
-def held_proxy(source: Any, chunks: Iterable[Any]) -> Any:
+def replay_proxy(source: Any, chunks: Iterable[Any]) -> Any:
     """Return a proxy around a stream read to its end, which passes these chunks on."""
-    return proxy_class(type(source), HeldProxy, HELD, _held_classes)(source, chunks)
+    return proxy_class(type(source), ReplayProxy, REPLAY, _held_classes)(source, chunks)

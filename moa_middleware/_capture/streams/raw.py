@@ -15,13 +15,12 @@ import sys
 import weakref
 from typing import TYPE_CHECKING, Any
 
-from ..flow.driver import drive_async, drive_sync
 from ..flow.outcome import left, outcome_of
 from ..log import count_fault
 from ..shapes.replies import Accumulator
 from .kinds import is_stream
 from .proxies import proxy_class, stream_proxy
-from .state import Entered, through
+from .state import apply_taps
 from .step_proxy import StateProxy
 
 if TYPE_CHECKING:
@@ -53,7 +52,7 @@ def _parse(self: Any, *args: Any, **kwargs: Any) -> Any:
     known = _known(self, parsed)
     if known is not None:
         return known
-    return _entered(self, drive_sync(self._self_state.talk, Entered(parsed)))
+    return _entered(self, self._self_state.entered(parsed))
 
 
 async def _parse_async(self: Any, *args: Any, **kwargs: Any) -> Any:
@@ -63,7 +62,7 @@ async def _parse_async(self: Any, *args: Any, **kwargs: Any) -> Any:
     known = _known(self, parsed)
     if known is not None:
         return known
-    return _entered(self, await drive_async(self._self_state.talk, Entered(parsed)))
+    return _entered(self, await self._self_state.entered_async(parsed))
 
 
 def _known(self: Any, parsed: Any) -> Any:
@@ -134,7 +133,7 @@ _FRAMES = 5
 """From an SDK's manager to the response that it closes."""
 
 
-class _Events:
+class _BodyEvents:
     """What the bytes of a body say: the events of a stream, or one JSON object."""
 
     def __init__(self, headers: Any, feed: Callable[[Any], object], *, asked: bool) -> None:
@@ -191,7 +190,7 @@ class _Events:
             self._event(b"".join(self._pieces))
 
 
-class _Body(_Events):
+class _Body(_BodyEvents):
     """A body that is read now, by whoever the caller lets read it."""
 
     def __init__(self, response: Any, state: StreamState, attempt: Attempt, *, asked: bool) -> None:
@@ -210,7 +209,7 @@ class _Body(_Events):
     def _fed(self, event: Any) -> None:
         self.state.acc.feed(event)
         if self.state.taps:
-            through(event, self.state.taps)
+            apply_taps(event, self.state.taps)
 
     def understands(self, method: str) -> bool:
         """Whether what a method gives can be read: raw bytes may be compressed."""
@@ -236,7 +235,7 @@ class _Body(_Events):
 def read_body(source: Any, *, asked: bool) -> tuple[Reply, bool]:
     """Return what a raw response says whose body is there, and whether that was a stream."""
     response, acc = source.http_response, Accumulator()
-    events = _Events(response.headers, acc.feed, asked=asked)
+    events = _BodyEvents(response.headers, acc.feed, asked=asked)
     events.take(response.content)
     events.over()
     reply = acc.reply()
@@ -265,7 +264,7 @@ def _tap(response: Any, state: StreamState, body: _Body) -> None:
     vars(response)[_BODY] = body
     response.__class__ = _tapped(body.kind)
     there = weakref.ref(response)
-    state.follow(lambda *_: _untap(there()))
+    state.add_done_callback(lambda *_: _untap(there()))
 
 
 _tapped_classes: weakref.WeakKeyDictionary[type, Any] = weakref.WeakKeyDictionary()

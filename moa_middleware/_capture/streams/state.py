@@ -16,10 +16,11 @@ from ...errors import ReplyFormError
 from ..flow.driver import Conversation, Ended, NeedsAsync, drive_async, drive_last, drive_sync
 from ..flow.model import Chunk, Tap
 from ..flow.outcome import ErrorInfo, error_of, outcome_of, without_our_frames
-from ..log import log
+from ..log import count_fault, log
 from ..process import claim, once, process_id
 from ..shapes.render import render_chunk
 from ..shapes.replies import Accumulator, read_chunk
+from .kinds import is_stream
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from ..scope import Scope
     from ..turns.call_state import CallSlot
 
-__all__ = ["DROPPED", "End", "Entered", "StreamState", "finish_broken_off", "through"]
+__all__ = ["DROPPED", "End", "ManagerEntered", "StreamState", "apply_taps", "finish_broken_off"]
 
 DROPPED: Any = object()
 """In place of a chunk that `map_chunks` has dropped."""
@@ -43,7 +44,7 @@ class End(NamedTuple):
     """Whether the consumer is still there, so that another stream could go on for this one."""
 
 
-class Entered(NamedTuple):
+class ManagerEntered(NamedTuple):
     """What a stream manager's enter returned; sent into the conversation."""
 
     value: Any
@@ -58,13 +59,16 @@ class StreamState:
     __slots__ = (
         "__weakref__",
         "acc",
+        "callbacks",
         "closing",
         "ended",
         "error",
         "finalizer",
-        "followers",
+        "finish",
+        "inner",
         "leaving",
         "mapped",
+        "on_chunk",
         "open",
         "owner_pid",
         "readers",
@@ -72,21 +76,36 @@ class StreamState:
         "scope",
         "slot",
         "suspended",
-        "take",
         "talk",
         "taps",
         "tools",
-        "under",
     )
 
     def __init__(
-        self, talk: Conversation, *, taps: Sequence[Tap] = (), scope: Scope | None = None, tools: bool = True
+        self,
+        talk: Conversation | None,
+        *,
+        finish: Callable[[End], None] | None = None,
+        taps: Sequence[Tap] = (),
+        scope: Scope | None = None,
+        tools: bool = True,
     ) -> None:
+        """
+        Begin the state of a stream.
+
+        Args:
+            talk: The conversation that is taken up when the stream is over; `None` with `finish`.
+            finish: Called once when the stream is over, in place of a conversation. It cannot await, and
+                nothing can go on in the stream's place.
+            taps: What is shown each chunk, outermost first.
+            scope: Where each step runs, for a source that may make calls of its own.
+            tools: False if the request offers no tools, so that no chunk holds a tool call.
+        """
         self.talk = talk
+        self.finish = finish
         self.tools = tools
-        """Whether the request offers tools, which may then be called beside any text."""
         self.scope = scope
-        """Where each step runs, for a generator whose body may make calls; `None` for an SDK's."""
+        """Where each step runs; `None` for a stream of an SDK, which makes no calls of its own."""
         self.owner_pid = process_id()
         self.suspended = False
         """Whether a `for` over it was broken off: it may be taken up again, or never."""
@@ -94,7 +113,7 @@ class StreamState:
         """Whether its `with` is being left: what is closed then is closed by that."""
         self.closing: tuple[Outcome, BaseException | None] | None = None
         """How what it reads from was left while somebody read it; that counts if it goes no further."""
-        self.under: StreamState | None = None
+        self.inner: StreamState | None = None
         """The stream of a call inside, which ends with this one."""
         self.readers = 0
         """
@@ -103,7 +122,7 @@ class StreamState:
         """
         self.ended: Outcome | None = None
         self.error: ErrorInfo | None = None
-        self.followers: list[Callable[[Outcome, BaseException | None], None]] = []
+        self.callbacks: list[Callable[[Outcome, BaseException | None], None]] = []
         self.finalizer: weakref.finalize[Any, Any] | None = None
         self.slot: CallSlot | None = None
         """The call whose stream it is, `None` for a turn's."""
@@ -116,9 +135,9 @@ class StreamState:
         self.acc = Accumulator(tools=self.tools)
         self.taps = [tap for tap in reversed(taps) if tap.kind != "buffer"]
         self.mapped = Accumulator() if any(t.kind == "map_chunks" for t in self.taps) else None
-        self.take: Callable[[Any], Any] | None = None
+        self.on_chunk: Callable[[Any], Any] | None = None
         if self.taps:
-            self.take = self._tapped
+            self.on_chunk = self._tapped
         self.open = once()
         _open_streams[id(self)] = self
 
@@ -131,7 +150,7 @@ class StreamState:
     def _tapped(self, raw: Any) -> Any:
         """Feed a chunk, show it to the taps from the wire outwards, return what goes on."""
         self.acc.feed(raw)
-        out = through(raw, self.taps)
+        out = apply_taps(raw, self.taps)
         if self.mapped is not None and out is not DROPPED:
             self.mapped.feed(out)
         return out
@@ -141,16 +160,16 @@ class StreamState:
         """How many chunks the consumer got; `map_chunks` may have dropped some."""
         return self.acc.count if self.mapped is None else self.mapped.count
 
-    def follow(self, fn: Callable[[Outcome, BaseException | None], None]) -> None:
+    def add_done_callback(self, fn: Callable[[Outcome, BaseException | None], None]) -> None:
         """Call `fn` when the stream is over, at once if it is; `error` is all that is left of its exception then."""
-        self.followers.append(fn)
+        self.callbacks.append(fn)
         if self.ended is not None:
             self._tell()
 
     def _tell(self, error: BaseException | None = None) -> None:
-        while self.followers and self.ended is not None:
+        while self.callbacks and self.ended is not None:
             try:
-                fn = self.followers.pop(0)
+                fn = self.callbacks.pop(0)
             except IndexError:  # another thread was faster
                 return
             fn(self.ended, error)
@@ -170,6 +189,17 @@ class StreamState:
         self.ended = end.outcome
         self._tell(end.error)
 
+    def _finish(self, end: End) -> None:
+        """Call the plain function that waits for the end; what it raises is a fault of ours, not the consumer's."""
+        finish, self.finish = self.finish, None
+        try:
+            if finish is not None:
+                finish(end)
+        except Exception as error:
+            count_fault("stream", error)
+        finally:
+            self._settle(end)
+
     def _claim(self) -> bool:
         if self.owner_pid != process_id() or not claim(self.open):
             return False
@@ -188,9 +218,11 @@ class StreamState:
         """
         if not self._claim():
             return None
-        if self.under is not None:
-            self.under.end(outcome, error)
+        if self.inner is not None:
+            self.inner.end(outcome, error)
         end = End(self._verdict(outcome), error, listening)
+        if self.talk is None:
+            return self._finish(end)
         try:
             ended = drive_sync(self.talk, end)
         except NeedsAsync:
@@ -212,9 +244,11 @@ class StreamState:
         """Do the same as `end` where the middleware can await."""
         if not self._claim():
             return None
-        if self.under is not None:
-            await self.under.end_async(outcome, error)
+        if self.inner is not None:
+            await self.inner.end_async(outcome, error)
         end = End(self._verdict(outcome), error, listening)
+        if self.talk is None:
+            return self._finish(end)
         try:
             ended = await drive_async(self.talk, end)
         except BaseException as raised:
@@ -238,6 +272,9 @@ class StreamState:
         end = End(outcome_of(error), error, listening=True)
         if not self._claim():
             raise error
+        if self.talk is None:
+            self._finish(end)
+            raise error
         try:
             return drive_sync(self.talk, end)
         except BaseException:
@@ -249,11 +286,26 @@ class StreamState:
         end = End(outcome_of(error), error, listening=True)
         if not self._claim():
             raise error
+        if self.talk is None:
+            self._finish(end)
+            raise error
         try:
             return await drive_async(self.talk, end)
         except BaseException:
             self._settle(end)
             raise
+
+    def entered(self, value: Any) -> Ended:
+        """Take down what a manager's enter or a raw response's `parse` gave; returns what the caller gets of it."""
+        if self.talk is None:
+            return Ended(value, suspended=is_stream(value))
+        return drive_sync(self.talk, ManagerEntered(value))
+
+    async def entered_async(self, value: Any) -> Ended:
+        """Do the same as `entered` where the middleware can await."""
+        if self.talk is None:
+            return Ended(value, suspended=is_stream(value))
+        return await drive_async(self.talk, ManagerEntered(value))
 
     def drop(self, outcome: Outcome = "abandoned") -> None:
         """
@@ -264,13 +316,16 @@ class StreamState:
         """
         if not self._claim():
             return
-        if self.under is not None:
-            self.under.drop(outcome)
+        if self.inner is not None:
+            self.inner.drop(outcome)
         error: BaseException | None = None
         if self.closing is not None and outcome == "abandoned":
             outcome, error = self.closing
         self.closing = None
         end = End(self._verdict(outcome), error)
+        if self.talk is None:
+            self._finish(end)
+            return
         drive_last(self.talk, end)
         self._settle(end)
 
@@ -288,7 +343,7 @@ def finish_broken_off(*, everything: bool = False) -> int:
     return len(states)
 
 
-def through(raw: Any, taps: Sequence[Tap]) -> Any:
+def apply_taps(raw: Any, taps: Sequence[Tap]) -> Any:
     """Show a chunk to the taps, innermost first; returns what goes on, or `DROPPED`."""
     view = shown = read_chunk(raw)
     for tap in taps:

@@ -66,9 +66,9 @@ def of_request(turn: Turn, request: Request) -> Snapshot:
     return Snapshot(turn, request.messages, request.params, request.omitted)
 
 
-def of_call(turn: Turn, call: Call, omitted: tuple[str, ...]) -> Snapshot:
+def of_call(turn: Turn, request: Call | Request, omitted: tuple[str, ...], kwargs: Mapping[str, Any]) -> Snapshot:
     """Return the snapshot of a call, as it goes out."""
-    return Snapshot(turn, call.messages, call.params, omitted, call.kwargs)
+    return Snapshot(turn, request.messages, request.params, omitted, kwargs)
 
 
 def known_of(turn: Turn, shot: Snapshot | None) -> dict[str, Any]:

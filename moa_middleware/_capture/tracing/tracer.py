@@ -24,9 +24,10 @@ from .journal import Journal
 from .writer import FileWriter
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from ..flow.model import Call
+    from ..shapes.request import Request
     from ..turns.call_state import Attempt, CallSlot
     from ..turns.turn import Turn
     from .content import Content
@@ -119,12 +120,12 @@ class Tracer:
         except BaseException as error:
             self._fault(error, turn)
 
-    def began(self, attempt: Attempt, call: Call) -> None:
+    def began(self, attempt: Attempt, request: Call | Request, kwargs: Mapping[str, Any]) -> None:
         """Take a request down as it goes out."""
         try:
             slot = attempt.slot
-            request = slot.request
-            attempt.memo = snapshot.of_call(slot.turn, call, request.omitted if request is not None else ())
+            omitted = slot.request.omitted if slot.request is not None else ()
+            attempt.memo = snapshot.of_call(slot.turn, request, omitted, kwargs)
         except BaseException as error:
             self._fault(error, attempt.slot.turn)
 

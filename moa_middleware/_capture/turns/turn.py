@@ -10,16 +10,18 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any, Protocol
 
+from .. import process
 from ..flow.outcome import error_of
 from ..ids import Clock, uuid7
-from ..process import after_fork, claim, once, process_id
-from ..scope import Order, Scope, Tags, current
+from ..process import after_fork, claim, once
+from ..scope import NO_TAGS, Order, Scope, current
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from ..flow.model import Call, Outcome, Reply
     from ..flow.outcome import ErrorInfo
+    from ..scope import Tags
     from ..shapes.request import Request
     from .call_state import Attempt, CallSlot
 
@@ -37,8 +39,8 @@ class Recording(Protocol):
     def opened(self, turn: Turn) -> None:
         """Learn that a turn with its request begins."""
 
-    def began(self, attempt: Attempt, call: Call) -> None:
-        """Learn that a request goes out."""
+    def began(self, attempt: Attempt, request: Call | Request, kwargs: Mapping[str, Any]) -> None:
+        """Learn that a request goes out, with these keyword arguments."""
 
     def ended(self, turn: Turn, slot: CallSlot) -> None:
         """Learn that a call of an open turn is about to end."""
@@ -145,7 +147,7 @@ class Turn:
         """What the recording keeps of the last request, to know it again."""
         self.over = False
         self._claimed = once()
-        self.alive_in = process_id()
+        self.alive_in = process.pid
         self.trace_context = _trace_context() if recording is not None else None
         self.clock = Clock()
         _open.add(self.id)
@@ -161,17 +163,17 @@ class Turn:
     @property
     def alive(self) -> bool:
         """Whether this process opened the turn; a forked child has only a copy of it."""
-        return self.alive_in == process_id()
+        return self.alive_in == process.pid
 
     @property
     def joinable(self) -> bool:
         """Whether calls made here and now belong to it."""
-        return not self.over and self.alive
+        return not self.over and self.alive_in == process.pid
 
     def scope(self, parent: Attempt | None = None, order: Order | None = None) -> Scope:
         """Return the scope of the turn's body, or of a call's body in it."""
         here = current()
-        return Scope(self, here.tags.for_body() if here is not None else Tags(), parent, order or self.order)
+        return Scope(self, here.tags.for_body() if here is not None else NO_TAGS, parent, order or self.order)
 
     def awaited(self) -> CallSlot | None:
         """
@@ -208,7 +210,7 @@ class Turn:
             else:
                 self.close(outcome, known)
 
-        state.follow(with_its_stream)
+        state.add_done_callback(with_its_stream)
 
     def close(self, outcome: Outcome, error: BaseException | ErrorInfo | None = None) -> None:
         """Close the turn, once; the recording is told."""
@@ -249,11 +251,10 @@ def open_turns() -> int:
     return len(_open)
 
 
-def turn_for_call() -> Turn | None:
-    """Return the turn that a call made here and now belongs to, `None` outside one."""
-    here = current()
+def turn_for_call(here: Scope | None) -> Turn | None:
+    """Return the turn that a call made in this scope belongs to, `None` outside one."""
     turn = here.turn if here is not None else None
-    if here is None or turn is None or not turn.alive:
+    if here is None or turn is None or turn.alive_in != process.pid:
         return None
     if not turn.over or (here.parent is not None and not here.parent.slot.done):
         # The second: a reference that is late itself still asks its model.
