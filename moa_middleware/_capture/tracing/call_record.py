@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from ..flow.model import Reply, Usage
     from ..flow.outcome import ErrorInfo
-    from ..turns.call_state import Attempt, CallSlot
+    from ..turns.call_state import Attempt, CallState
     from .snapshot import Snapshot
 
 __all__ = ["ENCODED", "Entry", "RecordedCall", "call_json", "credentials_of", "entries_of", "error_record", "within"]
@@ -96,7 +96,7 @@ class Entry(RecordedCall):
 
     __slots__ = ("attempt", "slot")
 
-    def __init__(self, slot: CallSlot, attempt: Attempt, fields: dict[str, Any], *, is_last: bool) -> None:
+    def __init__(self, slot: CallState, attempt: Attempt, fields: dict[str, Any], *, is_last: bool) -> None:
         super().__init__(fields, is_last=is_last)
         self.slot = slot
         self.attempt = attempt
@@ -122,7 +122,7 @@ class Entry(RecordedCall):
         )
 
 
-def within(slot: CallSlot | None, outer: CallSlot) -> bool:
+def within(slot: CallState | None, outer: CallState) -> bool:
     """Return True if a call is another one, or was made inside it."""
     while slot is not None:
         if slot is outer:
@@ -163,7 +163,7 @@ def credentials_of(attempt: Attempt) -> list[str]:
     return sorted(found, key=len, reverse=True)
 
 
-def _fields(slot: CallSlot, attempt: Attempt, *, late: bool) -> dict[str, Any]:
+def _fields(slot: CallState, attempt: Attempt, *, late: bool) -> dict[str, Any]:
     """Return the record of one attempt, roles and index still open."""
     shot: Snapshot | None = attempt.memo
     clock = attempt.clock
@@ -303,7 +303,7 @@ def _fold(outer: dict[str, Any], inner: Mapping[str, Any]) -> None:
         outer["source"] = inner["source"]
 
 
-def entries_of(slot: CallSlot, *, late: bool = False, apart: Collection[CallSlot] = ()) -> list[Entry]:
+def entries_of(slot: CallState, *, late: bool = False, apart: Collection[CallState] = ()) -> list[Entry]:
     """
     Return the records of a call and of the calls inside it.
 
