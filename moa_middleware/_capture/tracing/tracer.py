@@ -19,7 +19,7 @@ from ..log import count_fault, log
 from ..turns import threads
 from . import outbox, snapshot, turn_record
 from .backlog import Line
-from .encode import join, warm_up
+from .encode import encode, warm_up
 from .journal import Journal
 from .writer import FileWriter
 
@@ -190,7 +190,7 @@ class Tracer:
             record = turn_record.unrecorded(turn, error, ts=ts)
             record["writer"] = self._writer_fields(number)
             return [
-                Line(join(record) + b"\n", session_id=turn.session_id, writer=self._writer, listeners=self._listeners)
+                Line(encode(record) + b"\n", session_id=turn.session_id, writer=self._writer, listeners=self._listeners)
             ]
 
     def _without_journal(self, turn: Turn, lines: list[Line]) -> list[Line]:
