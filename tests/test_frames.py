@@ -15,17 +15,17 @@ from pathlib import Path
 import pytest
 
 BUDGETS = {
-    "value call in an open turn, SDK object": 74,
-    "value call under a decorated method, SDK object": 111,
-    "value call in an open turn, openai's client": 75,
-    "value call under a decorated method, openai's client": 112,
-    "stream of 21 chunks in an open turn, SDK object": 204,
-    "stream of 21 chunks in an open turn, openai's client": 205,
-    "call outside any turn, with its line": 188,
-    "turn of one call, with its line": 245,
-    "turn of one call under a decorated method, with its line": 312,
-    "turn of 4 decorated references and a stream, with its line": 1076,
-    "the same, the SDK not instrumented": 728,
+    "value call in an open turn, SDK object": 47,
+    "value call under a decorated method, SDK object": 82,
+    "value call in an open turn, openai's client": 49,
+    "value call under a decorated method, openai's client": 84,
+    "stream of 21 chunks in an open turn, SDK object": 180,
+    "stream of 21 chunks in an open turn, openai's client": 182,
+    "call outside any turn, with its line": 160,
+    "turn of one call, with its line": 187,
+    "turn of one call under a decorated method, with its line": 252,
+    "turn of 4 decorated references and a stream, with its line": 929,
+    "the same, the SDK not instrumented": 600,
 }
 
 

@@ -22,6 +22,7 @@ from openai._response import APIResponse
 
 import moa_middleware as moa
 from moa_middleware._capture.flow.driver import Deliver
+from moa_middleware._capture.shapes.accumulator import Accumulator
 from moa_middleware._capture.streams.kinds import (
     is_awaitable,
     is_future,
@@ -112,11 +113,11 @@ class Watched:
         self.ends = []
         self.followed = []
         if form == "a function":
-            self.state = StreamState(None, finish=self.ends.append)
+            self.state = StreamState(None, Accumulator(), finish=self.ends.append)
         else:
             talk = self._talk()
             next(talk)
-            self.state = StreamState(talk)
+            self.state = StreamState(talk, Accumulator())
         self.state.add_done_callback(lambda outcome, error: self.followed.append((outcome, error)))
 
     def _talk(self):
@@ -421,12 +422,12 @@ def test_a_stream_is_over_once_however_it_ends(scenario, form):
 def test_what_the_function_raises_reaches_nobody(scenario):
     """A fault of ours is counted, followers hear of the end all the same, and the consumer sees no difference."""
     before = moa.status().faults
-    calm = run(scenario, StreamState(None, finish=lambda end: None))
+    calm = run(scenario, StreamState(None, Accumulator(), finish=lambda end: None))
 
     def finish(end):
         raise ValueError(end.outcome)
 
-    state = StreamState(None, finish=finish)
+    state = StreamState(None, Accumulator(), finish=finish)
     followed = []
     state.add_done_callback(lambda outcome, error: followed.append(outcome))
     assert calm == run(scenario, state)
@@ -436,7 +437,7 @@ def test_what_the_function_raises_reaches_nobody(scenario):
 
 def test_the_function_is_let_go_when_the_stream_is_over():
     """It may hold the call, and the call its stream: a cycle that only the collector would end."""
-    state = StreamState(None, finish=lambda end: None)
+    state = StreamState(None, Accumulator(), finish=lambda end: None)
     assert state.finish is not None
     state.end("completed")
     assert state.finish is None
@@ -517,7 +518,7 @@ async def values():
     yield AsyncSource().__aiter__(), "stream"
     yield wrapt.ObjectProxy(Source()), "stream"
     yield wrapt.ObjectProxy(wrapt.ObjectProxy(Source())), "stream"
-    yield stream_proxy(Source(), StreamState(None)), "stream"
+    yield stream_proxy(Source(), StreamState(None, Accumulator())), "stream"
     yield suppress(), "manager"
     yield wrapt.ObjectProxy(suppress()), "manager"
     yield Response(), "value"

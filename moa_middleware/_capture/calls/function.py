@@ -17,9 +17,9 @@ import wrapt
 from ..flow.model import Reply
 from ..log import count_fault
 from ..scope import Tags
+from ..shapes.params import bare_url_of
 from ..shapes.replies import read_reply
 from ..shapes.request import RequestSpec
-from ..shapes.urls import bare_url
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -66,7 +66,6 @@ class Known:
     """What is known of one wrapped function, found out at its first traced call."""
 
     __slots__ = (
-        "_endpoint",
         "defaults",
         "form",
         "is_manager",
@@ -98,8 +97,6 @@ class Known:
         self.reads = options.reads
         """What makes a reply of what it returned in one piece, where the shapes would not understand it."""
         self.defaults = _defaults(fn)
-        self._endpoint: tuple[object, str | None] = (None, None)
-        """The base URL that was seen last, and what is recorded of it: making that takes 20 µs."""
         self.name = str(_first(fn, "__name__") or type(fn).__name__)
         self.qualname = str(_first(fn, "__qualname__") or self.name)
 
@@ -116,11 +113,7 @@ class Known:
         url = getattr(getattr(instance, "_client", None), "base_url", None)
         if url is None:
             return root, None
-        seen, endpoint = self._endpoint
-        if url is not seen:
-            endpoint = bare_url(str(url))
-            self._endpoint = url, endpoint
-        return root, endpoint
+        return root, bare_url_of(url)
 
     def reply_of(self, value: Any) -> Reply:
         """Return what the function returned as a reply that is new."""

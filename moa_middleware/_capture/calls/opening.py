@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ..flow.made import made_call
+from ..flow.model import new_call
 from ..scope import NO_TAGS
 from ..shapes.request import recorder_of
 from ..turns.call_state import CallSlot
@@ -91,7 +91,7 @@ def open_call(  # noqa: PLR0917 - on the path of every call, where keywords cost
 
 def call_of(slot: CallSlot, known: Known, request: Request, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Call:
     """Return a call as middleware sees it."""
-    return made_call(
+    return new_call(
         slot.turn.id,
         slot.role,
         slot.label or slot.model or known.name,

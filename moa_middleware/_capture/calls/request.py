@@ -8,16 +8,16 @@ back where a middleware asked for that; a stream manager is handed out until som
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any
 
 from ..flow.driver import Deliver, Drain, Invoke, Resolve
-from ..flow.model import Reply, complete
+from ..flow.model import DROPPED, Reply, complete
 from ..flow.outcome import drop_frames, outcome_of
 from ..log import log
 from ..scope import Order
-from ..shapes.replies import Accumulator, read_reply
+from ..shapes.accumulator import Accumulator
+from ..shapes.replies import read_reply
 from ..shapes.request import Recorder
-from ..streams.futures import FutureDone, follow, future_done
 from ..streams.kinds import (
     is_awaitable,
     is_future,
@@ -29,62 +29,25 @@ from ..streams.kinds import (
     underlying_stream,
 )
 from ..streams.proxies import manager_proxy, replay_proxy, stream_proxy, wrap_underlying_stream
+from ..streams.proxy_class import own_state
 from ..streams.raw import raw_proxy, read_body
-from ..streams.state import DROPPED, End, ManagerEntered, StreamState, apply_taps
-from ..streams.step_proxy import own_state
+from ..streams.state import End, FutureDone, ManagerEntered, StreamState, follow, future_done
+from ..streams.taps import taps_of
+from .execution import WireReply
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Sequence
+    from collections.abc import Callable, Generator
 
-    from ..flow.driver import Conversation, Effect
-    from ..flow.model import Call, Middleware
+    from ..flow.driver import Effect
+    from ..flow.model import Call
     from ..flow.observers import Observation
     from ..scope import Scope
-    from ..turns.call_state import Attempt, CallSlot
-    from .function import Known
+    from ..turns.call_state import Attempt
+    from .execution import CallExecution
 
     Replied = Generator[Effect, Any, tuple[Reply, End | None]]
 
-__all__ = ["OneRequest", "Talk", "Wired", "refused"]
-
-
-class Wired(NamedTuple):
-    """A reply from the wire."""
-
-    reply: Reply
-    value: Any
-    """What the function returned, or what holds it; `None` if the caller has it already."""
-    attempt: Attempt
-    """The request that the caller's reply came from, a report on `map_chunks` where that changed it."""
-    mapped: Accumulator | None = None
-    """What `map_chunks` made of a stream that was held back."""
-
-
-class Talk(Protocol):
-    """What a request needs of the conversation that it is part of; a `CallTalk`."""
-
-    slot: CallSlot
-    known: Known
-    middleware: Sequence[Middleware]
-    state: StreamState | None
-    delivered: bool
-    is_async: bool
-    earlier: list[BaseException]
-    wire: list[Wired]
-    talk: Conversation
-
-    def is_early(self, end: End) -> bool:
-        """Whether a stream ended before the consumer had anything of it."""
-        ...
-
-    def ended(
-        self, attempt: Attempt, observation: Observation, reply: Reply, error: BaseException | None = None
-    ) -> Reply:
-        """Take down how a request ended; returns its reply, timed."""
-        ...
-
-    def report_mapped(self, mapped: Accumulator, reply: Reply) -> Attempt | None:
-        """Report what `map_chunks` made of a reply; returns the report, if anything had changed."""
+__all__ = ["OneRequest", "refused"]
 
 
 class OneRequest:
@@ -94,7 +57,7 @@ class OneRequest:
 
     def __init__(  # noqa: PLR0917 - on the path of every call, where keywords cost
         self,
-        of: Talk,
+        of: CallExecution,
         attempt: Attempt,
         call: Call,
         observation: Observation,
@@ -138,7 +101,7 @@ class OneRequest:
         return self.of.ended(self.attempt, self.observation, reply, error)
 
     def _wired(self, reply: Reply, value: Any = None, mapped: Accumulator | None = None) -> None:
-        self.of.wire.append(Wired(reply, value, self.attempt, mapped))
+        self.of.wire.append(WireReply(reply, value, self.attempt, mapped))
 
     def receive(self, box: list[Any]) -> Replied:
         """Take what the function returned, whatever it is, to the end of it."""
@@ -213,7 +176,8 @@ class OneRequest:
         of = self.of
         call = self.call
         tools = call._binding is None or call._binding.offers_tools(call.kwargs)
-        state = StreamState(of.talk, taps=call._taps, scope=self.scope, tools=tools)
+        taps = taps_of(call._taps) if call._taps else None
+        state = StreamState(of.talk, Accumulator(tools=tools), taps=taps, scope=self.scope)
         of.state = of.slot.stream = state
         state.slot = of.slot
         return state
@@ -224,10 +188,9 @@ class OneRequest:
         state.scope = None  # reading a body makes no call
         if state.mapped is not None:
             # What the caller reads of it are bytes; a stream that comes out of it begins anew.
-            state.mapped, state.on_chunk = None, None
-            state.taps = [tap for tap in state.taps if tap.kind == "on_chunk"]
+            state.tap(taps_of(self.call._taps, only_read=True))
             log("moa.body_unchanged", reason="map_chunks changes a parsed stream, not a body that the caller reads")
-        box.append(raw_proxy(box.pop(), state, self.attempt, asked=self.call.stream))
+        box.append(raw_proxy(box.pop(), state, self.attempt, asked=self.call.stream, stream_proxy=stream_proxy))
         self.of.delivered = True
         got = yield Deliver(box.pop())
         if isinstance(got, ManagerEntered):
@@ -288,7 +251,7 @@ class OneRequest:
                 box.append(stream_proxy(box.pop(), state))
         else:
             state = of.state
-            state.begin(taps)
+            state.begin(taps_of(taps))
             state.scope = self.scope
         if raw is not None:
             wrap_underlying_stream(box[0], raw, state)
@@ -334,7 +297,7 @@ class OneRequest:
         attempt = self.attempt
         if state.mapped is not None and end.outcome == "completed":
             attempt = self.of.report_mapped(state.mapped, reply) or attempt
-        self.of.wire.append(Wired(reply, None, attempt))
+        self.of.wire.append(WireReply(reply, None, attempt))
         return reply, end
 
     def _held(self, box: list[Any], raw: Any) -> Replied:
@@ -348,17 +311,13 @@ class OneRequest:
         source = box[0] if raw is None else raw
         acc = Accumulator()
         chunks: list[Any] = []
-        taps = [tap for tap in reversed(self.call._taps) if tap.kind != "buffer"]
-        mapped = Accumulator() if any(tap.kind == "map_chunks" for tap in taps) else None
+        taps = taps_of(self.call._taps)
 
         def take(raw: Any) -> None:
             acc.feed(raw)
-            out = apply_taps(raw, taps) if taps else raw
-            if out is DROPPED:
-                return
-            chunks.append(out)
-            if mapped is not None:
-                mapped.feed(out)
+            out = raw if taps is None else taps.apply(raw)
+            if out is not DROPPED:
+                chunks.append(out)
 
         failure: BaseException | None = None
         try:
@@ -376,7 +335,7 @@ class OneRequest:
         if raw is not None:
             box[0]._raw_stream = held
             held = box[0]
-        self._wired(reply, held, mapped)
+        self._wired(reply, held, taps.mapped if taps is not None else None)
         return reply, None
 
 

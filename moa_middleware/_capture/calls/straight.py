@@ -18,12 +18,14 @@ from ..flow.model import Reply, complete
 from ..flow.outcome import outcome_of
 from ..log import count_fault
 from ..scope import NO_TAGS, Order, Scope, current, put_current
+from ..shapes.accumulator import Accumulator
 from ..streams.kinds import kind_of, underlying_stream
 from ..streams.proxies import stream_proxy
+from ..streams.proxy_class import own_state
 from ..streams.state import StreamState
-from ..streams.step_proxy import own_state
 from ..turns.turn import turn_for_call
 from .call import CallTalk
+from .execution import keep_reply
 from .opening import call_of, open_call, record_iterator
 from .request import refused
 
@@ -32,7 +34,6 @@ if TYPE_CHECKING:
 
     from ..flow.driver import Conversation
     from ..flow.model import Outcome
-    from ..flow.outcome import ErrorInfo
     from ..shapes.request import Request
     from ..streams.state import End
     from ..turns.call_state import Attempt
@@ -173,36 +174,21 @@ def _begin(  # noqa: PLR0917 - as above
 
 
 def _returned(known: Known, attempt: Attempt, value: Any) -> None:
-    """Take a reply in one piece down, and end the call."""
-    slot, turn, clock = attempt.slot, attempt.slot.turn, attempt.clock
-    outcome: Outcome = "completed"
-    failure: BaseException | ErrorInfo | None = None
-    clock.ended_ns = perf_counter_ns()
+    """Keep a reply in one piece, and end the call."""
     try:
         reply = attempt.shared(value) if attempt.inner and known.reads is None else None
         if reply is None:
-            reply = complete(known.reply_of(value), source="provider", duration_ms=clock.duration_ms)
-            if attempt.inner:
-                reply = attempt.completed(reply)
-        if known.form == "plain" and reply._details.get("shape") is not None:
-            # What it returns is a chat completion, whatever its own request looks like.
-            known.form = reply._details["shape"]
-        attempt.keep(reply)
-        slot.chosen = attempt
-        outcome, failure = reply.outcome, attempt.error
+            keep_reply(known, attempt, complete(known.reply_of(value), source="provider"))
+        else:
+            attempt.clock.stop()
+            attempt.keep(reply)
+        attempt.slot.chosen = attempt
     except Exception as error:
         # The caller has a value; that we could not read it is our fault alone.
         count_fault("reply", error)
         attempt.reply = Reply(source="provider")
-    except BaseException as error:
-        outcome, failure = outcome_of(error), error
-        raise
     finally:
-        slot.finish()
-        if turn.implicit and slot.parent is None:
-            turn.leave(outcome, failure)
-        # An exception kept in a frame that its traceback holds would be a cycle.
-        failure = None
+        _finish(attempt)
 
 
 def _stream(known: Known, begun: _Begun, source: Any) -> Any:
@@ -216,7 +202,8 @@ def _stream(known: Known, begun: _Begun, source: Any) -> Any:
         slot.stream = inner
         inner.add_done_callback(partial(_inner_ended, known, attempt, inner))
         return source
-    slot.stream = state = StreamState(None, scope=begun.scope, tools=known.spec.offers_tools(begun.kwargs))
+    acc = Accumulator(tools=known.spec.offers_tools(begun.kwargs))
+    slot.stream = state = StreamState(None, acc, scope=begun.scope)
     state.slot = slot
     state.finish = partial(_stream_ended, known, attempt, state)
     return stream_proxy(source, state)
@@ -226,8 +213,9 @@ def _stream_ended(known: Known, attempt: Attempt, state: StreamState, end: End) 
     """Take a stream down that is over, however it ended, and end the call."""
     reply = state.acc.reply()
     attempt.clock.first_ns = state.acc.first_ns
-    complete(reply, outcome=end.outcome, error=end.error or reply.error)
-    _keep(known, attempt, reply)
+    complete(reply, outcome=end.outcome, error=end.error or reply.error, source="provider")
+    keep_reply(known, attempt, reply)
+    attempt.slot.chosen = attempt
     state.reply = attempt.reply
     _finish(attempt)
 
@@ -237,61 +225,41 @@ def _inner_ended(
 ) -> None:
     """End the call whose stream is that of the call inside it."""
     attempt.clock.first_ns = inner.acc.first_ns
-    reply = (inner.reply or Reply()).replace(outcome=outcome, error=error, raw=None)
-    _keep(known, attempt, reply)
+    reply = (inner.reply or Reply()).replace(outcome=outcome, error=error, raw=None, source="provider")
+    keep_reply(known, attempt, reply)
+    attempt.slot.chosen = attempt
     attempt.error = attempt.error or inner.error
     _finish(attempt)
 
 
-def _keep(known: Known, attempt: Attempt, reply: Reply) -> None:
-    """Keep a reply, a new one, that the provider gave."""
-    clock = attempt.clock
-    clock.ended_ns = perf_counter_ns()
-    complete(reply, source="provider", duration_ms=clock.duration_ms, first_chunk_ms=clock.first_chunk_ms)
-    if attempt.inner:
-        reply = attempt.completed(reply)
-    if known.form == "plain" and reply._details.get("shape") is not None:
-        # What it returns is a chat completion, whatever its own request looks like.
-        known.form = reply._details["shape"]
-    attempt.keep(reply)
-    attempt.slot.chosen = attempt
-
-
 def _finish(attempt: Attempt) -> None:
-    """End a call whose reply is kept, and the turn that was opened for it alone."""
-    slot = attempt.slot
+    """End a call whose reply is kept, and with it the turn that was opened for it alone."""
+    slot, reply, error = attempt.slot, attempt.reply, attempt.error
     slot.finish()
-    if slot.turn.implicit and slot.parent is None and attempt.reply is not None:
-        slot.turn.leave(attempt.reply.outcome, attempt.error)
+    if slot.turn.implicit and slot.parent is None:
+        # Without a reply an interrupt came in between.
+        slot.turn.leave(reply.outcome if reply is not None else "cancelled", error)
 
 
 def _raised(attempt: Attempt, error: BaseException) -> None:
-    """Take down that the function raised in place of a reply, and end the call."""
-    slot, turn, clock = attempt.slot, attempt.slot.turn, attempt.clock
-    clock.ended_ns = perf_counter_ns()
+    """Keep what the function raised in place of a reply, and end the call."""
+    slot = attempt.slot
+    attempt.clock.stop()
     try:
-        reply = complete(refused(error), source="provider", duration_ms=clock.duration_ms)
-        attempt.keep(attempt.completed(reply))
+        attempt.keep(attempt.completed(complete(refused(error), source="provider")))
     except Exception as fault:
         count_fault("reply", fault)
     finally:
         slot.finish()
-        if turn.implicit and slot.parent is None:
-            turn.leave(outcome_of(error), error)
+        if slot.turn.implicit and slot.parent is None:
+            slot.turn.leave(outcome_of(error), error)
 
 
 def _conversation(
     known: Known, wrapped: Callable[..., Any], instance: object, begun: _Begun, box: list[Any]
 ) -> Conversation:
-    """Return the conversation that goes on with what the function returned: a stream, a future, a manager."""
+    """Return the conversation that goes on with what the function returned: a future, a manager, an awaitable."""
     attempt, scope, request, args, kwargs = begun
-    return CallTalk(
-        call=call_of(attempt.slot, known, request, args, kwargs),
-        slot=attempt.slot,
-        known=known,
-        fn=wrapped,
-        owner=instance,
-        middleware=(),
-        observers=(),
-        sent=(attempt, scope, box),
-    ).talk
+    call = call_of(attempt.slot, known, request, args, kwargs)
+    execution = CallTalk(call=call, slot=attempt.slot, known=known, fn=wrapped, owner=instance)
+    return execution.start((attempt, scope, box))

@@ -9,11 +9,11 @@ from ..flow.driver import Deliver, Invoke, Resolve, drive_async, start_sync
 from ..flow.model import complete
 from ..flow.outcome import outcome_of
 from ..scope import current, put_current
-from ..streams.futures import FutureDone, follow, future_done
+from ..shapes.accumulator import Accumulator
 from ..streams.kinds import is_awaitable, is_future, is_manager, is_stream, is_value, kind_of, outcome_of_future
 from ..streams.proxies import manager_proxy, stream_proxy
-from ..streams.state import End, ManagerEntered, StreamState
-from ..streams.step_proxy import own_state
+from ..streams.proxy_class import own_state
+from ..streams.state import End, FutureDone, ManagerEntered, StreamState, follow, future_done
 from .prepared import keep
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def run(turn: Turn, fn: Callable[..., Any], args: Any, kwargs: Any, *, async_str
     # In a box: a frame that held a manager would keep it alive for ever.
     box = [value]
     value = None
-    return start_sync(TurnTalk(turn, fn, args, kwargs, box=box).talk, async_stream=async_stream)
+    return start_sync(TurnTalk(turn, fn, args, kwargs).start(box), async_stream=async_stream)
 
 
 async def run_async(make: Callable[[], Opened | None], fn: Callable[..., Any], args: Any, kwargs: Any) -> Any:
@@ -104,7 +104,7 @@ async def run_async(make: Callable[[], Opened | None], fn: Callable[..., Any], a
         return _stream(turn, value)
     box = [value]
     value = None
-    return (await drive_async(TurnTalk(turn, fn, args, kwargs, box=box).talk)).value
+    return (await drive_async(TurnTalk(turn, fn, args, kwargs).start(box))).value
 
 
 def _stream(turn: Turn, source: Any) -> Any:
@@ -115,7 +115,7 @@ def _stream(turn: Turn, source: Any) -> Any:
         turn.answered_by = inner.slot
         inner.add_done_callback(partial(_aggregator_ended, turn, inner))
         return source
-    state = StreamState(None, scope=turn.scope())
+    state = StreamState(None, Accumulator(), scope=turn.scope())
     state.finish = partial(_stream_ended, turn, state)
     return stream_proxy(source, state)
 
@@ -135,6 +135,8 @@ class TurnTalk:
 
     __slots__ = ("args", "fn", "kwargs", "prepared", "prepares", "talk", "turn")
 
+    talk: Conversation
+
     def __init__(
         self,
         turn: Turn,
@@ -144,7 +146,6 @@ class TurnTalk:
         *,
         prepares: bool = False,
         prepared: Prepared | None = None,
-        box: list[Any] | None = None,
     ) -> None:
         self.turn = turn
         self.fn = fn
@@ -158,7 +159,11 @@ class TurnTalk:
             prepared.finishers += 1
             prepared.finisher = self
             turn.answered_by = None
-        self.talk: Conversation = self._run() if box is None else self._take(box)
+
+    def start(self, box: list[Any] | None = None) -> Conversation:
+        """Return the conversation, which a driver runs; `box` holds what the function returned, if it was called."""
+        self.talk = self._run() if box is None else self._take(box)
+        return self.talk
 
     @property
     def _is_taken_over(self) -> bool:
@@ -248,7 +253,7 @@ class TurnTalk:
 
     def _stream(self, box: list[Any]) -> Generator[Effect, Any, Any]:
         turn = self.turn
-        state = StreamState(self.talk, scope=turn.scope())
+        state = StreamState(self.talk, Accumulator(), scope=turn.scope())
         if is_manager(box[0]):
             got = yield Deliver(manager_proxy(box.pop(), state))
             if isinstance(got, ManagerEntered):

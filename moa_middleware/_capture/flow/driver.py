@@ -16,7 +16,7 @@ import wrapt
 from ...errors import AsyncOnSyncError
 from ..log import log
 from ..scope import Scope, enter, leave
-from .model import Sleep, Wait
+from .effects import Sleep, Wait
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator

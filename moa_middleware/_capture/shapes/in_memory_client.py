@@ -88,8 +88,8 @@ def answer(
     make = http.AsyncClient if is_async else http.Client
     shadow._client = make(transport=http.MockTransport(respond), base_url=client._client.base_url, trust_env=False)
     # Nothing is sent, so nobody is asked for a token, and no hook of the user's sees a request.
-    shadow._prepare_options = _same_later if is_async else _same
-    shadow._prepare_request = _nothing_later if is_async else _nothing
+    shadow._prepare_options = _keep_options_async if is_async else _keep_options
+    shadow._prepare_request = _ignore_request_async if is_async else _ignore_request
     if not getattr(shadow, "api_key", "none"):
         shadow.api_key = "none"
     twin = copy(owner)
@@ -101,17 +101,17 @@ def answer(
     return method(twin, *args, **kwargs)
 
 
-def _same(options: Any) -> Any:
+def _keep_options(options: Any) -> Any:
     return options
 
 
-async def _same_later(options: Any) -> Any:
+async def _keep_options_async(options: Any) -> Any:
     return options
 
 
-def _nothing(_request: Any) -> None:
+def _ignore_request(_request: Any) -> None:
     return None
 
 
-async def _nothing_later(_request: Any) -> None:
+async def _ignore_request_async(_request: Any) -> None:
     return None

@@ -1,5 +1,5 @@
 """
-Which parameters of a request are recorded: an allow-list, for each family of functions.
+Which parameters of a request are recorded: an allow-list, for each family of functions; and URLs without credentials.
 
 A credential in an argument that nobody thought of is named, and never shown.
 """
@@ -10,9 +10,7 @@ from collections import deque
 from collections.abc import Mapping
 from typing import Any
 
-from .urls import bare_url
-
-__all__ = ["read_params"]
+__all__ = ["bare_url", "bare_url_of", "read_params"]
 
 _PARAMS = frozenset(
     {
@@ -148,3 +146,42 @@ def _shown(value: Any, hidden: set[str], depth: int) -> Any:
         else:
             shown[key] = _shown(item, hidden, depth - 1)
     return shown
+
+
+def bare_url(url: str) -> str:
+    """Return scheme, host and path of a URL, "" if it is not one: a user, a password or a query may be a credential."""
+    from urllib.parse import urlsplit
+
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname or "", f":{parts.port}" if parts.port else ""
+    except ValueError:
+        return ""
+    host = f"[{host}]" if ":" in host else host
+    return f"{parts.scheme}://{host}{port}{parts.path}"
+
+
+_MOST_URLS = 64
+_bare_urls: dict[int, tuple[object, str]] = {}
+"""URL objects of clients by their identity, each with what `bare_url` returned."""
+
+
+def bare_url_of(url: object) -> str:
+    """
+    Return `bare_url` of a client's URL object, remembered for that object.
+
+    Args:
+        url: An object that does not change, as `httpx.URL`: a client that gets another base URL
+            gets another object.
+    """
+    found = _bare_urls.get(id(url))
+    if found is not None and found[0] is url:
+        return found[1]
+    # To write and split a URL takes 20 µs, and every request of a client has the same. A cache by the
+    # URL's hash would write it each time; one on the client would leave a mark there. The URL is held,
+    # because the identity of an object that is gone may be another's; its client is not.
+    bare = bare_url(str(url))
+    if len(_bare_urls) >= _MOST_URLS:
+        _bare_urls.clear()
+    _bare_urls[id(url)] = (url, bare)
+    return bare

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from ...errors import ReplyFormError
 from . import anthropic, openai_chat, openai_responses, plain
+from .fields import get
 from .in_memory_client import can_answer
-from .usage import get
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Iterator

@@ -29,11 +29,7 @@ _SYSTEM = {"anthropic": "system", "openai_responses": "instructions"}
 """Name of the argument that stands before the messages, by family."""
 _MESSAGES = ("messages", "prompt", "query", "input", "task", "question", "conversation")
 _SENTINELS = frozenset({"Omit", "NotGiven"})
-
-
-def _is_sentinel(value: Any) -> bool:
-    """Whether a value is an SDK's word for "not given" (`omit`, `NOT_GIVEN`)."""
-    return type(value).__name__ in _SENTINELS
+"""Names of the classes of an SDK's words for "not given" (`omit`, `NOT_GIVEN`)."""
 
 
 _ITERABLES: tuple[Any, ...] = ([], (), {}, {}.values(), {}.items(), set(), "", "é", range(0), range(1 << 70))
@@ -189,22 +185,24 @@ class RequestSpec:
 
     def bind(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
         """Return the given arguments by name, without those that an SDK calls not given."""
-        named = dict(zip(self.names, args, strict=False))
+        named: dict[str, Any] = dict(zip(self.names, args, strict=False)) if args else {}
         named.update(kwargs)
-        return {name: value for name, value in named.items() if not _is_sentinel(value)}
-
-    def messages_name(self, named: Mapping[str, Any]) -> str | None:
-        """Return the name of the argument that holds the messages, `None` if it is not known."""
-        if self.messages is not None:
-            return self.messages
-        for name in _MESSAGES:
-            if named.get(name) is not None:
-                return name
-        return None
+        given = named
+        for name, value in named.items():
+            # By the class's name: the classes are the SDK's own, one of each SDK, and none is imported here.
+            if type(value).__name__ in _SENTINELS:
+                given = given.copy() if given is named else given
+                del given[name]
+        return given
 
     def read(self, named: Mapping[str, Any]) -> Request:
         """Return the parts of a request from its bound arguments; nothing is iterated or changed."""
-        place = self.messages_name(named)
+        place = self.messages
+        if place is None:
+            for name in _MESSAGES:
+                if named.get(name) is not None:
+                    place = name
+                    break
         messages = named.get(place) if place is not None else None
         if isinstance(messages, str):
             messages = [{"role": "user", "content": messages}]
@@ -225,7 +223,7 @@ class RequestSpec:
 
     def offers_tools(self, kwargs: Mapping[str, Any]) -> bool:
         """Whether a request may be answered with tool calls, as far as can be told."""
-        return self.family == "plain" or any(kwargs.get(name) for name in _TOOLS)
+        return self.family == "plain" or any(map(kwargs.get, _TOOLS))
 
     def put(
         self, args: tuple[Any, ...], kwargs: Mapping[str, Any], name: str, value: Any
@@ -249,8 +247,8 @@ class RequestSpec:
         kwargs = dict(changes.get("kwargs", call.kwargs))
         if "messages" in changes:
             named = self.bind(args, kwargs)
-            place = self.messages_name(named)
-            if place is None:
+            place = self.read(named).place
+            if not place:
                 msg = (
                     "call.replace(messages=…): it is not known which argument holds the messages; "
                     'name it in the decorator, messages="…"'

@@ -12,9 +12,8 @@ from inspect import CO_ITERABLE_COROUTINE, isawaitable
 from types import GeneratorType
 from typing import TYPE_CHECKING, Any, Literal, cast
 
-from ..shapes.raw import is_raw_type
-from ..shapes.replies import read_reply
-from ..shapes.types import of_type
+from ..shapes.fields import of_type
+from ..shapes.replies import is_raw_type, read_reply
 
 if TYPE_CHECKING:
     from collections.abc import Callable

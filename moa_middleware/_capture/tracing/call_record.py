@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..._redaction import secrets
 from ...records import EMPTY_CALL
-from ..shapes.usage import fields_of
+from ..shapes.fields import fields_of
 from ..turns.roles import Node
 from .credentials import hide, texts
 from .encode import Raw, encode, join
@@ -234,7 +234,7 @@ def _usage_raw(value: Any) -> Any:
     if value is None:
         return None
     try:
-        fields = fields_of(value)
+        fields = fields_of(value, models_only=True)
     except Exception:
         return encode(value)
     if type(fields) is not dict:
@@ -246,7 +246,7 @@ def _usage_raw(value: Any) -> Any:
         if type(name) is not str:
             return encode(value)
         if type(part) not in _PLAIN:
-            part = fields_of(part)  # noqa: PLW2901 - the details, a model inside
+            part = fields_of(part, models_only=True)  # noqa: PLW2901 - the details, a model inside
             if type(part) is not dict:
                 return encode(value)
             if not all(type(key) is str and type(item) in _PLAIN for key, item in part.items()):
