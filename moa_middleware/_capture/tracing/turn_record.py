@@ -118,7 +118,7 @@ def arrange(calls: Sequence[_C], answered: Callable[[_C], bool] | None = None) -
     aggregators = [call for call in calls if call.is_last and call.fields["role"] == "aggregator"]
     found = aggregators
     if len(found) > 1:
-        found = [call for call in found if call.fields["outcome"] not in ("error", None)] or aggregators
+        found = [call for call in found if not call.failed] or aggregators
         if answered is not None:
             found = [call for call in aggregators if answered(call)] or found
     aggregator = found[-1] if found else None
@@ -210,6 +210,8 @@ def turn_record(turn: Turn, *, ts: float) -> dict[str, Any]:
         shot = entries[-1].attempt.memo
     record |= known_of(turn, shot)
     record["ts"] = ts
+    if turn.tags:
+        record["tags"] = encode(record["tags"])
     record["outcome"] = turn.outcome
     if turn.error is not None:
         record["error"] = error_record(turn.error, _credentials(turn, entries))
@@ -225,6 +227,7 @@ def unrecorded(turn: Turn, error: BaseException, *, ts: float) -> dict[str, Any]
         **EMPTY_TURN,
         **known_of(turn, None),
         "ts": ts,
+        "input_messages": None,
         "outcome": turn.outcome,
         "ended_at": turn.clock.ended_at,
         "duration_ms": turn.clock.duration_ms,
