@@ -215,9 +215,12 @@ class StreamState:
     def _settle(self, end: End) -> None:
         if self.finalizer is not None:
             self.finalizer.detach()
-        self.error = error_of(end.error or self.acc.failure)
+        failure = end.error or self.acc.failure
+        if failure is not None:
+            self.error = error_of(failure)
         self.ended = end.outcome
-        self._call_back(end.error)
+        if self.callbacks:
+            self._call_back(end.error)
 
     def _finish(self, end: End) -> None:
         """Call the plain function that waits for the end; what it raises is a fault of ours, not the consumer's."""
