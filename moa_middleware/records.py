@@ -291,7 +291,6 @@ EMPTY_TURN: TurnRecord = {
 }
 """A turn of which nothing is known, likewise."""
 
-
 CONTENT: Literal["content"] = "content"
 """What models and users wrote: left out of metadata, redacted, and cut where it is long."""
 FIGURE: Literal["figure"] = "figure"

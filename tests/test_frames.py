@@ -15,17 +15,17 @@ from pathlib import Path
 import pytest
 
 BUDGETS = {
-    "value call in an open turn, SDK object": 78,
-    "value call under a decorated method, SDK object": 117,
-    "value call in an open turn, openai's client": 79,
-    "value call under a decorated method, openai's client": 118,
-    "stream of 21 chunks in an open turn, SDK object": 204,
-    "stream of 21 chunks in an open turn, openai's client": 205,
-    "call outside any turn, with its line": 192,
-    "turn of one call, with its line": 249,
-    "turn of one call under a decorated method, with its line": 318,
-    "turn of 4 decorated references and a stream, with its line": 1100,
-    "the same, the SDK not instrumented": 744,
+    "value call in an open turn, SDK object": 47,
+    "value call under a decorated method, SDK object": 82,
+    "value call in an open turn, openai's client": 49,
+    "value call under a decorated method, openai's client": 84,
+    "stream of 21 chunks in an open turn, SDK object": 180,
+    "stream of 21 chunks in an open turn, openai's client": 182,
+    "call outside any turn, with its line": 160,
+    "turn of one call, with its line": 187,
+    "turn of one call under a decorated method, with its line": 252,
+    "turn of 4 decorated references and a stream, with its line": 929,
+    "the same, the SDK not instrumented": 600,
 }
 
 

@@ -21,12 +21,11 @@ PACKAGE = ROOT / "moa_middleware"
 UPWARD = {
     ("_capture.scope", "_capture.turns.call_state"),
     ("_capture.scope", "_capture.turns.turn"),
-    ("_capture.turns.blocks", "_capture.calls.entry"),
     ("_capture.turns.call_state", "_capture.turns.turn"),
 }
 # Files and folders, wherever they are, that run only once traces are on, or never in a host's calls.
 NEED_NOT_BE_LIGHT = {
-    *("settings", "records", "tracing", "config", "program"),
+    *("settings", "records", "tracing", "recorder", "config", "program"),
     *("read", "report", "testing", "compat", "cli", "__main__"),
 }
 HEAVY = {"pydantic", "pydantic_core", "pydantic_settings", "structlog", "platformdirs"}

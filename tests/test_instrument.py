@@ -67,16 +67,16 @@ def test_nothing_is_kept_on_the_instance():
 
 def test_an_instrumented_instance_can_be_collected():
     """Instrumenting keeps no object alive, and nothing about it is remembered."""
-    from moa_middleware._capture.instrument import paths
+    from moa_middleware._capture.instrument import patch
 
-    before = len(paths._done)
+    before = len(patch._undos)
     for _ in range(3):
         client = moa.instrument(Plain(), turn="create")
     gone = weakref.ref(client)
     del client
     gc.collect()
     assert gone() is None
-    assert before == len(paths._done)
+    assert before == len(patch._undos)
 
 
 def test_an_instance_and_one_of_its_subclass_are_both_traced(turns):

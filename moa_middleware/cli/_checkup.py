@@ -22,8 +22,8 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from .._capture.instrument.offered import known_names
 from .._capture.instrument.target import entries_of, read
+from .._capture.instrument.targets import known_names
 from .._version import __version__
 from ..errors import TargetError
 from ..settings import Settings, problems_of
@@ -271,7 +271,7 @@ def _target_problem(entry: str, names: list[str], find: Callable[[str], object] 
         return str(error)
     if target is None:
         if entry not in names:
-            return f"nobody knows the target {entry!r:.80}; known are {', '.join(names)}, and pkg.mod:Class.method=role"
+            return f"unknown target {entry!r:.80}; choose from {', '.join(names)}, or write pkg.mod:Class.method=role"
         return f"{entry} is not installed" if entry in _SDKS and find(entry) is None else None
     package = target.module.partition(".")[0]
     try:

@@ -11,12 +11,12 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-from .._capture.config import recording
 from .._capture.ids import uuid7
 from .._capture.log import count_fault
+from .._capture.recorder import recording
 from .._redaction import secrets
 from ..records import EMPTY_CALL
-from ._hermes_words import failure_of, number, tokens_of
+from ._hermes_values import failure_of, number, tokens_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -114,9 +114,9 @@ def test_targets_are_looked_at_without_importing_them(run, desk):
     assert 1 == code
     wrong = found["targets"]
     assert wrong["openai"] is wrong["app:Client.run=turn"] is None
-    assert "nobody knows the target" in wrong["nobody"]
+    assert "unknown target" in wrong["nobody"]
     assert "there is no module gone" in wrong["gone.mod:f=turn"]
-    assert "is no role" in wrong["app:f=boss"]
+    assert "unknown role" in wrong["app:f=boss"]
 
 
 @pytest.mark.parametrize("columns", [60, 80, 140])

@@ -16,7 +16,7 @@ from functools import reduce
 import pytest
 
 import moa_middleware as moa
-from moa_middleware._capture import config
+from moa_middleware._capture import recorder
 from moa_middleware.testing import conformance
 from moa_middleware.testing.conformance._record_check import complaints
 from moa_middleware.testing.conformance._scenario_run import run_once
@@ -213,7 +213,7 @@ class RaisesUnseen(Counted):
 
 class WritesWhileOff(Counted):
     def broken(self, ask, messages, stream):
-        config._state.overrides["trace_dir"].mkdir(exist_ok=True)
+        recorder.state.overrides["trace_dir"].mkdir(exist_ok=True)
         return ask(messages, stream)
 
 
@@ -632,7 +632,7 @@ def test_nothing_is_left_behind():
     """Settings, hooks and the collector are as before, also after a fault."""
 
     def state():
-        now = config._state
+        now = recorder.state
         hooks = sys.unraisablehook, threading.excepthook, sys.stdout, sys.stderr
         return (dict(now.overrides), now.listeners, now.on_turn, now.writer, *hooks, gc.isenabled())
 

@@ -1,5 +1,5 @@
 """
-The wrapper around one function, and what happens when it is called.
+What happens when a wrapped function is called.
 
 A wrapper that has nothing to do calls straight through. Otherwise it makes the conversation of the
 call or turn and starts the driver that fits the function.
@@ -7,11 +7,7 @@ call or turn and starts the driver that fits the function.
 
 from __future__ import annotations
 
-import sys
-from copy import copy, deepcopy
-from typing import TYPE_CHECKING, Any, Protocol
-
-import wrapt
+from typing import TYPE_CHECKING, Any
 
 from ..flow.driver import drive_async, start_sync
 from ..log import count_fault
@@ -25,27 +21,15 @@ from .opening import call_of, open_call, record_iterator
 from .turn_run import TurnTalk
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Mapping
 
-    from ..flow.model import Middleware
-    from ..flow.observers import Observer
-    from ..turns.turn import Recording
+    from ..turns.turn import Recording, StackLike
 
-__all__ = ["Engine", "Instrumented", "call_through", "instrumented", "layer_of"]
-
-
-class Engine(Protocol):
-    """What a wrapper needs of its stack."""
-
-    middleware: Sequence[Middleware]
-    observers: Sequence[Observer]
-
-    def recording(self) -> Recording | None:
-        """Return who keeps the turn that begins now, `None` while nobody does."""
+__all__ = ["call_through"]
 
 
 def _call_talk(  # noqa: PLR0917 - on the path of every call, where keywords cost
-    stack: Engine,
+    stack: StackLike,
     options: Options,
     known: Known,
     wrapped: Callable[..., Any],
@@ -74,7 +58,7 @@ def _call_talk(  # noqa: PLR0917 - on the path of every call, where keywords cos
 
 
 def call_through(  # noqa: PLR0917 - on the path of every call, where keywords cost
-    engine: Engine,
+    engine: StackLike,
     options: Options,
     cache: dict[str, Known],
     path: str,
@@ -113,7 +97,7 @@ def call_through(  # noqa: PLR0917 - on the path of every call, where keywords c
 
 
 def _turn_through(  # noqa: PLR0917 - as above
-    engine: Engine,
+    engine: StackLike,
     options: Options,
     cache: dict[str, Known],
     path: str,
@@ -202,7 +186,7 @@ def _converse(
     return start_sync(talk.start(), async_stream=known.shape.is_generator and known.shape.is_async)
 
 
-def _is_nested(engine: Engine) -> bool:
+def _is_nested(engine: StackLike) -> bool:
     """Whether the running code is inside a call of this stack."""
     here = current()
     attempt = here.parent if here is not None else None
@@ -265,125 +249,3 @@ def _is_within(instance: object, name: str) -> bool:
     if turn is None or instance is None or here is None or here.parent is not None:
         return False
     return any(entered[:2] == (id(instance), name) for entered in turn.entered)
-
-
-def _found(name: tuple[str, ...], module: str | None) -> Any:
-    """Return what stands under a qualified name, `None` if nothing does."""
-    found: Any = sys.modules.get(module or "")
-    for part in name:
-        found = getattr(found, part, None)
-    return found
-
-
-def _package() -> Any:
-    return sys.modules[__name__.partition(".")[0]]
-
-
-def _again(wrapped: Any, options: Options) -> Any:
-    """Wrap a function again, in the process that unpickles it."""
-    return instrumented(wrapped, _package().default_stack, options)
-
-
-def _itself(wrapped: Any) -> Any:
-    return wrapped
-
-
-class BoundInstrumented(wrapt.BoundFunctionWrapper):  # type: ignore[type-arg]  # wrapt's cannot be subscribed
-    """A wrapper bound to an instance or class."""
-
-    __getattribute__ = object.__getattribute__  # as below
-
-    def __reduce_ex__(self, _protocol: Any) -> Any:
-        owner = getattr(self, "__self__", None)
-        if owner is None:  # a static method: its class is known by name only
-            owner = _found(tuple(self.__qualname__.split(".")[:-1]), self.__module__)
-        return self.__qualname__ if owner is None else (getattr, (owner, self.__name__))
-
-    def __copy__(self) -> Any:
-        return self
-
-    def __deepcopy__(self, memo: Any) -> Any:
-        owner = getattr(self, "__self__", None)
-        return self if owner is None else getattr(deepcopy(owner, memo), self.__name__)
-
-
-class Instrumented(wrapt.FunctionWrapper):  # type: ignore[type-arg]  # wrapt's cannot be subscribed
-    """The wrapper that a decorator or `instrument` puts in a function's place."""
-
-    __bound_function_wrapper__ = BoundInstrumented
-
-    # wrapt's `__getattribute__` asks the wrapped function for what it lacks. In a subclass written in
-    # Python the interpreter then calls `__getattr__`, which asks a second time, so each layer doubled
-    # what a missing name costs: `inspect.signature`, which looks for `__signature__`, did not return
-    # under 40 stacks. Object's own leaves the second way only; tests/test_instrument.py counts the questions.
-    __getattribute__ = object.__getattribute__
-
-    def __init__(
-        self,
-        wrapped: Any,
-        wrapper: Callable[[Any, Any, Any, Any], Any],
-        *,
-        engine: Engine,
-        options: Options,
-        patch: Any = None,
-    ) -> None:
-        super().__init__(wrapped, wrapper)
-        self._self_engine = engine
-        self._self_options = options
-        self._self_patch = patch
-        """The `Patch` whose wrapper it is, `None` for a decorator's."""
-
-    def __reduce_ex__(self, _protocol: Any) -> Any:
-        name = getattr(self, "__qualname__", None)
-        if name is not None and (self._self_patch is not None or not self._is_elsewhere(name)):
-            return name
-        # A partial application, a callable object, or a function that kept its name for itself.
-        if self._self_engine is _package().default_stack and self._self_patch is None:
-            return _again, (self.__wrapped__, self._self_options)
-        return _itself, (self.__wrapped__,)
-
-    def _is_elsewhere(self, name: str) -> bool:
-        """Whether something else stands under the function's name: `traced = moa.turn(answer)`."""
-        if "<locals>" in name:
-            return False
-        return _found(tuple(name.split(".")), self.__module__) is self.__wrapped__
-
-    def __copy__(self) -> Any:
-        return self._of(copy(self.__wrapped__))
-
-    def __deepcopy__(self, memo: Any) -> Any:
-        return self._of(deepcopy(self.__wrapped__, memo))
-
-    def _of(self, copied: Any) -> Any:
-        """Return the same wrapper around a copy; functions copy as themselves."""
-        if copied is self.__wrapped__ or self._self_patch is not None:
-            return self
-        wrapper: Any = self._self_wrapper
-        return Instrumented(copied, wrapper, engine=self._self_engine, options=self._self_options)
-
-
-def instrumented(fn: Any, engine: Engine, options: Options, *, path: str = "") -> Instrumented:
-    """Return `fn` wrapped as a call or turn of `engine`."""
-    cache: dict[str, Known] = {}
-
-    def wrapper(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
-        return call_through(engine, options, cache, path, wrapped, instance, args, kwargs)
-
-    return Instrumented(fn, wrapper, engine=engine, options=options)
-
-
-def layer_of(fn: Any, engine: Engine, kind: str) -> Any:
-    """
-    Return our wrapper of this kind around `fn`, `None` if there is none.
-
-    One under a decorator of somebody else's is none of `fn`'s: that may call it often, or not at all.
-    """
-    while True:
-        if isinstance(fn, classmethod | staticmethod):
-            fn = fn.__func__
-        elif not isinstance(fn, Instrumented | BoundInstrumented):
-            return None
-        elif getattr(fn, "_self_engine", None) is engine and fn._self_options.kind == kind:
-            return fn
-        else:
-            fn = fn.__wrapped__

@@ -58,9 +58,9 @@ class Receipt:
     What is known of the writing of one line, at each moment.
 
     An interrupt (Ctrl-C) runs a signal handler between two instructions of the interpreter, so also
-    after `os.write` has returned and before `n = os.write(…)` has stored the number. Whoever caught
-    it could not know whether the line is in the file: to write it again might double it, not to
-    write it might lose it. `results.extend(map(os.write, …))` is one instruction: the loop runs in
+    after `os.write` has returned and before `n = os.write(…)` has stored the number. Then nobody
+    knows whether the line is in the file: to write it again might double it, not to write it might
+    lose it. `results.extend(map(os.write, …))` is one instruction: the loop runs in
     C, where no handler runs, and a result is in the list as soon as the call returns. The tests
     interrupt at each instruction (`test_an_interrupt_anywhere_in_an_append_writes_the_line_once`).
     """
@@ -88,17 +88,17 @@ def append(path: str, line: bytes, receipt: Receipt, *, limit: int | None = None
     """
     Append one line to a file.
 
-    An interrupt goes on once the line is written, if that can be done; the receipt tells.
+    An interrupt goes on once the line is written, if that can be done; the receipt shows it.
 
     Args:
         path: The file; its directory exists.
         line: Ends with a newline.
-        receipt: Tells, whatever is raised, whether the line is in the file.
+        receipt: Shows, whatever is raised, whether the line is in the file.
         limit: Bytes above which the file is sealed, and another begun.
         create: Make the file if it is not there.
 
     Raises:
-        OSError: The line is refused; a part of it may stand in the file, as a torn line.
+        OSError: The line is refused; the file may contain a part of it, as a torn line.
     """
     files: list[int] = []
     try:
@@ -207,7 +207,7 @@ def _write(files: list[int], line: bytes, receipt: Receipt, status: os.stat_resu
     Args:
         files: Holds the descriptor.
         line: The line.
-        receipt: Tells what is written.
+        receipt: Shows what is written.
         status: Of the file, taken since the lock was tried.
         held: Whether the lock is held.
     """

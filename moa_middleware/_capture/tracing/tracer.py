@@ -111,7 +111,7 @@ class Tracer:
     def opened(self, turn: Turn) -> None:
         """Take the turn's own request down."""
         try:
-            if self._propagate:
+            if self._propagate and not threads.installed:
                 threads.install()
             if turn.session_id is None:
                 turn.session_id = self._session_id

@@ -17,15 +17,16 @@ from ..process import after_fork, claim, once
 from ..scope import NO_TAGS, Order, Scope, current
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
-    from ..flow.model import Call, Outcome, Reply
+    from ..flow.model import Call, Middleware, Outcome, Reply
+    from ..flow.observers import Observer
     from ..flow.outcome import ErrorInfo
     from ..scope import Tags
     from ..shapes.request import Request
     from .call_state import Attempt, CallSlot
 
-__all__ = ["Recording", "Turn", "current_turn", "open_turns", "turn_for_call"]
+__all__ = ["Recording", "StackLike", "Turn", "current_turn", "open_turns", "turn_for_call"]
 
 _open: set[str] = set()
 """Ids of the turns that are open in this process."""
@@ -50,6 +51,28 @@ class Recording(Protocol):
 
     def ended_late(self, turn: Turn, slot: CallSlot) -> None:
         """Learn that a call ended whose turn is over already."""
+
+
+class StackLike(Protocol):
+    """A stack, as far as wrappers and blocks know it."""
+
+    middleware: Sequence[Middleware]
+    observers: Sequence[Observer]
+
+    def recording(self) -> Recording | None:
+        """Return who records the turn that begins now, `None` while nobody does."""
+
+    def call_through(  # noqa: PLR0917 - on the path of every call, where keywords cost
+        self,
+        options: Any,
+        cache: dict[str, Any],
+        path: str,
+        wrapped: Callable[..., Any],
+        instance: object,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+    ) -> Any:
+        """Run one invocation of a wrapped function."""
 
 
 class Turn:

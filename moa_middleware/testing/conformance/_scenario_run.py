@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
-from ..._capture import config
+from ..._capture import recorder
 from ._caller import ClientCall, User, run_sync
 from ._look import name_of
 
@@ -118,7 +118,7 @@ def _lines(directory: Path) -> Iterator[Any]:
 @contextmanager
 def _traces(directory: Path, *, on: bool) -> Iterator[None]:
     """Trace into a directory, or not at all, whatever the environment and `configure` say."""
-    state = config._state
+    state = recorder.state
     with state.lock:
         former = state.overrides, state.writer, state.on_turn, state.listeners
         state.overrides = {"save_traces": on, "trace_dir": directory, "turns": "all", "propagate_threads": True}
