@@ -14,7 +14,7 @@ import pytest
 import moa_middleware as moa
 from moa_middleware._capture.config import default_stack
 from moa_middleware.compat import hermes
-from moa_middleware.compat._around import Around
+from moa_middleware.compat._watch import Watch
 
 ASKED = [{"role": "system", "content": "You advise."}, {"role": "user", "content": "Why?"}]
 READ = [{"role": "user", "content": "Why?\n\nReference 1: Air."}]
@@ -413,12 +413,12 @@ def test_a_function_is_watched_once_its_module_is_there(module):
         seen.append((type(self).__name__, task))
         seen.append((yield))
 
-    around = Around(default_stack, module, "Agent.run", watch)
+    around = Watch(default_stack, module, "Agent.run", watch)
     agent_class = importlib.import_module(module).Agent
     there = vars(agent_class)["run"]
     assert agent_class().run("a", loud=True) == "A"
     assert seen == [("Agent", "a"), "A"]
-    again = Around(default_stack, module, "Agent.run", watch)
+    again = Watch(default_stack, module, "Agent.run", watch)
     assert vars(agent_class)["run"] is there
     again.undo()
     around.undo()
@@ -435,7 +435,7 @@ def test_a_wrapper_that_others_have_wrapped_does_nothing_after_the_end(module):
         seen.append(self)
         yield
 
-    around = Around(default_stack, module, "Agent.run", watch)
+    around = Watch(default_stack, module, "Agent.run", watch)
     agent_class = importlib.import_module(module).Agent
     ours = agent_class.run
 
@@ -454,8 +454,8 @@ def test_what_is_undone_before_its_module_is_there_stays_undone(module):
     def watch():
         yield
 
-    Around(default_stack, module, "Agent.run", watch).undo()
-    elsewhere = [Around(default_stack, module, path, watch) for path in ("Agent.walk", "Nobody.run", "nothing")]
+    Watch(default_stack, module, "Agent.run", watch).undo()
+    elsewhere = [Watch(default_stack, module, path, watch) for path in ("Agent.walk", "Nobody.run", "nothing")]
     found = importlib.import_module(module)
     assert not hasattr(vars(found.Agent)["run"], "__wrapped__")
     for one in elsewhere:
@@ -490,14 +490,14 @@ def test_faults_of_the_watcher_are_its_own(module):
     found = importlib.import_module(module)
     faults = moa.status().faults
     for count, watch in enumerate((before, after, closing, unknown), 1):
-        around = Around(default_stack, module, "Agent.run", watch)
+        around = Watch(default_stack, module, "Agent.run", watch)
         assert found.Agent().run("a") == "a"
         around.undo()
         assert moa.status().faults == faults + count
-    around = Around(default_stack, module, "Agent.run", twice)
+    around = Watch(default_stack, module, "Agent.run", twice)
     assert found.Agent().run("a") == "a"
     around.undo()
-    around = Around(default_stack, module, "fails", closing)
+    around = Watch(default_stack, module, "fails", closing)
     with pytest.raises(LookupError, match="a"):
         found.fails("a")
     with pytest.raises(TypeError):

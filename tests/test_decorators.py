@@ -7,7 +7,10 @@ import copy
 import functools
 import inspect
 import multiprocessing
+import os
 import pickle
+import subprocess
+import sys
 import threading
 import typing
 from abc import ABC, abstractmethod
@@ -892,3 +895,46 @@ def test_bad_input_gets_an_error_that_names_the_culprit(wrong, kind, words):
         wrong()
     assert words in str(caught.value)
     assert isinstance(caught.value, moa.MoaError)
+
+
+# What a first turn has to import -------------------------------------------------------------------
+
+LOADED = """
+import os, sys
+import moa_middleware as moa
+
+def loaded():
+    return "moa_middleware._capture.tracing.tracer" in sys.modules
+
+assert not loaded()
+exec(sys.argv[1])
+print(loaded())
+exec(sys.argv[2])
+before = set(sys.modules)
+with moa.turn() as turn:
+    assert turn.recording is not None
+print(sorted(name for name in set(sys.modules) - before if name.startswith(("moa_middleware", "pydantic"))))
+"""
+ON = "os.environ['MOA_SAVE_TRACES'] = '1'"
+
+
+@pytest.mark.parametrize(
+    ("first", "loaded", "then"),
+    [
+        (f"{ON}\nmoa.reference(lambda messages: 'x')", True, ""),
+        (f"{ON}\nmoa.turn(session_id='s')(lambda messages: 'x')", True, ""),
+        (f"{ON}\nmoa.instrument('openai')", True, ""),
+        ("moa.configure(save_traces=True)", True, ""),
+        ("moa.configure(on_turn=print)", True, ""),
+        ("moa.reference(lambda messages: 'x')", False, f"{ON}\nmoa.reference(lambda messages: 'y')"),
+        (f"{ON}\nmoa.configure(save_traces=False); moa.turn(len)", False, "moa.configure(save_traces=None)"),
+    ],
+)
+def test_the_tracer_is_imported_where_the_decorator_runs(tmp_path, first, loaded, then):
+    """While turns are recorded, and not before: the first turn may begin in a running event loop, and imports nothing."""
+    env = {**os.environ, "MOA_TRACE_DIR": str(tmp_path)}
+    env.pop("MOA_SAVE_TRACES", None)
+    command = [sys.executable, "-c", LOADED, first, then]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=env)
+    said = done.stdout.splitlines()
+    assert [str(loaded), "[]"] == said[:2]

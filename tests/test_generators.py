@@ -1100,6 +1100,31 @@ def test_two_threads_share_a_generator(turns):
     assert [("completed", "ab")] == [(record["outcome"], record["output"]) for record in turns]
 
 
+def test_two_threads_share_an_iterator_over_a_generator(turns):
+    """The loser's iterator is not over: where Python refuses it a step, it may take the next one."""
+    entered, go_on = threading.Event(), threading.Event()
+
+    @moa.turn
+    def fn(messages):
+        yield "a"
+        entered.set()
+        go_on.wait(10)
+        yield "b"
+        yield "c"
+
+    steps = iter(fn("q"))
+    got = [next(steps)]
+    thread = threading.Thread(target=lambda: got.append(next(steps)))
+    thread.start()
+    entered.wait(10)
+    with pytest.raises(ValueError, match="already executing"):
+        next(steps)
+    go_on.set()
+    thread.join()
+    assert ["a", "b", "c"] == [*got, *steps]
+    assert [("completed", "abc")] == [(record["outcome"], record["output"]) for record in turns]
+
+
 @contextmanager
 def pausing(told):
     """Call `told` with each exception that comes out of a step, in this thread, before the step is over."""

@@ -21,19 +21,11 @@ PACKAGE = ROOT / "moa_middleware"
 UPWARD = {
     ("_capture.scope", "_capture.turns.call_state"),
     ("_capture.scope", "_capture.turns.turn"),
-    ("_capture.turns.blocks", "_capture.calls.entry"),
     ("_capture.turns.call_state", "_capture.turns.turn"),
-    ("read._fidelity", "read._turn"),
-    ("read._html", "read._turn"),
-    ("read._overlap", "read._turn"),
-    ("read._run", "read._stats"),
-    ("read._run", "read._tables"),
-    ("read._run", "read._verify"),
-    ("read._timeline", "read._turn"),
 }
 # Files and folders, wherever they are, that run only once traces are on, or never in a host's calls.
 NEED_NOT_BE_LIGHT = {
-    *("settings", "records", "tracing", "config", "program"),
+    *("settings", "records", "tracing", "recorder", "config", "program"),
     *("read", "report", "testing", "compat", "cli", "__main__"),
 }
 HEAVY = {"pydantic", "pydantic_core", "pydantic_settings", "structlog", "platformdirs"}

@@ -16,6 +16,7 @@ import weakref
 
 import openai
 import pytest
+import wrapt
 
 import moa_middleware as moa
 from moa_middleware._capture import log
@@ -66,16 +67,16 @@ def test_nothing_is_kept_on_the_instance():
 
 def test_an_instrumented_instance_can_be_collected():
     """Instrumenting keeps no object alive, and nothing about it is remembered."""
-    from moa_middleware._capture.instrument import paths
+    from moa_middleware._capture.instrument import patch
 
-    before = len(paths._done)
+    before = len(patch._undos)
     for _ in range(3):
         client = moa.instrument(Plain(), turn="create")
     gone = weakref.ref(client)
     del client
     gc.collect()
     assert gone() is None
-    assert before == len(paths._done)
+    assert before == len(patch._undos)
 
 
 def test_an_instance_and_one_of_its_subclass_are_both_traced(turns):
@@ -913,6 +914,65 @@ def test_the_sdk_is_not_touched_until_it_is_used():
     """`client.chat` is not loaded by instrument; when its module comes, the right clients are traced."""
     done = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True, check=False)
     assert ("", 0) == (done.stderr, done.returncode)
+
+
+MANY = """
+import sys
+import openai, httpx2
+import moa_middleware as moa
+from moa_middleware.testing import capture_turns
+
+BODY = {"id": "1", "object": "chat.completion", "created": 1, "model": "m", "choices": [
+    {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": "hi"}}]}
+transport = httpx2.MockTransport(lambda request: httpx2.Response(200, json=BODY, request=request))
+client = openai.OpenAI(api_key="k", base_url="http://mock/v1", http_client=httpx2.Client(transport=transport))
+stacks = [moa.Stack() for _ in range(40)]
+for stack in stacks:
+    stack.instrument(openai)
+with capture_turns() as turns:
+    client.chat.completions.create(model="m", messages=[{"role": "user", "content": "x"}])
+assert ["hi"] == [turn["output"] for turn in turns], turns
+for stack in stacks:
+    stack.uninstrument()
+assert not hasattr(type(client.chat.completions).create, "_self_wrapper")
+"""
+
+
+def test_a_call_passes_forty_stacks_on_one_sdk_class():
+    """It returns and is one turn. When each layer doubled what a missing name costs, the first call did not."""
+    done = subprocess.run([sys.executable, "-c", MANY], capture_output=True, text=True, check=False, timeout=120)
+    assert ("", 0) == (done.stderr, done.returncode)
+
+
+def test_a_missing_name_is_asked_of_the_original_once_a_layer_at_most():
+    """Under 40 stacks, on the function and on the bound method: two for each below would be 2 ** 40."""
+    asked = []
+
+    class Original:
+        """A function that says what it is asked for and lacks; bound to an instance it is another."""
+
+        def __call__(self, messages):
+            return "original"
+
+        def __get__(self, instance, _owner=None):
+            return self if instance is None else Original()
+
+        def __getattr__(self, name):
+            asked.append(name)
+            raise AttributeError(name)
+
+    client = type("Client", (), {"create": Original()})
+    stacks = [moa.Stack() for _ in range(40)]
+    for stack in stacks:
+        stack.instrument(client, call="create")
+    for create in (vars(client)["create"], client().create):
+        assert isinstance(create, wrapt.BaseObjectProxy)
+        asked.clear()
+        assert not hasattr(create, "missing")
+        assert {"missing"} == set(asked)
+        assert len(asked) <= 1 + len(stacks)
+    for stack in stacks:
+        stack.uninstrument()
 
 
 # Errors --------------------------------------------------------------------------------------------

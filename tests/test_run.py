@@ -310,8 +310,8 @@ def test_help_is_for_us_before_the_program(option, tmp_path):
         ([], "there is nothing to run"),
         (["-m"], "-m needs the name of a module"),
         (["-W", "error", "app.py"], "there is no option -W; Python's own go before -m"),
-        (["-"], "put it into a file"),
-        (["-c", "print(1)"], "put it into a file"),
+        (["-"], "put the program into a file"),
+        (["-c", "print(1)"], "put the program into a file"),
         (["--"], "there is no option --;"),
     ],
 )
@@ -485,11 +485,11 @@ def test_instrumented_functions_go_to_process_pools(tmp_path, read_lines):
 
 
 WRONG = {
-    "nobodys": ("moa.target_unknown", "known are anthropic"),
-    "a b": ("moa.target_unknown", "nobody knows"),
+    "nobodys": ("moa.target_unknown", "choose from anthropic"),
+    "a b": ("moa.target_unknown", "unknown target"),
     "moa_client:": ("moa.target_unknown", "a dotted name"),
     ":Client": ("moa.target_unknown", "a dotted name"),
-    "moa_client:Client.create=boss": ("moa.target_unknown", "'boss' is no role, the roles are turn, reference"),
+    "moa_client:Client.create=boss": ("moa.target_unknown", "unknown role 'boss'; choose from turn, reference"),
     "openai=turn": ("moa.target_unknown", "a name takes no role"),
     "moa_client:Nobody.create=turn": ("moa.target_missing", "moa_client has no attribute 'Nobody'"),
     "moa_client:Client.ask": ("moa.target_missing", "Client has no attribute 'ask'"),

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 import moa_middleware as moa
 from moa_middleware._capture import config
 from moa_middleware._capture.calls.function import Options
-from moa_middleware._capture.instrument import offered, targets
+from moa_middleware._capture.instrument import targets
 from moa_middleware.testing import Script, ScriptedServer
 
 CLIENT = """
@@ -118,8 +118,8 @@ def test_options_are_by_keyword_only():
         (("m", "f."), "path is a dotted name"),
         (("m", "f()"), "path is a dotted name"),
         ((None, "f"), "module is a dotted name"),
-        (("m", "f", "boss"), "'boss' is no role, the roles are turn, reference, aggregator, call"),
-        (("m", "f", ""), "'' is no role"),
+        (("m", "f", "boss"), "unknown role 'boss'; choose from turn, reference, aggregator, call"),
+        (("m", "f", ""), "unknown role ''"),
     ],
 )
 def test_a_malformed_target_is_refused(args, says):
@@ -137,7 +137,7 @@ def test_a_target_takes_every_option_of_a_function():
     options = moa.Target("m", "f", "reference", **values, options=dict.fromkeys(rest, 1)).options_over(Options("call"))
     assert values | {"kind": "call", "role": "reference"} | dict.fromkeys(rest, 1) == options._asdict()
     for name in "reeds", "kind":
-        with pytest.raises(moa.TargetError, match=f"no option {name}"):
+        with pytest.raises(moa.TargetError, match=f"unknown option {name}"):
             moa.Target("m", "f", options={name: 1}).options_over(Options("call"))
 
 
@@ -359,14 +359,14 @@ def test_session_and_preset_are_those_of_the_call(world, turns):
 
 
 WRONG = {
-    "nobodys": "nobody knows the target 'nobodys'; known are anthropic, ",
-    "": "'' names no target; known are anthropic, ",
+    "nobodys": "unknown target 'nobodys'; choose from anthropic, ",
+    "": "'' names no target; choose from anthropic, ",
     " , ": "names no target",
-    "targets_world": "nobody knows the target 'targets_world'",
+    "targets_world": "unknown target 'targets_world'",
     "targets_world:": "path is a dotted name",
-    "targets_world:answer=": "'' is no role",
-    "targets_world:answer=chief": "'chief' is no role",
-    "targets_world:answer=turn=turn": "'turn=turn' is no role",
+    "targets_world:answer=": "unknown role ''",
+    "targets_world:answer=chief": "unknown role 'chief'",
+    "targets_world:answer=turn=turn": "unknown role 'turn=turn'",
     "openai=turn": "a name takes no role",
     "targets_world:nothing": "targets_world has no attribute 'nothing'",
     "targets_world:Client.nothing=turn": "Client has no attribute 'nothing'",
@@ -408,7 +408,7 @@ def test_a_string_names_its_paths_itself(world):
 
 def test_the_known_names_are_told():
     """Those of the SDKs and of this package."""
-    assert {"openai", "anthropic", "together", "groq", "litellm", "hermes"} <= set(offered.known_names())
+    assert {"openai", "anthropic", "together", "groq", "litellm", "hermes"} <= set(targets.known_names())
     with pytest.raises(moa.TargetError, match="anthropic, groq, hermes, litellm, openai, together"):
         moa.instrument("nobodys")
 
@@ -508,7 +508,7 @@ def seen(tmp_path, module, monkeypatch):
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: offered\nVersion: 1.0\n")
     lines = "".join(f"{name} = {where}\n" for name, where in POINTS.items())
-    (info / "entry_points.txt").write_text(f"[{offered.GROUP}]\n{lines}")
+    (info / "entry_points.txt").write_text(f"[{targets.GROUP}]\n{lines}")
     log = types.ModuleType("offered_log")
     log.seen = []
     monkeypatch.setitem(sys.modules, "offered_log", log)
@@ -518,7 +518,7 @@ def seen(tmp_path, module, monkeypatch):
 
 def test_an_offer_is_loaded_when_it_is_asked_for(seen, world, turns):
     """And not before, nor for its name to be told."""
-    assert {"one", "several", "hermes"} <= set(offered.known_names())
+    assert {"one", "several", "hermes"} <= set(targets.known_names())
     assert [] == seen
     moa.instrument("one")
     assert ["loaded"] == seen
@@ -594,7 +594,7 @@ def test_a_broken_offer_is_an_error_in_code(name, seen, world, turns):
     with pytest.raises(moa.TargetError) as caught:
         moa.instrument(name)
     assert "4711" not in str(caught.value)
-    assert name in str(caught.value) or "targets_world:answer: there is no option nothing" == str(caught.value)
+    assert name in str(caught.value) or "targets_world:answer: unknown option nothing" == str(caught.value)
     world.answer("why")
     assert [] == turns
 
@@ -603,7 +603,7 @@ def test_a_broken_offer_is_an_error_in_code(name, seen, world, turns):
 def test_a_broken_offer_is_logged_where_the_environment_asks(name, seen, world, turns, caplog):
     """Once, and what stands beside it works."""
     for _ in range(2):
-        targets.apply(f"{name},targets_world:answer=turn", moa.default_stack)
+        targets.apply(f"{name},targets_world:answer=turn", moa.default_stack, Options("call"))
     world.answer("why")
     assert 1 == len(turns)
     (record,) = caplog.records
@@ -631,7 +631,9 @@ def test_what_the_environment_names_wrong_is_said_once(world, turns, caplog):
     wrong = [name for name in WRONG if name.strip(" ,") and "," not in name]
     for _ in range(2):
         targets.apply(
-            ",".join([*wrong, "", "targets_world:answer=turn", "targets_world:answer=call"]), moa.default_stack
+            ",".join([*wrong, "", "targets_world:answer=turn", "targets_world:answer=call"]),
+            moa.default_stack,
+            Options("call"),
         )
     world.answer("why")
     assert 1 == len(turns)
@@ -644,5 +646,5 @@ def test_what_the_environment_names_wrong_is_said_once(world, turns, caplog):
 
 def test_a_child_does_not_repeat_what_its_parent_said(world, caplog):
     """`report=False` is for the children of the program that was run."""
-    targets.apply("nobodys,targets_world:nothing,absent:f", moa.default_stack, report=False)
+    targets.apply("nobodys,targets_world:nothing,absent:f", moa.default_stack, Options("call"), report=False)
     assert [] == caplog.records

@@ -844,11 +844,11 @@ def test_a_misspelt_switch_is_named_while_everything_is_off(monkeypatch, caplog)
 def test_every_setting_is_looked_at_each_turn():
     """The variables that are watched are those of the settings, and those that withhold."""
     from moa_middleware import settings
-    from moa_middleware._capture import config
+    from moa_middleware._capture import recorder
 
     expected = {f"MOA_{name.upper()}" for name in settings.Settings.model_fields}
     expected -= {"MOA_INSTRUMENT"}  # the runner's, which looks at it once
-    assert expected == set(config._VARIABLES)
+    assert expected == set(recorder.VARIABLES)
 
 
 def test_an_implicit_turn_has_the_request_of_its_call(turns):

@@ -17,7 +17,7 @@ import moa_middleware as moa
 from moa_middleware._capture.calls import prepared as _prepared
 from moa_middleware._capture.calls.function import Options
 from moa_middleware._capture.config import default_stack
-from moa_middleware._capture.instrument import classes
+from moa_middleware._capture.instrument import objects
 
 
 def half(prepare_only=False, prepared=None):
@@ -32,7 +32,7 @@ def two_phased(cls):
         ("ask", Options("call", role="reference")),
         ("act", Options("call", role="aggregator")),
     ]
-    classes.instrument(cls, default_stack, targets, Options("call"))
+    objects.instrument(cls, default_stack, targets, Options("call"))
     return cls
 
 
@@ -342,7 +342,7 @@ def test_an_option_that_fails_costs_nothing(turns):
             return "fine"
 
     before = moa.status().faults
-    classes.instrument(
+    objects.instrument(
         Other, default_stack, [("create", Options("turn", prepares=lambda messages: 1 / 0))], Options("call")
     )
     # The option of the base class came first, and stays.
@@ -352,7 +352,7 @@ def test_an_option_that_fails_costs_nothing(turns):
         def create(self, *, messages=None):
             return "fine"
 
-    classes.instrument(
+    objects.instrument(
         Alone, default_stack, [("create", Options("turn", prepares=lambda messages: 1 / 0))], Options("call")
     )
     assert Alone().create(messages=asked("hay")) == "fine"

@@ -1,4 +1,4 @@
-"""Checks of what decorators and stacks are given: each error says what was wrong and what to write."""
+"""Checks of the arguments of decorators, stacks and `configure`. Each error says what is wrong and what to write."""
 
 from __future__ import annotations
 
@@ -6,19 +6,15 @@ import inspect
 from typing import TYPE_CHECKING, Any
 
 from ..errors import DecorationError, MiddlewareError, SettingsError
-from .calls.entry import layer_of
 from .flow.chain import name_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from typing import TypeAlias
 
-    from .calls.entry import Engine
-    from .calls.function import Options
-
     Redaction: TypeAlias = str | Callable[[str], str]
 
-__all__ = ["OF_CALLS", "OF_TURNS", "check_parameter", "checked", "is_decorated", "redaction", "unknown"]
+__all__ = ["OF_CALLS", "OF_TURNS", "check_parameter", "checked", "redaction", "unknown"]
 
 OF_TURNS = ("session_id", "preset", "tags")
 OF_CALLS = ("label", "layer", "model", "provider", "session_id", "preset", "messages", "tags")
@@ -29,7 +25,7 @@ def checked(items: Iterable[Any], what: str) -> tuple[Any, ...]:
     Return middleware as a tuple.
 
     Raises:
-        MiddlewareError: One of them cannot be called, or is a flow that was called already.
+        MiddlewareError: An item cannot be called, or is a generator instead of its function.
     """
     if callable(items) or not hasattr(items, "__iter__"):
         msg = f"{what} takes a list, got {type(items).__name__}" + (f": [{name_of(items)}]" if callable(items) else "")
@@ -47,12 +43,12 @@ def checked(items: Iterable[Any], what: str) -> tuple[Any, ...]:
 
 def redaction(given: Any) -> tuple[str | None, tuple[Callable[[str], str], ...]]:
     """
-    Return the names of rules that were given, `None` for those of the environment, and the functions.
+    Return the rules and the functions of `configure(redact=…)`; the rules are `None` for the environment's.
 
     Raises:
-        SettingsError: Something is neither a rule nor a function of one text.
+        SettingsError: An item is neither a rule nor a function of one text.
     """
-    from .._redaction import RULES  # its patterns take their time to compile
+    from .._redaction import RULES  # here, because compiling its patterns takes long
 
     if given is None:
         return None, ()
@@ -64,19 +60,20 @@ def redaction(given: Any) -> tuple[str | None, tuple[Callable[[str], str], ...]]
     functions = tuple(item for item in items if not isinstance(item, str))
     for name in names:
         if name.lower() not in RULES:
-            msg = f"configure(redact=…): there is no rule {name!r:.80}, only {', '.join(RULES)}"
+            msg = f"configure(redact=…): unknown rule {name!r:.80}; choose from {', '.join(RULES)}"
             raise SettingsError(msg)
     for item in functions:
         if not callable(item):
             msg = f"configure(redact=…) takes functions and names of rules, got {type(item).__name__}"
             raise SettingsError(msg)
         if inspect.iscoroutinefunction(item):
-            msg = f"configure(redact=…): `{name_of(item)}` is async; nobody could await it while a line is written"
+            msg = f"configure(redact=…): `{name_of(item)}` is async; give a plain function"
             raise SettingsError(msg)
     return (None if functions and not names else ",".join(names)), functions
 
 
 def unknown(where: str, name: str, known: Sequence[str]) -> str:
+    """Return the message for an unknown keyword."""
     import difflib
 
     near = difflib.get_close_matches(name, known, n=1)
@@ -86,10 +83,10 @@ def unknown(where: str, name: str, known: Sequence[str]) -> str:
 
 def check_parameter(fn: Any, parameter: str, name: str) -> None:
     """
-    Make sure that a function has the parameter that is to hold the request.
+    Check that a function has the parameter that holds the request.
 
     Raises:
-        DecorationError: It has none of this name.
+        DecorationError: It does not.
     """
     try:
         parameters = inspect.signature(getattr(fn, "__func__", fn)).parameters
@@ -99,20 +96,3 @@ def check_parameter(fn: Any, parameter: str, name: str) -> None:
         return
     msg = f"@{name}(messages={parameter!r}): `{name_of(fn)}` has no such parameter, it has {', '.join(parameters)}"
     raise DecorationError(msg)
-
-
-def is_decorated(fn: Any, engine: Engine, options: Options, name: str) -> bool:
-    """
-    Whether a function has this layer already.
-
-    Raises:
-        DecorationError: It has one of another role.
-    """
-    layer = layer_of(fn, engine, options.kind)
-    if layer is None:
-        return False
-    role = layer._self_options.role
-    if role != options.role:
-        msg = f"@{name}: `{name_of(fn)}` is a {role or 'call'} of this stack already; a function has one role"
-        raise DecorationError(msg)
-    return True

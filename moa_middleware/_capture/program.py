@@ -2,8 +2,8 @@
 `python -m moa_middleware run`: a program, run as Python would, with what `MOA_INSTRUMENT` names.
 
 It needs neither typer nor rich. The program must not notice: its `__main__`, `sys.argv`, `sys.path`,
-streams, exit code and tracebacks are those that `python app.py` would give it. How Python does this
-is told by `pymain_run_python` in `Modules/main.c` and by the standard library's `runpy`.
+streams, exit code and tracebacks are those that `python app.py` would give it. The source for this is
+`pymain_run_python` in CPython's `Modules/main.c`, and the standard library's `runpy`.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import wrapt
 
+from .calls.function import Options
 from .config import default_stack
 from .instrument import targets as _targets
 
@@ -49,11 +50,11 @@ def run(args: list[str]) -> None:
     Run a program with its arguments.
 
     Args:
-        args: What follows the word `run`.
+        args: The arguments after the word `run`.
 
     Raises:
-        SystemExit: The program has ended so, or there is nothing to run.
-        BaseException: What the program did not catch; the interpreter shows it without our frames.
+        SystemExit: The program exits, or there is nothing to run.
+        BaseException: What the program does not catch; the interpreter shows it without our frames.
     """
     first, rest = (args[0], args[1:]) if args else ("", [])
     if first in ("-h", "--help"):
@@ -68,7 +69,7 @@ def run(args: list[str]) -> None:
         _run_module(name, rest)
         return
     elif first in ("-", "-c"):
-        _refuse(f"{first} has no program that could be run again by processes of its own: put it into a file")
+        _refuse(f"{first} cannot be run again by child processes: put the program into a file")
     elif first.startswith("-"):
         _refuse(f"there is no option {first}; Python's own go before -m: python {first} -m moa_middleware run …")
     if not first:
@@ -82,7 +83,7 @@ def _refuse(problem: str) -> None:
 
 
 def _run_module(name: str, args: list[str]) -> None:
-    """Do what `python -m` does, with the function that it does it with."""
+    """Run a module with the function that `python -m` uses."""
     here = _here()
     _prepare(_main_module(), ["-m", *args], [here] if here else [])
     _guarded(runpy._run_module_as_main, name)  # type: ignore[attr-defined]
@@ -131,7 +132,7 @@ def _run_file(path: str, args: list[str]) -> None:
 
 
 def _main_module() -> ModuleType:
-    """Return a module as `__main__` is before anything has run in it."""
+    """Return an empty `__main__`."""
     main = ModuleType("__main__")
     if "__annotations__" in vars(sys.modules["__main__"]):  # until Python 3.13
         main.__annotations__ = {}
@@ -140,10 +141,10 @@ def _main_module() -> ModuleType:
 
 
 def _prepare(main: ModuleType, argv: list[str], path: list[str]) -> None:
-    """Put in order what the program will find, and instrument what is asked for."""
+    """Set up `sys` for the program, and instrument its targets."""
     if not sys.flags.safe_path:
-        # That of `-m`, or of the command `moa`. Away first: what a target's package imports is not to
-        # be found among the program's own files.
+        # The entry of `-m`, or of the command `moa`. Removed before the targets are loaded: what their
+        # packages import must not be found among the program's own files.
         del sys.path[0]
     targets = os.environ.get("MOA_INSTRUMENT", "")
     if targets.strip():
@@ -155,7 +156,7 @@ def _prepare(main: ModuleType, argv: list[str], path: list[str]) -> None:
 
 
 def _guarded(program: Any, *args: Any, **kwargs: Any) -> None:
-    """Run it; what it does not catch is shown as if it had run alone."""
+    """Run a program; what it does not catch is shown as if it had run alone."""
     try:
         program(*args, **kwargs)
     except SystemExit:
@@ -169,8 +170,8 @@ def _hide_our_frames(error: BaseException) -> None:
     """
     Let the interpreter, which is about to show an exception, leave out the frames of this module.
 
-    It goes on its way, rather than being shown here, so that all the rest is the interpreter's own:
-    the exit code, that of Ctrl-C too, and what it does if the program's hook fails.
+    The exception is not shown here, so that the rest stays the interpreter's own: the exit code, also
+    that of Ctrl-C, and what happens if the program's own hook fails.
     """
     seen: TracebackType | None = error.__traceback__
     while seen is not None and seen.tb_frame.f_code.co_filename == __file__:
@@ -187,11 +188,12 @@ def _hide_our_frames(error: BaseException) -> None:
     sys.excepthook = excepthook
 
 
-class _Stowaway:
+class _ChildTargets:
     """
-    A passenger in what a spawned child of `multiprocessing` is told: it instruments the child.
+    Targets for a spawned child of `multiprocessing`: they travel in the data that the child unpickles.
 
-    The child may not find this package, so what it unpickles is a text of Python's own that tries.
+    The child may not find this package, so the data is a piece of source code that tries, and passes
+    if it cannot.
     """
 
     def __init__(self, targets: str) -> None:
@@ -210,19 +212,19 @@ class _Stowaway:
 
 def apply(targets: str, *, report: bool = True) -> None:
     """
-    Instrument what is named, in this process and in the children that `multiprocessing` spawns.
+    Instrument targets, in this process and in the children that `multiprocessing` spawns.
 
     Args:
         targets: As in `MOA_INSTRUMENT`.
-        report: Whether what is wrong with them is logged.
+        report: Whether to log what is wrong with them.
     """
-    _targets.apply(targets, default_stack, report=report)
+    _targets.apply(targets, default_stack, Options("call"), report=report)
 
     def when_imported(spawn: Any) -> None:
         asked = spawn.get_preparation_data
 
         def get_preparation_data(name: str) -> Any:
-            return {**asked(name), __name__: _Stowaway(targets)}
+            return {**asked(name), __name__: _ChildTargets(targets)}
 
         spawn.get_preparation_data = get_preparation_data
 

@@ -2,31 +2,33 @@
 A stack: an ordered list of middleware and observers, and the decorators that run calls through it.
 
 The default stack's methods are the package's own functions (`moa.turn`, `moa.reference` …); a
-library makes one of its own. Who records turns is not known here: `_default` says so.
+library makes one of its own.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, overload
+from typing import TYPE_CHECKING, Any, TypeAlias, TypedDict, TypeVar, overload
 
 from ..errors import DecorationError, TagError, TargetError
-from .calls.entry import instrumented
+from .calls.entry import call_through
 from .calls.function import Options
-from .checks import OF_CALLS, OF_TURNS, check_parameter, checked, is_decorated, unknown
+from .checks import OF_CALLS, OF_TURNS, check_parameter, checked, unknown
 from .flow.chain import name_of
 from .flow.observers import Observer
-from .instrument import classes
-from .instrument import targets as _targets
+from .instrument import objects, targets
+from .instrument.function_proxy import instrumented, layer_of
+from .recorder import load_recorder, recording
+from .scope import NO_TAGS
 from .turns import threads
 from .turns.blocks import TurnBlock, checked_tags
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
+    from typing import Unpack
 
     from .flow.model import Middleware
-    from .turns.turn import Recording
 
-__all__ = ["Stack", "set_recording_source"]
+__all__ = ["Stack"]
 
 F = TypeVar("F")
 C = TypeVar("C", bound=type)
@@ -37,12 +39,26 @@ Number: TypeAlias = "int | Callable[..., int | None] | None"
 """What an option may be: a value, or a function of the bound arguments."""
 Paths: TypeAlias = "str | Sequence[str]"
 
-_source: list[Callable[[], Recording | None]] = [lambda: None]
+
+class TurnOptions(TypedDict, total=False):
+    """The keywords of `turn`; checked by hand, for the sake of the message."""
+
+    session_id: Text
+    preset: Text
+    tags: Mapping[str, Any] | None
 
 
-def set_recording_source(source: Callable[[], Recording | None]) -> None:
-    """Tell every stack whom to ask, at the start of each turn, who records it."""
-    _source[0] = source
+class CallOptions(TypedDict, total=False):
+    """The keywords of `reference` and `aggregator`; checked by hand as well."""
+
+    label: Text
+    layer: Number
+    model: Text
+    provider: Text
+    session_id: Text
+    preset: Text
+    messages: str | None
+    tags: Mapping[str, Any] | None
 
 
 class Stack:
@@ -52,7 +68,7 @@ class Stack:
     Args:
         middleware: Generator functions, or callables that return a flow. Those marked with
             `observer` become observers.
-        observers: Middleware that may only look; they run innermost, next to the wire.
+        observers: Read-only middleware; they run innermost, next to the wire.
 
     Raises:
         MiddlewareError: An item cannot be called.
@@ -71,7 +87,7 @@ class Stack:
     def replace(
         self, *, middleware: Iterable[Middleware] | None = None, observers: Iterable[Middleware] | None = None
     ) -> None:
-        """Put other middleware or observers in the place of the present ones; calls under way keep theirs."""
+        """Replace the middleware or the observers; calls under way keep theirs."""
         if middleware is not None:
             given = checked(middleware, "middleware")
             self._marked = tuple(fn for fn in given if hasattr(fn, "__moa_observer__"))
@@ -83,9 +99,10 @@ class Stack:
     _marked: tuple[Any, ...] = ()
     _observing: tuple[Any, ...] = ()
 
-    def recording(self) -> Recording | None:
-        """Return who keeps the turn that begins now, `None` while nobody does."""
-        return _source[0]()
+    # Two functions of other modules become methods as they are, without a frame between: they run at
+    # the start of each turn and in each call.
+    recording = staticmethod(recording)
+    call_through = call_through
 
     # Decorators ----------------------------------------------------------------------------------
 
@@ -97,26 +114,23 @@ class Stack:
         if not callable(fn) and not isinstance(fn, classmethod | staticmethod):
             msg = f"@{name} cannot wrap a {type(fn).__name__}: it is not callable"
             raise DecorationError(msg)
-        if is_decorated(fn, self, options, name):
+        layer = layer_of(fn, self, options.kind)
+        if layer is not None:
+            role = layer._self_options.role if layer._self_options is not None else None
+            if role != options.role:
+                msg = f"@{name}: `{name_of(fn)}` is a {role or 'call'} of this stack already; a function has one role"
+                raise DecorationError(msg)
             return fn
         if options.messages is not None:
             check_parameter(fn, options.messages, name)
+        load_recorder()
         return instrumented(fn, self, options)
 
     @overload
     def turn(self, fn: F, /) -> F: ...
 
     @overload
-    def turn(
-        self,
-        fn: None = None,
-        /,
-        *,
-        session_id: Text = None,
-        preset: Text = None,
-        tags: Mapping[str, Any] | None = None,
-        messages: str | None = None,
-    ) -> TurnBlock: ...
+    def turn(self, fn: None = None, /, *, messages: str | None = None, **tags: Unpack[TurnOptions]) -> TurnBlock: ...
 
     def turn(self, fn: Any = None, /, *, messages: str | None = None, **tags: Any) -> Any:
         """
@@ -124,7 +138,7 @@ class Stack:
 
         Args:
             fn: A function, coroutine function, generator function or async generator function.
-            messages: Name of the parameter that holds the request, where it has a name of its own.
+            messages: Name of the parameter that holds the request, if it is not a usual one.
             **tags: `session_id` and `preset`, each a value or, for a decorator, a function of the
                 bound arguments; `tags`, a mapping of your own.
 
@@ -133,8 +147,10 @@ class Stack:
 
         Raises:
             DecorationError: `fn` cannot be wrapped.
-            TagError: A keyword is none of ours.
+            TagError: An unknown keyword.
         """
+        if not tags and messages is None:  # `with moa.turn():` is on the path of each turn
+            return TurnBlock(self, NO_TAGS, self._turn) if fn is None else self._turn(fn)
         for name in tags:
             if name not in OF_TURNS:
                 raise TagError(unknown("turn", name, (*OF_TURNS, "messages")))
@@ -155,12 +171,15 @@ class Stack:
             return decorate(fn)
         return TurnBlock(self, lent, decorate, dynamic=list(dynamic))
 
-    def _call(self, role: str, fn: Any, said: dict[str, Any]) -> Any:
-        for name in said:
+    def _turn(self, fn: Any) -> Any:
+        return self._decorate(fn, Options("turn"), "moa.turn")
+
+    def _call(self, role: str, fn: Any, given: dict[str, Any]) -> Any:
+        for name in given:
             if name not in OF_CALLS:
                 raise DecorationError(unknown(role, name, OF_CALLS))
-        checked_tags(role, {k: said[k] for k in ("layer", "tags") if k in said and not callable(said[k])})
-        options = Options("call", role=role, **said)
+        checked_tags(role, {k: given[k] for k in ("layer", "tags") if k in given and not callable(given[k])})
+        options = Options("call", role=role, **given)
 
         def decorate(function: Any) -> Any:
             return self._decorate(function, options, f"moa.{role}")
@@ -171,63 +190,37 @@ class Stack:
     def reference(self, fn: F, /) -> F: ...
 
     @overload
-    def reference(
-        self,
-        fn: None = None,
-        /,
-        *,
-        label: Text = None,
-        layer: Number = None,
-        model: Text = None,
-        provider: Text = None,
-        session_id: Text = None,
-        preset: Text = None,
-        messages: str | None = None,
-        tags: Mapping[str, Any] | None = None,
-    ) -> Callable[[F], F]: ...
+    def reference(self, fn: None = None, /, **options: Unpack[CallOptions]) -> Callable[[F], F]: ...
 
-    def reference(self, fn: Any = None, /, **said: Any) -> Any:
+    def reference(self, fn: Any = None, /, **options: Any) -> Any:
         """
         Make a function a reference: one proposer's call.
 
         Args:
             fn: A function of any kind: def, async def, generators of both kinds.
-            **said: `label`, `layer`, `model`, `provider`, `session_id` and `preset`, each a value or
+            **options: `label`, `layer`, `model`, `provider`, `session_id` and `preset`, each a value or
                 a function of the bound arguments; `messages`, the name of the parameter that holds
                 the request; `tags`, a mapping of your own.
 
         Raises:
-            DecorationError: `fn` cannot be wrapped, or an unknown keyword.
-            TagError: A value is of the wrong type.
+            DecorationError: `fn` cannot be wrapped, or a keyword is unknown.
+            TagError: A value has the wrong type.
         """
-        return self._call("reference", fn, said)
+        return self._call("reference", fn, options)
 
     @overload
     def aggregator(self, fn: F, /) -> F: ...
 
     @overload
-    def aggregator(
-        self,
-        fn: None = None,
-        /,
-        *,
-        label: Text = None,
-        layer: Number = None,
-        model: Text = None,
-        provider: Text = None,
-        session_id: Text = None,
-        preset: Text = None,
-        messages: str | None = None,
-        tags: Mapping[str, Any] | None = None,
-    ) -> Callable[[F], F]: ...
+    def aggregator(self, fn: None = None, /, **options: Unpack[CallOptions]) -> Callable[[F], F]: ...
 
-    def aggregator(self, fn: Any = None, /, **said: Any) -> Any:
+    def aggregator(self, fn: Any = None, /, **options: Any) -> Any:
         """
         Make a function the aggregator's call; it may return a value or a stream, sync or async.
 
         The arguments are those of `reference`.
         """
-        return self._call("aggregator", fn, said)
+        return self._call("aggregator", fn, options)
 
     @overload
     def client(self, cls: C, /) -> C: ...
@@ -259,24 +252,24 @@ class Stack:
         preset: Text = None,
     ) -> Any:
         """
-        Make a class of yours a client: its `create` is the turn.
+        Instrument a client class; `create` becomes the turn.
 
         It is `instrument(cls, turn="create", …)` as a decorator.
 
         Args:
             cls: The class.
-            turn: Those of `instrument`, and so for the others.
-            reference: The same.
-            aggregator: The same.
-            call: The same.
-            session_id: The same.
-            preset: The same.
+            turn: Dotted path, or paths, of turns.
+            reference: Of references.
+            aggregator: Of the aggregator.
+            call: Of calls whose role is inferred.
+            session_id: See `instrument`.
+            preset: See `instrument`.
 
         Returns:
             The same class.
 
         Raises:
-            DecorationError: It is no class.
+            DecorationError: It is not a class.
             TargetError: The class has no such method.
         """
 
@@ -308,49 +301,47 @@ class Stack:
         preset: Text = None,
     ) -> T:
         """
-        Instrument an instance, a class or a module that somebody else wrote, or what a name stands for.
+        Instrument an instance, a class or a module that somebody else wrote, or targets by name.
 
         Args:
-            obj: The object. A client of the `openai` SDK needs no target. A string names what is to be
-                instrumented as soon as its module is there: `"openai"`, `"pkg.mod:Class.method=turn"`,
-                or several with commas between.
-            turn: Dotted path, or paths, of what is a turn.
-            reference: Of what is a reference.
-            aggregator: Of what is the aggregator.
-            call: Of calls whose role is to be inferred.
+            obj: The object. A client of a known SDK needs no path. A string is a list of names and
+                targets, separated by commas: `"openai"`, `"pkg.mod:Class.method=turn"`. Each is
+                instrumented as soon as its module is imported.
+            turn: Dotted path, or paths, of turns.
+            reference: Of references.
+            aggregator: Of the aggregator.
+            call: Of calls whose role is inferred.
             session_id: A value or a function of the bound arguments, for turns and for calls
-                outside any.
-            preset: The same.
+                outside any turn.
+            preset: A value or a function, as for `session_id`.
 
         Returns:
             The same object.
 
         Raises:
-            TargetError: A path leads nowhere, or no path is given and none of the known ones is
-                there; a string that is malformed, or a name that nobody knows.
+            TargetError: A path leads nowhere, or no path is given and no known one exists; a string
+                is malformed, or a name in it is unknown.
         """
+        load_recorder()
         if isinstance(obj, str):
             if any((turn, reference, aggregator, call)):
                 msg = f"instrument({obj!r:.80}): a string names its paths itself, as pkg.mod:Class.method=role"
                 raise TargetError(msg)
-            _targets.instrument(obj, self, Options("call", session_id=session_id, preset=preset))
+            targets.instrument(obj, self, Options("call", session_id=session_id, preset=preset))
             return obj
-        targets: list[tuple[str, Options]] = []
+        default = Options("call", session_id=session_id, preset=preset)
+        found: dict[str, Options] = {}
         for role, paths in (("turn", turn), ("reference", reference), ("aggregator", aggregator), (None, call)):
             if not isinstance(paths, str) and not hasattr(paths, "__iter__"):
-                msg = (
-                    f"instrument({role or 'call'}=…) takes a dotted path or a list of them, got {type(paths).__name__}"
-                )
+                given = type(paths).__name__
+                msg = f"instrument({role or 'call'}=…) takes a dotted path or a list of them, got {given}"
                 raise TargetError(msg)
             for path in [paths] if isinstance(paths, str) else paths:
-                if any(path == known for known, _ in targets):
+                if path in found:
                     msg = f"instrument(): {path!r} is named twice; a function has one role"
                     raise TargetError(msg)
-                kind = "turn" if role == "turn" else "call"
-                options = Options(kind, role=role if kind == "call" else None, session_id=session_id, preset=preset)
-                targets.append((path, options))
-        default = Options("call", session_id=session_id, preset=preset)
-        classes.instrument(obj, self, targets, default)
+                found[path] = default._replace(kind="turn") if role == "turn" else default._replace(role=role)
+        objects.instrument(obj, self, [*found.items()], default)
         return obj
 
     def uninstrument(self, obj: object = None) -> None:
@@ -358,17 +349,17 @@ class Stack:
         Undo `instrument`: the original attributes are back.
 
         Args:
-            obj: What was instrumented, an object or a string; without it everything of this stack's is
+            obj: The object or string that was instrumented. Without it everything of this stack is
                 undone, and executors and threads are as they were.
 
         Raises:
             TargetError: A string is malformed.
         """
         if isinstance(obj, str):
-            _targets.uninstrument(obj, self)
+            targets.uninstrument(obj, self)
             return
         if obj is None:
-            _targets.uninstrument(None, self)
-        classes.uninstrument(obj, self)
+            targets.uninstrument(None, self)
+        objects.uninstrument(obj, self)
         if obj is None:
             threads.remove()

@@ -8,7 +8,7 @@ Hermes Agent: its own trace functions, writing our lines, and the target `hermes
 
 from __future__ import annotations
 
-from ._hermes_target import TARGETS
+from ._hermes_targets import TARGETS
 from ._hermes_trace import consume_and_save_trace, save_moa_turn
 
 __all__ = ["TARGETS", "consume_and_save_trace", "save_moa_turn"]

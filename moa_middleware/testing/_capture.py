@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from .._capture.config import listening
+from .._capture.recorder import add_turn_listener
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,5 +27,5 @@ def capture_turns() -> Iterator[list[TurnRecord]]:
         A list that grows as turns close, each entry as its line would be.
     """
     turns: list[TurnRecord] = []
-    with listening(turns.append):
+    with add_turn_listener(turns.append):
         yield turns

@@ -24,7 +24,7 @@ from ..shapes.request import RequestSpec
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-__all__ = ["Known", "Options", "Shape", "layer_of_option", "said", "sdk_and_endpoint", "text_of", "turn_tags"]
+__all__ = ["Known", "Options", "Shape", "layer_of_option", "said", "text_of", "turn_tags"]
 
 _SDKS = frozenset({"anthropic", "groq", "litellm", "openai", "together"})
 
@@ -103,6 +103,17 @@ class Known:
     def bind(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
         """Return the arguments by name, the defaults of those that were not given among them."""
         return self.defaults | self.spec.bind(args, kwargs) if self.defaults else self.spec.bind(args, kwargs)
+
+    def sdk_and_endpoint(self, instance: object, fn: Callable[..., Any]) -> tuple[str | None, str | None]:
+        """Return the SDK's name and the URL of its endpoint, for a function, or a method of a resource, of an SDK."""
+        of = fn if instance is None else type(instance)
+        root = str(getattr(of, "__module__", "")).partition(".")[0]
+        if root not in _SDKS:
+            return None, None
+        url = getattr(getattr(instance, "_client", None), "base_url", None)
+        if url is None:
+            return root, None
+        return root, bare_url_of(url)
 
     def reply_of(self, value: Any) -> Reply:
         """Return what the function returned as a reply that is new."""
@@ -219,13 +230,3 @@ def turn_tags(options: Options, instance: object, named: Mapping[str, Any]) -> T
     return Tags(
         session_id=text_of(session), preset=text_of(said(options.preset, instance, named)), own=options.tags or {}
     )
-
-
-def sdk_and_endpoint(instance: object, fn: Callable[..., Any]) -> tuple[str | None, str | None]:
-    """Return the SDK's name and the URL of its endpoint, for a function, or a method of a resource, of an SDK."""
-    of = fn if instance is None else type(instance)
-    root = str(getattr(of, "__module__", "")).partition(".")[0]
-    if root not in _SDKS:
-        return None, None
-    url = getattr(getattr(instance, "_client", None), "base_url", None)
-    return root, None if url is None else bare_url_of(url)

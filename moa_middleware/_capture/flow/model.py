@@ -148,6 +148,10 @@ class Tap(NamedTuple):
     """Takes the faults of an observer's tap; `None` for a middleware, whose faults are the caller's."""
 
 
+DROPPED: Any = object()
+"""In place of a chunk that `map_chunks` has dropped."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Call:
     """

@@ -1,8 +1,8 @@
 """
-Observers: flows that may only look, driven so that nothing they do reaches the caller.
+Observers: read-only flows, driven so that nothing they do reaches the caller.
 
 Their exceptions are counted, logged at most once a minute and dropped; after eight in a row an
-observer is left out for a minute. What they change is not taken over.
+observer is left out for a minute. What they change is ignored.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ _PAUSE_SECONDS = 60.0
 
 def observer(fn: F) -> F:
     """
-    Mark a middleware as an observer: it may look at calls and replies and cannot break them.
+    Mark a middleware as an observer: it sees calls and replies and cannot break them.
 
     Raises:
-        DecorationError: It takes no mark, as a bound method does not; name it in
+        DecorationError: The mark cannot be set, as on a bound method; name it in
             `configure(observers=…)` or `Stack(observers=…)`.
     """
     try:
@@ -75,7 +75,7 @@ class Observer:
         self._bad = 0
 
 
-class _Watching:
+class ObserverRun:
     """One observer around one request."""
 
     __slots__ = ("_on_fault", "failed", "flow", "observer")
@@ -96,8 +96,8 @@ class _Watching:
             self.observer.fine()
 
     def begin(self, call: Call) -> bool:
-        """Let it see the call; whether it waits for the reply."""
-        taps = _Looking(self)
+        """Show it the call; return True if it waits for the reply."""
+        taps = _ReadOnlyTaps(self)
         try:
             flow = self.observer.fn(replace(call, _taps=taps, _outer=0, _owner=self.observer.name, _guard=self.fault))
             effect = next(flow)
@@ -125,7 +125,7 @@ class _Watching:
         except StopIteration:
             self.fine()
         except Exception as raised:
-            # The second: a StopIteration of the wrapped function's, which cannot leave a generator.
+            # A StopIteration cannot leave a generator: Python wraps the function's own in a RuntimeError.
             if raised is error or (isinstance(error, StopIteration) and raised.__cause__ is error):
                 self.fine()
             else:
@@ -138,23 +138,23 @@ class Observation:
     __slots__ = ("_live", "_on_fault")
 
     def __init__(self, on_fault: Callable[[], None]) -> None:
-        self._live: list[_Watching] = []
+        self._live: list[ObserverRun] = []
         self._on_fault = on_fault
 
     def begin(self, observers: Sequence[Observer], call: Call) -> None:
-        """Start each observer with the call; what it registers on the stream is kept."""
+        """Start each observer with the call, and keep what it registers on the stream."""
         for one in observers:
             if not one.paused:
-                watching = _Watching(one, self._on_fault)
-                if watching.begin(call):
-                    self._live.append(watching)
+                run = ObserverRun(one, self._on_fault)
+                if run.begin(call):
+                    self._live.append(run)
 
     def end(self, reply: Reply, error: BaseException | None = None) -> None:
         """Give every observer the reply, or throw the exception that came in its place."""
         urgent: BaseException | None = None
-        for watching in self._live:
+        for run in self._live:
             try:
-                watching.end(reply, error)
+                run.end(reply, error)
             except BaseException as raised:
                 if raised is not error:
                     urgent = raised
@@ -166,23 +166,19 @@ class Observation:
                 urgent = None
 
 
-def _no_fault() -> None:
-    """Stand in where nobody observes."""
+NOBODY = Observation(lambda: None)
+"""No-op for requests without observers."""
 
 
-NOBODY = Observation(_no_fault)
-"""For all requests that nobody observes."""
+class _ReadOnlyTaps(list[Any]):
+    """The registrations of an observer: it may see chunks, and nothing else."""
 
-
-class _Looking(list[Any]):
-    """The registrations of an observer: it may look at chunks, and nothing else."""
-
-    def __init__(self, watching: _Watching) -> None:
+    def __init__(self, run: ObserverRun) -> None:
         super().__init__()
-        self._watching = watching
+        self._run = run
 
     def insert(self, index: Any, tap: Any, /) -> None:
-        one = self._watching.observer
+        one = self._run.observer
         if tap.kind != "on_chunk":
             msg = f"the observer `{one.name}` may look at chunks, not change or hold them"
             raise TypeError(msg)

@@ -1,73 +1,62 @@
 """
-Instrumenting what somebody else wrote: instances, classes and modules, and putting it all back.
+Classes that go on: what a subclass overrides, and what only instances have, is instrumented once it exists.
 
-A class goes on: what a subclass overrides, and what only instances have, is instrumented when it
-is there.
+So a class's `__init_subclass__` is patched, and its `__init__` where a path begins at an instance's
+attribute.
 """
 
 from __future__ import annotations
 
-from functools import partial
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import wrapt
 
 from ...errors import TargetError
-from ..calls.function import Options
 from ..log import log
 from ..process import ForkSafeLock
-from .patch import CallPatch, Patch, known_patch, locked, patches_of, remember, sweep
-from .paths import ITSELF, Done, is_later, name_of, undo, walk, wrap_at
-from .sdks import SDKS, forget_client, forget_sdk, instrument_client, instrument_sdk, sdk_of
+from .patch import CallPatch, Patch, Undo, apply_patch, known_patch, sweep, undo
+from .paths import is_later, wrap_at
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
-    from ..calls.entry import Engine
+    from ..calls.function import Options
+    from ..turns.turn import StackLike
 
-__all__ = ["forget_path", "instrument", "uninstrument"]
+__all__ = ["forget_path", "lock", "watch_class"]
 
-_KNOWN_PATHS = (
-    "chat.completions.create",
-    "chat.completions.parse",
-    "chat.completions.stream",
-    "responses.create",
-    "responses.parse",
-    "responses.stream",
-    "messages.create",
-    "messages.stream",
-    "create",
-    "completion",
-    "acompletion",
-)
-
-_lock = ForkSafeLock()
-"""Held while attributes are replaced: two threads that instrument one object make one layer."""
+lock = ForkSafeLock()
+"""Held while an object is instrumented: two threads that instrument the same one make one layer."""
 
 
 class _SubclassPatch(Patch):
     """A class's `__init_subclass__`: what a subclass overrides is instrumented too."""
 
-    __slots__ = ("methods", "paths")
-
-    methods: list[tuple[str, Options]]
-    paths: list[tuple[str, Options]]
+    def __init__(
+        self, owner: type, name: str, stack: StackLike, kind: str, *, wrap_instance: Callable[..., None]
+    ) -> None:
+        self.methods: list[tuple[str, Options]] = []
+        """Methods that a subclass may override."""
+        self.paths: list[tuple[str, Options]] = []
+        """Paths that begin at an attribute of an instance."""
+        self.wrap_instance = wrap_instance
+        """Wraps what one of `paths` leads to from an instance; called like `wrap_at`."""
+        super().__init__(owner, name, stack, kind)
 
     def wrap(self, original: Any) -> Any:
-        """Return a hook that does what the class's own did, and instruments the subclass."""
+        """Return a hook that calls the class's own, and instruments the subclass."""
         had = original if self.had else None
 
         def __init_subclass__(sub: type, /, **kwargs: Any) -> None:  # noqa: N807 - its name
             if had is not None:
                 had.__get__(None, sub)(**kwargs)
             else:
-                # Not `self.owner`: `dataclass(slots=True)` and attrs make a class anew.
+                # Search for the class again: `dataclass(slots=True)` and attrs replace it by a copy.
                 holder: Any = next(c for c in sub.__mro__ if _has_hook(c, hook))
                 parent: Any = super(holder, sub)
                 parent.__init_subclass__(**kwargs)
             if not self.undone:
-                with _lock:
+                with lock:
                     self.instrument_subclass(sub)
 
         hook: Any = classmethod(__init_subclass__)
@@ -79,9 +68,8 @@ class _SubclassPatch(Patch):
         cls = self.owner
         for path, options in targets:
             into = self.paths if is_later(cls, path) else self.methods
-            if (into is self.paths or "." not in path) and (path, options.kind) not in {
-                (known, other.kind) for known, other in into
-            }:
+            known = {(other, its.kind) for other, its in into}
+            if (into is self.paths or "." not in path) and (path, options.kind) not in known:
                 into.append((path, options))
         for sub in _subclasses(cls):
             self.instrument_subclass(sub)
@@ -92,37 +80,28 @@ class _SubclassPatch(Patch):
         """Instrument what a subclass overrides; its `super()` call joins the same turn."""
         for path, options in self.methods:
             if callable(getattr(sub, path, None)) and path in vars(sub):
-                wrap_at(sub, path, self.engine, options, root=self.owner)
+                wrap_at(sub, path, self.stack, options, root=self.owner)
         if self.paths and "__init__" in vars(sub):
             self._watch_init(sub)
 
     def _watch_init(self, cls: type) -> None:
         """Resolve dotted paths on each instance, after its `__init__`."""
-        with locked():
-            patch = known_patch(cls, "__init__", self.engine, "init")
-            if patch is None:
-                patch = _InitPatch(cls, "__init__", self.engine, "init")
-                remember(patch)
-            patch.allow(self, Options("init"))
-        Done(self.owner, self.engine, self, patch=patch)
+        patch = apply_patch(cls, "__init__", self.stack, "init", target=self, options=True, make=_InitPatch)
+        Undo(self.owner, self.stack, self, patch=patch)
 
     def resolve(self, instance: Any) -> None:
         """Instrument what the paths of the class lead to from an instance."""
         for path, options in self.paths:
             try:
-                with _lock:
-                    if path == ITSELF:
-                        instrument_client(instance, self.engine, options)
-                        Done(self.owner, self.engine, instance, take_back=partial(forget_client, engine=self.engine))
-                    else:
-                        wrap_at(instance, path, self.engine, options, root=self.owner)
+                with lock:
+                    self.wrap_instance(instance, path, self.stack, options, root=self.owner)
             except TargetError as error:
-                # The user's constructor runs: this is no place to raise.
+                # Logged, not raised: the user's constructor is running.
                 log("moa.target_missing", key=path, target=path, error=str(error))
 
 
 def _has_hook(cls: type, hook: Any) -> bool:
-    """Whether this is a class's `__init_subclass__`, perhaps under those of other stacks."""
+    """Return True if this is a class's `__init_subclass__`, perhaps under those of other stacks."""
     own = vars(cls).get("__init_subclass__")
     while own is not None and own is not hook:
         own = getattr(own, "__moa_had__", None)
@@ -130,12 +109,10 @@ def _has_hook(cls: type, hook: Any) -> bool:
 
 
 class _InitPatch(Patch):
-    """A class's `__init__`, after which an instance has what dotted paths lead to."""
-
-    __slots__ = ()
+    """A class's `__init__`. After it an instance has the attributes that dotted paths begin at."""
 
     def wrap(self, original: Any) -> Any:
-        """Return a wrapper that resolves the paths when the instance is there."""
+        """Return a wrapper that resolves the paths on the new instance."""
 
         def wrapper(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> None:
             if self.had:
@@ -143,23 +120,24 @@ class _InitPatch(Patch):
             else:
                 self._next_init(instance, args, kwargs)
             mro = type(instance).__mro__
-            watched = (cls for cls in mro if known_patch(cls, "__init__", self.engine, "init") is not None)
+            watched = (cls for cls in mro if known_patch(cls, "__init__", self.stack, "init") is not None)
             if next(watched, None) is not self.owner:
-                return  # a subclass's own is still to come to its end
+                return  # the `__init__` of a subclass is still running
             for cls in mro:
-                hook = known_patch(cls, "__init_subclass__", self.engine, "subclass")
+                hook = known_patch(cls, "__init_subclass__", self.stack, "subclass")
                 if isinstance(hook, _SubclassPatch):
                     hook.resolve(instance)
 
         return wrapt.FunctionWrapper(original, wrapper)
 
     def _next_init(self, instance: Any, args: Any, kwargs: Any) -> None:
-        """Do what would happen if the class still had no `__init__`."""
+        """Call the next `__init__`, as if the class still had none."""
         mro = type(instance).__mro__
         after = mro[mro.index(self.owner) + 1 :]
         new: Any = type(instance).__new__
         if next(cls for cls in after if "__init__" in vars(cls)) is object and new is not object.__new__:
-            # The arguments were for `__new__`; `object` minds them once somebody has an `__init__`.
+            # The arguments were for `__new__`. `object.__init__` accepts them as long as no class has an
+            # `__init__` of its own, which this one has since it is patched.
             return
         super(self.owner, instance).__init__(*args, **kwargs)
 
@@ -171,89 +149,51 @@ def _subclasses(cls: type) -> Iterable[type]:
         yield from _subclasses(sub)
 
 
-def instrument(obj: Any, engine: Engine, targets: Sequence[tuple[str, Options]], default: Options) -> None:
+def watch_class(
+    cls: type, stack: StackLike, targets: Sequence[tuple[str, Options]], wrap_instance: Callable[..., None] = wrap_at
+) -> None:
     """
-    Wrap the targets of `obj`, or every path that is known if there are none.
+    Instrument subclasses to come, and what only instances have.
 
-    Raises:
-        TargetError: A target leads nowhere, or no known path is there.
+    Args:
+        cls: The class.
+        stack: The stack.
+        targets: Paths, each with its options.
+        wrap_instance: Wraps what a path leads to from an instance; called like `wrap_at`.
     """
-    with _lock:
-        sweep()
-        if not targets:
-            if isinstance(obj, ModuleType) and obj.__name__ in SDKS:
-                instrument_sdk(obj.__name__, engine, default)
-                return
-            if not isinstance(obj, ModuleType) and sdk_of(obj) is not None:
-                if not isinstance(obj, type):
-                    instrument_client(obj, engine, default)
-                    return
-                targets = [(ITSELF, default)]
-            else:
-                targets = _known_targets(obj, default)
-        now = [(path, options) for path, options in targets if not is_later(obj, path)]
-        for path, _ in now:
-            walk(obj, path)  # all of them are right before the first is touched
-        for path, options in now:
-            wrap_at(obj, path, engine, options)
-        if isinstance(obj, type):
-            _watch_class(obj, engine, targets)
-
-
-def _watch_class(cls: type, engine: Engine, targets: Sequence[tuple[str, Options]]) -> None:
-    """Go on with subclasses to come, and with what only instances have."""
-    with locked():
-        hook = known_patch(cls, "__init_subclass__", engine, "subclass")
-        if hook is None:
-            hook = _SubclassPatch(cls, "__init_subclass__", engine, "subclass")
-            hook.methods, hook.paths = [], []
-            remember(hook)
-        assert isinstance(hook, _SubclassPatch)  # noqa: S101 - it was made here
-        hook.allow(cls, Options("subclass"))
-    Done(cls, engine, cls, patch=hook)
+    hook: Any = apply_patch(
+        cls,
+        "__init_subclass__",
+        stack,
+        "subclass",
+        target=cls,
+        options=True,
+        make=_SubclassPatch,
+        wrap_instance=wrap_instance,
+    )
+    Undo(cls, stack, cls, patch=hook)
     hook.add(targets)
 
 
-def _known_targets(obj: Any, options: Options) -> list[tuple[str, Options]]:
-    found = []
-    for path in _KNOWN_PATHS:
-        if is_later(obj, path):
-            if hasattr(obj, path.partition(".")[0]):
-                found.append((path, options))
-            continue
-        try:
-            walk(obj, path)
-        except TargetError:
-            continue
-        found.append((path, options))
-    if not found:
-        msg = (
-            f"{name_of(obj)} has none of the known paths ({', '.join(_KNOWN_PATHS)}); "
-            'name yours: instrument(obj, turn="…", reference="…", aggregator="…", call="…")'
-        )
-        raise TargetError(msg)
-    return found
-
-
-def forget_path(root: Any, path: str, kind: str, engine: Engine, *, keep: set[tuple[str, str]]) -> None:
+def forget_path(root: Any, path: str, kind: str, stack: StackLike, *, keep: set[tuple[str, str]]) -> None:
     """
-    Undo what `instrument` did to a class or module for one of its paths.
+    Undo what was done to a class or module for one path.
 
     Args:
         root: The class or module.
         path: The path.
         kind: `turn` or `call`.
-        engine: The stack.
-        keep: Paths and kinds that somebody else has asked for.
+        stack: The stack.
+        keep: Paths and kinds that are still needed.
     """
-    with _lock:
-        hook = known_patch(root, "__init_subclass__", engine, "subclass") if isinstance(root, type) else None
+    with lock:
+        hook = known_patch(root, "__init_subclass__", stack, "subclass") if isinstance(root, type) else None
         if isinstance(hook, _SubclassPatch):
             hook.methods = [one for one in hook.methods if (one[0], one[1].kind) != (path, kind)]
             hook.paths = [one for one in hook.paths if (one[0], one[1].kind) != (path, kind)]
             keep = keep | {(other, options.kind) for other, options in (*hook.methods, *hook.paths)}
 
-        def is_mine(done: Done) -> bool:
+        def is_mine(done: Undo) -> bool:
             patch = done.patch()
             if isinstance(patch, CallPatch):
                 return patch.kind == kind and patch.name == path.rpartition(".")[2] and (patch.path, kind) not in keep
@@ -261,21 +201,5 @@ def forget_path(root: Any, path: str, kind: str, engine: Engine, *, keep: set[tu
                 return not any("." in other for other, _ in keep)
             return patch is not None and not keep
 
-        undo(root, engine, is_mine)
-        sweep()
-
-
-def uninstrument(obj: Any, engine: Engine) -> None:
-    """Undo what `instrument` did to `obj`, or everything of this stack's if it is `None`."""
-    with _lock:
-        undo(obj, engine)
-        if obj is None:
-            forget_client(None, engine)
-            forget_sdk(None, engine)
-            for patch in patches_of(engine):
-                patch.undo()
-            return
-        forget_client(obj, engine)
-        if isinstance(obj, ModuleType):
-            forget_sdk(obj.__name__, engine)
+        undo(root, stack, is_mine)
         sweep()

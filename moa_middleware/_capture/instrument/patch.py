@@ -1,9 +1,9 @@
 """
-Replacing one attribute and putting it back.
+Replacing one attribute, for whom the replacement acts, and putting it back.
 
 A method is replaced on its class, and for an instance the replacement acts only for the objects in
 a weak set: nothing is kept on a client, and a copy of one behaves as a copy. An attribute has one
-patch a kind and stack, however often it is asked for; it goes when nobody needs it any more.
+patch for each kind and stack, however often it is asked for; it goes when nobody needs it any more.
 """
 
 from __future__ import annotations
@@ -12,17 +12,27 @@ import inspect
 import weakref
 from typing import TYPE_CHECKING, Any
 
-from ..calls.entry import Instrumented, call_through
-from ..calls.function import Known, Options
 from ..process import ForkSafeLock
 from ..shapes.in_memory_client import MARK
+from .function_proxy import Instrumented
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ..calls.entry import Engine
+    from ..turns.turn import StackLike
 
-__all__ = ["CallPatch", "Identities", "Patch", "known_patch", "locked", "patch_for", "patches_of", "remember", "sweep"]
+__all__ = [
+    "CallPatch",
+    "Identities",
+    "Patch",
+    "Undo",
+    "apply_patch",
+    "known_patch",
+    "lock",
+    "patches_of",
+    "sweep",
+    "undo",
+]
 
 
 class Identities:
@@ -55,7 +65,7 @@ class Identities:
 
     def items(self) -> list[tuple[Any, Any]]:
         """Return the objects that are still there, each with what is kept with it."""
-        # A copy first: a collection while a list is made calls back, and takes items out.
+        # From a copy: a garbage collection during the loop calls back and removes items.
         found = [(reference(), value) for reference, value in self._items.copy().values()]
         return [(obj, value) for obj, value in found if obj is not None]
 
@@ -63,42 +73,26 @@ class Identities:
         return len(self._items)
 
 
-_locked = ForkSafeLock()
+lock = ForkSafeLock()
 """Held while the registry or an attribute changes, and never while foreign code runs that may import."""
 
 
 class Patch:
     """One attribute of a class, module or instance that was replaced."""
 
-    __slots__ = (
-        "__weakref__",
-        "_below",
-        "_narrowed",
-        "_original",
-        "engine",
-        "everyone",
-        "had",
-        "key",
-        "name",
-        "owner",
-        "some",
-        "undone",
-        "wrapper",
-    )
-
-    def __init__(self, owner: Any, name: str, engine: Engine, kind: str) -> None:
+    def __init__(self, owner: Any, name: str, stack: StackLike, kind: str) -> None:
         self.owner = owner
         self.name = name
-        self.engine = engine
-        self.key = (id(owner), name, id(engine), kind)
-        self.everyone: Options | None = None
-        """How it acts for everyone, `None` if it acts for some only."""
-        self.some = Identities()
-        """How it acts for single objects, and for the instances of classes that inherit it."""
-        self._narrowed = False
+        self.stack = stack
+        self.key = (id(owner), name, id(stack), kind)
+        self.global_options: Any = None
+        """Options for everyone, `None` if the patch acts for its targets only."""
+        self.targets = Identities()
+        """Options for single objects, and for the instances of classes that inherit the attribute."""
+        self._for_classes = False
         self.undone = False
         self.had = name in vars(owner)
-        """Whether the owner had it itself, and did not inherit it."""
+        """Whether the attribute was the owner's own, and not inherited."""
         if self.had:
             self._original = vars(owner)[name]
         elif isinstance(owner, type):
@@ -111,41 +105,46 @@ class Patch:
         setattr(owner, name, self.wrapper)
 
     def wrap(self, original: Any) -> Any:
-        """Return what takes the attribute's place."""
+        """Return the replacement of the attribute."""
         raise NotImplementedError
 
-    def allow(self, target: Any, options: Options) -> None:
-        """Act for one object, for a class that inherits it, or for everyone: that is the owner."""
-        with _locked:
+    def allow(self, target: Any, options: Any) -> None:
+        """Act for one object, for a class that inherits the attribute, or, if the target is the owner, for everyone."""
+        with lock:
             if target is self.owner:
-                self.everyone = self.everyone or options
-            elif self.some.get(target) is None:
-                self.some.add(target, options)
-                self._narrowed = self._narrowed or isinstance(target, type)
+                self.global_options = self.global_options or options
+            elif self.targets.get(target) is None:
+                self.targets.add(target, options)
+                self._for_classes = self._for_classes or isinstance(target, type)
 
-    def options_for(self, instance: Any) -> Options | None:
-        """Return how it acts for an object, `None` if it does not."""
-        found: Options | None = self.some.get(instance)
-        if found is None and self._narrowed:
+    def options_for(self, instance: Any) -> Any:
+        """Return the options for an object, `None` if the patch does not act for it."""
+        found = self.targets.get(instance)
+        if found is None and self._for_classes:
             kind = instance if isinstance(instance, type) else type(instance)
-            found = next((o for o in map(self.some.get, kind.__mro__) if o is not None), None)
-        return found or self.everyone
+            found = next((o for o in map(self.targets.get, kind.__mro__) if o is not None), None)
+        return found or self.global_options
 
     def revoke(self, target: Any) -> None:
-        """Act for it no more; the attribute is put back when nobody is left."""
-        with _locked:
+        """Stop acting for a target; the attribute is put back when it was the last."""
+        with lock:
             if target is self.owner:
-                self.everyone = None
+                self.global_options = None
             else:
-                self.some.discard(target)
-            if self.everyone is None and not len(self.some):
+                self.targets.discard(target)
+            if not self.is_used:
                 self.undo()
+
+    @property
+    def is_used(self) -> bool:
+        """Whether it acts for anybody."""
+        return self.global_options is not None or len(self.targets) > 0
 
     def undo(self) -> None:
         """Put the original back. A wrapper that others have wrapped since stays, and does nothing."""
-        with _locked:
-            self.everyone = None
-            self.some = Identities()
+        with lock:
+            self.global_options = None
+            self.targets = Identities()
             self.undone = True
             _patches.pop(self.key, None)
             if vars(self.owner).get(self.name) is not self.wrapper:
@@ -159,87 +158,159 @@ class Patch:
                 delattr(self.owner, self.name)
 
     @property
-    def present(self) -> bool:
+    def is_in_place(self) -> bool:
         """Whether the attribute is still the wrapper, or something around it."""
-        value, steps = vars(self.owner).get(self.name), 0
-        while value is not None and value is not self.wrapper and steps < _DEPTH:
+        value = vars(self.owner).get(self.name)
+        for _ in range(_DEPTH):
+            if value is None or value is self.wrapper:
+                break
             value = getattr(value, "__moa_had__", None) or getattr(value, "__wrapped__", None)
-            steps += 1
         return value is self.wrapper
 
 
-_DEPTH = 50
+_DEPTH = 1000
+"""Wrappers to look through at most, in case they lead back to each other."""
 
 
 class CallPatch(Patch):
     """A function that has become a call or a turn."""
 
-    __slots__ = ("kind", "path", "via")
-
     def __init__(
-        self, owner: Any, name: str, engine: Engine, *, kind: str, path: str, via: Callable[[Any], Any] | None
+        self, owner: Any, name: str, stack: StackLike, kind: str, *, path: str, via: Callable[[Any], Any] | None = None
     ) -> None:
         self.kind = kind
         self.path = path
         self.via = via
         """From the object whose method is called to the one that was instrumented."""
-        super().__init__(owner, name, engine, kind)
+        super().__init__(owner, name, stack, kind)
 
     def wrap(self, original: Any) -> Any:
-        """Return a wrapper that acts for those who are allowed."""
-        cache: dict[str, Known] = {}
+        """Return a wrapper that acts for the targets."""
+        call_through, cache, path, via = self.stack.call_through, dict[str, Any](), self.path, self.via
 
         def wrapper(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
-            options = self.options_for(self.via(instance) if self.via else instance)
+            options = self.options_for(via(instance) if via else instance)
             if options is None or getattr(getattr(instance, "_client", None), MARK, False):
                 return wrapped(*args, **kwargs)
-            return call_through(self.engine, options, cache, self.path, wrapped, instance, args, kwargs)
+            return call_through(options, cache, path, wrapped, instance, args, kwargs)
 
-        return Instrumented(original, wrapper, engine=self.engine, options=Options(self.kind), patch=self)
+        return Instrumented(original, wrapper, stack=self.stack, kind=self.kind, patch=self)
 
 
 _patches: weakref.WeakValueDictionary[tuple[Any, ...], Patch] = weakref.WeakValueDictionary()
 """Every patch in force. Weakly: a patch lives in its wrapper, and a class that nobody needs may go."""
 
 
-def patch_for(
-    owner: Any, name: str, engine: Engine, *, kind: str, path: str = "", via: Callable[[Any], Any] | None = None
+def apply_patch(
+    owner: Any,
+    name: str,
+    stack: StackLike,
+    kind: str,
+    *,
+    target: Any,
+    options: Any,
+    make: Callable[..., Patch] = CallPatch,
+    **of: Any,
 ) -> Patch:
-    """Return the patch of this attribute, made if there is none."""
-    with _locked:
-        found = known_patch(owner, name, engine, kind)
-        if found is None:
-            found = CallPatch(owner, name, engine, kind=kind, path=path, via=via)
-            remember(found)
-        return found
+    """
+    Let the patch of an attribute act for a target; it is made if there is none.
+
+    Args:
+        owner: The class, module or instance whose attribute it is.
+        name: The attribute's name.
+        stack: The stack.
+        kind: `call`, `turn`, or a kind of its own for a class of patches.
+        target: The owner for everyone, else one object or class.
+        options: The options for the target.
+        make: The class of the patch.
+        **of: Further arguments of that class.
+
+    Returns:
+        The patch.
+    """
+    with lock:  # from finding it to `allow`: a patch without a target may be undone in between
+        patch = known_patch(owner, name, stack, kind)
+        if patch is None:
+            patch = make(owner, name, stack, kind, **of)
+            _patches[patch.key] = patch
+        patch.allow(target, options)
+        return patch
 
 
-def locked() -> ForkSafeLock:
-    """Return the lock to hold from finding a patch to letting it act: without a target it may be undone between."""
-    return _locked
-
-
-def known_patch(owner: Any, name: str, engine: Engine, kind: str) -> Patch | None:
+def known_patch(owner: Any, name: str, stack: StackLike, kind: str) -> Patch | None:
     """Return the patch of this attribute, `None` if there is none."""
-    found = _patches.get((id(owner), name, id(engine), kind))
-    return found if found is not None and found.owner is owner and found.present else None
-
-
-def remember(patch: Patch) -> None:
-    """Keep a patch, weakly."""
-    with _locked:
-        _patches[patch.key] = patch
+    found = _patches.get((id(owner), name, id(stack), kind))
+    return found if found is not None and found.owner is owner and found.is_in_place else None
 
 
 def sweep() -> None:
     """Put back what is replaced for nobody any more: the clients that it was for are gone."""
-    with _locked:
+    with lock:
         for patch in list(_patches.values()):
-            if patch.everyone is None and not len(patch.some):
+            if not patch.is_used:
                 patch.undo()
 
 
-def patches_of(engine: Engine) -> list[Patch]:
+def patches_of(stack: StackLike) -> list[Patch]:
     """Return every patch of a stack."""
-    with _locked:
-        return [patch for patch in list(_patches.values()) if patch.engine is engine]
+    with lock:
+        return [patch for patch in list(_patches.values()) if patch.stack is stack]
+
+
+class Undo:
+    """How to undo one thing that was done for an object: a patch acts for a target, or an SDK for a client."""
+
+    __slots__ = ("patch", "root", "stack", "take_back", "target")
+
+    def __init__(
+        self,
+        root: Any,
+        stack: StackLike,
+        target: Any,
+        *,
+        patch: Patch | None = None,
+        take_back: Callable[[Any], object] | None = None,
+    ) -> None:
+        key = id(self)
+        self.root = _weak(root)
+        """The object that `uninstrument` is given."""
+        self.stack = stack
+        self.target = _weak(target, lambda _: _undos.pop(key, None))
+        self.patch: Callable[[], Patch | None] = weakref.ref(patch) if patch is not None else lambda: None
+        self.take_back = take_back
+        """Called with the target, where there is no patch to revoke."""
+        _undos[key] = self
+
+    def run(self) -> None:
+        """Undo it, if its target is still there."""
+        patch, target = self.patch(), self.target()
+        if target is not None and self.take_back is not None:
+            self.take_back(target)
+        elif target is not None and patch is not None:
+            patch.revoke(target)
+
+
+_undos: dict[int, Undo] = {}
+"""Everything that can be undone, oldest first. An entry goes with its target."""
+
+
+def _weak(obj: Any, gone: Callable[[Any], object] | None = None) -> Callable[[], Any]:
+    try:
+        return weakref.ref(obj, gone)
+    except TypeError:
+        return lambda: obj
+
+
+def undo(obj: Any, stack: StackLike, which: Callable[[Undo], bool] | None = None) -> None:
+    """
+    Undo what was done for an object, the latest first.
+
+    Args:
+        obj: The object, `None` for everything of this stack.
+        stack: The stack.
+        which: Returns True for what is to be undone; everything without it.
+    """
+    for key, one in reversed(list(_undos.items())):
+        if one.stack is stack and (obj is None or one.root() is obj) and (which is None or which(one)):
+            _undos.pop(key, None)
+            one.run()

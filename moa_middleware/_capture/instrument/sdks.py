@@ -3,7 +3,7 @@ Known SDKs: their resource classes are patched, and act for instrumented clients
 
 Resources are imported when they are first used (697 modules and 0.8 s for all of openai's), so a
 class is patched when its module is there: now, or by a post-import hook. A client's `copy` is
-patched too: what it returns is instrumented as the client that it was made from.
+patched too: the copy is instrumented like the client that it was made from.
 """
 
 from __future__ import annotations
@@ -16,20 +16,19 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import wrapt
 
 from ..log import log
-from .patch import Identities, Patch, known_patch, locked, patch_for, patches_of, remember
-from .paths import Done, undo
+from .patch import Identities, Patch, Undo, apply_patch, known_patch, lock, patches_of, undo
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ..calls.entry import Engine
     from ..calls.function import Options
+    from ..turns.turn import StackLike
 
-__all__ = ["SDKS", "forget_client", "forget_sdk", "instrument_client", "instrument_sdk", "sdk_of"]
+__all__ = ["SDKS", "instrument_client", "instrument_sdk", "sdk_of", "uninstrument_client", "uninstrument_sdk"]
 
 
 class _Resource(NamedTuple):
-    """What a client offers under one path, in a sync and an async class."""
+    """One resource of a client, in a sync and an async class."""
 
     module: str
     classes: tuple[str, ...]
@@ -60,16 +59,16 @@ _CLIENTS = {
     ),
     "groq": _resources(("groq.resources.chat.completions", "Completions", "chat.completions", "create")),
 }
-"""Resources of the SDKs whose clients are objects. A class that a version lacks is passed over."""
+"""Resources of the SDKs whose clients are objects. A class that this version lacks is left out."""
 _FUNCTIONS = {"litellm": ("completion", "acompletion")}
-"""Functions of those that are modules."""
+"""Functions of the SDKs that are modules."""
 SDKS = frozenset(_CLIENTS) | frozenset(_FUNCTIONS)
 """Names of the SDKs that are known."""
 _COPIES = ("copy", "with_options")
 
 
 class _Wanted:
-    """What one stack wants of the SDKs: for single clients, and for everyone."""
+    """What a stack has instrumented: single clients, and whole SDKs."""
 
     __slots__ = ("clients", "everywhere", "hooked")
 
@@ -77,16 +76,16 @@ class _Wanted:
         self.clients = Identities()
         self.everywhere: dict[str, Options] = {}
         self.hooked: set[str] = set()
-        """Modules whose import is waited for: once, however many clients come and go."""
+        """Modules with an import hook. One hook each, since it cannot be taken back, however many clients come and go."""
 
 
-_wanted: weakref.WeakKeyDictionary[Engine, _Wanted] = weakref.WeakKeyDictionary()
+_wanted: weakref.WeakKeyDictionary[StackLike, _Wanted] = weakref.WeakKeyDictionary()
 _origins = Identities()
-"""The client that a copy goes back to, weakly."""
+"""The first client in a chain of copies, as a weak reference."""
 
 
 def sdk_of(obj: object) -> str | None:
-    """Return the name of the SDK whose client, or class of clients, this is; `None` for anything else."""
+    """Return the name of the SDK if this is one of its clients or their class, else `None`."""
     kind = obj if isinstance(obj, type) else type(obj)
     for cls in kind.__mro__:
         root = cls.__module__.partition(".")[0]
@@ -99,36 +98,29 @@ def _client_of(resource: Any) -> Any:
     return getattr(resource, "_client", None)
 
 
-def instrument_client(client: Any, engine: Engine, options: Options) -> None:
+def instrument_client(client: Any, stack: StackLike, options: Options) -> None:
     """Let the SDK's classes act for this client."""
-    sdk = sdk_of(client)
-    assert sdk is not None  # noqa: S101 - the caller asked
-    clients = _wanted.setdefault(engine, _Wanted()).clients
-    if clients.get(client) is not None:
+    sdk, clients = sdk_of(client), _wanted.setdefault(stack, _Wanted()).clients
+    if sdk is None or clients.get(client) is not None:
         return
     clients.add(client, options)
     _forget_bound(client, client, 0)
-    _act(engine, sdk, client, options)
+    _act(stack, sdk, client, options)
     for name in _COPIES:
         owner = next(c for c in type(client).__mro__ if name in vars(c))
-        with locked():
-            patch = known_patch(owner, name, engine, "copy")
-            if patch is None:
-                patch = _CopyPatch(owner, name, engine, "copy")
-                remember(patch)
-            patch.allow(client, options)
+        apply_patch(owner, name, stack, "copy", target=client, options=options, make=_CopyPatch)
 
 
 _BOUND = ("with_raw_response", "with_streaming_response")
 _DEEPEST = 4
-"""Of `client.beta.chat.completions` and the like."""
+"""Depth of `client.beta.chat.completions`, the deepest resource."""
 
 
 def _forget_bound(obj: Any, client: Any, depth: int) -> None:
     """
-    Let a client that was used already make its raw forms anew.
+    Let a client that was used before make its raw forms again.
 
-    They are properties that the SDK caches, and hold the methods as they were when first asked for.
+    They are cached properties of the SDK, and hold the methods as they were at the first access.
     """
     values = vars(obj)
     for name in _BOUND:
@@ -139,65 +131,62 @@ def _forget_bound(obj: Any, client: Any, depth: int) -> None:
                 _forget_bound(value, client, depth + 1)
 
 
-def instrument_sdk(name: str, engine: Engine, options: Options) -> None:
+def instrument_sdk(name: str, stack: StackLike, options: Options) -> None:
     """
     Let an SDK's classes, or functions, act for everyone: for each client that there is or will be.
 
     Args:
         name: One of `SDKS`; nothing is imported for it.
-        engine: The stack.
-        options: Of its calls.
+        stack: The stack.
+        options: Of the SDK's calls.
     """
-    with locked():
-        everywhere = _wanted.setdefault(engine, _Wanted()).everywhere
-        _act(engine, name, None, everywhere.setdefault(name, options))
+    with lock:
+        everywhere = _wanted.setdefault(stack, _Wanted()).everywhere
+        _act(stack, name, None, everywhere.setdefault(name, options))
 
 
-def _act(engine: Engine, sdk: str, target: Any, options: Options) -> None:
-    """Patch the modules of an SDK that are there for a client, for everyone if it is `None`; wait for the others."""
-    hooked = _wanted[engine].hooked
+def _act(stack: StackLike, sdk: str, target: Any, options: Options) -> None:
+    """Patch an SDK's modules, now or when they are imported, for a client, or for everyone if it is `None`."""
+    hooked = _wanted[stack].hooked
     modules = [resource.module for resource in _CLIENTS.get(sdk, ())] or [sdk]
     for name in dict.fromkeys(modules):
         loaded = sys.modules.get(name)
         if loaded is not None and not getattr(getattr(loaded, "__spec__", None), "_initializing", False):
-            _patch_module(engine, sdk, loaded, target, options)
+            _patch_module(stack, sdk, loaded, target, options)
         elif name not in hooked:
             hooked.add(name)
-            wrapt.register_post_import_hook(_hook(weakref.ref(engine), sdk), name)
+            wrapt.register_post_import_hook(_hook(weakref.ref(stack), sdk), name)
 
 
-def _hook(stack: weakref.ref[Any], sdk: str) -> Callable[[Any], None]:
+def _hook(reference: weakref.ref[Any], sdk: str) -> Callable[[Any], None]:
     def imported(module: Any) -> None:
-        """Patch a module for all who want it; a fault of ours is nobody's import error."""
-        engine = stack()
-        if engine is None:
-            return
-        wanted = _wanted.get(engine)
-        if wanted is None:
+        """Patch a module for its clients. The program imports it, so a fault of ours is logged, not raised."""
+        stack = reference()
+        wanted = _wanted.get(stack) if stack is not None else None
+        if stack is None or wanted is None:
             return
         wanted.hooked.discard(module.__name__)
         try:
             if sdk in wanted.everywhere:
-                _patch_module(engine, sdk, module, None, wanted.everywhere[sdk])
+                _patch_module(stack, sdk, module, None, wanted.everywhere[sdk])
             for client, options in wanted.clients.items():
                 if sdk_of(client) == sdk:
-                    _patch_module(engine, sdk, module, client, options)
+                    _patch_module(stack, sdk, module, client, options)
         except Exception as error:
             log("moa.target_missing", key=module.__name__, target=module.__name__, error=type(error).__qualname__)
 
     return imported
 
 
-def _patch_module(engine: Engine, sdk: str, module: Any, target: Any, options: Options) -> None:
+def _patch_module(stack: StackLike, sdk: str, module: Any, target: Any, options: Options) -> None:
     for owner, name, path in _methods(sdk, module):
         via = None if owner is module else _client_of
-        with locked():
-            made = patch_for(owner, name, engine, kind=options.kind, path=path, via=via)
-            made.allow(owner if target is None else target, options)
+        whom = owner if target is None else target
+        apply_patch(owner, name, stack, options.kind, target=whom, options=options, path=path, via=via)
 
 
 def _methods(sdk: str, module: Any) -> list[tuple[Any, str, str]]:
-    """Return what an SDK's module has to be patched: owner, name and path, as far as this version has it."""
+    """Return owner, name and path of each attribute to be patched in an SDK's module."""
     found = [(module, name, name) for name in _FUNCTIONS.get(sdk, ()) if hasattr(module, name)]
     for resource in _CLIENTS.get(sdk, ()):
         for cls in resource.classes if resource.module == module.__name__ else ():
@@ -207,10 +196,10 @@ def _methods(sdk: str, module: Any) -> list[tuple[Any, str, str]]:
     return found
 
 
-def forget_sdk(name: str | None, engine: Engine) -> None:
-    """Let an SDK act for nobody but the clients that were named themselves; for every SDK if it is `None`."""
-    with locked():
-        wanted = _wanted.get(engine)
+def uninstrument_sdk(name: str | None, stack: StackLike) -> None:
+    """Let an SDK, or every SDK if it is `None`, act only for the clients that were instrumented one by one."""
+    with lock:
+        wanted = _wanted.get(stack)
         if wanted is None:
             return
         for sdk in [sdk for sdk in wanted.everywhere if name in (None, sdk)]:
@@ -218,44 +207,42 @@ def forget_sdk(name: str | None, engine: Engine) -> None:
             modules = [resource.module for resource in _CLIENTS.get(sdk, ())] or [sdk]
             for module in [sys.modules[name] for name in dict.fromkeys(modules) if name in sys.modules]:
                 for owner, method, _ in _methods(sdk, module):
-                    patch = known_patch(owner, method, engine, "call")
+                    patch = known_patch(owner, method, stack, "call")
                     if patch is not None:
                         patch.revoke(owner)
 
 
 class _CopyPatch(Patch):
-    """A client's `copy`, whose result is instrumented as the client itself is."""
-
-    __slots__ = ()
+    """A client's `copy`, whose result is instrumented like the client itself."""
 
     def wrap(self, original: Any) -> Any:
-        """Return a wrapper that instruments what comes back."""
+        """Return a wrapper that instruments the copy."""
 
         def wrapper(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
             copy = wrapped(*args, **kwargs)
-            options = self.some.get(instance)
+            options = self.targets.get(instance)
             if options is not None and sdk_of(copy) is not None:
-                instrument_client(copy, self.engine, options)
-                # Of the client that was instrumented: a copy between may be gone by then.
+                instrument_client(copy, self.stack, options)
+                # Undone with the first client of the chain: a copy in between may be gone by then.
                 origin = _origins.get(instance)
                 root = (origin() if origin is not None else None) or instance
                 _origins.add(copy, weakref.ref(root))
-                Done(root, self.engine, copy, take_back=partial(forget_client, engine=self.engine))
+                Undo(root, self.stack, copy, take_back=partial(uninstrument_client, stack=self.stack))
             return copy
 
         return wrapt.FunctionWrapper(original, wrapper)
 
 
-def forget_client(client: Any, engine: Engine) -> None:
-    """Let nothing act for this client any more, nor for its copies; for any client if it is `None`."""
-    wanted = _wanted.get(engine)
+def uninstrument_client(client: Any, stack: StackLike) -> None:
+    """Let nothing act any more for this client and its copies, or for any client if it is `None`."""
+    wanted = _wanted.get(stack)
     if client is None:
         if wanted is not None:
             wanted.clients = Identities()
         return
     if wanted is not None:
         wanted.clients.discard(client)
-    for patch in patches_of(engine):
-        if patch.some.get(client) is not None:
+    for patch in patches_of(stack):
+        if patch.targets.get(client) is not None:
             patch.revoke(client)
-    undo(client, engine)
+    undo(client, stack)

@@ -1,5 +1,5 @@
 """
-One target: a function or method of a module that is named, and what is said of it.
+One target: a function or method of a module, and its options.
 
 How a target is written, as `pkg.mod:Class.method=role`, is known here; what is done with it is not.
 """
@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping  # noqa: TC003 - the annotations of a public class can be read
 from dataclasses import KW_ONLY, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ...errors import TargetError
-from ..calls.function import Options
+
+if TYPE_CHECKING:
+    from ..calls.function import Options
 
 __all__ = ["Target", "entries_of", "read"]
 
@@ -22,27 +24,27 @@ _OPTIONS = ("label", "model", "provider", "layer", "session_id", "preset", "mess
 @dataclass(frozen=True, slots=True)
 class Target:
     """
-    One function or method to be instrumented when its module is there.
+    One function or method that is instrumented as soon as its module is imported.
 
     Attributes:
-        module: Dotted name of the module; it is never imported for the target's sake.
+        module: Dotted name of the module. The target does not import it.
         path: `function`, `Class.method`, `Outer.Inner.method`, or `Class.chat.completions.create`,
             which is looked up on each instance after its `__init__`.
-        role: `turn`, `reference`, `aggregator`, or `call`, whose role is to be inferred; `None` is
+        role: `turn`, `reference`, `aggregator`, or `call`, whose role is inferred; `None` is
             `call`.
-        label: A value, or a function of the bound arguments; and so for the next ones.
-        model: The same.
-        provider: The same.
-        layer: The same.
-        session_id: The same.
-        preset: The same.
-        messages: Name of the parameter that holds the request, where it has a name of its own.
+        label: A value, or a function of the bound arguments, as for the next five.
+        model: The model.
+        provider: The provider.
+        layer: The round of references, from 1.
+        session_id: The session.
+        preset: Name of the ensemble.
+        messages: Name of the parameter that holds the request, if it is not a usual one.
         tags: A mapping of your own.
-        options: Further options by name, as far as this version has them; they win over those above.
-        optional: Whether nothing is said if the module has no such path, since its versions differ.
+        options: Further options of this version by name; they override those above.
+        optional: True if versions of the module without this path are not worth a warning.
 
     Raises:
-        TargetError: A name that no module or path can have, or a role that there is not.
+        TargetError: A malformed name, or an unknown role.
     """
 
     module: str
@@ -66,7 +68,7 @@ class Target:
                 msg = f"a target's {what} is a dotted name, not {name!r:.80}; write pkg.mod:Class.method=role"
                 raise TargetError(msg)
         if self.role is not None and self.role not in _ROLES:
-            msg = f"{self.name}: {self.role!r:.80} is no role, the roles are {', '.join(_ROLES)}"
+            msg = f"{self.name}: unknown role {self.role!r:.80}; choose from {', '.join(_ROLES)}"
             raise TargetError(msg)
 
     @property
@@ -81,32 +83,32 @@ class Target:
 
     def options_over(self, default: Options) -> Options:
         """
-        Return the options of the function, where those of `default` are not given.
+        Return the options of the function: the target's own over those of `default`.
 
         Raises:
-            TargetError: One of `options` is not known in this version.
+            TargetError: This version does not know one of `options`.
         """
-        said: dict[str, Any] = {"role": None if self.role in ("turn", "call") else self.role}
-        said.update({name: value for name in _OPTIONS if (value := getattr(self, name)) is not None})
-        said.update(self.options or {})
-        unknown = sorted(set(said) - set(Options._fields) | ({"kind"} & set(said)))
+        given: dict[str, Any] = {"role": None if self.role in ("turn", "call") else self.role}
+        given.update({name: value for name in _OPTIONS if (value := getattr(self, name)) is not None})
+        given.update(self.options or {})
+        unknown = sorted(set(given) - set(default._fields) | ({"kind"} & set(given)))
         if unknown:
-            msg = f"{self.name}: there is no option {', '.join(unknown)}"
+            msg = f"{self.name}: unknown option {', '.join(unknown)}"
             raise TargetError(msg)
-        return default._replace(kind=self.kind, **said)
+        return default._replace(kind=self.kind, **given)
 
 
 def entries_of(text: str) -> list[str]:
-    """Return what stands between the commas."""
+    """Return the entries of a comma-separated list."""
     return [entry.strip() for entry in text.split(",") if entry.strip()]
 
 
 def read(entry: str) -> Target | None:
     """
-    Return the target that an entry spells out, `None` if it is a name.
+    Return the target that an entry spells out, `None` if the entry is a name.
 
     Raises:
-        TargetError: It is neither.
+        TargetError: The entry is neither.
     """
     module, colon, path = entry.partition(":")
     if not colon:

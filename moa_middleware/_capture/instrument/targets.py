@@ -1,9 +1,10 @@
 """
-Targets by name: what `instrument("openai,pkg.mod:Class.method=turn")` and `MOA_INSTRUMENT` mean.
+The registry of targets: what `instrument("openai,pkg.mod:Class.method=turn")` and `MOA_INSTRUMENT` name.
 
-A name stands for what an SDK has, or for the targets that this package or another one offers. A
-target is wrapped when its module is there, now or by a post-import hook, so nothing is imported for
-its sake and the order of imports does not matter. Who runs the program is not known here.
+A name means an SDK, or the targets that this package or another one offers; it is loaded when it is
+used, since what others offer may be slow to import, or broken. A target is wrapped when its module
+is there, now or by a post-import hook, so nothing is imported for it and the order of imports does
+not matter. This module must not know who runs the program.
 """
 
 from __future__ import annotations
@@ -12,40 +13,100 @@ import atexit
 import os
 import sys
 import weakref
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import wrapt
 
 from ...errors import TargetError
-from ..calls.function import Options
 from ..flow.chain import name_of
 from ..log import log
-from . import classes, paths, sdks
-from .offered import BrokenTargetError, known_names, load
-from .patch import sweep
+from . import classes, objects, paths, sdks
 from .target import Target, entries_of, read
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from ..calls.function import Options
+    from ..turns.turn import StackLike
 
-    from ..calls.entry import Engine
+__all__ = ["GROUP", "apply", "instrument", "known_names", "uninstrument", "was_asked"]
 
-__all__ = ["apply", "asked", "instrument", "uninstrument"]
+GROUP = "moa_middleware.targets"
+"""Entry-point group in which another package offers a name."""
+
+_OFFERED = {"hermes": f"{__name__.partition('.')[0]}.compat.hermes:TARGETS"}
+"""Names that this package has targets for. Not imported: they are on a higher floor."""
 
 
-class _Waiting:
+# Names ---------------------------------------------------------------------------------------------
+
+
+class BrokenTargetError(TargetError):
+    """The name is known, but its targets cannot be loaded or used."""
+
+
+def known_names() -> list[str]:
+    """Return the names of targets, those of installed packages included."""
+    return sorted({*sdks.SDKS, *_OFFERED, *(point.name for point in _entry_points())})
+
+
+def _choices() -> str:
+    return f"choose from {', '.join(known_names())}, or write pkg.mod:Class.method=role"
+
+
+def _entry_points(**of: Any) -> Sequence[Any]:
+    from importlib.metadata import entry_points
+
+    try:
+        return list(entry_points(group=GROUP, **of))
+    except Exception as error:  # the metadata of any installed package may be broken
+        log("moa.target_failed", key=GROUP, target=GROUP, error=type(error).__qualname__)
+        return []
+
+
+def _load(name: str) -> list[Any]:
+    """
+    Return the targets and callables that a name means.
+
+    Raises:
+        TargetError: The name is unknown, or it fails to load.
+    """
+    if name in _OFFERED:
+        from importlib.metadata import EntryPoint
+
+        found: Sequence[Any] = [EntryPoint(name, _OFFERED[name], GROUP)]
+    else:
+        found = _entry_points(name=name)
+    if not found:
+        msg = f"unknown target {name!r:.80}; {_choices()}"
+        raise TargetError(msg)
+    try:
+        things = found[0].load()
+        things = [*things] if isinstance(things, Sequence) else [things]
+        if not all(isinstance(thing, Target) or callable(thing) for thing in things):
+            raise TypeError
+    except Exception as error:
+        msg = f"the target {name!r} cannot be used: {found[0].value} raised {type(error).__qualname__}"
+        raise BrokenTargetError(msg) from error
+    return things
+
+
+# What a stack was asked for ------------------------------------------------------------------------
+
+
+class PendingTarget:
     """One target that a stack was asked for, until it is undone."""
 
-    __slots__ = ("__weakref__", "default", "engine", "report", "rest", "root", "spelt", "target")
+    __slots__ = ("__weakref__", "default", "is_spelt_out", "report", "rest", "root", "stack", "target")
 
-    def __init__(self, target: Target, engine: Engine, default: Options, *, report: bool, spelt: bool) -> None:
+    def __init__(self, target: Target, stack: StackLike, default: Options, *, report: bool, is_spelt_out: bool) -> None:
         self.target = target
-        self.engine = engine
+        self.stack = stack
         self.default = default
         self.report = report
-        """Whether it is named if it leads nowhere."""
-        self.spelt = spelt
-        """Whether it was written out, so that a module that is never imported may be a slip of the pen."""
+        """Whether to log a path that leads nowhere."""
+        self.is_spelt_out = is_spelt_out
+        """If true, warn at exit when the module was never imported: likely a typo."""
         self.root: Callable[[], Any] = lambda: None
         """The class or module that was instrumented."""
         self.rest = target.path
@@ -53,7 +114,7 @@ class _Waiting:
 
     def start(self, *, strict: bool) -> None:
         """
-        Wrap the target now or when its module is there.
+        Wrap the target now or when its module is imported.
 
         Raises:
             TargetError: The module is there and the path leads nowhere, if `strict`.
@@ -62,10 +123,11 @@ class _Waiting:
         if module is not None and strict:
             self._wrap(module)
             return
-        waiting = weakref.ref(self)  # a hook cannot be taken back, but what it is for may go
+        # Weakly: a hook cannot be taken back, but a target that was undone must go.
+        pending = weakref.ref(self)
 
         def when_imported(module: Any) -> None:
-            found = waiting()
+            found = pending()
             if found is not None:
                 found._wrap_or_log(module)
 
@@ -73,10 +135,10 @@ class _Waiting:
 
     def check(self) -> None:
         """
-        Find what the target leads to, if its module is there.
+        Follow the path, if the module is there.
 
         Raises:
-            TargetError: It leads nowhere.
+            TargetError: The path leads nowhere.
         """
         module = sys.modules.get(self.target.module)
         if module is not None:
@@ -98,11 +160,11 @@ class _Waiting:
     def _wrap(self, module: Any) -> None:
         root, rest = self._resolve(module)
         options = self.target.options_over(self.default)
-        classes.instrument(root, self.engine, [(rest, options)], self.default)
+        objects.instrument(root, self.stack, [(rest, options)], self.default)
         self.root, self.rest = weakref.ref(root), rest
 
     def _wrap_or_log(self, module: Any) -> None:
-        """Wrap the target while the program imports its module, which must not fail for it."""
+        """Wrap the target while the program imports its module: the import must not fail because of it."""
         name = self.target.name
         try:
             self._wrap(module)
@@ -113,184 +175,155 @@ class _Waiting:
             log("moa.target_failed", key=name, target=name, error=type(error).__qualname__)
 
     def undo(self) -> None:
-        """Put back what was wrapped, as far as no other name needs it."""
+        """Put back what was wrapped, unless another name needs it."""
         root = self.root()
         if root is not None:
             others = {
                 (other.rest, other.target.kind)
                 for things in _asked.values()
                 for other in things
-                if isinstance(other, _Waiting) and other.engine is self.engine and other.root() is root
+                if isinstance(other, PendingTarget) and other.stack is self.stack and other.root() is root
             }
-            classes.forget_path(root, self.rest, self.target.kind, self.engine, keep=others)
-            with classes._lock:
-                sweep()  # what was replaced for instances that are gone
+            classes.forget_path(root, self.rest, self.target.kind, self.stack, keep=others)
 
 
-class _Sdk:
-    """An SDK that a stack was asked for."""
-
-    __slots__ = ("engine", "name")
-
-    def __init__(self, name: str, engine: Engine) -> None:
-        self.name = name
-        self.engine = engine
-
-    def undo(self) -> None:
-        """Let the SDK act for nobody any more."""
-        sdks.forget_sdk(self.name, self.engine)
+def _undo_plugin(name: str, _stack: StackLike, callback: object) -> None:
+    """Call what a plugin's callable has returned, if that can be called."""
+    if callable(callback):
+        try:
+            callback()
+        except Exception as error:
+            log("moa.target_failed", key=name, target=name, error=type(error).__qualname__)
 
 
-class _Custom:
-    """What a callable of another package did, and how it says that it is undone."""
+_asked: dict[tuple[int, str], list[PendingTarget | partial[None]]] = {}
+"""
+What was done, by stack and name: targets, and partial functions that undo the rest.
 
-    __slots__ = ("back", "engine", "name")
-
-    def __init__(self, name: str, engine: Engine, back: Callable[[], object] | None) -> None:
-        self.name = name
-        self.engine = engine
-        self.back = back
-
-    def undo(self) -> None:
-        """Do what the callable has returned, if it has."""
-        if self.back is not None:
-            try:
-                self.back()
-            except Exception as error:
-                log("moa.target_failed", key=self.name, target=self.name, error=type(error).__qualname__)
-
-
-_asked: dict[tuple[int, str], list[_Waiting | _Sdk | _Custom]] = {}
-"""What was asked for, by stack and name. Each holds its stack, so that no identity is used again."""
+Each of them holds the stack, so that no later stack gets the same id.
+"""
 
 _was_asked: set[int] = set()
 
 
-def asked(engine: Engine) -> bool:
-    """Whether a stack was ever asked for a target by name."""
-    return id(engine) in _was_asked
+def was_asked(stack: StackLike) -> bool:
+    """Return True if a stack was ever asked for a target by name."""
+    return id(stack) in _was_asked
 
 
-def instrument(text: str, engine: Engine, default: Options, *, report: bool = True) -> None:
+def instrument(text: str, stack: StackLike, default: Options, *, report: bool = True, strict: bool = True) -> None:
     """
     Instrument what a comma-separated list names.
 
     Args:
         text: Names, and targets as `pkg.mod:Class.method=role`.
-        engine: The stack.
+        stack: The stack.
         default: Options where a target has none.
-        report: Whether a target that leads nowhere, once its module is there, is named.
+        report: Whether to log a target that leads nowhere once its module is there.
+        strict: Whether to raise for a target that leads nowhere in a module that is there; it is
+            logged otherwise.
 
     Raises:
-        TargetError: One of them is malformed, unknown or broken, or leads nowhere in a module that
-            is there.
+        TargetError: One of them is malformed, unknown or broken, or leads nowhere.
     """
     entries = entries_of(text)
     if not entries:
-        msg = f"{text!r:.80} names no target; known are {', '.join(known_names())}, and pkg.mod:Class.method=role"
+        msg = f"{text!r:.80} names no target; {_choices()}"
         raise TargetError(msg)
-    found: list[tuple[str, Target | None, list[Any]]] = []
+    pending: list[PendingTarget] = []
+    named: list[tuple[str, list[Any]]] = []
     for entry in entries:
         target = read(entry)
-        if target is not None:
-            _check_role(target, engine, [other for _, other, _ in found])
-        found.append((entry, target, load(entry) if target is None and entry not in sdks.SDKS else []))
-    ready = [
-        _Waiting(target, engine, default, report=report, spelt=True) for _, target, _ in found if target is not None
-    ]
-    for waiting in ready:
-        waiting.check()  # all of them are right before the first is touched
-    _was_asked.add(id(engine))
-    for waiting in ready:
-        _ask(waiting, strict=True)
-    for entry, target, things in found:
-        if target is not None:
+        if target is None:
+            named.append((entry, [] if entry in sdks.SDKS else _load(entry)))
             continue
-        if entry in sdks.SDKS:
-            sdks.instrument_sdk(entry, engine, default)
-            _asked[id(engine), entry] = [_Sdk(entry, engine)]
+        _check_role(target, stack, pending)
+        pending.append(PendingTarget(target, stack, default, report=report, is_spelt_out=True))
+    if strict:
+        for one in pending:
+            one.check()  # all of them, before the first is wrapped
+    _was_asked.add(id(stack))
+    for one in pending:
+        one.start(strict=strict)
+        # The one that it replaces, if it was asked for before, dies here, and its import hook with it.
+        _asked[id(stack), one.target.name] = [one]
+        if report and not _reporting:
+            _reporting.append(os.getpid())
+            atexit.register(_report_unused)
+    for name, things in named:
+        if name in sdks.SDKS:
+            sdks.instrument_sdk(name, stack, default)
+            _asked[id(stack), name] = [partial(sdks.uninstrument_sdk, name, stack)]
         else:
-            _use(entry, things, engine, default, report=report)
+            _use(name, things, stack, default, report=report)
 
 
-def _check_role(target: Target, engine: Engine, before: Sequence[Target | None]) -> None:
-    known = [thing.target for thing in _asked.get((id(engine), target.name), ()) if isinstance(thing, _Waiting)]
-    for other in (*known, *before):
-        if other is not None and other.name == target.name and (other.role or "call") != (target.role or "call"):
-            msg = f"{target.name} is a {other.role or 'call'} already; a function has one role"
-            raise TargetError(msg)
-
-
-def _ask(waiting: _Waiting, *, strict: bool) -> None:
-    """Keep a target, and start it; a target that was asked for twice is one layer."""
-    waiting.start(strict=strict)
-    _asked[id(waiting.engine), waiting.target.name] = [
-        waiting
-    ]  # the hook of one that was there before, if it still waits, does nothing any more
-    if waiting.report:
-        _report_at_exit()
-
-
-def _use(name: str, things: Sequence[Any], engine: Engine, default: Options, *, report: bool) -> None:
+def _check_role(target: Target, stack: StackLike, pending: Sequence[PendingTarget] = ()) -> None:
     """
-    Start what a name stands for.
+    Check that a target has one role, among what the stack was asked for and what is to follow.
 
     Raises:
-        TargetError: A callable of another package raised.
+        TargetError: It has another role already.
     """
-    key = id(engine), name
-    known = _asked.get(key, [])
-    made: list[_Waiting | _Sdk | _Custom] = [thing for thing in known if isinstance(thing, _Custom)]
-    again = bool(made)
+    for other in (*_asked.get((id(stack), target.name), ()), *pending):
+        if isinstance(other, PendingTarget) and other.target.name == target.name:
+            role = other.target.role or "call"
+            if role != (target.role or "call"):
+                msg = f"{target.name} is a {role} already; a function has one role"
+                raise TargetError(msg)
+
+
+def _use(name: str, things: Sequence[Any], stack: StackLike, default: Options, *, report: bool) -> None:
+    """
+    Wrap the targets of a name, and call its callables, unless that was done before.
+
+    Raises:
+        TargetError: An option is unknown, or a callable of another package raised.
+    """
+    plugins = [one for one in _asked.get((id(stack), name), []) if isinstance(one, partial)]
+    done: list[PendingTarget | partial[None]] = [*plugins]
     for thing in things:
         if isinstance(thing, Target):
-            thing.options_over(default)
-            made.append(_Waiting(thing, engine, default, report=report, spelt=False))
-    _asked[key] = made
-    for one in made:
-        if isinstance(one, _Waiting):
+            thing.options_over(default)  # raises for an unknown option, before the first is wrapped
+            done.append(PendingTarget(thing, stack, default, report=report, is_spelt_out=False))
+    _asked[id(stack), name] = done
+    for one in done:
+        if isinstance(one, PendingTarget):
             one.start(strict=False)
     for thing in things:
-        if isinstance(thing, Target) or again:
+        if isinstance(thing, Target) or plugins:
             continue
         try:
-            back = thing(engine)
+            callback = thing(stack)
         except Exception as error:
             msg = f"the target {name!r} cannot be used: `{name_of(thing)}` raised {type(error).__qualname__}"
             raise BrokenTargetError(msg) from error
-        made.append(_Custom(name, engine, back if callable(back) else None))
+        done.append(partial(_undo_plugin, name, stack, callback))
 
 
-def apply(text: str, engine: Engine, *, report: bool = True) -> None:
+def apply(text: str, stack: StackLike, default: Options, *, report: bool = True) -> None:
     """
-    Instrument what a variable of the environment names; what cannot be is logged, and harms nothing.
+    Instrument what a variable of the environment names. Errors are logged and not raised.
 
     Args:
         text: The variable's value.
-        engine: The stack.
-        report: Whether what is wrong with it is named: a child's parent has done so.
+        stack: The stack.
+        default: Options where a target has none.
+        report: Whether to log errors. A child process does not: its parent has.
     """
-    _was_asked.add(id(engine))
+    _was_asked.add(id(stack))
     for entry in entries_of(text):
         try:
-            target = read(entry)
-            if target is not None:
-                _check_role(target, engine, ())
-                _ask(_Waiting(target, engine, Options("call"), report=report, spelt=True), strict=False)
-            else:
-                instrument(entry, engine, Options("call"), report=report)
-        except BrokenTargetError as error:
-            if report:
-                log("moa.target_failed", key=entry, target=entry, error=str(error))
-        except TargetError as error:
-            if report:
-                log("moa.target_unknown", key=entry, target=entry, error=str(error))
+            instrument(entry, stack, default, report=report, strict=False)
         except Exception as error:
+            is_ours = isinstance(error, TargetError)
+            is_unknown = is_ours and not isinstance(error, BrokenTargetError)
             if report:
-                log("moa.target_failed", key=entry, target=entry, error=type(error).__qualname__)
+                event = "moa.target_unknown" if is_unknown else "moa.target_failed"
+                log(event, key=entry, target=entry, error=str(error) if is_ours else type(error).__qualname__)
 
 
-def uninstrument(text: str | None, engine: Engine) -> None:
+def uninstrument(text: str | None, stack: StackLike) -> None:
     """
     Undo what `instrument` did for these names, for every name if it is `None`.
 
@@ -298,33 +331,30 @@ def uninstrument(text: str | None, engine: Engine) -> None:
         TargetError: One of them is malformed.
     """
     if text is None:
-        keys = [key for key in _asked if key[0] == id(engine)]
+        keys = [key for key in _asked if key[0] == id(stack)]
     else:
         targets = [(entry, read(entry)) for entry in entries_of(text)]
-        keys = [(id(engine), target.name if target is not None else entry) for entry, target in targets]
+        keys = [(id(stack), target.name if target is not None else entry) for entry, target in targets]
     for key in keys:
         for thing in reversed(_asked.pop(key, [])):
-            thing.undo()
+            if isinstance(thing, PendingTarget):
+                thing.undo()
+            else:
+                thing()
 
 
 _reporting: list[int] = []
-"""The process that names at its exit what was never imported: a forked child keeps silent."""
-
-
-def _report_at_exit() -> None:
-    if not _reporting:
-        _reporting.append(os.getpid())
-        atexit.register(_report_unused)
+"""The process that reports at exit: a forked child keeps silent."""
 
 
 def _report_unused() -> None:
-    """Name each target that was spelt out and whose module was never imported."""
+    """Log each target that was spelt out and whose module was never imported."""
     from pathlib import Path
 
     ran = Path(sys.argv[0]).stem if sys.argv else ""
-    waiting = [one for things in list(_asked.values()) for one in things if isinstance(one, _Waiting) and one.spelt]
-    for one in waiting if _reporting == [os.getpid()] else ():
-        name, module = one.target.name, one.target.module
-        if module not in sys.modules:
+    things = [one for things in list(_asked.values()) for one in things]
+    for one in things if _reporting == [os.getpid()] else ():
+        if isinstance(one, PendingTarget) and one.is_spelt_out and one.target.module not in sys.modules:
+            name, module = one.target.name, one.target.module
             why = "was run as the script, which is __main__" if module == ran else "was never imported"
             log("moa.target_unused", key=name, target=name, error=f"{module} {why}")

@@ -15,14 +15,11 @@ import sys
 import weakref
 from typing import TYPE_CHECKING, Any
 
-from ..flow.driver import drive_async, drive_sync
 from ..flow.outcome import left, outcome_of
 from ..log import count_fault
 from ..shapes.accumulator import Accumulator
 from .kinds import is_stream
-from .proxies import proxy_class, stream_proxy
-from .state import Entered, through
-from .step_proxy import StateProxy
+from .proxy_class import StateProxy, proxy_class
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
@@ -33,52 +30,51 @@ if TYPE_CHECKING:
     from ..turns.call_state import Attempt
     from .state import StreamState
 
+    StreamProxyMaker = Callable[..., Any]
+
 __all__ = ["raw_proxy", "read_body"]
 
 
 class RawProxy(StateProxy):
     """Base of the classes made by `raw_proxy`."""
 
-    def __init__(self, wrapped: Any, state: StreamState) -> None:
+    def __init__(self, wrapped: Any, state: StreamState, stream_proxy: StreamProxyMaker) -> None:
         super().__init__(wrapped)
         self._self_state = state
+        self._self_stream_proxy = stream_proxy
         self._self_parsed: Any = None
         """A weak reference to the proxy that `parse` returned: the SDK, too, returns one stream."""
 
 
 def _parse(self: Any, *args: Any, **kwargs: Any) -> Any:
     parsed = self.__wrapped__.parse(*args, **kwargs)
-    if not is_stream(parsed):
-        return parsed
-    known = _known(self, parsed)
-    if known is not None:
-        return known
-    return _entered(self, drive_sync(self._self_state.talk, Entered(parsed)))
+    return _entered(self, self._self_state.entered(parsed)) if _is_new(self, parsed) else _known(self, parsed)
 
 
 async def _parse_async(self: Any, *args: Any, **kwargs: Any) -> Any:
     parsed = await self.__wrapped__.parse(*args, **kwargs)
-    if not is_stream(parsed):
-        return parsed
-    known = _known(self, parsed)
-    if known is not None:
-        return known
-    return _entered(self, await drive_async(self._self_state.talk, Entered(parsed)))
+    return (
+        _entered(self, await self._self_state.entered_async(parsed)) if _is_new(self, parsed) else _known(self, parsed)
+    )
+
+
+def _is_new(self: Any, parsed: Any) -> bool:
+    """Return True if `parse` gave a stream for the first time, and the body was not read in another way."""
+    if not is_stream(parsed) or self._self_parsed is not None or self._self_state.ended is not None:
+        return False
+    body = vars(self.__wrapped__.http_response).get(_BODY)
+    if body is not None:
+        body.parsed = True
+    return True
 
 
 def _known(self: Any, parsed: Any) -> Any:
-    """Return what `parse` has to return for this stream, `None` if it is a new one."""
-    state: StreamState = self._self_state
-    if self._self_parsed is None:
-        if state.ended is not None:
-            return parsed  # its body was read in another way
-        body = vars(self.__wrapped__.http_response).get(_BODY)
-        if body is not None:
-            body.parsed = True
-        return None
+    """Return what the caller gets of a value, or of a stream that is known already."""
+    if self._self_parsed is None or not is_stream(parsed):
+        return parsed
     made = self._self_parsed()
     if made is None:
-        made = stream_proxy(parsed, state, keep=self)
+        made = self._self_stream_proxy(parsed, self._self_state, keep=self)
         self._self_parsed = weakref.ref(made)
     return made
 
@@ -87,7 +83,7 @@ def _entered(self: Any, ended: Ended) -> Any:
     state: StreamState = self._self_state
     made = ended.value
     if ended.suspended:
-        made = stream_proxy(made, state, keep=self)
+        made = self._self_stream_proxy(made, state, keep=self)
         # From here on it is the stream that is dropped or kept; others may hold the response for long.
         state.watch(made)
     self._self_parsed = weakref.ref(made)
@@ -97,7 +93,7 @@ def _entered(self: Any, ended: Ended) -> Any:
 _classes: weakref.WeakKeyDictionary[type, Any] = weakref.WeakKeyDictionary()
 
 
-def raw_proxy(source: Any, state: StreamState, attempt: Attempt, *, asked: bool) -> Any:
+def raw_proxy(source: Any, state: StreamState, attempt: Attempt, *, asked: bool, stream_proxy: StreamProxyMaker) -> Any:
     """
     Return a proxy around a raw response, whose body feeds `state` however it is read.
 
@@ -106,11 +102,11 @@ def raw_proxy(source: Any, state: StreamState, attempt: Attempt, *, asked: bool)
         state: Of the reply.
         attempt: The request.
         asked: Whether a stream was asked for.
+        stream_proxy: Makes the proxy of a stream that comes out of the response.
     """
     is_async = inspect.iscoroutinefunction(type(source).parse)
-    proxy = proxy_class(type(source), RawProxy, {"parse": _parse_async if is_async else _parse}, _classes)(
-        source, state
-    )
+    table = {"parse": _parse_async if is_async else _parse}
+    proxy = proxy_class(type(source), RawProxy, table, _classes)(source, state, stream_proxy)
     # Not the proxy: whoever reads the HTTP response itself may have dropped that.
     state.watch(source.http_response)
     _tap(source.http_response, state, _Body(source.http_response, state, attempt, asked=asked))
@@ -134,7 +130,7 @@ _FRAMES = 5
 """From an SDK's manager to the response that it closes."""
 
 
-class _Events:
+class _BodyEvents:
     """What the bytes of a body say: the events of a stream, or one JSON object."""
 
     def __init__(self, headers: Any, feed: Callable[[Any], object], *, asked: bool) -> None:
@@ -191,7 +187,7 @@ class _Events:
             self._event(b"".join(self._pieces))
 
 
-class _Body(_Events):
+class _Body(_BodyEvents):
     """A body that is read now, by whoever the caller lets read it."""
 
     def __init__(self, response: Any, state: StreamState, attempt: Attempt, *, asked: bool) -> None:
@@ -208,9 +204,7 @@ class _Body(_Events):
         """The exception that the caller handles already, whatever becomes of this response."""
 
     def _fed(self, event: Any) -> None:
-        self.state.acc.feed(event)
-        if self.state.taps:
-            through(event, self.state.taps)
+        (self.state.on_chunk or self.state.acc.feed)(event)
 
     def understands(self, method: str) -> bool:
         """Whether what a method gives can be read: raw bytes may be compressed."""
@@ -236,7 +230,7 @@ class _Body(_Events):
 def read_body(source: Any, *, asked: bool) -> tuple[Reply, bool]:
     """Return what a raw response says whose body is there, and whether that was a stream."""
     response, acc = source.http_response, Accumulator()
-    events = _Events(response.headers, acc.feed, asked=asked)
+    events = _BodyEvents(response.headers, acc.feed, asked=asked)
     events.take(response.content)
     events.over()
     reply = acc.reply()
@@ -265,7 +259,7 @@ def _tap(response: Any, state: StreamState, body: _Body) -> None:
     vars(response)[_BODY] = body
     response.__class__ = _tapped(body.kind)
     there = weakref.ref(response)
-    state.follow(lambda *_: _untap(there()))
+    state.add_done_callback(lambda *_: _untap(there()))
 
 
 _tapped_classes: weakref.WeakKeyDictionary[type, Any] = weakref.WeakKeyDictionary()
@@ -352,10 +346,8 @@ def _closing(original: Any) -> Any:
         try:
             original(self)
         finally:
-            how = body.left() if body is not None else None
-            if body is not None and how is not None:
-                outcome, error = how
-                body.state.end(outcome, error)
+            if body is not None and (how := body.left()) is not None:
+                body.state.end(*how)
 
     return close
 
@@ -366,9 +358,7 @@ def _closing_later(original: Any) -> Any:
         try:
             await original(self)
         finally:
-            how = body.left() if body is not None else None
-            if body is not None and how is not None:
-                outcome, error = how
-                await body.state.end_async(outcome, error)
+            if body is not None and (how := body.left()) is not None:
+                await body.state.end_async(*how)
 
     return aclose

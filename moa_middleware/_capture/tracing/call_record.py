@@ -1,8 +1,8 @@
 """
-One record for each request of a call, and how calls inside a call are folded into it.
+The record of a request: one for each attempt of a call, and one for a call with a single other one inside.
 
-Where a call holds a single other one, they are one record: role, label and output are those of the
-outer, the model, the request and the tokens those of the inner one, which is what the model got.
+There role, label and output are those of the outer call; the model, the request and the tokens are
+those of the inner one, which is what the model got.
 """
 
 from __future__ import annotations
@@ -10,9 +10,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ..._redaction import secrets
+from ...records import EMPTY_CALL
 from ..shapes.fields import fields_of
+from ..turns.roles import Node
 from .credentials import hide, texts
-from .encode import Raw, encode
+from .encode import Raw, encode, join
+from .snapshot import NULL
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -22,11 +25,11 @@ if TYPE_CHECKING:
     from ..turns.call_state import Attempt, CallSlot
     from .snapshot import Snapshot
 
-__all__ = ["EMPTY", "NULL", "TOKENS", "Entry", "credentials_of", "entries_of", "error_record"]
+__all__ = ["ENCODED", "Entry", "RecordedCall", "call_json", "credentials_of", "entries_of", "error_record", "within"]
 
-EMPTY = Raw(b"{}")
-NULL = Raw(b"null")
-TOKENS = ("input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens", "reasoning_tokens")
+ENCODED = ("input_messages", "params", "usage_raw")
+"""Keys of a call whose values may be encoded already, in the record's order."""
+_WORDS = ("response_id", "response_model", "system_fingerprint", "service_tier")
 # What a call that wraps a single other one takes from it: that is what the model got and said.
 _FROM_INNER = (
     "temperature",
@@ -54,25 +57,87 @@ _FROM_INNER_IF_NONE = (
 )
 
 
-class Entry:
-    """One record of a call in the making, and what inference needs of it."""
+class RecordedCall:
+    """
+    One record of a call, and what its turn's record needs to know of it.
 
-    __slots__ = ("attempt", "fields", "has_inner", "is_last", "slot")
+    Args:
+        fields: The record.
+        is_last: Whether it is the attempt that a call of the turn's own returned.
+        has_inner: Whether its tokens are those of several calls inside it, which are counted themselves.
+    """
 
-    def __init__(self, slot: CallSlot, attempt: Attempt, fields: dict[str, Any], *, is_last: bool) -> None:
-        self.slot = slot
-        self.attempt = attempt
+    __slots__ = ("fields", "has_inner", "is_last")
+
+    def __init__(self, fields: dict[str, Any], *, is_last: bool = True, has_inner: bool = False) -> None:
         self.fields = fields
         self.is_last = is_last
-        """Whether it is the attempt that the call came down to."""
-        self.has_inner = False
-        """Whether its tokens are those of several calls inside it, which stand for themselves."""
+        self.has_inner = has_inner
+
+    def node(self) -> Node:
+        """Return the call as inference needs it, from its record alone."""
+        fields = self.fields
+        started = int(fields["started_at"] * 1e9)
+        duration = fields["duration_ms"]
+        return Node(
+            input=b"" if fields["input_messages"] is None else encode(fields["input_messages"]),
+            output=fields["output"],
+            started_ns=started,
+            ended_ns=None if duration is None else started + int(duration * 1e6),
+            failed=fields["outcome"] in ("error", None),
+            answered=False,
+            role=fields["role"],
+            layer=fields["layer"],
+        )
 
 
-def _usage(usage: Usage | None) -> dict[str, Any]:
-    """Return tokens as the record holds them, `{}` where none were reported."""
-    if usage is None:
-        return {}
+class Entry(RecordedCall):
+    """The record of an attempt of this process."""
+
+    __slots__ = ("attempt", "slot")
+
+    def __init__(self, slot: CallSlot, attempt: Attempt, fields: dict[str, Any], *, is_last: bool) -> None:
+        super().__init__(fields, is_last=is_last)
+        self.slot = slot
+        self.attempt = attempt
+
+    def node(self) -> Node:
+        """Return the call as inference needs it: by exact times, and with what its turn returned."""
+        attempt, slot, fields = self.attempt, self.slot, self.fields
+        reply, clock, returned = attempt.reply, attempt.clock, slot.turn.returned
+        answered = within(slot.turn.answered_by, slot)
+        if not answered and returned is not None and reply is not None:
+            raw = reply.raw
+            answered = raw is not None and (raw is returned or (type(returned) is str and returned == reply.text))
+        return Node(
+            input=fields["input_messages"],
+            output=fields["output"],
+            started_ns=clock.started_ns,
+            ended_ns=clock.ended_ns if slot.settled else None,
+            failed=fields["outcome"] in ("error", None),
+            answered=answered,
+            role=fields["role"],
+            layer=fields["layer"],
+            others=tuple(choice["text"] for choice in reply.choices if choice["text"]) if reply is not None else (),
+        )
+
+
+def within(slot: CallSlot | None, outer: CallSlot) -> bool:
+    """Return True if a call is another one, or was made inside it."""
+    while slot is not None:
+        if slot is outer:
+            return True
+        slot = slot.parent.slot if slot.parent is not None else None
+    return False
+
+
+def call_json(fields: Mapping[str, Any]) -> Raw:
+    """Return the record of a call as JSON."""
+    return join(fields, ENCODED)
+
+
+def _usage(usage: Usage) -> dict[str, Any]:
+    """Return tokens as the record holds them."""
     return {
         "input_tokens": usage.input_tokens,
         "output_tokens": usage.output_tokens,
@@ -82,10 +147,8 @@ def _usage(usage: Usage | None) -> dict[str, Any]:
     }
 
 
-def error_record(error: ErrorInfo | None, told: Sequence[str] = ()) -> dict[str, str] | None:
+def error_record(error: ErrorInfo, told: Sequence[str] = ()) -> dict[str, str]:
     """Return an exception as the record holds it; SDKs put refused keys into their messages."""
-    if error is None:
-        return None
     return {"type": error.type, "message": hide(error.message, told)}
 
 
@@ -100,78 +163,85 @@ def credentials_of(attempt: Attempt) -> list[str]:
     return sorted(found, key=len, reverse=True)
 
 
-def _location(reply: Reply | None, *, streamed: bool) -> str:
-    if reply is None or not reply.text:
-        return "absent"
-    return "inline_from_stream" if streamed else "inline"
-
-
 def _fields(slot: CallSlot, attempt: Attempt, *, late: bool) -> dict[str, Any]:
     """Return the record of one attempt, roles and index still open."""
-    settled = slot.settled or late
-    reply = attempt.reply if settled or len(slot.attempts) > attempt.number else None
-    details: Mapping[str, Any] = reply._details if reply is not None else {}
     shot: Snapshot | None = attempt.memo
     clock = attempt.clock
-    cost = reply.cost_usd if reply is not None else None
-    duration = clock.duration_ms if reply else None
     fields: dict[str, Any] = {
+        **EMPTY_CALL,
         "label": slot.label,
         "model": slot.model,
         "provider": slot.provider,
-        "temperature": shot.temperature if shot else None,
-        "input_messages": shot.messages if shot else NULL,
-        "output": reply.text if reply else None,
-        "usage": _usage(reply.usage) if reply else {},
-        "cost_usd": cost,
-        "cost_status": _text(details.get("cost_status")) or ("reported" if cost is not None else None),
-        "cost_source": _text(details.get("cost_source"))
-        or (reply.source if reply is not None and cost is not None else None),
+        "input_messages": NULL,
         "streamed": attempt.streamed,
-        "output_location": _location(reply, streamed=attempt.streamed),
         "call_id": attempt.id,
         "parent": slot.parent.id if slot.parent is not None else None,
         "role": slot.role,
         "role_source": slot.role_source,
         "layer": slot.layer,
-        "index": 0,
         "attempt": attempt.number,
-        "outcome": reply.outcome if reply else None,
-        "error": error_record(attempt.error, credentials_of(attempt)) if reply is not None and attempt.error else None,
         "started_at": clock.started_at,
-        "ended_at": clock.started_at + duration / 1e3 if duration is not None else None,
-        "duration_ms": duration,
-        "first_chunk_ms": clock.first_chunk_ms if reply else None,
-        "chunks": reply.chunks if reply else None,
-        "finish_reason": reply.finish_reason if reply else None,
-        "tool_calls": list(reply.tool_calls) if reply else [],
-        "reasoning": reply.reasoning if reply else None,
-        "refusal": reply.refusal if reply else None,
-        "choices": list(reply.choices) if reply is not None and reply.choices else None,
-        "params": shot.params if shot else EMPTY,
-        "params_omitted": list(shot.omitted) if shot else [],
         "endpoint": slot.endpoint,
-        "response_id": _text(details.get("response_id")),
-        "response_model": _text(details.get("response_model")),
-        "system_fingerprint": _text(details.get("system_fingerprint")),
-        "service_tier": _text(details.get("service_tier")),
-        "usage_raw": _usage_raw(details.get("usage_raw")),
-        "source": reply.source if reply else "provider",
         "late": late,
     }
-    unknown = details.get("unknown")
-    if unknown is not None and (reply is None or reply.text is None):
-        # Cut behind the rule: half a secret has no form that it could be known by.
-        fields["raw"] = {name: secrets(text)[:500] for name, text in unknown.items()}
+    if shot is not None:
+        fields["temperature"] = shot.temperature
+        fields["input_messages"] = shot.messages
+        fields["params"] = shot.params
+        if shot.omitted:
+            fields["params_omitted"] = list(shot.omitted)
+    if slot.settled or late or len(slot.attempts) > attempt.number:
+        reply = attempt.reply
+        if reply is not None:
+            _add_reply(fields, reply, attempt)
     return fields
+
+
+def _add_reply(fields: dict[str, Any], reply: Reply, attempt: Attempt) -> None:
+    """Add what a request returned, and how it ended."""
+    text, cost, clock = reply.text, reply.cost_usd, attempt.clock
+    details: Mapping[str, Any] = reply._details
+    fields["output"] = text
+    if text:
+        fields["output_location"] = "inline_from_stream" if attempt.streamed else "inline"
+    if reply.usage is not None:
+        fields["usage"] = _usage(reply.usage)
+    fields["cost_usd"] = cost
+    fields["cost_status"] = _text(details.get("cost_status")) or ("reported" if cost is not None else None)
+    fields["cost_source"] = _text(details.get("cost_source")) or (reply.source if cost is not None else None)
+    fields["outcome"] = reply.outcome
+    if attempt.error is not None:
+        fields["error"] = error_record(attempt.error, credentials_of(attempt))
+    duration = clock.duration_ms
+    if duration is not None:
+        fields["duration_ms"] = duration
+        fields["ended_at"] = clock.started_at + duration / 1e3
+    fields["first_chunk_ms"] = clock.first_chunk_ms
+    fields["chunks"] = reply.chunks
+    fields["finish_reason"] = reply.finish_reason
+    if reply.tool_calls:
+        fields["tool_calls"] = list(reply.tool_calls)
+    fields["reasoning"] = reply.reasoning
+    fields["refusal"] = reply.refusal
+    if reply.choices:
+        fields["choices"] = list(reply.choices)
+    for name in _WORDS:
+        if name in details:
+            fields[name] = _text(details[name])
+    fields["usage_raw"] = _usage_raw(details.get("usage_raw"))
+    fields["source"] = reply.source
+    unknown = details.get("unknown")
+    if unknown is not None and text is None:
+        # Cut after the rules: half a secret has no form by which they could know it.
+        fields["raw"] = {name: secrets(value)[:500] for name, value in unknown.items()}
 
 
 def _usage_raw(value: Any) -> Any:
     """
-    Return the provider's own object.
+    Return the provider's usage object.
 
-    That of an SDK holds numbers, and its `model_dump` would cost 40 µs; the fields of such a one are
-    encoded with the rest of the record, anything else by itself.
+    That of an SDK contains numbers, and its `model_dump` would take 40 µs: its fields are encoded
+    with the rest of the record. Anything else is encoded by itself.
     """
     if value is None:
         return None
@@ -181,6 +251,8 @@ def _usage_raw(value: Any) -> Any:
         return encode(value)
     if type(fields) is not dict:
         return encode(value)
+    if _PLAIN.issuperset(map(type, fields.values())) and _STRINGS.issuperset(map(type, fields)):
+        return fields
     shown: dict[str, Any] = {}
     for name, part in fields.items():
         if type(name) is not str:
@@ -196,6 +268,7 @@ def _usage_raw(value: Any) -> Any:
 
 
 _PLAIN = frozenset({bool, int, float, str, type(None)})
+_STRINGS = frozenset({str})
 
 
 def _text(value: Any) -> str | None:
@@ -232,9 +305,9 @@ def _fold(outer: dict[str, Any], inner: Mapping[str, Any]) -> None:
 
 def entries_of(slot: CallSlot, *, late: bool = False, apart: Collection[CallSlot] = ()) -> list[Entry]:
     """
-    Return the records of a call and of the calls inside it, the attempt that it came down to last.
+    Return the records of a call and of the calls inside it.
 
-    Those that are `apart` have a record of their own.
+    Those that are `apart` have a line of their own.
     """
     entries: list[Entry] = []
     for attempt in slot.attempts:
@@ -258,6 +331,8 @@ def entries_of(slot: CallSlot, *, late: bool = False, apart: Collection[CallSlot
         entries += inner
         entries.append(own)
     for entry in entries:
+        fields = entry.fields
+        fields["label"] = fields["label"] or fields["model"] or entry.slot.name or None
         if entry.slot is not slot:
             entry.is_last = False
     return entries

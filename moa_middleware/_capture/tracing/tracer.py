@@ -15,19 +15,19 @@ from itertools import count, islice
 from typing import TYPE_CHECKING, Any
 
 from ..._version import __version__
-from ...records import SCHEMA
 from ..log import count_fault, log
 from ..turns import threads
 from . import outbox, snapshot, turn_record
 from .backlog import Line
-from .encode import Raw, encode, pieces_of, warm_up
+from .encode import join, warm_up
 from .journal import Journal
 from .writer import FileWriter
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from ..flow.model import Call
+    from ..shapes.request import Request
     from ..turns.call_state import Attempt, CallSlot
     from ..turns.turn import Turn
     from .content import Content
@@ -111,7 +111,7 @@ class Tracer:
     def opened(self, turn: Turn) -> None:
         """Take the turn's own request down."""
         try:
-            if self._propagate:
+            if self._propagate and not threads.installed:
                 threads.install()
             if turn.session_id is None:
                 turn.session_id = self._session_id
@@ -120,12 +120,12 @@ class Tracer:
         except BaseException as error:
             self._fault(error, turn)
 
-    def began(self, attempt: Attempt, call: Call) -> None:
+    def began(self, attempt: Attempt, request: Call | Request, kwargs: Mapping[str, Any]) -> None:
         """Take a request down as it goes out."""
         try:
             slot = attempt.slot
-            request = slot.request
-            attempt.memo = snapshot.of_call(slot.turn, call, request.omitted if request is not None else ())
+            omitted = slot.request.omitted if slot.request is not None else ()
+            attempt.memo = snapshot.of_call(slot.turn, request, omitted, kwargs)
         except BaseException as error:
             self._fault(error, attempt.slot.turn)
 
@@ -179,16 +179,19 @@ class Tracer:
             return []
         ts = time.time()
         try:
-            parts, references = turn_record.turn_record(turn, ts=ts)
-            if self._fanout_only and not references:
+            record = turn_record.turn_record(turn, ts=ts)
+            if self._fanout_only and not record["references"]:
                 return []
-            parts["writer"] = self._writer_fields(number)
-            return [self._line(turn.session_id, pieces_of(parts), late=False)]
+            record["writer"] = self._writer_fields(number)
+            return [self._line(turn.session_id, turn_record.turn_pieces(record), late=False)]
         except BaseException as error:
             self._fault(error, turn)
             # Without content: there is nothing in it to be withheld.
-            data = _minimal(turn, ts, error, self._writer_fields(number)) + b"\n"
-            return [Line(data, session_id=turn.session_id, writer=self._writer, listeners=self._listeners)]
+            record = turn_record.unrecorded(turn, error, ts=ts)
+            record["writer"] = self._writer_fields(number)
+            return [
+                Line(join(record) + b"\n", session_id=turn.session_id, writer=self._writer, listeners=self._listeners)
+            ]
 
     def _without_journal(self, turn: Turn, lines: list[Line]) -> list[Line]:
         """Let the turn's journal go when its line is written, at once if it has none."""
@@ -252,41 +255,3 @@ def _drop_content(slot: CallSlot) -> None:
                 _drop_content(inner)
         attempt.drop_content()
     slot.request = None
-
-
-def _minimal(turn: Turn, ts: float, error: BaseException, writer: dict[str, Any]) -> Raw:
-    """Return a record that says what failed, where the whole one could not be made."""
-    return encode(
-        {
-            "schema": SCHEMA,
-            "ts": ts,
-            "turn_id": turn.id,
-            "session_id": turn.session_id,
-            "preset": turn.preset,
-            "outcome": turn.outcome,
-            "error": None,
-            "started_at": turn.clock.started_at,
-            "ended_at": turn.clock.ended_at,
-            "duration_ms": turn.clock.duration_ms,
-            "input_messages": None,
-            "params": {},
-            "output": None,
-            "references": [],
-            "aggregator": None,
-            "calls": [],
-            "parent_turn_id": turn.parent.id if turn.parent is not None else None,
-            "turns": list(turn.turns),
-            "tags": {"moa.record_failed": type(error).__qualname__},
-            "totals": {
-                "calls": len(turn.calls),
-                "failed": 0,
-                "usage": {},
-                "cost_usd": None,
-                "unpriced": len(turn.calls),
-            },
-            "implicit": turn.implicit,
-            "instrumentation_errors": turn.faults,
-            "trace_context": turn.trace_context,
-            "writer": writer,
-        }
-    )

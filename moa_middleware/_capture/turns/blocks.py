@@ -1,8 +1,8 @@
 """
 The blocks that a user opens by hand: `with tag(…)` and `with turn(…)`.
 
-Nothing of one use is kept on a block, so that several tasks may enter the same one at once; and
-leaving it in another context or thread, as fixtures and dependencies do, never raises.
+A block keeps nothing of a single use, so that several tasks may enter the same one at once. Leaving
+it in another context or thread, as fixtures and dependencies do, never raises.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypedDict, TypeVar
 
 from ...errors import TagError
 from ..flow.outcome import outcome_of
-from ..scope import NO_TAGS, Scope, Tags, current, enter
+from ..scope import NO_TAGS, Scope, Tags, current, put_current
 from .turn import Turn
 
 if TYPE_CHECKING:
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Unpack
 
-    from ..calls.entry import Engine
     from ..flow.model import Outcome
+    from .turn import StackLike
 
 __all__ = ["Tag", "TurnBlock", "checked_tags", "tag"]
 
@@ -36,7 +36,7 @@ def checked_tags(where: str, given: Mapping[str, Any]) -> Tags:
     Return keywords as tags.
 
     Raises:
-        TagError: For a keyword that is none of ours, or a value of the wrong type.
+        TagError: For an unknown keyword, or a value of the wrong type.
     """
     for name, value in given.items():
         if name not in _KNOWN:
@@ -88,35 +88,36 @@ class Tag:
         self._tags = tags
 
     def __enter__(self) -> None:
-        """Lend the tags to the code inside."""
+        """Apply the tags to the code inside."""
         here = current()
         if here is None:
-            enter(Scope(None, self._tags, block=self))
+            put_current(Scope(None, self._tags, block=self))
             return
-        enter(Scope(here.turn, self._tags.within(here.tags), here.parent, here.order, previous=here, block=self))
+        tags = self._tags.within(here.tags)
+        put_current(Scope(here.turn, tags, here.parent, here.order, previous=here, block=self))
 
     def __exit__(self, *_: object) -> None:
-        """Take the tags back."""
+        """Restore the tags from before."""
         here = current()
         if here is not None and here.block is self:
-            enter(here.previous)
+            put_current(here.previous)
 
 
 class TurnBlock:
     """A turn opened by hand, or a decorator with options; made by `turn`."""
 
-    __slots__ = ("_decorate", "_dynamic", "_engine", "_open", "_tags")
+    __slots__ = ("_decorate", "_dynamic", "_open", "_stack", "_tags")
 
     def __init__(
-        self, engine: Engine, tags: Tags, decorate: Callable[[Any], Any], *, dynamic: Sequence[str] = ()
+        self, stack: StackLike, tags: Tags, decorate: Callable[[Any], Any], *, dynamic: Sequence[str] = ()
     ) -> None:
-        self._engine = engine
+        self._stack = stack
         self._dynamic = dynamic
-        """Names of tags that are functions of bound arguments: for decorators only."""
+        """Names of tags that are functions of the bound arguments, which only a decorator has."""
         self._tags = tags
         self._decorate = decorate
         self._open: dict[str, Turn] = {}
-        """Turns entered and not left, for the one that is left in another context."""
+        """Turns that were entered and not left, by id: one may be left in another context."""
 
     def __call__(self, fn: F) -> F:
         """Use it as a decorator."""
@@ -128,19 +129,19 @@ class TurnBlock:
         Open a turn.
 
         Raises:
-            TagError: A tag is a function, which a block has no arguments for.
+            TagError: A tag is a function: a block has no arguments to call it with.
         """
         if self._dynamic:
             msg = f"with turn({self._dynamic[0]}=…) takes a str: a function of the arguments is for decorators"
             raise TagError(msg)
-        turn = Turn(self._tags, self._engine.recording(), by_hand=True)
+        turn = Turn(self._tags, self._stack.recording(), by_hand=True)
         here = current()
-        tags = here.tags.for_body() if here is not None else NO_TAGS
+        tags = NO_TAGS if here is None or here.tags is NO_TAGS else here.tags.for_body()
         if self._tags.own:
             tags = tags._replace(own={**tags.own, **self._tags.own})
         self._open[turn.id] = turn
         _left_open[turn.id] = turn
-        enter(Scope(turn, tags, None, turn.order, previous=here, block=self))
+        put_current(Scope(turn, tags, None, turn.order, previous=here, block=self))
         return turn
 
     def __exit__(
@@ -151,9 +152,10 @@ class TurnBlock:
         turn: Turn | None = None
         if here is not None and here.block is self:
             turn = self._open.pop(here.turn.id, None) if here.turn is not None else None
-            enter(here.previous)
+            put_current(here.previous)
         if turn is None and self._open:
-            # Entered elsewhere (a fixture, a dependency), or left from there: the oldest is over.
+            # It was entered in another context or thread (a fixture, a dependency), so the current scope
+            # does not say which turn this is. Close the oldest, or it would stay open for ever.
             turn = self._open.pop(next(iter(self._open)), None)
         if turn is None:
             return
@@ -173,7 +175,7 @@ class TurnBlock:
 
 
 _left_open: dict[str, Turn] = {}
-"""Turns that were entered by hand and not left: a script that ends like that loses nothing."""
+"""Turns that were entered by hand and not left. They are written at exit, so that a script loses none."""
 
 
 @atexit.register
@@ -184,13 +186,13 @@ def _close_at_exit() -> None:
 
 def tag(**tags: Unpack[TagWords]) -> Tag:
     """
-    Lend tags to the turns and calls made inside: `with moa.tag(role="reference", layer=1):`.
+    Apply tags to the turns and calls made inside: `with moa.tag(role="reference", layer=1):`.
 
     Args:
         **tags: `role`, `layer`, `label`, `session_id`, `preset`; your own as a mapping,
             `tags={"tenant": "a"}`.
 
     Raises:
-        TagError: A keyword is none of these, or a value is of the wrong type.
+        TagError: An unknown keyword, or a value of the wrong type.
     """
     return Tag(checked_tags("tag", tags))

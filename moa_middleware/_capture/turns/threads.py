@@ -2,9 +2,9 @@
 Carrying a turn into bare threads and executors, which do not inherit context.
 
 `ThreadPoolExecutor.submit` and `Thread.start` are wrapped at the first traced turn. They carry our
-one variable and nothing else, and they reserve the number of what is submitted: the order in which
-a pool enters its work is a race. `ThreadPool` of `multiprocessing` hands its work to threads that it
-started long ago, so there it is the work that carries the turn, and not the threads.
+one context variable and nothing else, and they reserve a number at submission, because the order in
+which a pool begins its work is a race. `ThreadPool` of `multiprocessing` hands its work to threads
+that it started long before, so there the work carries the turn, and not the threads.
 """
 
 from __future__ import annotations
@@ -23,12 +23,13 @@ from ..scope import Scope, current, enter, leave, submitted
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["install", "remove"]
+__all__ = ["install", "installed", "remove"]
 
 _POOLS = "multiprocessing.pool"
-_installed: list[tuple[type, str, Any, Any]] = []
+installed: list[tuple[type, str, Any, Any]] = []
+"""What was wrapped: owner, name, original and wrapper. Empty until `install`, and after `remove`."""
 _hooked: list[bool] = []
-"""Whether the import of multiprocessing's pools is waited for; it cannot be called off."""
+"""Not empty once an import hook for multiprocessing's pools is registered: it cannot be taken back."""
 _lock = threading.RLock()
 
 
@@ -44,12 +45,12 @@ def _within(scope: Scope | None, fn: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _is_context_run(fn: Any) -> bool:
-    """Whether it is the `run` of a context, which `asyncio.to_thread` submits: it brings a scope along."""
+    """Return True for the `run` of a context, which `asyncio.to_thread` submits: it brings its own scope."""
     return getattr(fn, "__name__", None) == "run" and isinstance(getattr(fn, "__self__", None), Context)
 
 
 def _finer(scope: Scope, fn: Callable[..., Any]) -> Callable[..., Any]:
-    """Bind a function to the number reserved in `scope`, where its context stands in the same turn."""
+    """Bind a function to the number reserved in `scope`, if its own context is in the same turn."""
 
     def run(*args: Any, **kwargs: Any) -> Any:
         here = current()
@@ -71,7 +72,7 @@ def _submit(wrapped: Any, _instance: Any, args: tuple[Any, ...], kwargs: dict[st
         rest[0] = _finer(scope, rest[0])
     else:
         fn = _within(scope, fn)
-    # The pool may start a worker now. It serves whoever comes, so it must not inherit this turn.
+    # The pool may start a worker now. A worker serves every later caller, so it must not inherit this turn.
     former = enter(None)
     try:
         return wrapped(fn, *rest, **kwargs)
@@ -98,7 +99,7 @@ def _start(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str,
     if scope is None or scope.turn is None or not scope.turn.joinable:
         return wrapped(*args, **kwargs)
     if getattr(getattr(instance, "_target", None), "__module__", None) == _POOLS:
-        # A pool's own thread: it serves whoever comes.
+        # A pool's own thread, which serves every later caller.
         return wrapped(*args, **kwargs)
     try:
         run, attributes = instance.run, vars(instance)
@@ -107,7 +108,7 @@ def _start(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str,
     own = attributes.get("run")
 
     def put_back() -> None:
-        # The thread object may be kept for long: it is left as it was.
+        # Somebody may keep the thread object: leave it as it was.
         if own is None:
             attributes.pop("run", None)
         else:
@@ -126,11 +127,11 @@ def _start(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str,
 
 
 def install() -> None:
-    """Wrap both, once."""
-    if _installed:
+    """Wrap both, unless that was done."""
+    if installed:
         return
     with _lock:
-        if _installed:
+        if installed:
             return
         _wrap(ThreadPoolExecutor, "submit", _submit)
         _wrap(threading.Thread, "start", _start)
@@ -145,25 +146,25 @@ def _wrap(owner: type, name: str, wrapper: Callable[..., Any]) -> None:
     original = getattr(owner, name)
     wrapped = wrapt.FunctionWrapper(original, wrapper)
     setattr(owner, name, wrapped)
-    _installed.append((owner, name, original, wrapped))
+    installed.append((owner, name, original, wrapped))
 
 
 def _wrap_pools(module: Any) -> None:
-    # `apply`, `map`, `starmap` and their like come down to these.
+    # `apply`, `map`, `starmap` and the like call these.
     for name in ("apply_async", "_map_async", "imap", "imap_unordered"):
         _wrap(module.Pool, name, _pooled)
 
 
 def _when_imported(module: Any) -> None:
     with _lock:
-        if _installed and not any(owner is module.Pool for owner, *_ in _installed):
+        if installed and not any(owner is module.Pool for owner, *_ in installed):
             _wrap_pools(module)
 
 
 def remove() -> None:
     """Put both back, where nobody else has wrapped them since."""
     with _lock:
-        for owner, name, original, wrapped in _installed:
+        for owner, name, original, wrapped in installed:
             if vars(owner).get(name) is wrapped:
                 setattr(owner, name, original)
-        _installed.clear()
+        installed.clear()

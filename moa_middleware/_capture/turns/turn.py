@@ -10,20 +10,23 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any, Protocol
 
+from .. import process
 from ..flow.outcome import error_of
 from ..ids import Clock, uuid7
-from ..process import after_fork, claim, once, process_id
-from ..scope import Order, Scope, Tags, current
+from ..process import after_fork, claim, once
+from ..scope import NO_TAGS, Order, Scope, current
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
-    from ..flow.model import Call, Outcome, Reply
+    from ..flow.model import Call, Middleware, Outcome, Reply
+    from ..flow.observers import Observer
     from ..flow.outcome import ErrorInfo
+    from ..scope import Tags
     from ..shapes.request import Request
     from .call_state import Attempt, CallSlot
 
-__all__ = ["Recording", "Turn", "current_turn", "open_turns", "turn_for_call"]
+__all__ = ["Recording", "StackLike", "Turn", "current_turn", "open_turns", "turn_for_call"]
 
 _open: set[str] = set()
 """Ids of the turns that are open in this process."""
@@ -37,8 +40,8 @@ class Recording(Protocol):
     def opened(self, turn: Turn) -> None:
         """Learn that a turn with its request begins."""
 
-    def began(self, attempt: Attempt, call: Call) -> None:
-        """Learn that a request goes out."""
+    def began(self, attempt: Attempt, request: Call | Request, kwargs: Mapping[str, Any]) -> None:
+        """Learn that a request goes out, with these keyword arguments."""
 
     def ended(self, turn: Turn, slot: CallSlot) -> None:
         """Learn that a call of an open turn is about to end."""
@@ -48,6 +51,28 @@ class Recording(Protocol):
 
     def ended_late(self, turn: Turn, slot: CallSlot) -> None:
         """Learn that a call ended whose turn is over already."""
+
+
+class StackLike(Protocol):
+    """A stack, as far as wrappers and blocks know it."""
+
+    middleware: Sequence[Middleware]
+    observers: Sequence[Observer]
+
+    def recording(self) -> Recording | None:
+        """Return who records the turn that begins now, `None` while nobody does."""
+
+    def call_through(  # noqa: PLR0917 - on the path of every call, where keywords cost
+        self,
+        options: Any,
+        cache: dict[str, Any],
+        path: str,
+        wrapped: Callable[..., Any],
+        instance: object,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+    ) -> Any:
+        """Run one invocation of a wrapped function."""
 
 
 class Turn:
@@ -145,7 +170,7 @@ class Turn:
         """What the recording keeps of the last request, to know it again."""
         self.over = False
         self._claimed = once()
-        self.alive_in = process_id()
+        self.alive_in = process.pid
         self.trace_context = _trace_context() if recording is not None else None
         self.clock = Clock()
         _open.add(self.id)
@@ -161,17 +186,17 @@ class Turn:
     @property
     def alive(self) -> bool:
         """Whether this process opened the turn; a forked child has only a copy of it."""
-        return self.alive_in == process_id()
+        return self.alive_in == process.pid
 
     @property
     def joinable(self) -> bool:
         """Whether calls made here and now belong to it."""
-        return not self.over and self.alive
+        return not self.over and self.alive_in == process.pid
 
     def scope(self, parent: Attempt | None = None, order: Order | None = None) -> Scope:
         """Return the scope of the turn's body, or of a call's body in it."""
         here = current()
-        return Scope(self, here.tags.for_body() if here is not None else Tags(), parent, order or self.order)
+        return Scope(self, here.tags.for_body() if here is not None else NO_TAGS, parent, order or self.order)
 
     def awaited(self) -> CallSlot | None:
         """
@@ -208,7 +233,7 @@ class Turn:
             else:
                 self.close(outcome, known)
 
-        state.follow(with_its_stream)
+        state.add_done_callback(with_its_stream)
 
     def close(self, outcome: Outcome, error: BaseException | ErrorInfo | None = None) -> None:
         """Close the turn, once; the recording is told."""
@@ -249,11 +274,10 @@ def open_turns() -> int:
     return len(_open)
 
 
-def turn_for_call() -> Turn | None:
-    """Return the turn that a call made here and now belongs to, `None` outside one."""
-    here = current()
+def turn_for_call(here: Scope | None) -> Turn | None:
+    """Return the turn that a call made in this scope belongs to, `None` outside one."""
     turn = here.turn if here is not None else None
-    if here is None or turn is None or not turn.alive:
+    if here is None or turn is None or turn.alive_in != process.pid:
         return None
     if not turn.over or (here.parent is not None and not here.parent.slot.done):
         # The second: a reference that is late itself still asks its model.

@@ -1,7 +1,7 @@
 """
 The target `hermes`: which functions of Hermes Agent are the turn, a reference and the aggregator.
 
-Facts of versions 0.19 and later are in here and nowhere else. The client object is replaced in the
+Facts of versions 0.19 and later are here and nowhere else. The client object is replaced in the
 middle of a session and may be built without `__init__`, so everything is on classes and functions.
 """
 
@@ -15,37 +15,38 @@ from typing import TYPE_CHECKING, Any
 from .._capture.calls import prepared as _prepared
 from .._capture.calls.function import Options
 from .._capture.flow.model import Reply, Usage
-from .._capture.instrument import classes
+from .._capture.instrument import objects
 from .._capture.instrument.patch import Identities
 from .._capture.instrument.target import Target
 from .._capture.scope import enter, leave, submitted
 from .._capture.turns.turn import current_turn
 from ..errors import TargetError
-from ._around import Around
-from ._hermes_words import TOKENS, failure_of, label_of, number, tokens_of
+from ..records import TOKENS
+from ._hermes_values import failure_of, label_of, number, tokens_of
+from ._watch import Watch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
-    from .._capture.calls.entry import Engine
+    from .._capture.turns.turn import StackLike
 
 __all__ = ["TARGETS"]
 
 _LOOP = "agent.moa_loop"
 
 _agents = Identities()
-"""Which agent a client's completions work for, as a weak reference."""
+"""The agent that a client's completions work for, as a weak reference."""
 _agent_here: ContextVar[Any] = ContextVar("moa_middleware_hermes_agent", default=None)
 """The agent whose conversation runs here, as a weak reference."""
 _aggregator_here: ContextVar[Any] = ContextVar("moa_middleware_hermes_aggregator", default=None)
 """The slot of the preset whose aggregator is about to be called."""
 
 
-# What is said of a turn. --------------------------------------------------------------------------
+# Options of a turn. ------------------------------------------------------------------------------
 
 
 def _session_id(self: Any = None) -> str | None:
-    """Return the session of the agent that runs; asked for each turn, since compression changes it."""
+    """Return the session of the running agent. Asked at each turn, since compression changes it."""
     known = _agents.get(self) if self is not None else None
     agent = known() if known is not None else getattr(self, "_agent", None)
     if agent is None:
@@ -59,11 +60,11 @@ def _preset(self: Any) -> str | None:
 
 
 def _half(_moa_prepare_only: Any = None, _moa_prepared_request: Any = None) -> Any:
-    """Tell the two calls of a turn apart, as later versions make them."""
+    """Tell the two calls of a turn apart, which later versions make."""
     return _moa_prepared_request if _moa_prepared_request is not None else bool(_moa_prepare_only)
 
 
-# What is said of a call. --------------------------------------------------------------------------
+# Options of a call. ------------------------------------------------------------------------------
 
 
 def _reference_label(slot: Any) -> str | None:
@@ -75,12 +76,12 @@ def _reference_model(slot: Any) -> Any:
 
 
 def _read_reference(value: Any) -> Reply | None:
-    """Read `(label, text, accounting)`; a failure is a text too."""
+    """Read `(label, text, accounting)`; a failed reference returns a text too."""
     if not isinstance(value, tuple) or len(value) != 3:  # noqa: PLR2004 - its parts are named above
         return None
     _, text, accounting = value
     tokens = tokens_of(accounting)
-    # All zero is what the agent makes of a reply without usage.
+    # The agent turns a reply without usage into zeros, so zeros alone mean that nothing was reported.
     usage = Usage(**{name: tokens[name] for name in TOKENS}) if any(tokens.values()) else None
     details = {name: getattr(accounting, name, None) for name in ("cost_status", "cost_source")}
     return Reply(
@@ -98,7 +99,7 @@ def _role(task: Any = None) -> str | None:
 
 
 def _call_label(task: Any = None, provider: Any = None, model: Any = None) -> str | None:
-    """Return the label of the aggregator; that of a reference is known further out."""
+    """Return the label of the aggregator. A reference has its label from the call around this one."""
     if task != "moa_aggregator":
         return None
     slot = _aggregator_here.get()
@@ -111,11 +112,11 @@ def _call_provider(provider: Any = None) -> Any:
     return provider
 
 
-# What is only watched. ----------------------------------------------------------------------------
+# Watched functions. -------------------------------------------------------------------------------
 
 
 def _conversing(self: Any) -> Generator[None, Any, None]:
-    """Know whose conversation runs here, for what the agent does outside its client."""
+    """Remember the running agent for calls made outside its client."""
     former = _agent_here.get()
     _agent_here.set(weakref.ref(self))
     try:
@@ -125,13 +126,13 @@ def _conversing(self: Any) -> Generator[None, Any, None]:
 
 
 def _requesting(self: Any) -> Generator[None, Any, None]:
-    """Know whose client it is, before a thread of the agent's makes a request with it."""
+    """Remember the agent of a client before one of the agent's threads makes a request with it."""
     _know(self, self.client)
     yield
 
 
 def _client_asked(self: Any) -> Generator[None, Any, None]:
-    """Know the same of a client that took another one's place meanwhile."""
+    """Remember the agent of a client that has replaced another one."""
     _know(self, (yield))
 
 
@@ -141,19 +142,19 @@ def _know(agent: Any, client: Any) -> None:
 
 
 def _aggregator_chosen(aggregator: Any) -> Generator[None, Any, None]:
-    """Know the aggregator's slot: this is asked for right before it is called."""
+    """Remember the aggregator's slot: the watched function runs right before the aggregator."""
     _aggregator_here.set(aggregator)
     yield
 
 
 def _rebased(prepared: Any) -> Generator[None, Any, None]:
-    """Let a turn be finished with the request that was made of the one that it prepared."""
+    """Let a turn be finished with a request that was rebuilt from the prepared one."""
     other = yield
     _prepared.alias(prepared, other)
 
 
 def _submitted() -> Generator[None, Any, None]:
-    """Let each reference have the number of its submission: the agent runs it in a copied context of its own."""
+    """Give each reference a number at submission: the agent runs it later, in a copied context of its own."""
     scope = submitted()
     former = enter(scope)
     try:
@@ -174,27 +175,27 @@ _WATCHED: tuple[tuple[str, str, Callable[..., Any]], ...] = (
 _CLIENTS_OF = ("_get_cached_client", "resolve_provider_client")
 
 
-def _watch(engine: Engine) -> Callable[[], None]:
-    """Watch what is neither turn nor call; returns what ends that."""
+def _watch(stack: StackLike) -> Callable[[], None]:
+    """Watch functions that are neither turn nor call; return a function that ends it."""
     clients: weakref.WeakSet[Any] = weakref.WeakSet()
 
     def client_made() -> Generator[None, Any, None]:
-        """See each request of `call_llm`, which sends once more what failed on its way, inside our turns only."""
+        """Instrument each client that `call_llm` uses inside our turns: it retries within one call."""
         client, *_ = yield
         if client is None or current_turn() is None or client in clients:
             return
         clients.add(client)
         with suppress(TargetError):
-            classes.instrument(client, engine, (), Options("call", inside=True))
+            objects.instrument(client, stack, (), Options("call", inside=True))
 
-    watched = [Around(engine, module, path, fn) for module, path, fn in _WATCHED]
-    watched += [Around(engine, "agent.auxiliary_client", name, client_made) for name in _CLIENTS_OF]
+    watched = [Watch(stack, module, path, fn) for module, path, fn in _WATCHED]
+    watched += [Watch(stack, "agent.auxiliary_client", name, client_made) for name in _CLIENTS_OF]
 
     def end() -> None:
         for one in watched:
             one.undo()
         for client in list(clients):
-            classes.uninstrument(client, engine)
+            objects.uninstrument(client, stack)
 
     return end
 
@@ -223,4 +224,4 @@ TARGETS = (
     Target(_LOOP, "call_llm", "call", label=_call_label, provider=_call_provider, options={"role": _role}),
     _watch,
 )
-"""What the name `hermes` stands for."""
+"""The targets of the name `hermes`."""

@@ -1,4 +1,4 @@
-"""What Hermes Agent's objects say, whichever version made them: accounting, prices, failures."""
+"""Values of Hermes Agent's objects, of whichever version: accounting, prices, failures."""
 
 from __future__ import annotations
 
@@ -6,14 +6,15 @@ import math
 from decimal import Decimal
 from typing import Any
 
-__all__ = ["TOKENS", "failure_of", "label_of", "number", "tokens_of"]
+from ..records import TOKENS
 
-TOKENS = ("input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens", "reasoning_tokens")
+__all__ = ["failure_of", "label_of", "number", "tokens_of"]
+
 _FAILED = ("[failed:", "[skipped:")
 
 
 def number(value: Any) -> float | None:
-    """Return a price or a time as a JSON number, `None` for what is none; prices come as `Decimal`."""
+    """Return a price or a time as a JSON number, `None` for anything else; prices come as `Decimal`."""
     if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
         return None
     try:
@@ -24,7 +25,7 @@ def number(value: Any) -> float | None:
 
 
 def failure_of(text: Any) -> tuple[str, str] | None:
-    """Return kind and message of a reference that failed: its text says so, it raises nothing."""
+    """Return kind and message of a reference that failed. It raises nothing; its text begins with a mark."""
     if not isinstance(text, str):
         return None
     head = text.lstrip()
@@ -40,7 +41,7 @@ def tokens_of(accounting: Any) -> dict[str, int | None]:
         usage = getattr(accounting, "usage", None)
         if usage is None:
             return {}
-        # An object that lacks one of them is read as the agent reads it: none were spent.
+        # The agent reads a missing attribute as 0 tokens, and so must we to agree with its totals.
         found = {name: getattr(usage, name, 0) for name in TOKENS}
     except Exception:
         return {}
@@ -48,7 +49,7 @@ def tokens_of(accounting: Any) -> dict[str, int | None]:
 
 
 def label_of(slot: Any) -> str | None:
-    """Return the name under which a slot of a preset goes: `provider:model[reasoning=effort]`."""
+    """Return the label of a slot of a preset: `provider:model[reasoning=effort]`."""
     if not isinstance(slot, dict):
         return None
     provider, model, effort = (str(slot.get(name) or "").strip() for name in ("provider", "model", "reasoning_effort"))

@@ -1,9 +1,9 @@
 """
 Watching a function that is neither a turn nor a call: a generator function is run around it.
 
-It yields once and is sent what the function returned. Its own faults are counted and never reach
-the caller. As with a target, the function is replaced when its module is there, and put back by
-`uninstrument`.
+The generator yields once and is sent what the function returned. Its own faults are counted and never
+reach the caller. As with a target, the function is replaced when its module is imported, and put back
+by `uninstrument`.
 """
 
 from __future__ import annotations
@@ -13,30 +13,27 @@ from typing import TYPE_CHECKING, Any
 
 import wrapt
 
-from .._capture.calls.function import Options
-from .._capture.instrument.patch import Patch, known_patch, remember
+from .._capture.instrument.patch import Patch, apply_patch
 from .._capture.log import count_fault
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from .._capture.calls.entry import Engine
+    from .._capture.turns.turn import StackLike
 
-__all__ = ["Around"]
+__all__ = ["Watch"]
 
 
-class _AroundPatch(Patch):
+class _WatchPatch(Patch):
     """A function with a generator function around it."""
 
-    __slots__ = ("fn", "takes")
-
-    def __init__(self, owner: Any, name: str, engine: Engine, fn: Callable[..., Any]) -> None:
+    def __init__(self, owner: Any, name: str, stack: StackLike, kind: str, *, fn: Callable[..., Any]) -> None:
         self.fn = fn
         self.takes = tuple(inspect.signature(fn).parameters)
-        super().__init__(owner, name, engine, "around")
+        super().__init__(owner, name, stack, kind)
 
     def wrap(self, original: Any) -> Any:
-        """Return the function as it is called from now on."""
+        """Return a wrapper that runs the generator around the function."""
         signature = inspect.signature(original)
 
         def wrapper(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
@@ -60,7 +57,7 @@ class _AroundPatch(Patch):
             flow = self.fn(**{name: named[name] for name in self.takes})
             next(flow)
         except Exception as error:
-            count_fault(f"around {self.name}", error)
+            count_fault(f"watch {self.name}", error)
             return None
         return flow
 
@@ -74,7 +71,7 @@ def _end(flow: Any, value: Any) -> None:
     except StopIteration:
         return
     except Exception as error:
-        count_fault("around", error)
+        count_fault("watch", error)
 
 
 def _close(flow: Any) -> None:
@@ -83,22 +80,22 @@ def _close(flow: Any) -> None:
     try:
         flow.close()
     except Exception as error:
-        count_fault("around", error)
+        count_fault("watch", error)
 
 
-class Around:
+class Watch:
     """
-    One function to be watched.
+    One watched function.
 
     Args:
-        engine: The stack that it is done for.
+        stack: The stack that it is done for.
         module: Dotted name of the module.
-        path: `function` or `Class.method`; a path that leads nowhere is left alone, as versions differ.
-        fn: A generator function of some of the function's arguments, by name.
+        path: `function` or `Class.method`. A path that leads nowhere is ignored: versions differ.
+        fn: A generator function that takes some of the function's arguments, by name.
     """
 
-    def __init__(self, engine: Engine, module: str, path: str, fn: Callable[..., Any]) -> None:
-        self._engine = engine
+    def __init__(self, stack: StackLike, module: str, path: str, fn: Callable[..., Any]) -> None:
+        self._stack = stack
         self._path = path
         self._fn = fn
         self._patch: Patch | None = None
@@ -114,15 +111,12 @@ class Around:
             owner = getattr(owner, step, None)
         if owner is None or name not in vars(owner):
             return
-        patch = known_patch(owner, name, self._engine, "around")
-        if patch is None:
-            patch = _AroundPatch(owner, name, self._engine, self._fn)
-            patch.allow(owner, Options("around"))
-            remember(patch)
-        self._patch = patch
+        self._patch = apply_patch(
+            owner, name, self._stack, "watch", target=owner, options=True, make=_WatchPatch, fn=self._fn
+        )
 
     def undo(self) -> None:
-        """Put the function back, now or before its module is there."""
+        """Put the function back, or never replace it if its module is not there yet."""
         self._wanted = False
         if self._patch is not None:
             self._patch.undo()

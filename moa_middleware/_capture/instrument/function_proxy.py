@@ -1,0 +1,147 @@
+"""
+The wrapper in a function's place.
+
+It looks like the function, also to `inspect`, `copy` and `pickle`. What happens when it is called is
+the stack's business (`StackLike.call_through`), and this module must not know it.
+"""
+
+from __future__ import annotations
+
+import sys
+from copy import copy, deepcopy
+from typing import TYPE_CHECKING, Any
+
+import wrapt
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ..calls.function import Options
+    from ..turns.turn import StackLike
+
+__all__ = ["BoundInstrumented", "Instrumented", "instrumented", "layer_of"]
+
+
+class BoundInstrumented(wrapt.BoundFunctionWrapper):  # type: ignore[type-arg]  # wrapt's cannot be subscribed
+    """A wrapper bound to an instance or class."""
+
+    __getattribute__ = object.__getattribute__  # see `Instrumented`
+
+    def __reduce_ex__(self, _protocol: Any) -> Any:
+        owner = getattr(self, "__self__", None)
+        if owner is None:  # a static method, which does not hold its class: find it by name
+            owner = _by_name(self.__qualname__.rpartition(".")[0], self.__module__)
+        return self.__qualname__ if owner is None else (getattr, (owner, self.__name__))
+
+    def __copy__(self) -> Any:
+        return self
+
+    def __deepcopy__(self, memo: Any) -> Any:
+        owner = getattr(self, "__self__", None)
+        return self if owner is None else getattr(deepcopy(owner, memo), self.__name__)
+
+
+class Instrumented(wrapt.FunctionWrapper):  # type: ignore[type-arg]  # wrapt's cannot be subscribed
+    """The wrapper that a decorator or `instrument` puts in a function's place."""
+
+    __bound_function_wrapper__ = BoundInstrumented
+
+    # wrapt's `__getattribute__` asks the wrapped function for what the proxy lacks. In a subclass that
+    # is written in Python the interpreter then calls `__getattr__`, which asks a second time. So each
+    # layer doubled the cost of a missing name, and `inspect.signature`, which looks for
+    # `__signature__`, did not return under 40 stacks. With object's own the function is asked once;
+    # tests/test_instrument.py counts the questions.
+    __getattribute__ = object.__getattribute__
+
+    def __init__(
+        self,
+        wrapped: Any,
+        wrapper: Callable[[Any, Any, Any, Any], Any],
+        *,
+        stack: StackLike,
+        kind: str,
+        options: Options | None = None,
+        patch: Any = None,
+    ) -> None:
+        super().__init__(wrapped, wrapper)
+        self._self_stack = stack
+        self._self_kind = kind
+        self._self_options = options
+        """Options of the decorator. `None` for a patch, whose options depend on the object."""
+        self._self_patch = patch
+        """The `Patch` that made the wrapper, `None` for a decorator."""
+
+    def __reduce_ex__(self, _protocol: Any) -> Any:
+        name = getattr(self, "__qualname__", None)
+        if name is not None and (self._self_patch is not None or not self._has_hidden_name(name)):
+            return name
+        # No name leads here: a partial application, a callable object, or `traced = moa.turn(answer)`.
+        if self._self_stack is _package().default_stack and self._self_patch is None:
+            return _wrap_again, (self.__wrapped__, self._self_options)
+        return _unwrapped, (self.__wrapped__,)
+
+    def _has_hidden_name(self, name: str) -> bool:
+        """Return True if the function's name leads to the original: `traced = moa.turn(answer)`."""
+        return "<locals>" not in name and _by_name(name, self.__module__) is self.__wrapped__
+
+    def __copy__(self) -> Any:
+        return self._around(copy(self.__wrapped__))
+
+    def __deepcopy__(self, memo: Any) -> Any:
+        return self._around(deepcopy(self.__wrapped__, memo))
+
+    def _around(self, copied: Any) -> Any:
+        """Return a wrapper like this one around a copy; functions copy as themselves."""
+        if copied is self.__wrapped__ or self._self_patch is not None:
+            return self
+        wrapper: Any = self._self_wrapper
+        return Instrumented(copied, wrapper, stack=self._self_stack, kind=self._self_kind, options=self._self_options)
+
+
+def instrumented(fn: Any, stack: StackLike, options: Options) -> Instrumented:
+    """Return `fn` wrapped as a call or turn of `stack`."""
+    call_through = stack.call_through
+    cache: dict[str, Any] = {}
+
+    def wrapper(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
+        return call_through(options, cache, "", wrapped, instance, args, kwargs)
+
+    return Instrumented(fn, wrapper, stack=stack, kind=options.kind, options=options)
+
+
+def layer_of(fn: Any, stack: StackLike, kind: str) -> Any:
+    """
+    Return the wrapper of this stack and kind around `fn`, `None` if there is none.
+
+    The search ends at the first wrapper of somebody else, who may call `fn` often, or never.
+    """
+    while True:
+        if isinstance(fn, classmethod | staticmethod):
+            fn = fn.__func__
+        elif not isinstance(fn, Instrumented | BoundInstrumented):
+            return None
+        elif fn._self_stack is stack and fn._self_kind == kind:
+            return fn
+        else:
+            fn = fn.__wrapped__
+
+
+def _by_name(qualname: str, module: str | None) -> Any:
+    """Return what a qualified name leads to, `None` if it leads nowhere."""
+    found: Any = sys.modules.get(module or "")
+    for part in qualname.split("."):
+        found = getattr(found, part, None)
+    return found
+
+
+def _package() -> Any:
+    return sys.modules[__name__.partition(".")[0]]
+
+
+def _wrap_again(wrapped: Any, options: Options) -> Any:
+    """Wrap a function again, in the process that unpickles it."""
+    return instrumented(wrapped, _package().default_stack, options)
+
+
+def _unwrapped(wrapped: Any) -> Any:
+    return wrapped

@@ -1,0 +1,126 @@
+"""
+Instrumenting an object that somebody else wrote: an instance, a class, a module or an SDK; and undoing it.
+
+This is where it is decided which of these an object is, and what is wrapped if no path is named.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from ...errors import TargetError
+from .classes import lock, watch_class
+from .patch import Undo, patches_of, sweep, undo
+from .paths import ITSELF, is_later, name_of, walk, wrap_at
+from .sdks import SDKS, instrument_client, instrument_sdk, sdk_of, uninstrument_client, uninstrument_sdk
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ..calls.function import Options
+    from ..turns.turn import StackLike
+
+__all__ = ["instrument", "uninstrument"]
+
+_KNOWN_PATHS = (
+    "chat.completions.create",
+    "chat.completions.parse",
+    "chat.completions.stream",
+    "responses.create",
+    "responses.parse",
+    "responses.stream",
+    "messages.create",
+    "messages.stream",
+    "create",
+    "completion",
+    "acompletion",
+)
+
+
+def instrument(obj: Any, stack: StackLike, targets: Sequence[tuple[str, Options]], default: Options) -> None:
+    """
+    Wrap the targets of an object.
+
+    Args:
+        obj: The object.
+        stack: The stack.
+        targets: Paths, each with its options. Without any, the object's own SDK decides, or each
+            known path that is there.
+        default: Options where no path is named.
+
+    Raises:
+        TargetError: A target leads nowhere, or there is none and no known path exists.
+    """
+    with lock:
+        sweep()
+        if not targets:
+            if isinstance(obj, ModuleType) and obj.__name__ in SDKS:
+                instrument_sdk(obj.__name__, stack, default)
+                return
+            if not isinstance(obj, ModuleType) and sdk_of(obj) is not None:
+                if not isinstance(obj, type):
+                    instrument_client(obj, stack, default)
+                    return
+                targets = [(ITSELF, default)]
+            else:
+                targets = [(path, default) for path in _known_paths(obj)]
+        now = [(path, options) for path, options in targets if not is_later(obj, path)]
+        for path, _ in now:
+            walk(obj, path)  # check all of them before the first is touched
+        for path, options in now:
+            wrap_at(obj, path, stack, options)
+        if isinstance(obj, type):
+            watch_class(obj, stack, targets, _wrap_instance)
+
+
+def _wrap_instance(instance: Any, path: str, stack: StackLike, options: Options, *, root: Any) -> None:
+    """Wrap what a path leads to from an instance of the class `root`; the instance may be an SDK's client."""
+    if path != ITSELF:
+        wrap_at(instance, path, stack, options, root=root)
+        return
+    instrument_client(instance, stack, options)
+    Undo(root, stack, instance, take_back=partial(uninstrument_client, stack=stack))
+
+
+def _known_paths(obj: Any) -> list[str]:
+    """
+    Return the known paths that an object has.
+
+    Raises:
+        TargetError: It has none.
+    """
+    found = [path for path in _KNOWN_PATHS if _has_path(obj, path)]
+    if not found:
+        msg = (
+            f"{name_of(obj)} has none of the known paths ({', '.join(_KNOWN_PATHS)}); "
+            'name yours: instrument(obj, turn="…", reference="…", aggregator="…", call="…")'
+        )
+        raise TargetError(msg)
+    return found
+
+
+def _has_path(obj: Any, path: str) -> bool:
+    """Return True if a path leads to a function, or on a class to an attribute that its instances fill."""
+    if is_later(obj, path):
+        return hasattr(obj, path.partition(".")[0])
+    try:
+        walk(obj, path)
+    except TargetError:
+        return False
+    return True
+
+
+def uninstrument(obj: Any, stack: StackLike) -> None:
+    """Undo what `instrument` did to an object, or for every object of this stack if it is `None`."""
+    with lock:
+        undo(obj, stack)
+        uninstrument_client(obj, stack)
+        if obj is None:
+            uninstrument_sdk(None, stack)
+            for patch in patches_of(stack):
+                patch.undo()
+        elif isinstance(obj, ModuleType):
+            uninstrument_sdk(obj.__name__, stack)
+        sweep()

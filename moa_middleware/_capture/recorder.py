@@ -1,0 +1,263 @@
+"""
+Who records the turn that begins now: a tracer, made from the environment and from what was configured.
+
+While the switch is off and nothing was configured, one variable is read a turn, and neither pydantic
+nor the tracing package is imported.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any
+
+from .log import log
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from ..records import TurnRecord
+    from ..settings import Settings
+    from .tracing.content import Content
+    from .tracing.writer import Writer
+    from .turns.turn import Recording
+
+__all__ = ["add_turn_listener", "load_recorder", "loaded_outbox", "recording", "state"]
+
+_SWITCH = "MOA_SAVE_TRACES"
+VARIABLES = (
+    _SWITCH,
+    "MOA_TRACE_DIR",
+    "MOA_SESSION_ID",
+    "MOA_TURNS",
+    "MOA_PROPAGATE_THREADS",
+    "MOA_CAPTURE",
+    "MOA_REDACT",
+    "MOA_MAX_FILE_BYTES",
+    "MOA_MAX_FIELD_BYTES",
+    "MOA_JOURNAL",
+)
+"""Every variable that a tracer is made from."""
+_TARGETS = "MOA_INSTRUMENT"
+_OFF = ("", "0", "false", "no", "off", "f", "n")
+
+
+class _State:
+    """What was configured, and the tracer that follows from it."""
+
+    def __init__(self) -> None:
+        self.lock = threading.RLock()
+        self.was_asked_for_targets: Callable[[], bool] = lambda: False
+        """Returns True if the program itself has instrumented targets by name. Set by `config`."""
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget what was configured."""
+        self.overrides: dict[str, Any] = {}
+        self.named: set[str] = set()
+        """Variables that were looked at, so that a misspelt switch is logged while everything is off."""
+        self.writer: Writer | None = None
+        self.on_turn: Callable[[TurnRecord], object] | None = None
+        self.redactors: tuple[Callable[[str], str], ...] = ()
+        self.listeners: tuple[Callable[[TurnRecord], object], ...] = ()
+        self.changed()
+
+    def changed(self) -> None:
+        """Let the next turn make its tracer anew."""
+        self.current: tuple[Any, Recording | None] = (None, None)
+        """The key that the tracer was made from, and the tracer: one tuple, so that no reader needs a lock."""
+
+
+state = _State()
+
+
+def _before_fork() -> None:
+    """Let a fork wait for a tracer in the making: a child that inherits a half-done import never ends it."""
+    state.lock.acquire(timeout=5)
+
+
+def _after_fork_in_parent() -> None:
+    with suppress(RuntimeError):  # the lock was not acquired in time
+        state.lock.release()
+
+
+def _after_fork_in_child() -> None:
+    state.lock = threading.RLock()  # the thread that holds the old one does not exist here
+
+
+if hasattr(os, "register_at_fork"):  # pragma: no branch - not on Windows
+    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child)
+
+
+class _Environment:
+    """
+    How the variables are read: from the dictionary below `os.environ` where that is CPython's on POSIX.
+
+    `os.environ.get` encodes the name, raises and catches a `KeyError`, and decodes the value: 0.7 µs,
+    eleven times a turn. The dictionary holds the encoded pairs, and a lookup there costs a twentieth.
+    It is private, so anything but an exact `dict` falls back to the mapping itself, and so does a
+    mapping that a test or a host has put in the place of `os.environ`.
+    """
+
+    __slots__ = ("find", "of", "off", "switch", "variables")
+
+    def __init__(self) -> None:
+        self.look(os.environ)
+
+    def look(self, environ: Any) -> None:
+        """Decide how to read a mapping."""
+        data: Any = getattr(environ, "_data", None)
+        is_encoded = type(data) is dict and os.name == "posix"
+        self.find: Callable[[Any], Any] = data.get if is_encoded else environ.get
+        self.variables: tuple[Any, ...] = tuple(map(os.fsencode, VARIABLES)) if is_encoded else VARIABLES
+        self.off: Any = frozenset(map(os.fsencode, _OFF)) if is_encoded else frozenset(_OFF)
+        self.switch: Any = self.variables[0]
+        self.of = environ
+
+
+_environment = _Environment()
+
+
+def _is_on() -> bool:
+    """Return True if traces are to be saved, as far as the switch says."""
+    if _environment.of is not os.environ:
+        _environment.look(os.environ)
+    configured: bool | None = state.overrides.get("save_traces")
+    if configured is not None:
+        return configured
+    value = _environment.find(_environment.switch)
+    return value is not None and value.strip().lower() not in _environment.off
+
+
+def recording() -> Recording | None:
+    """Return who records the turn that begins now."""
+    on = _is_on()
+    if not on and not state.listeners and state.on_turn is None:
+        if not state.named:
+            _log_unknown_variables()
+        return None
+    key = (on, *map(_environment.find, _environment.variables))
+    known, tracer = state.current
+    return tracer if key == known else _recording_from(key)
+
+
+def _recording_from(key: tuple[Any, ...]) -> Recording | None:
+    """Make the tracer of new settings. A fault is logged, and nothing is recorded."""
+    try:
+        _log_unknown_variables()
+        with state.lock:
+            tracer = _tracer(saving=key[0])
+        state.current = (key, tracer)
+        return tracer
+    except Exception as error:
+        log("moa.tracing_off", key="fault", error=type(error).__qualname__)
+        return None
+
+
+def load_recorder() -> None:
+    """
+    Import what a tracer needs, if turns are to be recorded.
+
+    Decorators and `configure` call it, so that no first turn has to: importing takes a tenth of a
+    second, and a turn may begin in a running event loop. Only modules are loaded. The settings are
+    read at the first turn, since the program may still change them.
+    """
+    if "moa_middleware._capture.tracing.tracer" in sys.modules:
+        return
+    if not _is_on() and not state.listeners and state.on_turn is None:
+        return
+    # What is wrong is logged at the first turn, which imports once more.
+    with suppress(Exception), state.lock:
+        from .. import settings  # noqa: F401
+        from .tracing import tracer, writer  # noqa: F401
+
+        names = ("capture", "redact", "max_field_bytes")
+        if state.redactors or any(name in state.overrides or os.environ.get(f"MOA_{name.upper()}") for name in names):
+            from .tracing import content, redact  # noqa: F401
+
+
+def _log_unknown_variables() -> None:
+    """Log each `MOA_` variable that means nothing, or nothing here, once."""
+    named = state.named
+    named.add("")
+    if os.environ.get(_TARGETS, "").strip() and _TARGETS not in named and not state.was_asked_for_targets():
+        log("moa.targets_ignored", name=_TARGETS, reason="it is for `python -m moa_middleware run`")
+    named.add(_TARGETS)
+    for name in os.environ:
+        if name.startswith("MOA_") and name not in VARIABLES and name not in named:
+            named.add(name)
+            log("moa.unknown_setting", key=name, name=name)
+
+
+def _tracer(*, saving: bool) -> Recording | None:
+    from .tracing.tracer import Tracer
+    from .tracing.writer import FileWriter
+
+    settings = _settings()
+    listeners = [*state.listeners]
+    if state.on_turn is not None:
+        listeners.append(state.on_turn)
+    saving = saving and settings is not None and settings.save_traces
+    if settings is None or not (saving or listeners):
+        # Not for listeners alone either: without its settings a record could hold what it must not.
+        return None
+    writer: Writer | None = None
+    if saving:
+        writer = state.writer or FileWriter(settings.trace_dir, max_file_bytes=settings.max_file_bytes)
+    return Tracer(
+        writer=writer,
+        listeners=listeners,
+        session_id=settings.session_id,
+        fanout_only=settings.turns == "fanout",
+        propagate_threads=settings.propagate_threads,
+        content=_content(settings),
+        journal=settings.journal,
+    )
+
+
+def _content(settings: Settings) -> Content | None:
+    """Return how content is written, `None` for all of it as it is."""
+    metadata, limit, rules = settings.capture == "metadata", settings.max_field_bytes, settings.rules
+    if not (metadata or limit or rules or state.redactors):
+        return None
+    from .tracing.content import Content
+    from .tracing.redact import Redactor
+
+    return Content(metadata=metadata, limit=limit, redactor=Redactor(rules, state.redactors))
+
+
+def _settings() -> Settings | None:
+    """Return the settings in force. A bad one is logged and keeps tracing off."""
+    from pydantic import ValidationError
+
+    from ..settings import Settings, describe_problem
+
+    try:
+        return Settings(**state.overrides)
+    except ValidationError as error:
+        problem = describe_problem(error)
+        log("moa.tracing_off", key=problem, reason=problem)
+        return None
+
+
+@contextmanager
+def add_turn_listener(listener: Callable[[TurnRecord], object]) -> Iterator[None]:
+    """Call `listener` with the record of each turn that begins within; used by the testing helpers."""
+    with state.lock:
+        state.listeners = (*state.listeners, listener)
+        state.changed()
+    try:
+        yield
+    finally:
+        with state.lock:
+            left = list(state.listeners)
+            left.remove(listener)
+            state.listeners = tuple(left)
+            state.changed()
+
+
+def loaded_outbox() -> Any:
+    """Return the module that sends lines, `None` while nothing was traced: asking does not import it."""
+    return sys.modules.get("moa_middleware._capture.tracing.outbox")
