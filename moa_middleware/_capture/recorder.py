@@ -28,16 +28,8 @@ __all__ = ["add_turn_listener", "load_recorder", "loaded_outbox", "recording", "
 
 _SWITCH = "MOA_SAVE_TRACES"
 VARIABLES = (
-    _SWITCH,
-    "MOA_TRACE_DIR",
-    "MOA_SESSION_ID",
-    "MOA_TURNS",
-    "MOA_PROPAGATE_THREADS",
-    "MOA_CAPTURE",
-    "MOA_REDACT",
-    "MOA_MAX_FILE_BYTES",
-    "MOA_MAX_FIELD_BYTES",
-    "MOA_JOURNAL",
+    *(_SWITCH, "MOA_TRACE_DIR", "MOA_SESSION_ID", "MOA_TURNS", "MOA_PROPAGATE_THREADS"),
+    *("MOA_CAPTURE", "MOA_REDACT", "MOA_MAX_FILE_BYTES", "MOA_MAX_FIELD_BYTES", "MOA_JOURNAL"),
 )
 """Every variable that a tracer is made from."""
 _TARGETS = "MOA_INSTRUMENT"

@@ -277,15 +277,8 @@ class Stack:
             if not isinstance(decorated, type):
                 msg = f"@moa.client is for classes, got a {type(decorated).__name__}: use moa.turn"
                 raise DecorationError(msg)
-            return self.instrument(
-                decorated,
-                turn=turn,
-                reference=reference,
-                aggregator=aggregator,
-                call=call,
-                session_id=session_id,
-                preset=preset,
-            )
+            calls = {"turn": turn, "reference": reference, "aggregator": aggregator, "call": call}
+            return self.instrument(decorated, **calls, session_id=session_id, preset=preset)
 
         return decorate if cls is None else decorate(cls)
 

@@ -86,7 +86,7 @@ class _SubclassPatch(Patch):
 
     def _watch_init(self, cls: type) -> None:
         """Resolve dotted paths on each instance, after its `__init__`."""
-        patch = apply_patch(cls, "__init__", self.stack, "init", target=self, options=True, make=_InitPatch)
+        patch = apply_patch(_InitPatch, cls, "__init__", self.stack, "init", target=self, options=True)
         Undo(self.owner, self.stack, self, patch=patch)
 
     def resolve(self, instance: Any) -> None:
@@ -161,16 +161,8 @@ def watch_class(
         targets: Paths, each with its options.
         wrap_instance: Wraps what a path leads to from an instance; called like `wrap_at`.
     """
-    hook: Any = apply_patch(
-        cls,
-        "__init_subclass__",
-        stack,
-        "subclass",
-        target=cls,
-        options=True,
-        make=_SubclassPatch,
-        wrap_instance=wrap_instance,
-    )
+    kind, of = "subclass", {"target": cls, "options": True, "wrap_instance": wrap_instance}
+    hook: Any = apply_patch(_SubclassPatch, cls, "__init_subclass__", stack, kind, **of)
     Undo(cls, stack, cls, patch=hook)
     hook.add(targets)
 

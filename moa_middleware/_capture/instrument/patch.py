@@ -202,6 +202,7 @@ _patches: weakref.WeakValueDictionary[tuple[Any, ...], Patch] = weakref.WeakValu
 
 
 def apply_patch(
+    make: Callable[..., Patch],
     owner: Any,
     name: str,
     stack: StackLike,
@@ -209,21 +210,20 @@ def apply_patch(
     *,
     target: Any,
     options: Any,
-    make: Callable[..., Patch] = CallPatch,
     **of: Any,
 ) -> Patch:
     """
     Let the patch of an attribute act for a target; it is made if there is none.
 
     Args:
+        make: Makes the patch: a class of patches.
         owner: The class, module or instance whose attribute it is.
         name: The attribute's name.
         stack: The stack.
         kind: `call`, `turn`, or a kind of its own for a class of patches.
         target: The owner for everyone, else one object or class.
         options: The options for the target.
-        make: The class of the patch.
-        **of: Further arguments of that class.
+        **of: Further arguments of `make`.
 
     Returns:
         The patch.

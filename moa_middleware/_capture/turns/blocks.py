@@ -57,15 +57,8 @@ def checked_tags(where: str, given: Mapping[str, Any]) -> Tags:
         if name == "tags" and not (isinstance(value, dict) and all(isinstance(key, str) for key in value)):
             msg = f"{where}(tags=…) takes a dict with str keys, got {type(value).__name__}"
             raise TagError(msg)
-    own = given.get("tags") or {}
-    return Tags(
-        role=given.get("role"),
-        layer=given.get("layer"),
-        label=given.get("label"),
-        session_id=given.get("session_id"),
-        preset=given.get("preset"),
-        own=dict(own),
-    )
+    own = dict(given.get("tags") or {})
+    return Tags(own=own, **{name: given.get(name) for name in (*_TEXTS, "layer")})
 
 
 class TagWords(TypedDict, total=False):
