@@ -176,6 +176,8 @@ def _hide_our_frames(error: BaseException) -> None:
     seen: TracebackType | None = error.__traceback__
     while seen is not None and seen.tb_frame.f_code.co_filename == __file__:
         seen = seen.tb_next
+    # The traceback cannot be cut here: `raise` adds this module's frames again on the way out. So it is
+    # cut at the last moment, in the hook, which then restores and calls the program's own.
     hook = sys.excepthook
 
     def excepthook(kind: type[BaseException], value: BaseException, trace: TracebackType | None) -> None:
@@ -220,6 +222,8 @@ def apply(targets: str, *, report: bool = True) -> None:
     """
     _targets.apply(targets, default_stack, Options("call"), report=report)
 
+    # A spawned child starts a new interpreter that knows nothing of `run`. The first thing that it
+    # unpickles is the dictionary of `get_preparation_data`, before its `__main__` is imported.
     def when_imported(spawn: Any) -> None:
         asked = spawn.get_preparation_data
 

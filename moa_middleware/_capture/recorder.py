@@ -125,6 +125,8 @@ def _is_on() -> bool:
 
 def recording() -> Recording | None:
     """Return who records the turn that begins now."""
+    # A tracer is kept as long as the variables are the same. Comparing them at each turn is what lets a
+    # test or a notebook set `os.environ` and see the effect, with no call of ours.
     on = _is_on()
     if not on and not state.listeners and state.on_turn is None:
         if not state.named:
@@ -161,6 +163,7 @@ def load_recorder() -> None:
     if not _is_on() and not state.listeners and state.on_turn is None:
         return
     # What is wrong is logged at the first turn, which imports once more.
+    # Under the lock that a fork waits for: a child that inherited a half-done import would hang.
     with suppress(Exception), state.lock:
         from .. import settings  # noqa: F401
         from .tracing import tracer, writer  # noqa: F401

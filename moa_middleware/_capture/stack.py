@@ -88,6 +88,7 @@ class Stack:
         self, *, middleware: Iterable[Middleware] | None = None, observers: Iterable[Middleware] | None = None
     ) -> None:
         """Replace the middleware or the observers; calls under way keep theirs."""
+        # Tuples are replaced and never changed: a call that runs keeps the ones that it began with.
         if middleware is not None:
             given = checked(middleware, "middleware")
             self._marked = tuple(fn for fn in given if hasattr(fn, "__moa_observer__"))

@@ -101,6 +101,7 @@ def instrument_client(client: Any, stack: StackLike, options: Options) -> None:
     sdk, clients = sdk_of(client), _wanted.setdefault(stack, _Wanted()).clients
     if sdk is None or clients.get(client) is not None:
         return
+    # Before the patches: a hook that runs in another thread from here on finds the client.
     clients.add(client, options)
     _forget_bound(client, client, 0)
     _act(stack, sdk, client, options)
@@ -148,9 +149,11 @@ def _act(stack: StackLike, sdk: str, target: Any, options: Options) -> None:
     hooked = _wanted[stack].hooked
     for name in _modules(sdk):
         loaded = sys.modules.get(name)
+        # A module that is being imported is in `sys.modules` and half empty: its hook patches it later.
         if loaded is not None and not getattr(getattr(loaded, "__spec__", None), "_initializing", False):
             _patch_module(stack, sdk, loaded, target, options)
         elif name not in hooked:
+            # By a weak reference: an import hook lives as long as the process, a stack need not.
             hooked.add(name)
             wrapt.register_post_import_hook(_hook(weakref.ref(stack), sdk), name)
 

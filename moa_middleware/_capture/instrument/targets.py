@@ -123,6 +123,7 @@ class PendingTarget:
         if module is not None and strict:
             self._wrap(module)
             return
+        # For a module that is there wrapt runs the hook at once, and the hook logs instead of raising.
         # Weakly: a hook cannot be taken back, but a target that was undone must go.
         pending = weakref.ref(self)
 
@@ -178,6 +179,8 @@ class PendingTarget:
         """Put back what was wrapped, unless another name needs it."""
         root = self.root()
         if root is not None:
+            # Two names may hold the same function, `hermes` and a target that spells it out: one layer,
+            # which stays until both are undone.
             others = {
                 (other.rest, other.target.kind)
                 for things in _asked.values()
@@ -351,6 +354,8 @@ def _report_unused() -> None:
     """Log each target that was spelt out and whose module was never imported."""
     from pathlib import Path
 
+    # `python app.py` runs the module `app` under the name `__main__`, a usual reason why a target of
+    # `app:…` was never met; the message says so.
     ran = Path(sys.argv[0]).stem if sys.argv else ""
     things = [one for things in list(_asked.values()) for one in things]
     for one in things if _reporting == [os.getpid()] else ():

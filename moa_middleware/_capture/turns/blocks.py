@@ -91,6 +91,8 @@ class Tag:
 
     def __exit__(self, *_: object) -> None:
         """Restore the tags from before."""
+        # Only where the tags still apply. In another context, or with a later block still open, there is
+        # nothing of ours to restore, and raising would hide the error of the body.
         here = current()
         if here is not None and here.block is self:
             put_current(here.previous)
@@ -132,6 +134,8 @@ class TurnBlock:
         tags = NO_TAGS if here is None or here.tags is NO_TAGS else here.tags.for_body()
         if self._tags.own:
             tags = tags._replace(own={**tags.own, **self._tags.own})
+        # By id, on the block and for the process. A task or a thread that never leaves the block, as a
+        # generator fixture that is not finished, must not lose the line.
         self._open[turn.id] = turn
         _left_open[turn.id] = turn
         put_current(Scope(turn, tags, None, turn.order, previous=here, block=self))
