@@ -319,11 +319,13 @@ def apply(text: str, stack: StackLike, default: Options, *, report: bool = True)
         try:
             instrument(entry, stack, default, report=report, strict=False)
         except Exception as error:
-            is_ours = isinstance(error, TargetError)
-            is_unknown = is_ours and not isinstance(error, BrokenTargetError)
-            if report:
-                event = "moa.target_unknown" if is_unknown else "moa.target_failed"
-                log(event, key=entry, target=entry, error=str(error) if is_ours else type(error).__qualname__)
+            text_of_error = str(error) if isinstance(error, TargetError) else type(error).__qualname__
+            if not report:
+                continue
+            if isinstance(error, TargetError) and not isinstance(error, BrokenTargetError):
+                log("moa.target_unknown", key=entry, target=entry, error=text_of_error)
+            else:
+                log("moa.target_failed", key=entry, target=entry, error=text_of_error)
 
 
 def uninstrument(text: str | None, stack: StackLike) -> None:
