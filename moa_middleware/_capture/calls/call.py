@@ -23,6 +23,7 @@ from ..streams.state import End
 from ..turns.turn import turn_for_call
 from .answer import check_readable, check_stream, check_value, render_reply, wants_stream
 from .execution import CallExecution
+from .kept_reply import keep
 from .request import RequestExchange
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from ..flow.outcome import ErrorInfo
     from ..scope import Scope
     from ..streams.state import StreamState
-    from ..turns.call_state import Attempt
+    from ..turns.turn import Attempt
     from .invocation import Invocation
 
 __all__ = ["CallConversation", "conversation_of"]
@@ -187,7 +188,7 @@ class CallConversation(CallExecution):
                 if reply._details is not result._details or not _same_answer(reply, result):
                     continue
                 # The same with something noted on it, such as its price.
-                attempt.keep(result)
+                keep(attempt, result)
             self.slot.chosen = attempt
             if mapped is not None:
                 self.slot.chosen = self.report_mapped(mapped, reply) or attempt

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from ..flow.model import Call
     from ..flow.observers import Observation
     from ..scope import Scope
-    from ..turns.call_state import Attempt
+    from ..turns.turn import Attempt
     from .execution import CallExecution
 
     Replied = Generator[Effect, Any, tuple[Reply, End | None]]

@@ -24,7 +24,7 @@ from ..streams.proxy_class import own_state
 from ..streams.state import StreamState
 from ..turns.turn import turn_for_call
 from .call import CallConversation
-from .execution import keep_reply
+from .kept_reply import completed, keep, keep_reply, shared
 from .request import refused
 
 if TYPE_CHECKING:
@@ -32,8 +32,7 @@ if TYPE_CHECKING:
     from ..flow.model import Outcome
     from ..shapes.request import Request
     from ..streams.state import End
-    from ..turns.call_state import Attempt
-    from ..turns.turn import Turn
+    from ..turns.turn import Attempt, Turn
     from .function import WrappedFunction
     from .invocation import Invocation
 
@@ -122,12 +121,12 @@ def _begin(invocation: Invocation, here: Scope | None, turn: Turn | None) -> _Be
 def _returned(function: WrappedFunction, attempt: Attempt, value: Any) -> None:
     """Keep a reply in one piece, and end the call."""
     try:
-        reply = attempt.shared(value) if attempt.inner and function.reads is None else None
+        reply = shared(attempt, value) if attempt.inner and function.reads is None else None
         if reply is None:
             keep_reply(function, attempt, complete(function.reply_of(value), source="provider"))
         else:
             attempt.clock.stop()
-            attempt.keep(reply)
+            keep(attempt, reply)
         attempt.slot.chosen = attempt
     except Exception as error:
         # The caller has a value; that we could not read it is our fault alone.
@@ -192,7 +191,7 @@ def _raised(attempt: Attempt, error: BaseException) -> None:
     state = attempt.slot
     attempt.clock.stop()
     try:
-        attempt.keep(attempt.completed(complete(refused(error), source="provider")))
+        keep(attempt, completed(attempt, complete(refused(error), source="provider")))
     except Exception as fault:
         count_fault("reply", fault)
     finally:

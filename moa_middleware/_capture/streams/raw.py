@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from ..flow.driver import Ended
     from ..flow.model import Outcome, Reply
-    from ..turns.call_state import Attempt
+    from ..turns.turn import Attempt
     from .state import StreamState
 
     StreamProxyMaker = Callable[..., Any]
