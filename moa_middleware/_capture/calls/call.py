@@ -33,11 +33,12 @@ if TYPE_CHECKING:
     from ..flow.model import Outcome
     from ..flow.outcome import ErrorInfo
     from ..scope import Scope
+    from ..shapes.request import Request
     from ..streams.state import StreamState
     from ..turns.turn import Attempt
     from .invocation import Invocation
 
-__all__ = ["CallConversation", "conversation_of"]
+__all__ = ["CallConversation", "conversation_of", "go_on"]
 
 
 def as_reply(value: Any) -> Reply:
@@ -60,6 +61,22 @@ def conversation_of(invocation: Invocation) -> Conversation:
         # Middleware has had it, further out.
         return CallConversation(invocation, state, call).start()
     return CallConversation(invocation, state, call, middleware=stack.middleware, observers=stack.observers).start()
+
+
+def go_on(invocation: Invocation, attempt: Attempt, scope: Scope, request: Request, box: list[Any]) -> Conversation:
+    """
+    Return the conversation that goes on with a request which went out by the straight road.
+
+    Args:
+        invocation: Of the function.
+        attempt: The request.
+        scope: Where it was made.
+        request: Its parts.
+        box: Holds what the function returned: a future, a manager, an awaitable, a raw response or a helper.
+    """
+    return CallConversation(invocation, attempt.slot, invocation.call(attempt.slot, request)).start(
+        (attempt, scope, box)
+    )
 
 
 def _is_nested(stack: object, here: Scope | None) -> bool:

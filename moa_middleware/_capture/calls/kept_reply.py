@@ -10,15 +10,16 @@ from dataclasses import replace
 from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any
 
-from ..flow.outcome import error_of
+from ..flow.model import Reply
+from ..flow.outcome import error_of, outcome_of
+from ..shapes.replies import read_reply
 from .reply_text import reply_text, texts_in
 
 if TYPE_CHECKING:
-    from ..flow.model import Reply
     from ..turns.turn import Attempt
     from .function import WrappedFunction
 
-__all__ = ["completed", "keep", "keep_reply", "shared"]
+__all__ = ["completed", "keep", "keep_reply", "reply_of_error", "shared"]
 
 
 def keep_reply(known: WrappedFunction, attempt: Attempt, reply: Reply) -> Reply:
@@ -92,3 +93,20 @@ def _find_words(attempt: Attempt, reply: Reply, words: str, changes: dict[str, A
     text = reply_text(reply.raw, words, names.union(texts_in(asked)))
     if text is not None or isinstance(reply.raw, tuple):
         changes["text"] = text or words
+
+
+def reply_of_error(error: BaseException) -> Reply:
+    """Return the reply, a new one, of a request that raised: an SDK that cannot parse one has had it all the same."""
+    completion = getattr(error, "completion", None)  # openai's, of a reply that is too long or was filtered
+    trace = error.__traceback__
+    while completion is None and trace is not None:
+        if trace.tb_frame.f_code.co_name == "parser":
+            values = trace.tb_frame.f_locals
+            completion = next((values[name] for name in _UNPARSED if name in values), None)
+        trace = trace.tb_next
+    reply = Reply() if completion is None else read_reply(completion)
+    return reply.replace(outcome=outcome_of(error), error=error, raw=None)
+
+
+_UNPARSED = ("raw_completion", "raw_response", "response")
+"""Names of the reply in the function by which the SDKs' `parse` makes the caller's class of it."""
