@@ -143,7 +143,7 @@ def stepper(proxy: Any) -> Callable[..., Any]:
     """
     state: StreamState = proxy._self_state
     source, behind = proxy.__wrapped__, weakref.ref(proxy)
-    scope, acc = state.scope, state.acc
+    scope, acc, feed = state.scope, state.acc, state.acc.feed
     counted = not isinstance(source, GeneratorType)  # which knows itself whether it runs
 
     def one(_: object = None) -> Any:
@@ -175,7 +175,7 @@ def stepper(proxy: Any) -> Callable[..., Any]:
                 raise
             put_in_place(behind(), other)
             return step(behind())
-        acc.feed(chunk)
+        feed(chunk)
         return chunk
 
     return one
