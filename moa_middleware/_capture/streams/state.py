@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from ..flow.model import Outcome, Reply
     from ..scope import Scope
     from ..shapes.accumulator import Accumulator
-    from ..turns.call_state import CallSlot
+    from ..turns.call_state import CallState
     from .taps import Taps
 
 __all__ = ["End", "FutureDone", "ManagerEntered", "StreamState", "finish_broken_off", "follow", "future_done"]
@@ -141,7 +141,7 @@ class StreamState:
         self.error: ErrorInfo | None = None
         self.callbacks: list[Callable[[Outcome, BaseException | None], None]] = []
         self.finalizer: weakref.finalize[Any, Any] | None = None
-        self.slot: CallSlot | None = None
+        self.slot: CallState | None = None
         """The call whose stream it is, `None` for a turn's."""
         self.reply: Reply | None = None
         """The whole reply, once the stream is over."""

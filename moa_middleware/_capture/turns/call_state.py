@@ -14,6 +14,7 @@ from .. import process
 from ..flow.outcome import error_of
 from ..ids import Clock, uuid7
 from ..process import claim, once
+from .words import reply_text, texts_in
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from ..shapes.request import Request
     from .turn import Turn
 
-__all__ = ["Attempt", "CallSlot"]
+__all__ = ["Attempt", "CallState"]
 
 
 class Attempt:
@@ -39,11 +40,11 @@ class Attempt:
     memo: Any = None
     """What the recording keeps with it: the request, as bytes."""
 
-    def __init__(self, slot: CallSlot) -> None:
+    def __init__(self, slot: CallState) -> None:
         self.id = uuid7()
         self.slot = slot
         self.clock = Clock()
-        self.inner: list[CallSlot] = []
+        self.inner: list[CallState] = []
         """Calls made inside it."""
 
     def keep(self, reply: Reply) -> None:
@@ -84,8 +85,23 @@ class Attempt:
             for name in ("text", "tool_calls", "finish_reason", "usage", "cost_usd")
             if not getattr(reply, name) and getattr(inner, name)
         }
+        raw = reply.raw
+        if inner.text and reply.text != inner.text and raw is not None and type(raw) is not str:
+            self._find_words(reply, inner.text, changes)
         # Not `reply.replace`: what a middleware changes with it is no longer the provider's.
         return replace(reply, **changes) if changes else reply
+
+    def _find_words(self, reply: Reply, words: str, changes: dict[str, Any]) -> None:
+        """Look for the reply in what was returned around it: a tuple's first text may be a name."""
+        first = isinstance(reply.raw, tuple | list)
+        if reply._details.get("shape") is not None or not (first or reply.text is None):
+            return  # it is known where the text of such a value is
+        slot, request = self.slot, self.slot.request
+        names = {slot.model, slot.label, slot.provider, self.inner[0].model}
+        asked = (request.messages, request.params) if request is not None else ()
+        text = reply_text(reply.raw, words, names.union(texts_in(asked)))
+        if text is not None or isinstance(reply.raw, tuple):
+            changes["text"] = text or words
 
     def drop_content(self) -> None:
         """Forget what was said; contexts of threads may hold this object for ever."""
@@ -93,7 +109,7 @@ class Attempt:
         self.inner = []
 
 
-class CallSlot:
+class CallState:
     """One call, with all its attempts."""
 
     # As above: what options and tags seldom say is not set for each call.
@@ -142,7 +158,7 @@ class CallSlot:
         return self.chosen or self.attempts[-1]
 
     @property
-    def outermost(self) -> CallSlot:
+    def outermost(self) -> CallState:
         """The call around the calls around this one, itself if there is none."""
         slot = self
         while slot.parent is not None:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from ..flow.outcome import ErrorInfo
     from ..scope import Tags
     from ..shapes.request import Request
-    from .call_state import Attempt, CallSlot
+    from .call_state import Attempt, CallState
 
 __all__ = ["Recording", "StackLike", "Turn", "current_turn", "open_turns", "turn_for_call"]
 
@@ -43,13 +43,13 @@ class Recording(Protocol):
     def began(self, attempt: Attempt, request: Call | Request, kwargs: Mapping[str, Any]) -> None:
         """Learn that a request goes out, with these keyword arguments."""
 
-    def ended(self, turn: Turn, slot: CallSlot) -> None:
+    def ended(self, turn: Turn, slot: CallState) -> None:
         """Learn that a call of an open turn is about to end."""
 
     def closed(self, turn: Turn) -> None:
         """Learn that a turn is over."""
 
-    def ended_late(self, turn: Turn, slot: CallSlot) -> None:
+    def ended_late(self, turn: Turn, slot: CallState) -> None:
         """Learn that a call ended whose turn is over already."""
 
 
@@ -147,7 +147,7 @@ class Turn:
         self.implicit = implicit
         self.recording = recording
         self.request = request
-        self.calls: list[CallSlot] = []
+        self.calls: list[CallState] = []
         self.turns: list[str] = []
         self.order = Order()
         self.entered: list[tuple[int, str, object]] = []
@@ -158,7 +158,7 @@ class Turn:
         """What the turn itself returned."""
         self.returned: Any = None
         """The value, where it is not a stream."""
-        self.answered_by: CallSlot | None = None
+        self.answered_by: CallState | None = None
         """The call whose own stream was returned."""
         self.faults = 0
         self.hidden: list[str] = []
@@ -198,7 +198,7 @@ class Turn:
         here = current()
         return Scope(self, here.tags.for_body() if here is not None else NO_TAGS, parent, order or self.order)
 
-    def awaited(self) -> CallSlot | None:
+    def awaited(self) -> CallState | None:
         """
         Return the call whose open stream this turn has to wait for, if there is one.
 
@@ -258,7 +258,7 @@ class Turn:
     def _drop_content(self) -> None:
         for slot in self.calls:
             # What a late call, or one inside it, still has to tell is dropped with its late line.
-            around: CallSlot | None = slot
+            around: CallState | None = slot
             while around is not None and around.settled:
                 around = around.parent.slot if around.parent is not None else None
             if around is None:
