@@ -86,6 +86,7 @@ class _Within:
 def _iter(self: Any) -> Any:
     source = iter(self.__wrapped__)
     if source is self.__wrapped__:
+        # A generator of a user's: `yield from` has to reach its `send`, `throw` and return value.
         return steps_class(type(source))(self)
     return iterate(self, self._self_state, source)
 
