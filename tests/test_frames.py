@@ -15,17 +15,17 @@ from pathlib import Path
 import pytest
 
 BUDGETS = {
-    "value call in an open turn, SDK object": 51,
-    "value call under a decorated method, SDK object": 90,
-    "value call in an open turn, openai's client": 53,
-    "value call under a decorated method, openai's client": 92,
-    "stream of 21 chunks in an open turn, SDK object": 167,
-    "stream of 21 chunks in an open turn, openai's client": 169,
-    "call outside any turn, with its line": 160,
-    "turn of one call, with its line": 188,
-    "turn of one call under a decorated method, with its line": 257,
-    "turn of 4 decorated references and a stream, with its line": 949,
-    "the same, the SDK not instrumented": 601,
+    "value call in an open turn, SDK object": 48,
+    "value call under a decorated method, SDK object": 87,
+    "value call in an open turn, openai's client": 50,
+    "value call under a decorated method, openai's client": 89,
+    "stream of 21 chunks in an open turn, SDK object": 164,
+    "stream of 21 chunks in an open turn, openai's client": 166,
+    "call outside any turn, with its line": 157,
+    "turn of one call, with its line": 185,
+    "turn of one call under a decorated method, with its line": 254,
+    "turn of 4 decorated references and a stream, with its line": 931,
+    "the same, the SDK not instrumented": 586,
 }
 
 

@@ -44,10 +44,8 @@ class WireReply(NamedTuple):
 
 
 def keep_reply(known: WrappedFunction, attempt: Attempt, reply: Reply) -> Reply:
-    """Keep a reply that is new with its request; returns it, timed."""
-    clock = attempt.clock
-    clock.ended_ns = perf_counter_ns()
-    complete(reply, duration_ms=clock.duration_ms, first_chunk_ms=clock.first_chunk_ms)
+    """Keep a reply that is new with its request, and return it."""
+    attempt.clock.ended_ns = perf_counter_ns()
     if reply.source == "provider":
         if attempt.inner:
             reply = attempt.completed(reply)
@@ -150,6 +148,9 @@ class CallExecution:
         self, attempt: Attempt, observation: Observation, reply: Reply, error: BaseException | None = None
     ) -> Reply:
         """Keep the reply of a request, which is new, and show it to the observers; returns it, timed."""
+        clock = attempt.clock
+        clock.stop()
+        complete(reply, duration_ms=clock.duration_ms, first_chunk_ms=clock.first_chunk_ms)
         reply = keep_reply(self.known, attempt, reply)
         observation.end(reply, error)
         return reply

@@ -88,37 +88,24 @@ class Turn:
         implicit: Whether it was opened for a single call outside any turn.
     """
 
-    __slots__ = (
-        "__weakref__",
-        "_claimed",
-        "alive_in",
-        "answered_by",
-        "by_hand",
-        "calls",
-        "clock",
-        "entered",
-        "error",
-        "faults",
-        "hidden",
-        "id",
-        "implicit",
-        "journalled",
-        "memo",
-        "order",
-        "outcome",
-        "over",
-        "parent",
-        "preset",
-        "recording",
-        "reply",
-        "request",
-        "returned",
-        "session_id",
-        "shared",
-        "tags",
-        "trace_context",
-        "turns",
-    )
+    # Most of this is not known, or never needed, for most turns: the class holds what an attribute
+    # is until somebody sets it.
+    outcome: Outcome = "completed"
+    error: ErrorInfo | None = None
+    reply: Reply | None = None
+    """What the turn itself returned."""
+    returned: Any = None
+    """The value, where it is not a stream."""
+    answered_by: CallState | None = None
+    """The call whose own stream was returned."""
+    faults = 0
+    journalled = True
+    """True while a journal may keep its calls: until its line is written."""
+    memo: Any = None
+    shared: Any = None
+    """What the recording keeps of the last request, to know it again."""
+    trace_context: dict[str, str] | None = None
+    over = False
 
     def __init__(
         self,
@@ -136,12 +123,10 @@ class Turn:
             tags = tags.within(here.tags) if by_hand else here.tags.within(tags)
         self.parent = parent if parent is not None and parent.joinable else None
         self.id = uuid7()
-        self.session_id = tags.session_id
-        if self.session_id is None and self.parent is not None:
-            self.session_id = self.parent.session_id
-        self.preset = tags.preset
-        if self.preset is None and self.parent is not None:
-            self.preset = self.parent.preset
+        self.session_id, self.preset = tags.session_id, tags.preset
+        if self.parent is not None:
+            self.session_id = self.parent.session_id if self.session_id is None else self.session_id
+            self.preset = self.parent.preset if self.preset is None else self.preset
         self.tags: Mapping[str, Any] = dict(tags.own)
         self.by_hand = by_hand
         self.implicit = implicit
@@ -152,29 +137,14 @@ class Turn:
         self.order = Order()
         self.entered: list[tuple[int, str, object]] = []
         """Instance, method name and function of each frame that is this turn (`super().create`)."""
-        self.outcome: Outcome = "completed"
-        self.error: ErrorInfo | None = None
-        self.reply: Reply | None = None
-        """What the turn itself returned."""
-        self.returned: Any = None
-        """The value, where it is not a stream."""
-        self.answered_by: CallState | None = None
-        """The call whose own stream was returned."""
-        self.faults = 0
         self.hidden: list[str] = []
-        """What an exception out of a turn inside this one may quote, and no record may tell."""
-        self.journalled = True
-        """Whether a journal may keep its calls: not once its line is written."""
-        self.memo: Any = None
-        self.shared: Any = None
-        """What the recording keeps of the last request, to know it again."""
-        self.over = False
+        """Secrets of nested turns; removed from this turn's error message before it is written."""
         self._claimed = once()
         self.alive_in = process.pid
-        self.trace_context = _trace_context() if recording is not None else None
         self.clock = Clock()
         _open.add(self.id)
         if recording is not None:
+            self.trace_context = _trace_context()
             if self.parent is not None:
                 self.parent.turns.append(self.id)
             recording.opened(self)
