@@ -45,9 +45,6 @@ class Accumulator(StreamContent):
 
     def feed(self, chunk: Any) -> None:
         """Take one chunk in; never raises."""
-        if self.words and type(chunk) is str:
-            self.texts.append(chunk)
-            return
         if self.simple:
             # The loops of `streams` hold a copy of this: a call costs as much again.
             try:
@@ -60,6 +57,9 @@ class Accumulator(StreamContent):
                     return
             except Exception:
                 pass  # it is read as a whole then
+        if self.words and type(chunk) is str:
+            self.texts.append(chunk)
+            return
         self.feed_whole(chunk)
 
     def feed_whole(self, chunk: Any) -> None:
