@@ -19,13 +19,13 @@ BUDGETS = {
     "value call under a decorated method, SDK object": 82,
     "value call in an open turn, openai's client": 49,
     "value call under a decorated method, openai's client": 84,
-    "stream of 21 chunks in an open turn, SDK object": 167,
-    "stream of 21 chunks in an open turn, openai's client": 169,
+    "stream of 21 chunks in an open turn, SDK object": 140,
+    "stream of 21 chunks in an open turn, openai's client": 142,
     "call outside any turn, with its line": 160,
     "turn of one call, with its line": 187,
     "turn of one call under a decorated method, with its line": 252,
-    "turn of 4 decorated references and a stream, with its line": 916,
-    "the same, the SDK not instrumented": 587,
+    "turn of 4 decorated references and a stream, with its line": 889,
+    "the same, the SDK not instrumented": 560,
 }
 
 
