@@ -2,8 +2,8 @@
 What one line of a trace holds: the only definition of the record.
 
 One JSON object a line, UTF-8, ended by a newline. Times are epoch seconds, durations milliseconds,
-money US dollars; what is not known is `null`, never 0. Every key is always there, but for `omitted`
-and `raw`. Within `moa-turn/1` keys may be added; none is removed or changes its meaning. Readers
+money US dollars; what is not known is `null`, never 0. Every key is always there, but for
+`model_output`, `handled`, `omitted` and `raw`, which are written only where they hold something. Within `moa-turn/1` keys may be added; none is removed or changes its meaning. Readers
 ignore keys and accept values that they do not know.
 
 The keys of `TurnRecord` and `CallRecord` down to `output_location` are those of the MoA traces of
@@ -136,6 +136,10 @@ class CallRecord(TypedDict):
     """Who answered: `provider`, `cache` or `middleware`."""
     late: bool
     """Whether it ended after its turn."""
+    model_output: NotRequired[str | None]
+    """What the model itself said, where its caller's function made something else of it in `output`."""
+    handled: NotRequired[Literal[True]]
+    """The function around the request caught its error or cancellation, and went on."""
     omitted: NotRequired[dict[str, OmittedRecord]]
     raw: NotRequired[Any]
     """Type and head of the `repr` of a value that no shape understands."""
@@ -298,7 +302,7 @@ FIGURE: Literal["figure"] = "figure"
 
 CLASSES: Mapping[str, Literal["content", "figure"]] = {
     # Turns and calls, in the order in which content is looked at.
-    **dict.fromkeys(("input_messages", "output", "reasoning", "refusal", "choices", "raw"), CONTENT),
+    **dict.fromkeys(("input_messages", "output", "model_output", "reasoning", "refusal", "choices", "raw"), CONTENT),
     **dict.fromkeys(("schema", "ts", "turn_id", "session_id", "preset", "outcome"), FIGURE),
     **dict.fromkeys(("started_at", "ended_at", "duration_ms", "parent_turn_id", "turns"), FIGURE),
     **dict.fromkeys(("implicit", "instrumentation_errors"), FIGURE),
@@ -306,7 +310,7 @@ CLASSES: Mapping[str, Literal["content", "figure"]] = {
     **dict.fromkeys(("streamed", "output_location", "call_id", "parent", "role", "role_source", "layer"), FIGURE),
     **dict.fromkeys(("index", "attempt", "first_chunk_ms", "chunks", "finish_reason", "params_omitted"), FIGURE),
     **dict.fromkeys(("endpoint", "response_id", "response_model", "system_fingerprint", "service_tier"), FIGURE),
-    **dict.fromkeys(("source", "late"), FIGURE),
+    **dict.fromkeys(("source", "late", "handled"), FIGURE),
     "error.type": FIGURE,
     "error.message": CONTENT,
     **dict.fromkeys([f"{record}.{tokens}" for record in ("usage", "totals.usage") for tokens in TOKENS], FIGURE),

@@ -42,15 +42,15 @@ if TYPE_CHECKING:
     from ..flow.model import Call
     from ..flow.observers import Observation
     from ..scope import Scope
-    from ..turns.call_state import Attempt
+    from ..turns.turn import Attempt
     from .execution import CallExecution
 
     Replied = Generator[Effect, Any, tuple[Reply, End | None]]
 
-__all__ = ["OneRequest", "refused"]
+__all__ = ["RequestExchange", "refused"]
 
 
-class OneRequest:
+class RequestExchange:
     """One request and its reply."""
 
     __slots__ = ("attempt", "call", "observation", "of", "scope", "source")

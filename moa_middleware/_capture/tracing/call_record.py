@@ -18,11 +18,11 @@ from .encode import Raw, encode, join
 from .snapshot import NULL
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from ..flow.model import Reply, Usage
     from ..flow.outcome import ErrorInfo
-    from ..turns.call_state import Attempt, CallSlot
+    from ..turns.turn import Attempt, CallState
     from .snapshot import Snapshot
 
 __all__ = ["ENCODED", "Entry", "RecordedCall", "call_json", "credentials_of", "entries_of", "error_record", "within"]
@@ -30,31 +30,8 @@ __all__ = ["ENCODED", "Entry", "RecordedCall", "call_json", "credentials_of", "e
 ENCODED = ("input_messages", "params", "usage_raw")
 """Keys of a call whose values may be encoded already, in the record's order."""
 _WORDS = ("response_id", "response_model", "system_fingerprint", "service_tier")
-# What a call that wraps a single other one takes from it: that is what the model got and said.
-_FROM_INNER = (
-    "temperature",
-    "input_messages",
-    "usage_raw",
-    "params",
-    "params_omitted",
-    "endpoint",
-    "response_id",
-    "response_model",
-    "system_fingerprint",
-    "service_tier",
-)
-_FROM_INNER_IF_NONE = (
-    "model",
-    "provider",
-    "output",
-    "finish_reason",
-    "tool_calls",
-    "reasoning",
-    "refusal",
-    "choices",
-    "first_chunk_ms",
-    "chunks",
-)
+# What a call around a single other one says itself, where it knows it; else the call inside says it.
+_OUTERMOST = ("finish_reason", "reasoning", "refusal", "chunks")
 
 
 class RecordedCall:
@@ -74,6 +51,11 @@ class RecordedCall:
         self.is_last = is_last
         self.has_inner = has_inner
 
+    @property
+    def failed(self) -> bool:
+        """True if it returned nothing: an error that its function handled is not its end."""
+        return self.fields["outcome"] in ("error", None) and "handled" not in self.fields
+
     def node(self) -> Node:
         """Return the call as inference needs it, from its record alone."""
         fields = self.fields
@@ -84,7 +66,7 @@ class RecordedCall:
             output=fields["output"],
             started_ns=started,
             ended_ns=None if duration is None else started + int(duration * 1e6),
-            failed=fields["outcome"] in ("error", None),
+            failed=self.failed,
             answered=False,
             role=fields["role"],
             layer=fields["layer"],
@@ -96,8 +78,10 @@ class Entry(RecordedCall):
 
     __slots__ = ("attempt", "slot")
 
-    def __init__(self, slot: CallSlot, attempt: Attempt, fields: dict[str, Any], *, is_last: bool) -> None:
-        super().__init__(fields, is_last=is_last)
+    def __init__(
+        self, slot: CallState, attempt: Attempt, fields: dict[str, Any], *, is_last: bool, has_inner: bool
+    ) -> None:
+        super().__init__(fields, is_last=is_last, has_inner=has_inner)
         self.slot = slot
         self.attempt = attempt
 
@@ -114,7 +98,7 @@ class Entry(RecordedCall):
             output=fields["output"],
             started_ns=clock.started_ns,
             ended_ns=clock.ended_ns if slot.settled else None,
-            failed=fields["outcome"] in ("error", None),
+            failed=self.failed,
             answered=answered,
             role=fields["role"],
             layer=fields["layer"],
@@ -122,7 +106,7 @@ class Entry(RecordedCall):
         )
 
 
-def within(slot: CallSlot | None, outer: CallSlot) -> bool:
+def within(slot: CallState | None, outer: CallState) -> bool:
     """Return True if a call is another one, or was made inside it."""
     while slot is not None:
         if slot is outer:
@@ -147,13 +131,13 @@ def _usage(usage: Usage) -> dict[str, Any]:
     }
 
 
-def error_record(error: ErrorInfo, told: Sequence[str] = ()) -> dict[str, str]:
+def error_record(error: ErrorInfo, secret: Sequence[str] = ()) -> dict[str, str]:
     """Return an exception as the record holds it; SDKs put refused keys into their messages."""
-    return {"type": error.type, "message": hide(error.message, told)}
+    return {"type": error.type, "message": hide(error.message, secret)}
 
 
 def credentials_of(attempt: Attempt) -> list[str]:
-    """Return the texts that an exception of a request must not tell: its own, and those of the calls inside it."""
+    """Return the texts that an exception of a request must not quote: its own, and those of the calls inside it."""
     shot: Snapshot | None = attempt.memo
     found = texts(shot.hidden if shot is not None else (), attempt.slot.client)
     found += attempt.slot.turn.hidden
@@ -163,7 +147,7 @@ def credentials_of(attempt: Attempt) -> list[str]:
     return sorted(found, key=len, reverse=True)
 
 
-def _fields(slot: CallSlot, attempt: Attempt, *, late: bool) -> dict[str, Any]:
+def _fields(slot: CallState, attempt: Attempt, *, late: bool) -> dict[str, Any]:
     """Return the record of one attempt, roles and index still open."""
     shot: Snapshot | None = attempt.memo
     clock = attempt.clock
@@ -190,11 +174,15 @@ def _fields(slot: CallSlot, attempt: Attempt, *, late: bool) -> dict[str, Any]:
         fields["params"] = shot.params
         if shot.omitted:
             fields["params_omitted"] = list(shot.omitted)
-    if slot.settled or late or len(slot.attempts) > attempt.number:
-        reply = attempt.reply
-        if reply is not None:
-            _add_reply(fields, reply, attempt)
+    reply = attempt.reply
+    if reply is not None and (slot.settled or late or _is_followed(slot, attempt)):
+        _add_reply(fields, reply, attempt)
     return fields
+
+
+def _is_followed(slot: CallState, attempt: Attempt) -> bool:
+    """Return True if a further request came after this one, so that it has ended even if its call has not."""
+    return len(slot.attempts) > attempt.number
 
 
 def _add_reply(fields: dict[str, Any], reply: Reply, attempt: Attempt) -> None:
@@ -275,35 +263,89 @@ def _text(value: Any) -> str | None:
     return value if isinstance(value, str) else None
 
 
-def _fold(outer: dict[str, Any], inner: Mapping[str, Any]) -> None:
-    """Complete a call's record from the only call inside it."""
-    for name in _FROM_INNER:
-        outer[name] = inner[name]
-    # The outer may know the price (litellm), or the tokens, where the provider told neither.
-    outer["usage"] = inner["usage"] or outer["usage"]
-    if inner["cost_usd"] is not None or outer["cost_usd"] is None:
-        for name in ("cost_usd", "cost_status", "cost_source"):
-            outer[name] = inner[name] or outer[name]
-    if outer["outcome"] == "error" and outer["error"] is None:
-        outer["error"] = inner["error"]
-    if outer["outcome"] == "completed" and not outer["output"] and inner["streamed"]:
-        # It handed the inner call's stream out in a holder: the reply ended as that stream did.
-        for name in ("outcome", "error", "ended_at", "duration_ms"):
-            outer[name] = inner[name]
-    for name in _FROM_INNER_IF_NONE:
-        if not outer[name]:
-            outer[name] = inner[name]
-    if inner["model"]:
-        outer["model"] = inner["model"]
-    outer["streamed"] = outer["streamed"] or inner["streamed"]
-    if outer["output"]:
-        outer["output_location"] = "inline_from_stream" if outer["streamed"] else "inline"
-        outer.pop("raw", None)
-    if outer["source"] == "provider":
-        outer["source"] = inner["source"]
+def _add_inner(
+    fields: dict[str, Any], inside: Sequence[tuple[CallState, Attempt]], secret: list[str], *, late: bool
+) -> None:
+    """
+    Complete the record of a call from the single call inside it, and from the single one inside that.
+
+    What the model was asked, its name, the provider's ids and the tokens are those of the innermost
+    call that knows them. What was returned is the outermost's; if the model said something else,
+    that is in `model_output`. An error or cancellation inside a call that completed was handled by
+    its function.
+
+    Args:
+        fields: The record of the outer call.
+        inside: The calls inside it and their requests, the innermost last.
+        secret: Texts that no error may quote.
+        late: Whether they ended after their turn.
+    """
+    shot: Snapshot | None = inside[-1][1].memo
+    fields["temperature"] = shot.temperature if shot is not None else None
+    fields["input_messages"] = shot.messages if shot is not None else NULL
+    fields["params"] = shot.params if shot is not None else {}
+    fields["params_omitted"] = list(shot.omitted) if shot is not None else []
+    words: str | None = None
+    for slot, attempt in inside:
+        # What had not ended when the turn closed is in a late line.
+        reply = attempt.reply if slot.settled or late or _is_followed(slot, attempt) else None
+        error = attempt.error if reply is not None else None
+        if fields["outcome"] == "completed" and not fields["output"] and attempt.streamed:
+            # Its function handed the inner call's stream out in a holder: the reply ended as that stream did.
+            duration = attempt.clock.duration_ms if reply is not None else None
+            fields["outcome"] = reply.outcome if reply is not None else None
+            fields["error"] = error_record(error, secret) if error is not None else None
+            fields["duration_ms"] = duration
+            fields["ended_at"] = attempt.clock.started_at + duration / 1e3 if duration is not None else None
+        elif fields["outcome"] == "completed" and reply is not None and reply.outcome in ("error", "cancelled"):
+            fields["outcome"], fields["handled"] = reply.outcome, True
+            fields["error"] = error_record(error, secret) if error is not None else None
+        elif fields["outcome"] == "error" and fields["error"] is None and error is not None:
+            fields["error"] = error_record(error, secret)
+        fields["model"] = slot.model or fields["model"]
+        fields["endpoint"] = slot.endpoint or fields["endpoint"]
+        fields["provider"] = fields["provider"] or slot.provider
+        fields["streamed"] = fields["streamed"] or attempt.streamed
+        if reply is not None:
+            words = reply.text or words
+            _add_inner_reply(fields, reply, attempt)
+    if fields["output"]:
+        fields["output_location"] = "inline_from_stream" if fields["streamed"] else "inline"
+        fields.pop("raw", None)
+        if words and words != fields["output"]:
+            fields["model_output"] = words
 
 
-def entries_of(slot: CallSlot, *, late: bool = False, apart: Collection[CallSlot] = ()) -> list[Entry]:
+def _add_inner_reply(fields: dict[str, Any], reply: Reply, attempt: Attempt) -> None:
+    details: Mapping[str, Any] = reply._details
+    for name in _WORDS:
+        fields[name] = _text(details.get(name)) or fields[name]
+    if details.get("usage_raw") is not None:
+        fields["usage_raw"] = _usage_raw(details["usage_raw"])
+    if reply.usage is not None:
+        fields["usage"] = _usage(reply.usage)
+    # The outer call may know the price (litellm) where the provider reports none.
+    cost = reply.cost_usd
+    if cost is not None or fields["cost_usd"] is None:
+        fields["cost_usd"] = cost
+        status, source = ("reported", reply.source) if cost is not None else (None, None)
+        fields["cost_status"] = _text(details.get("cost_status")) or status or fields["cost_status"]
+        fields["cost_source"] = _text(details.get("cost_source")) or source or fields["cost_source"]
+    fields["output"] = fields["output"] or reply.text
+    for name in _OUTERMOST:
+        if not fields[name]:
+            fields[name] = getattr(reply, name)
+    if not fields["first_chunk_ms"]:
+        fields["first_chunk_ms"] = attempt.clock.first_chunk_ms
+    if not fields["tool_calls"]:
+        fields["tool_calls"] = list(reply.tool_calls)
+    if not fields["choices"] and reply.choices:
+        fields["choices"] = list(reply.choices)
+    if fields["source"] == "provider":
+        fields["source"] = reply.source
+
+
+def entries_of(slot: CallState, *, late: bool = False, apart: Collection[CallState] = ()) -> list[Entry]:
     """
     Return the records of a call and of the calls inside it.
 
@@ -311,28 +353,39 @@ def entries_of(slot: CallSlot, *, late: bool = False, apart: Collection[CallSlot
     """
     entries: list[Entry] = []
     for attempt in slot.attempts:
-        inner: list[Entry] = []
-        settled = [s for s in attempt.inner if s.attempts]
-        for child in settled:
-            inner += entries_of(child, late=late, apart=apart)
-        own = Entry(slot, attempt, _fields(slot, attempt, late=late), is_last=attempt is slot.final)
-        if len(settled) == 1 and settled[0] not in apart:
-            only = next(entry for entry in inner if entry.is_last)
-            inner.remove(only)
-            _fold(own.fields, only.fields)
-            own.has_inner = only.has_inner
-            for entry in inner:
-                entry.is_last = False
-        else:
-            own.has_inner = bool(settled)
-        for entry in inner:
-            if len(settled) == 1 and settled[0] not in apart and entry.fields["parent"] is None:
-                entry.fields["parent"] = attempt.id
-        entries += inner
-        entries.append(own)
+        entries += _entries_of_request(slot, attempt, late=late, apart=apart)
     for entry in entries:
-        fields = entry.fields
-        fields["label"] = fields["label"] or fields["model"] or entry.slot.name or None
         if entry.slot is not slot:
             entry.is_last = False
     return entries
+
+
+def _entries_of_request(slot: CallState, attempt: Attempt, *, late: bool, apart: Collection[CallState]) -> list[Entry]:
+    """Return the record of a request, behind those of the calls inside it that are not one with it."""
+    entries: list[Entry] = []
+    inside: list[tuple[CallState, Attempt]] = []
+    inner = [call for call in attempt.inner if call.attempts] if attempt.inner else []
+    while len(inner) == 1 and inner[0] not in apart:
+        (call,) = inner
+        for earlier in call.attempts:
+            if earlier is not call.final:
+                entries += _entries_of_request(call, earlier, late=late, apart=apart)
+        inside.append((call, call.final))
+        inner = [call for call in call.final.inner if call.attempts]
+    for call in inner:
+        entries += entries_of(call, late=late, apart=apart)
+    fields = _fields(slot, attempt, late=late)
+    if inside:
+        _add_inner(fields, inside, credentials_of(attempt) if _failed(inside) else [], late=late)
+        # The requests that are one with this one have no record, so no id either.
+        ids = {request.id for _, request in inside}
+        for entry in entries:
+            if entry.fields["parent"] in ids:
+                entry.fields["parent"] = attempt.id
+    fields["label"] = fields["label"] or fields["model"] or slot.name or None
+    entries.append(Entry(slot, attempt, fields, is_last=attempt is slot.final, has_inner=bool(inner)))
+    return entries
+
+
+def _failed(requests: Iterable[tuple[CallState, Attempt]]) -> bool:
+    return any(request.error is not None for _, request in requests)

@@ -82,7 +82,7 @@ def known_of(turn: Turn, shot: Snapshot | None) -> dict[str, Any]:
         "params": shot.params if shot is not None else {},
         "parent_turn_id": turn.parent.id if turn.parent is not None else None,
         "turns": list(turn.turns),
-        "tags": encode(dict(turn.tags)) if turn.tags else {},
+        "tags": dict(turn.tags),
         "implicit": turn.implicit,
         "instrumentation_errors": turn.faults,
         "trace_context": turn.trace_context,

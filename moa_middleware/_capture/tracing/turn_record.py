@@ -23,8 +23,7 @@ from .snapshot import known_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from ..turns.call_state import CallSlot
-    from ..turns.turn import Turn
+    from ..turns.turn import CallState, Turn
     from .snapshot import Snapshot
 
 __all__ = ["arrange", "late_records", "name_roles", "ran_references", "turn_pieces", "turn_record", "unrecorded"]
@@ -118,7 +117,7 @@ def arrange(calls: Sequence[_C], answered: Callable[[_C], bool] | None = None) -
     aggregators = [call for call in calls if call.is_last and call.fields["role"] == "aggregator"]
     found = aggregators
     if len(found) > 1:
-        found = [call for call in found if call.fields["outcome"] not in ("error", None)] or aggregators
+        found = [call for call in found if not call.failed] or aggregators
         if answered is not None:
             found = [call for call in aggregators if answered(call)] or found
     aggregator = found[-1] if found else None
@@ -210,6 +209,8 @@ def turn_record(turn: Turn, *, ts: float) -> dict[str, Any]:
         shot = entries[-1].attempt.memo
     record |= known_of(turn, shot)
     record["ts"] = ts
+    if turn.tags:
+        record["tags"] = encode(record["tags"])
     record["outcome"] = turn.outcome
     if turn.error is not None:
         record["error"] = error_record(turn.error, _credentials(turn, entries))
@@ -225,6 +226,7 @@ def unrecorded(turn: Turn, error: BaseException, *, ts: float) -> dict[str, Any]
         **EMPTY_TURN,
         **known_of(turn, None),
         "ts": ts,
+        "input_messages": None,
         "outcome": turn.outcome,
         "ended_at": turn.clock.ended_at,
         "duration_ms": turn.clock.duration_ms,
@@ -289,7 +291,7 @@ def _array(calls: list[dict[str, Any]]) -> Raw:
     return Raw(b"[%b]" % b",".join(map(call_json, calls)))
 
 
-def late_records(turn: Turn, slot: CallSlot, *, ts: float) -> Iterator[Raw]:
+def late_records(turn: Turn, slot: CallState, *, ts: float) -> Iterator[Raw]:
     """
     Yield the lines of a call that ended after its turn: its own comes last.
 
@@ -316,9 +318,9 @@ def late_records(turn: Turn, slot: CallSlot, *, ts: float) -> Iterator[Raw]:
         )
 
 
-def _apart(slot: CallSlot) -> set[CallSlot]:
+def _apart(slot: CallState) -> set[CallState]:
     """Return the calls inside a late one that are not told with it: they still run, or tell of themselves at this moment."""
-    apart: set[CallSlot] = set()
+    apart: set[CallState] = set()
     for attempt in slot.attempts:
         for inner in attempt.inner:
             if not inner.done or not (inner.settled or claim(inner.claimed)):
@@ -337,9 +339,9 @@ def _credentials(turn: Turn, entries: list[Entry]) -> list[str]:
     return found
 
 
-def _listing_of(slot: CallSlot) -> _Listing | None:
+def _listing_of(slot: CallState) -> _Listing | None:
     """Return the listing that a call, or the one around it where it began later, was told of."""
-    around: CallSlot | None = slot
+    around: CallState | None = slot
     while around is not None:
         if around.listing is not None:
             listing: _Listing = around.listing
