@@ -19,13 +19,13 @@ BUDGETS = {
     "value call under a decorated method, SDK object": 87,
     "value call in an open turn, openai's client": 50,
     "value call under a decorated method, openai's client": 89,
-    "stream of 21 chunks in an open turn, SDK object": 164,
-    "stream of 21 chunks in an open turn, openai's client": 166,
+    "stream of 21 chunks in an open turn, SDK object": 137,
+    "stream of 21 chunks in an open turn, openai's client": 139,
     "call outside any turn, with its line": 157,
     "turn of one call, with its line": 185,
     "turn of one call under a decorated method, with its line": 254,
-    "turn of 4 decorated references and a stream, with its line": 931,
-    "the same, the SDK not instrumented": 586,
+    "turn of 4 decorated references and a stream, with its line": 904,
+    "the same, the SDK not instrumented": 559,
 }
 
 
