@@ -5,11 +5,12 @@ What every model saw, what every model said, and what it cost: one JSON line per
 """
 
 from ._capture.config import Status, add_turn_ids, configure, default_stack, flush, status
-from ._capture.flow.model import Call, Chunk, Flow, Middleware, Reply, Usage, sleep, wait
+from ._capture.flow.effects import sleep, wait
+from ._capture.flow.model import Call, Chunk, Flow, Middleware, Reply, Usage
 from ._capture.flow.observers import observer
 from ._capture.instrument.target import Target
 from ._capture.scope import carry
-from ._capture.shapes.replies import register_shape
+from ._capture.shapes.registry import register_shape
 from ._capture.stack import Stack
 from ._capture.turns.blocks import tag
 from ._capture.turns.turn import Turn, current_turn

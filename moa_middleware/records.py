@@ -2,8 +2,8 @@
 What one line of a trace holds: the only definition of the record.
 
 One JSON object a line, UTF-8, ended by a newline. Times are epoch seconds, durations milliseconds,
-money US dollars; what is not known is `null`, never 0. Every key is always there, but for `omitted`
-and `raw`. Within `moa-turn/1` keys may be added; none is removed or changes its meaning. Readers
+money US dollars; what is not known is `null`, never 0. Every key is always there, but for
+`model_output`, `handled`, `omitted` and `raw`, which are written only where they hold something. Within `moa-turn/1` keys may be added; none is removed or changes its meaning. Readers
 ignore keys and accept values that they do not know.
 
 The keys of `TurnRecord` and `CallRecord` down to `output_location` are those of the MoA traces of
@@ -12,13 +12,22 @@ Hermes Agent (`agent/moa_trace.py`), so that readers of such files read these.
 
 from __future__ import annotations
 
-from typing import Any, Literal, NotRequired
+from typing import TYPE_CHECKING, Any, Literal, NotRequired
 
 from typing_extensions import TypedDict
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
 __all__ = [
+    "CLASSES",
+    "CONTENT",
+    "EMPTY_CALL",
+    "EMPTY_TURN",
+    "FIGURE",
     "LATE_SCHEMA",
     "SCHEMA",
+    "TOKENS",
     "CallRecord",
     "ErrorRecord",
     "LateRecord",
@@ -28,6 +37,8 @@ __all__ = [
     "TurnRecord",
     "UsageRecord",
     "WriterRecord",
+    "content_below",
+    "figures_below",
 ]
 
 SCHEMA = "moa-turn/1"
@@ -125,6 +136,10 @@ class CallRecord(TypedDict):
     """Who answered: `provider`, `cache` or `middleware`."""
     late: bool
     """Whether it ended after its turn."""
+    model_output: NotRequired[str | None]
+    """What the model itself said, where its caller's function made something else of it in `output`."""
+    handled: NotRequired[Literal[True]]
+    """The function around the request caught its error or cancellation, and went on."""
     omitted: NotRequired[dict[str, OmittedRecord]]
     raw: NotRequired[Any]
     """Type and head of the `repr` of a value that no shape understands."""
@@ -202,3 +217,157 @@ class LateRecord(TypedDict):
     session_id: str | None
     ts: float
     call: CallRecord
+
+
+TOKENS = ("input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens", "reasoning_tokens")
+"""Keys of a `UsageRecord`."""
+
+EMPTY_CALL: CallRecord = {
+    "label": None,
+    "model": None,
+    "provider": None,
+    "temperature": None,
+    "input_messages": None,
+    "output": None,
+    "usage": {},
+    "cost_usd": None,
+    "cost_status": None,
+    "cost_source": None,
+    "streamed": False,
+    "output_location": "absent",
+    "call_id": "",
+    "parent": None,
+    "role": None,
+    "role_source": None,
+    "layer": None,
+    "index": 0,
+    "attempt": 1,
+    "outcome": None,
+    "error": None,
+    "started_at": 0.0,
+    "ended_at": None,
+    "duration_ms": None,
+    "first_chunk_ms": None,
+    "chunks": None,
+    "finish_reason": None,
+    "tool_calls": [],
+    "reasoning": None,
+    "refusal": None,
+    "choices": None,
+    "params": {},
+    "params_omitted": [],
+    "endpoint": None,
+    "response_id": None,
+    "response_model": None,
+    "system_fingerprint": None,
+    "service_tier": None,
+    "usage_raw": None,
+    "source": "provider",
+    "late": False,
+}
+"""A call of which nothing is known. Every writer of calls copies it, so a line has all keys, in this order."""
+
+EMPTY_TURN: TurnRecord = {
+    "schema": SCHEMA,
+    "ts": 0.0,
+    "turn_id": "",
+    "session_id": None,
+    "preset": None,
+    "outcome": "completed",
+    "error": None,
+    "started_at": 0.0,
+    "ended_at": None,
+    "duration_ms": None,
+    "input_messages": None,
+    "params": {},
+    "output": None,
+    "references": [],
+    "aggregator": None,
+    "calls": [],
+    "parent_turn_id": None,
+    "turns": [],
+    "tags": {},
+    "totals": {"calls": 0, "failed": 0, "usage": {}, "cost_usd": None, "unpriced": 0},
+    "implicit": False,
+    "instrumentation_errors": 0,
+    "trace_context": None,
+    "writer": {"version": "", "host": "", "pid": 0, "started_at": 0.0, "seq": 0},
+}
+"""A turn of which nothing is known, likewise."""
+
+CONTENT: Literal["content"] = "content"
+"""What models and users wrote: left out of metadata, redacted, and cut where it is long."""
+FIGURE: Literal["figure"] = "figure"
+"""Counts, times, names, identifiers and words of the format: written as they are."""
+
+CLASSES: Mapping[str, Literal["content", "figure"]] = {
+    # Turns and calls, in the order in which content is looked at.
+    **dict.fromkeys(("input_messages", "output", "model_output", "reasoning", "refusal", "choices", "raw"), CONTENT),
+    **dict.fromkeys(("schema", "ts", "turn_id", "session_id", "preset", "outcome"), FIGURE),
+    **dict.fromkeys(("started_at", "ended_at", "duration_ms", "parent_turn_id", "turns"), FIGURE),
+    **dict.fromkeys(("implicit", "instrumentation_errors"), FIGURE),
+    **dict.fromkeys(("label", "model", "provider", "temperature", "cost_usd", "cost_status", "cost_source"), FIGURE),
+    **dict.fromkeys(("streamed", "output_location", "call_id", "parent", "role", "role_source", "layer"), FIGURE),
+    **dict.fromkeys(("index", "attempt", "first_chunk_ms", "chunks", "finish_reason", "params_omitted"), FIGURE),
+    **dict.fromkeys(("endpoint", "response_id", "response_model", "system_fingerprint", "service_tier"), FIGURE),
+    **dict.fromkeys(("source", "late", "handled"), FIGURE),
+    "error.type": FIGURE,
+    "error.message": CONTENT,
+    **dict.fromkeys([f"{record}.{tokens}" for record in ("usage", "totals.usage") for tokens in TOKENS], FIGURE),
+    **dict.fromkeys(("totals.calls", "totals.failed", "totals.cost_usd", "totals.unpriced"), FIGURE),
+    **dict.fromkeys(("trace_context.trace_id", "trace_context.span_id"), FIGURE),
+    **dict.fromkeys(("writer.version", "writer.host", "writer.pid", "writer.started_at", "writer.seq"), FIGURE),
+    **dict.fromkeys(("omitted.*.reason", "omitted.*.bytes", "omitted.*.sha256"), FIGURE),
+    # The user's own words.
+    "tags.*": CONTENT,
+    # The provider's usage object: its texts are content, its numbers and flags are not.
+    "usage_raw.*": CONTENT,
+    # What tells one tool call from another is no content. The same holds in `function` and `custom`.
+    "tool_calls.*": CONTENT,
+    **dict.fromkeys([f"tool_calls.{name}" for name in ("id", "type", "name", "index", "call_id", "status")], FIGURE),
+    # Of parameters, numbers and flags are no content, and neither are words of the format.
+    "params.*": CONTENT,
+    **dict.fromkeys(
+        [
+            f"params.{name}"
+            for name in (
+                "include",
+                "modalities",
+                "previous_response_id",
+                "reasoning",
+                "reasoning_effort",
+                "service_tier",
+                "stream_options",
+                "thinking",
+                "tool_choice",
+                "truncation",
+                "verbosity",
+            )
+        ],
+        FIGURE,
+    ),
+    "params.extra_body.*": CONTENT,
+    **dict.fromkeys([f"params.extra_body.{name}" for name in ("provider", "reasoning", "thinking")], FIGURE),
+}
+"""
+Whether a key is content or a figure, by its path in a turn or a call.
+
+A key has the same class wherever it is. `*` is any key that the table does not name. Redaction,
+`MOA_CAPTURE` and the limits read this table; a key without a class fails a test.
+"""
+
+
+def content_below(path: str = "") -> tuple[str, ...]:
+    """Return the named keys below a path that are content, in the order of the table."""
+    return _below(path, CONTENT)
+
+
+def figures_below(path: str) -> frozenset[str]:
+    """Return the named keys below a path that are figures."""
+    return frozenset(_below(path, FIGURE))
+
+
+def _below(path: str, kind: str) -> tuple[str, ...]:
+    start = f"{path}." if path else ""
+    names = [key.removeprefix(start) for key, its in CLASSES.items() if its == kind and key.startswith(start)]
+    return tuple(name for name in names if "." not in name and name != "*")

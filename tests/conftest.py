@@ -17,6 +17,8 @@ from moa_middleware._capture import config, log
 from moa_middleware.records import LateRecord, TurnRecord
 from moa_middleware.testing import capture_turns
 
+pytest_plugins = ["tests.doses"]
+
 
 def _closed(schema):
     """Return a schema that refuses keys that it does not name; the published one allows them."""

@@ -52,11 +52,19 @@ def written(directory):
     return "".join(found)
 
 
+def version_of(package):
+    """Return the installed version of a package, "" if there is none."""
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return ""
+
+
 @pytest.mark.parametrize("name", SCRIPTS)
 def test_a_run_writes_the_same_lines_as_ever(name, trace_dir, monkeypatch):
     """Ids are numbered as they appear, times are 0; every other byte counts."""
     for sdk, major in SDKS.items():
-        if importlib.metadata.version(sdk).partition(".")[0] != major:
+        if version_of(sdk).partition(".")[0] != major:
             pytest.skip(f"the golden files are those of {sdk} {major}")
     for key, value in SCRIPTS[name].env.items():
         monkeypatch.setenv(key, value)

@@ -396,7 +396,8 @@ def run(scenario, kind, mode):
             gc.collect()
             records = list(found)
         moa.uninstrument()
-        left = settle(made)
+        # A mock counts in this process, and no closing of it is on its way; what is open then stays open.
+        left = settle(made, seconds=0.2 if kind == "mock" else 5)
     for record in records:
         check(record)
     return seen, records, left
@@ -431,6 +432,7 @@ def _drive(scenario, made, seen, *, is_async, instrument):
         client.close()
 
 
+@pytest.mark.crowd(facets=lambda scenario, kind: (scenario, kind))
 @pytest.mark.parametrize(("scenario", "kind"), CASES)
 def test_the_consumer_notices_nothing_and_the_record_is_there(scenario, kind):
     """Chunks, exceptions and return values are the same bare, off and on; on, there is one record."""

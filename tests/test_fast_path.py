@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
 import moa_middleware as moa
-from moa_middleware._capture.shapes.replies import Accumulator
+from moa_middleware._capture.shapes.accumulator import Accumulator
 from moa_middleware.testing import capture_turns
 
 # Chunks, as JSON -----------------------------------------------------------------------------------
@@ -184,7 +184,7 @@ def read_whole(chunks):
 FORM = st.sampled_from([*FORMS, "each in turn"])
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=4 * settings.default.max_examples, deadline=None)
 @given(STREAM, FORM, st.booleans())
 def test_a_stream_fed_comes_to_what_its_chunks_come_to(chunks, form, tools):
     """Text, thoughts, refusals, tool calls, reasons, tokens, choices, the number of chunks and of the odd ones."""
@@ -196,7 +196,7 @@ def test_a_stream_fed_comes_to_what_its_chunks_come_to(chunks, form, tools):
     assert read_whole(made(chunks, form)) == (shown(acc.reply()), acc.unread)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=2 * settings.default.max_examples, deadline=None)
 @given(STREAM, st.sampled_from(["chunk", "delta"]), st.booleans())
 def test_an_object_that_a_client_uses_again_is_read_as_it_was(chunks, part, tools):
     """Nothing of a chunk is read from the object when it is another chunk by then."""
@@ -332,7 +332,7 @@ TOOLS = [{"type": "function", "function": {"name": "f", "parameters": {}}}]
 
 @pytest.mark.parametrize("step", ["for", "next", "mixed"])
 @pytest.mark.parametrize("kind", [Stream, Both, generator, AsyncStream, async_generator])
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=2 * settings.default.max_examples // 5, deadline=None)
 @given(chunks=STREAM, form=FORM, tools=st.booleans(), most=st.integers(0, 20))
 def test_the_loops_read_what_the_chunks_say(step, kind, *, chunks, form, tools, most):
     """By `for`, by `next`, mixed, sync and async, to the end or to a `break` anywhere: the very chunks, and all they say."""

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from moa_middleware import Call, DidNotYieldError, MiddlewareError, Reply, sleep, wait
 from moa_middleware._capture.flow.chain import Send, chain, name_of
-from moa_middleware._capture.flow.model import Sleep, Wait
+from moa_middleware._capture.flow.effects import Sleep, Wait
 
 
 class WireError(Exception):
@@ -385,7 +385,7 @@ scripts = st.lists(
 )
 
 
-@settings(max_examples=1000, deadline=None)
+@settings(max_examples=10 * settings.default.max_examples, deadline=None)
 @given(programs, scripts)
 def test_the_chain_does_what_the_model_does(programs, script):
     """Results, sends, effects and what each program saw are those of plain recursion."""
@@ -395,7 +395,7 @@ def test_the_chain_does_what_the_model_does(programs, script):
     assert theirs.script == ours.script
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=3 * settings.default.max_examples, deadline=None)
 @given(programs, scripts)
 def test_every_flow_is_closed_at_the_end(programs, script):
     """Whatever happened, no generator is left suspended."""
@@ -404,7 +404,7 @@ def test_every_flow_is_closed_at_the_end(programs, script):
     assert ["GEN_CLOSED"] * len(world.flows) == [inspect.getgeneratorstate(flow) for flow in world.flows]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=3 * settings.default.max_examples, deadline=None)
 @given(programs, scripts, st.integers(min_value=0, max_value=5))
 def test_a_chain_that_is_left_closes_its_flows(programs, script, after):
     """A chain closed in the middle runs every `finally` and closes every flow."""
@@ -422,7 +422,7 @@ def test_a_chain_that_is_left_closes_its_flows(programs, script, after):
     assert len(begun) == sum(entry[0] == "finally" for entry in world.log)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=3 * settings.default.max_examples, deadline=None)
 @given(st.lists(st.tuples(programs, scripts), min_size=2, max_size=4), st.data())
 def test_interleaved_chains_do_not_affect_each_other(runs, data):
     """Advanced in any order, each does what it does alone."""
@@ -442,7 +442,7 @@ def test_interleaved_chains_do_not_affect_each_other(runs, data):
         assert alone.log == worlds[n].log
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=2 * settings.default.max_examples, deadline=None)
 @given(
     st.lists(st.sampled_from(["on_chunk", "map_chunks", "buffer"]), max_size=3), st.integers(1, 3), st.integers(1, 3)
 )

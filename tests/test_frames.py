@@ -15,17 +15,17 @@ from pathlib import Path
 import pytest
 
 BUDGETS = {
-    "value call in an open turn, SDK object": 118,
-    "value call under a decorated method, SDK object": 237,
-    "value call in an open turn, openai's client": 119,
-    "value call under a decorated method, openai's client": 238,
-    "stream of 21 chunks in an open turn, SDK object": 261,
-    "stream of 21 chunks in an open turn, openai's client": 262,
-    "call outside any turn, with its line": 267,
-    "turn of one call, with its line": 337,
-    "turn of one call under a decorated method, with its line": 466,
-    "turn of 4 decorated references and a stream, with its line": 1743,
-    "the same, the SDK not instrumented": 1017,
+    "value call in an open turn, SDK object": 47,
+    "value call under a decorated method, SDK object": 86,
+    "value call in an open turn, openai's client": 48,
+    "value call under a decorated method, openai's client": 87,
+    "stream of 21 chunks in an open turn, SDK object": 163,
+    "stream of 21 chunks in an open turn, openai's client": 164,
+    "call outside any turn, with its line": 156,
+    "turn of one call, with its line": 184,
+    "turn of one call under a decorated method, with its line": 253,
+    "turn of 4 decorated references and a stream, with its line": 925,
+    "the same, the SDK not instrumented": 585,
 }
 
 

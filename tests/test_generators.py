@@ -1100,6 +1100,32 @@ def test_two_threads_share_a_generator(turns):
     assert [("completed", "ab")] == [(record["outcome"], record["output"]) for record in turns]
 
 
+def test_an_iterator_outlives_a_step_that_was_refused(turns):
+    """Python refuses it a step while another thread is in one; it may take the next one."""
+    entered, go_on = threading.Event(), threading.Event()
+
+    @moa.turn
+    def fn(messages):
+        yield "a"
+        entered.set()
+        go_on.wait(10)
+        yield "b"
+        yield "c"
+
+    generator = fn("q")
+    steps = iter(generator)
+    got = [next(steps)]
+    thread = threading.Thread(target=lambda: got.append(next(generator)))
+    thread.start()
+    entered.wait(10)
+    with pytest.raises(ValueError, match="already executing"):
+        next(steps)
+    go_on.set()
+    thread.join()
+    assert ["a", "b", "c"] == [*got, *steps]
+    assert [("completed", "abc")] == [(record["outcome"], record["output"]) for record in turns]
+
+
 @contextmanager
 def pausing(told):
     """Call `told` with each exception that comes out of a step, in this thread, before the step is over."""

@@ -282,6 +282,7 @@ def test_what_is_no_journal_is_left_alone(place, tmp_path):
     assert [] == list(place.glob("*.jsonl"))
 
 
+@pytest.mark.processes
 def test_many_recoveries_at_once_write_each_turn_once(place, read_lines):
     """Four processes recover while another writes into the same file: each turn once, no line torn."""
     for _ in range(4):
@@ -600,6 +601,7 @@ def test_a_disk_that_refuses_the_journal_costs_nobody_a_thing(trace_dir, monkeyp
     assert "moa.journal_refused" in caplog.text
 
 
+@pytest.mark.processes
 def test_kills_at_any_moment_cost_no_finished_reference(place, read_lines):
     """Killed from outside again and again: each reference that had returned is on record once."""
     body = """

@@ -108,6 +108,7 @@ def crashed():
     return done.returncode
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize("ending", EXITS)
 def test_an_open_stream_is_on_record_however_the_interpreter_exits(ending, tmp_path, read_lines, crashed):
     """One line, the text so far, and the exit status and stderr that the script alone would have."""
@@ -186,6 +187,7 @@ def test_off_imports_neither_pydantic_nor_structlog(tmp_path):
     assert [] == list(tmp_path.iterdir())
 
 
+@pytest.mark.processes
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this platform")
 def test_a_fork_with_an_open_stream_writes_nothing_twice(tmp_path, read_lines):
     """The child exits with, drops, closes or flushes its copy: the record is the parent's alone."""
@@ -245,6 +247,7 @@ def pooled(text):
     return text.upper()
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize("method", ["fork", "spawn"])
 @pytest.mark.parametrize("on", [False, True])
 def test_a_process_pool_runs_a_decorated_function(tmp_path, monkeypatch, read_lines, method, on):

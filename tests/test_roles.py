@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from moa_middleware._capture.tracing.encode import encode
-from moa_middleware._capture.turns.roles import Node, _common_prefix, infer
+from moa_middleware._capture.turns.roles import Node, _common_prefix, _find, infer
 
 
 def escape(text):
@@ -206,3 +206,14 @@ def test_an_aggregator_that_is_asked_twice_stays_the_aggregator():
     turn.round(("question, see: answer one", "first words", {}))
     turn.round(("question, see: answer one", "second words", {}))
     assert [role for role, _ in turn.inferred()] == ["reference", "call", "aggregator"]
+
+
+@given(
+    st.lists(st.sampled_from(["ab" * 30, "ab", "b", "c"]), max_size=40),
+    st.lists(st.sampled_from(["ab" * 30, "b", "c"]), min_size=1, max_size=4),
+    st.integers(0, 80),
+)
+def test_a_search_by_the_head_of_a_text_finds_what_a_whole_search_finds(parts, text, start):
+    """Among them texts that begin alike again and again, which the whole search has to take over."""
+    data, needle = "".join(parts).encode(), "".join(text).encode()
+    assert _find(data, needle, start) == data.find(needle, start)

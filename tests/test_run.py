@@ -310,8 +310,8 @@ def test_help_is_for_us_before_the_program(option, tmp_path):
         ([], "there is nothing to run"),
         (["-m"], "-m needs the name of a module"),
         (["-W", "error", "app.py"], "there is no option -W; Python's own go before -m"),
-        (["-"], "put it into a file"),
-        (["-c", "print(1)"], "put it into a file"),
+        (["-"], "put the program into a file"),
+        (["-c", "print(1)"], "put the program into a file"),
         (["--"], "there is no option --;"),
     ],
 )

@@ -483,7 +483,7 @@ def test_an_interrupt_anywhere_while_a_turn_is_written_costs_nothing(trace_dir, 
     moa.flush()
     found = read_lines(trace_dir)
     told = sorted(int(record["references"][0]["output"]) for record in found)
-    assert place > 100
+    assert place > 90
     # Before the first: it came before anything was begun.
     assert list(range(place + 1 - len(told), place + 1)) == told
     assert place - len(told) < 5

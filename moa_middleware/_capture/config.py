@@ -203,7 +203,7 @@ class Status(NamedTuple):
 def status() -> Status:
     """Return the counters of this process."""
     tracer: Any = recording()
-    saving = tracer is not None and tracer.saves
+    saving = tracer is not None and tracer.writes_lines
     outbox = loaded_outbox()
     if outbox is None:
         return Status(0, 0, 0, open_turns(), faults(), saving=saving)

@@ -5,9 +5,29 @@ from __future__ import annotations
 import os
 import time
 
+from .process import after_fork
+
 __all__ = ["Clock", "uuid7"]
 
 _VARIANT = {figure: "89ab"[int(figure, 16) % 4] for figure in "0123456789abcdef"}
+_POOL_SIZE = 64
+_tails: list[str] = []
+"""Random parts that are ready: asking the kernel for each one costs more than the rest of an id."""
+
+# A child must not repeat the ids of its parent.
+after_fork(_tails.clear)
+
+
+def _fill_pool() -> str:
+    """Get random parts from the kernel, and return one of them."""
+    random = os.urandom(10 * _POOL_SIZE).hex()
+    made = []
+    for start in range(0, len(random), 20):
+        text = random[start : start + 20]
+        made.append(f"-7{text[:3]}-{_VARIANT[text[3]]}{text[4:7]}-{text[7:19]}")
+    one = made.pop()
+    _tails.extend(made)
+    return one
 
 
 def uuid7() -> str:
@@ -16,9 +36,12 @@ def uuid7() -> str:
 
     Its random part is the kernel's, so that forked processes cannot repeat one another.
     """
+    try:
+        tail = _tails.pop()  # atomic: two threads, or a finaliser in between, get two
+    except IndexError:
+        tail = _fill_pool()
     time_ms = f"{time.time_ns() // 1_000_000:012x}"
-    text = os.urandom(10).hex()
-    return f"{time_ms[:8]}-{time_ms[8:]}-7{text[:3]}-{_VARIANT[text[3]]}{text[4:7]}-{text[7:19]}"
+    return f"{time_ms[:8]}-{time_ms[8:]}{tail}"
 
 
 class Clock:

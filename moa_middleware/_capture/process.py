@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 __all__ = ["ForkSafeLock", "after_fork", "claim", "once", "process_id"]
 
-_process = {"pid": os.getpid()}
+pid = os.getpid()
+"""Id of this process, kept current in forked children; read as `process.pid`, without a call."""
 
 
 def after_fork(fn: Callable[[], object]) -> None:
@@ -27,7 +28,8 @@ def after_fork(fn: Callable[[], object]) -> None:
 
 
 def _take_new_id() -> None:
-    _process["pid"] = os.getpid()
+    global pid  # noqa: PLW0603 - one id a process
+    pid = os.getpid()
 
 
 after_fork(_take_new_id)
@@ -35,7 +37,7 @@ after_fork(_take_new_id)
 
 def process_id() -> int:
     """Return this process's id, without asking the kernel."""
-    return _process["pid"]
+    return pid
 
 
 def once() -> list[bool]:

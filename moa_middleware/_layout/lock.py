@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["COOL_DOWN", "PATIENCE", "acquire", "gave_up", "in_event_loop", "patience", "release"]
+__all__ = ["COOL_DOWN", "PATIENCE", "acquire", "acquire_at_once", "gave_up", "in_event_loop", "patience", "release"]
 
 PATIENCE = 0.25
 """Longest wait for a lock, in seconds."""
 COOL_DOWN = 5.0
-"""How long, in seconds, a file is not waited for after its lock was not to be had."""
+"""Time, in seconds, for which a file is not waited for after its lock could not be acquired."""
 _PAUSES = (0.0005, 0.008)
 """Shortest and longest pause between two tries, in seconds."""
 _MOST_FILES = 1000
@@ -38,7 +38,7 @@ _until: dict[str, float] = {}
 
 
 def in_event_loop() -> bool:
-    """Whether an event loop runs in this thread, and would stand still with it."""
+    """Return True if an event loop runs in this thread, which waiting would block."""
     asyncio = sys.modules.get("asyncio")
     running = getattr(asyncio, "_get_running_loop", None)
     if running is not None and running() is not None:
@@ -61,10 +61,23 @@ def patience(path: str) -> float:
 
 
 def gave_up(path: str) -> None:
-    """Remember that the lock of a file was waited for in vain."""
+    """Remember that the lock of a file could not be acquired in time."""
     if len(_until) >= _MOST_FILES:
         _until.clear()
     _until[path] = time.monotonic() + COOL_DOWN
+
+
+def acquire_at_once(descriptor: int) -> bool | None:
+    """Lock an open file without waiting; return as `acquire` does."""
+    if _flock is None:
+        return None
+    try:
+        _flock(descriptor, _EXCLUSIVE | _AT_ONCE)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return None
+    return True
 
 
 def acquire(descriptor: int, deadline: float) -> bool | None:
@@ -76,22 +89,14 @@ def acquire(descriptor: int, deadline: float) -> bool | None:
         deadline: When to give up, on the monotonic clock; the first try is made in any case.
 
     Returns:
-        Whether the lock is held now; `None` where there is none to be had at all.
+        Whether the lock is held now; `None` where the file system has no locks.
     """
-    if _flock is None:
-        return None
     pause, longest = _PAUSES
     while True:
-        try:
-            _flock(descriptor, _EXCLUSIVE | _AT_ONCE)
-        except BlockingIOError:
-            left = deadline - time.monotonic()
-            if left <= 0:
-                return False
-        except OSError:
-            return None
-        else:
-            return True
+        held = acquire_at_once(descriptor)
+        left = deadline - time.monotonic()
+        if held is not False or left <= 0:
+            return held
         time.sleep(min(pause, left))
         pause = min(2 * pause, longest)
 

@@ -14,8 +14,8 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from ._exit import CLEAN, INTERRUPTED, UNREADABLE, Failure, missing_extra
-from ._out import ReaderLeft, emit, mute, note
-from ._text import speak
+from ._out import OutputClosed, emit, flush_or_silence, note
+from ._text import set_output_encoding
 
 __all__ = ["main"]
 
@@ -40,7 +40,7 @@ def main() -> None:
         if reconfigure is not None:
             # A terminal that cannot show a character gets its number, never an exception.
             reconfigure(errors="backslashreplace")
-    speak(getattr(sys.stdout, "encoding", None))
+    set_output_encoding(getattr(sys.stdout, "encoding", None))
     try:
         if find_spec("typer") is None or find_spec("rich") is None:
             raise missing_extra("moa", "cli")
@@ -59,12 +59,12 @@ def main() -> None:
     except KeyboardInterrupt:
         note("moa: interrupted")
         code = INTERRUPTED
-    except ReaderLeft:
+    except OutputClosed:
         code = CLEAN
     except OSError as error:
         note(f"moa: {error.strerror}")
         code = UNREADABLE
-    why = mute()
+    why = flush_or_silence()
     if why is not None:
         with suppress(OSError):
             note(f"moa: the output cannot be written: {why}")

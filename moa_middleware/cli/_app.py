@@ -87,7 +87,7 @@ def run(args: list[str]) -> int:
         show, code = getattr(error, "show", None), getattr(error, "exit_code", None)
         if show is None or code is None:
             raise
-        said = StringIO()
-        show(file=said)
-        note(said.getvalue().rstrip("\n"))
+        message = StringIO()
+        show(file=message)
+        note(message.getvalue().rstrip("\n"))
     return code if isinstance(code, int) else 0

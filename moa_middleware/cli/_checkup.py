@@ -1,5 +1,5 @@
 """
-What `moa doctor` looks at: settings, directory, journals, packages and targets, each with what is wrong.
+The checkup of `moa doctor`: settings, directory, journals, packages and targets, each with what is wrong.
 
 It changes nothing, and knows no screen. What a program says by `moa.configure` cannot be seen from here.
 """
@@ -177,48 +177,48 @@ def _check_switch(found: Checkup, settings: Settings | None) -> None:
 
 def _check_directory(found: Checkup, folder: Path) -> None:
     there = next((one for one in (folder, *folder.absolute().parents) if os.path.lexists(one)), Path("/"))
-    told: dict[str, Any] = {"path": str(folder), "exists": there == folder}
-    found.directory = told
+    directory: dict[str, Any] = {"path": str(folder), "exists": there == folder}
+    found.directory = directory
     if not there.is_dir():
         found.problems.append(f"{there} is no directory, so traces cannot be written below it: set MOA_TRACE_DIR")
         return
-    told["writable"] = os.access(there, os.W_OK | os.X_OK)
-    if not told["writable"]:
+    directory["writable"] = os.access(there, os.W_OK | os.X_OK)
+    if not directory["writable"]:
         found.problems.append(f"{there} cannot be written by this user: set MOA_TRACE_DIR, or mend its mode")
     try:
-        told["free_bytes"] = shutil.disk_usage(there).free
+        directory["free_bytes"] = shutil.disk_usage(there).free
     except OSError as error:
         found.notes.append(f"the free space of {there} cannot be told: {error.strerror}")
     else:
-        if told["free_bytes"] < _SCARCE:
-            found.problems.append(f"{there} has little space left: {told['free_bytes']:,} bytes")
+        if directory["free_bytes"] < _SCARCE:
+            found.problems.append(f"{there} has little space left: {directory['free_bytes']:,} bytes")
     if there != folder:
         found.notes.append(f"{folder} does not exist yet: it is made when the first turn is written")
         return
     mode = stat.S_IMODE(folder.stat().st_mode)
-    told["mode"] = f"{mode:04o}"
+    directory["mode"] = f"{mode:04o}"
     if mode & 0o077:
         found.notes.append(f"{folder} is open to other users (mode {mode:04o}); chmod 700 closes it")
     try:
-        _count_files(told, folder)
+        _count_files(directory, folder)
     except OSError as error:
         found.problems.append(f"{folder} cannot be read: {error.strerror}")
         return
     _check_journals(found, folder)
 
 
-def _count_files(told: dict[str, Any], folder: Path) -> None:
-    told.update(files=0, bytes=0, newest=None)
+def _count_files(directory: dict[str, Any], folder: Path) -> None:
+    directory.update(files=0, bytes=0, newest=None)
     for path in folder.iterdir():
         # One that is gone meanwhile, or a link that leads nowhere, says nothing of the directory.
         with suppress(OSError):
             status = path.stat()
             if path.name.endswith((".jsonl", ".jsonl.gz")) and stat.S_ISREG(status.st_mode):
-                told["files"] += 1
-                told["bytes"] += status.st_size
-                told["newest"] = max(told["newest"] or 0.0, status.st_mtime)
-    if told["newest"] is not None:
-        told["newest_seconds_ago"] = max(0.0, time.time() - told["newest"])
+                directory["files"] += 1
+                directory["bytes"] += status.st_size
+                directory["newest"] = max(directory["newest"] or 0.0, status.st_mtime)
+    if directory["newest"] is not None:
+        directory["newest_seconds_ago"] = max(0.0, time.time() - directory["newest"])
 
 
 def _check_journals(found: Checkup, folder: Path) -> None:

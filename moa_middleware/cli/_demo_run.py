@@ -31,7 +31,7 @@ from ._demo_script import AGGREGATOR, QUESTION, REFERENCES, SCRIPTS
 from ._exit import INTERRUPTED, MISSING, UNREADABLE, USAGE, Failure
 from ._out import note
 from ._progress import Progress
-from ._screen import Flowing, Screen
+from ._screen import Screen, StreamedText
 from ._summary import print_summary
 from ._text import one_line, safe_text
 
@@ -187,7 +187,7 @@ def _ask(screen: Screen, progress: Progress, client: Any, question: str) -> None
         with progress:
             stream = until_the_end.enter_context(client.create([{"role": "user", "content": question}]))
         screen.heading("The answer, as it is streamed")
-        flowing = Flowing(screen)
+        flowing = StreamedText(screen)
         until_the_end.callback(flowing.end)
         for chunk in stream:
             chunks += 1

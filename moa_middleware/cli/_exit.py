@@ -1,5 +1,5 @@
 """
-How the command ends: its exit codes, and the one exception that ends it with a message.
+The exit codes of the command, and the one exception that ends it with a message.
 
 It must import nothing, since it says what is missing when typer and rich are.
 """

@@ -1,8 +1,9 @@
-"""The filters of the verbs that read, as options: what `Run.turns` takes by keyword."""
+"""The options that say which turns are read and how they are grouped: filters as `Run.turns` takes them."""
 
 from __future__ import annotations
 
 import time
+from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -10,7 +11,7 @@ import typer
 if TYPE_CHECKING:
     from ..read import Filters
 
-__all__ = ["Failed", "MinCost", "Model", "Preset", "Session", "Since", "Until", "filters"]
+__all__ = ["By", "Failed", "GroupBy", "MinCost", "Model", "Preset", "Session", "Since", "Until", "filters"]
 
 Session = Annotated[list[str] | None, typer.Option("--session", metavar="ID", help="Of this session; repeatable.")]
 Preset = Annotated[list[str] | None, typer.Option("--preset", metavar="NAME", help="Of this preset; repeatable.")]
@@ -25,6 +26,23 @@ Failed = Annotated[bool, typer.Option("--failed", help="That failed, or of which
 MinCost = Annotated[
     float | None, typer.Option("--min-cost", metavar="USD", help="That cost so much or more, as far as is known.")
 ]
+
+
+class GroupBy(StrEnum):
+    """What `read.GROUPINGS` has, so that the help can name it without the reader."""
+
+    model = "model"
+    role = "role"
+    label = "label"
+    provider = "provider"
+    preset = "preset"
+    session = "session"
+    outcome = "outcome"
+    day = "day"
+    none = "none"
+
+
+By = Annotated[GroupBy, typer.Option("--by", help="What makes a row.")]
 
 
 def filters(
@@ -59,9 +77,9 @@ def _moment(text: str | None, name: str) -> float | None:
     if text is None:
         return None
     from ..errors import QueryError
-    from ..read import epoch, seconds_of
+    from ..read import parse_age, parse_moment
 
     try:
-        return time.time() - seconds_of(text)
+        return time.time() - parse_age(text)
     except QueryError:
-        return epoch(text, name)
+        return parse_moment(text, name)

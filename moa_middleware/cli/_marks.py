@@ -1,11 +1,11 @@
-"""How an outcome is marked and coloured, and what calls and turns are called in a column."""
+"""The marks of outcomes, with their colours, and the names of calls and turns in a column."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ..read import Call, Turn
+    from ..read import CallView, TurnView
 
 __all__ = ["FAILED", "LATE", "call_mark", "call_word", "name_of", "role_of", "turn_mark"]
 
@@ -18,7 +18,7 @@ def _shown(mark: tuple[str, str], *, ascii_only: bool) -> tuple[str, str]:
     return mark[ascii_only], _STYLES[mark]
 
 
-def turn_mark(turn: Turn, *, ascii_only: bool) -> tuple[str, str]:
+def turn_mark(turn: TurnView, *, ascii_only: bool) -> tuple[str, str]:
     """Return the mark of a turn, and its style."""
     if turn.failed:
         return _shown(FAILED, ascii_only=ascii_only)
@@ -26,7 +26,7 @@ def turn_mark(turn: Turn, *, ascii_only: bool) -> tuple[str, str]:
     return _shown(GOOD if turn.outcome in (None, "completed") else OTHER, ascii_only=ascii_only)
 
 
-def call_mark(call: Call, *, ascii_only: bool) -> tuple[str, str]:
+def call_mark(call: CallView, *, ascii_only: bool) -> tuple[str, str]:
     """Return the mark of a call, and its style; that it failed goes before that it was late."""
     mark = (
         FAILED
@@ -42,7 +42,7 @@ def call_mark(call: Call, *, ascii_only: bool) -> tuple[str, str]:
     return _shown(mark, ascii_only=ascii_only)
 
 
-def call_word(call: Call) -> str:
+def call_word(call: CallView) -> str:
     """Return how a call ended, in a word or two."""
     if call.pending:
         return "never ended"
@@ -50,15 +50,15 @@ def call_word(call: Call) -> str:
     return f"{ended}, late" if call.late else ended
 
 
-def role_of(call: Call, turn: Turn) -> str:
-    """Return `ref 1`, `agg`, or the role of another call; the number is its place in `Turn.references`."""
+def role_of(call: CallView, turn: TurnView) -> str:
+    """Return `ref 1`, `agg`, or the role of another call; the number is its place in `TurnView.references`."""
     for place, one in enumerate(turn.references):
         if one is call:
             return f"ref {place}"
     return _ROLES.get(call.role or "call", call.role or "call") if call is not turn.aggregator else "agg"
 
 
-def name_of(call: Call) -> str:
+def name_of(call: CallView) -> str:
     """Return the label and the model of a call, one where they are the same."""
     if call.label and call.model and call.model not in call.label:
         return f"{call.label} ({call.model})"

@@ -20,13 +20,13 @@ from ._text import safe_text
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-__all__ = ["ReaderLeft", "emit", "emit_csv", "emit_json", "mute", "note"]
+__all__ = ["OutputClosed", "emit", "emit_csv", "emit_json", "flush_or_silence", "note"]
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 """How a cell begins that a spreadsheet takes for a formula; see OWASP, CSV Injection. The last four are full-width."""
 
 
-class ReaderLeft(Exception):  # noqa: N818 - nothing is wrong
+class OutputClosed(Exception):  # noqa: N818 - nothing is wrong
     """Whoever read the output has gone."""
 
 
@@ -39,14 +39,14 @@ def emit(text: str, *, flush: bool = False) -> None:
         flush: Let a reader have it at once.
 
     Raises:
-        ReaderLeft: There is no reader any more.
+        OutputClosed: There is no reader any more.
     """
     try:
         sys.stdout.write(f"{safe_text(text)}\n")
         if flush:
             sys.stdout.flush()
     except BrokenPipeError:
-        raise ReaderLeft from None
+        raise OutputClosed from None
 
 
 def emit_json(value: Any, *, indent: int | None = None, flush: bool = False) -> None:
@@ -59,7 +59,7 @@ def emit_json(value: Any, *, indent: int | None = None, flush: bool = False) -> 
         flush: As in `emit`.
 
     Raises:
-        ReaderLeft: There is no reader any more.
+        OutputClosed: There is no reader any more.
     """
     try:
         text = json.dumps(value, indent=indent, allow_nan=False)
@@ -84,7 +84,7 @@ def emit_csv(rows: Iterable[Sequence[Any]]) -> None:
     A text that a spreadsheet would take for a formula gets a `'` in front; numbers stay as they are.
 
     Raises:
-        ReaderLeft: There is no reader any more.
+        OutputClosed: There is no reader any more.
     """
     for row in rows:
         line = io.StringIO()
@@ -105,10 +105,10 @@ def note(text: str) -> None:
         sys.stderr.write(f"{safe_text(text)}\n")
         sys.stderr.flush()
     except BrokenPipeError:
-        raise ReaderLeft from None
+        raise OutputClosed from None
 
 
-def mute() -> str | None:
+def flush_or_silence() -> str | None:
     """
     Write out what is buffered; what cannot be written goes nowhere, so that nothing is said at exit.
 

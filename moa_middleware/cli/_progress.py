@@ -1,5 +1,5 @@
 """
-What is going on in a turn, call by call, as an observer on the stack sees it.
+The progress of a turn, call by call, as an observer on the stack sees it.
 
 On a terminal one row a call, redrawn while it runs; in a pipe one line when it is asked and one when
 it ends. It is a user of the library's public names only, and must not know who runs the turn.
@@ -16,7 +16,7 @@ from rich.live import Live
 from rich.spinner import Spinner
 from rich.table import Table
 
-from ._screen import cell, fitted
+from ._screen import cell, fit_width
 from ._text import one_line
 
 if TYPE_CHECKING:
@@ -121,7 +121,7 @@ class Progress:
                     break
             else:
                 return None
-        self._told(row, "asked")
+        self._print_row(row, "asked")
         return row
 
     def _ended(self, row: _Row, outcome: str, text: str) -> None:
@@ -129,11 +129,11 @@ class Progress:
             row.outcome, row.text = outcome, text
             row.ms = 1000 * (time.monotonic() - row.began)
         if row.role == "reference":  # the aggregator's text is shown as it comes
-            self._told(row, outcome, f"{row.ms:.0f} ms", text)
+            self._print_row(row, outcome, f"{row.ms:.0f} ms", text)
 
-    def _told(self, row: _Row, *what: str) -> None:
+    def _print_row(self, row: _Row, *what: str) -> None:
         if self._live is None:
-            model = fitted(one_line(row.model), self._model_width)
+            model = fit_width(one_line(row.model), self._model_width)
             self._screen.line("  ".join([row.role.ljust(_ROLE_WIDTH), model, *what]), wrap=False)
 
     def _table(self) -> RenderableType:

@@ -1,5 +1,5 @@
 """
-What the verbs that read have in common: what is opened, how far it is, and how it ends.
+The frame of every verb that reads: what is opened, its progress, and how it ends.
 
 Every error of a reading becomes one line for stderr and an exit code here.
 """
@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ._exit import CLEAN, INTERRUPTED, MISSING, UNREADABLE, USAGE, Failure
+from ._format import size_text
 from ._out import emit_json, note
 from ._text import one_line
-from ._words import size
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -27,14 +27,14 @@ if TYPE_CHECKING:
 __all__ = [
     "Json",
     "Paths",
-    "bar",
+    "exit_on_errors",
     "folder_of_settings",
-    "nothing",
-    "opened",
+    "note_no_turns",
+    "note_problems",
+    "open_run",
     "parts_of",
-    "reading",
+    "progress_bar",
     "show_json",
-    "unread",
 ]
 
 Paths = Annotated[
@@ -54,7 +54,7 @@ _LONGEST = 4000
 
 
 @contextmanager
-def reading(verb: str) -> Iterator[None]:
+def exit_on_errors(verb: str) -> Iterator[None]:
     """
     End the command with a line and a code for whatever a reading may raise.
 
@@ -111,7 +111,7 @@ def folder_of_settings(*, needed: bool = True) -> str:
     return folder
 
 
-def opened(paths: Sequence[str] | None) -> Run:
+def open_run(paths: Sequence[str] | None) -> Run:
     """
     Open what was named, or the directory of the settings.
 
@@ -125,7 +125,7 @@ def opened(paths: Sequence[str] | None) -> Run:
 
 
 @contextmanager
-def bar(run: Run) -> Iterator[Callable[[], None]]:
+def progress_bar(run: Run) -> Iterator[Callable[[], None]]:
     """
     Say on stderr how far a reading is while it lasts, if that is a terminal and it takes long.
 
@@ -148,9 +148,9 @@ def bar(run: Run) -> Iterator[Callable[[], None]]:
             return
         if not total:
             total.append(_size_of(run))
-        of = f" of {size(total[0])}, {min(100, 100 * done // total[0])} %" if total[0] else ""
+        of = f" of {size_text(total[0])}, {min(100, 100 * done // total[0])} %" if total[0] else ""
         shown = True  # first: Ctrl-C may come in the middle of the writing
-        sys.stderr.write(f"\r\x1b[K{size(done)}{of}")
+        sys.stderr.write(f"\r\x1b[K{size_text(done)}{of}")
         sys.stderr.flush()
 
     def clear() -> None:
@@ -175,7 +175,7 @@ def _size_of(run: Run) -> int | None:
         return None  # the directory is gone, which the reading itself tells
 
 
-def nothing(run: Run, *, asked: bool) -> None:
+def note_no_turns(run: Run, *, asked: bool) -> None:
     """
     Say on stderr that there are no turns.
 
@@ -186,7 +186,7 @@ def nothing(run: Run, *, asked: bool) -> None:
     note(f"no turns in {', '.join(map(one_line, run.names))}{' that are asked for' if asked else ''}")
 
 
-def unread(run: Run, verb: str) -> int:
+def note_problems(run: Run, verb: str) -> int:
     """
     Say on stderr what the last whole reading met that is wrong.
 
@@ -198,20 +198,20 @@ def unread(run: Run, verb: str) -> int:
         return CLEAN
     from ..read import CODES
 
-    told = ", ".join(f"{code} {CODES[code][0]} ({count:,})" for code, count in sorted(counts.items()))
-    note(f"moa {verb}: not all could be read: {told}; moa verify names them")
+    codes = ", ".join(f"{code} {CODES[code][0]} ({count:,})" for code, count in sorted(counts.items()))
+    note(f"moa {verb}: not all could be read: {codes}; moa verify names them")
     return UNREADABLE if "E108" in counts else CLEAN
 
 
 def show_json(value: Any, *, flush: bool = False) -> None:
     """Print a result of the reader as JSON on a line."""
-    from ..read import plain
+    from ..read import to_jsonable
 
-    emit_json(plain(value), flush=flush)
+    emit_json(to_jsonable(value), flush=flush)
 
 
 def parts_of(value: Any, *names: str) -> dict[str, Any]:
     """Return attributes of a result by their names, plain."""
-    from ..read import plain
+    from ..read import to_jsonable
 
-    return {name: plain(getattr(value, name)) for name in names}
+    return {name: to_jsonable(getattr(value, name)) for name in names}

@@ -1,5 +1,5 @@
 """
-The terminal, or the pipe in its place: one console, made the same way for every verb.
+The screen, or the pipe in its place: one console, made the same way for every verb.
 
 Nothing here interprets markup, and all text passes through `safe_text` on its way: no verb can forget
 it. This module must not know where a text came from.
@@ -16,10 +16,10 @@ from rich.cells import cell_len, set_cell_size
 from rich.console import Console
 from rich.text import Text
 
-from ._out import ReaderLeft
-from ._text import cut_mark, safe_text
+from ._out import OutputClosed
+from ._text import SafeText, cut_mark, safe_text
 
-__all__ = ["Flowing", "Screen", "cell", "fitted", "width_of"]
+__all__ = ["Screen", "StreamedText", "cell", "display_width", "fit_width"]
 
 _PIECES = re.compile(r"\n|[^\S\n]+|\S+")
 
@@ -34,10 +34,10 @@ class _Console(Console):
         Go on in silence, or end: rich would exit with 1.
 
         Raises:
-            ReaderLeft: There is nothing to do but to print.
+            OutputClosed: There is nothing to do but to print.
         """
         if not self.goes_on:
-            raise ReaderLeft
+            raise OutputClosed
         self.quiet = True
         os.dup2(os.open(os.devnull, os.O_WRONLY), self.file.fileno())
 
@@ -87,7 +87,7 @@ class Screen:
         self.line((text, "bold"))
 
 
-class Flowing:
+class StreamedText:
     """
     Text that comes in pieces, printed at once, and broken between words on a terminal.
 
@@ -136,15 +136,15 @@ def cell(text: str, style: str = "") -> Text:
     return Text(safe_text(text), style=style)
 
 
-def width_of(text: str) -> int:
+def display_width(text: str) -> int:
     """Return how many columns a text takes."""
     return cell_len(safe_text(text))
 
 
-def fitted(text: str, width: int) -> str:
+def fit_width(text: str, width: int) -> SafeText:
     """Return one line of text cut or padded to so many columns; one that is cut ends in `…`, or `...`."""
-    line = safe_text(text)
+    line: str = safe_text(text)
     if cell_len(line) > width:
         mark = cut_mark()[:width]
         line = set_cell_size(line, max(0, width - len(mark))).rstrip() + mark
-    return line + " " * (width - cell_len(line))
+    return SafeText(line + " " * (width - cell_len(line)))

@@ -1,5 +1,5 @@
 """
-One turn's record on the screen, in a few lines, from what its file holds.
+The summary of one turn's record, in a few lines, from what its file holds.
 
 It takes the record as decoded JSON and must not trust it: any key may be missing or of another type,
 any text may be hostile.
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ._screen import fitted
+from ._screen import fit_width
 from ._text import one_line
 
 if TYPE_CHECKING:
@@ -50,13 +50,13 @@ def print_summary(screen: Screen, record: Mapping[str, Any], hide: Callable[[str
         rest = sum(widths) - widths[1] + 2 * (len(widths) - 1)
         widths[1] = max(8, min(widths[1], screen.width - rest))
     screen.line()
-    screen.line(("  ".join(map(fitted, rows[0], widths)).rstrip(), "dim"), wrap=False)
+    screen.line(("  ".join(map(fit_width, rows[0], widths)).rstrip(), "dim"), wrap=False)
     for call, row in zip(calls, rows[1:], strict=True):
-        role, name, ended, took, tokens = map(fitted, row, widths)
+        role, name, ended, took, tokens = map(fit_width, row, widths)
         parts = (role, "  ", (name, "bold"), "  ", (ended, _style(row[2])), "  ", took, "  ", tokens.rstrip())
         screen.line(*parts, wrap=False)
         room = max(40, min(screen.width, 120)) - len(_INDENT)
-        screen.line(_INDENT, (fitted(_said(call, hide), room).rstrip(), "dim"), wrap=False)
+        screen.line(_INDENT, (fit_width(_reply_text(call, hide), room).rstrip(), "dim"), wrap=False)
     screen.line()
     totals = record.get("totals")
     totals = totals if isinstance(totals, dict) else {}
@@ -77,7 +77,7 @@ def _row(call: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _said(call: Mapping[str, Any], hide: Callable[[str], str]) -> str:
+def _reply_text(call: Mapping[str, Any], hide: Callable[[str], str]) -> str:
     """Return the head of what a call said, else of its error."""
     error = call.get("error")
     if isinstance(error, dict):

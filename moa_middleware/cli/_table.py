@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
-from ._screen import fitted, width_of
-from ._text import one_line
+from ._screen import display_width, fit_width
+from ._text import SafeText, one_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -71,19 +71,20 @@ class Table:
 
     def show(self, rows: Iterable[Sequence[Cell]]) -> None:
         """Print rows, and the headings before the first ones."""
+        # Each cell is escaped here, once: what is made of safe texts alone is marked as safe.
         shown = [[_split(cell) for cell in row] for row in rows]
         if not self._widths:
             self._widths = self._fit([[text for text, _ in row] for row in shown])
             if any(column.title for column in self._columns):
-                self._print([(column.title, "dim") for column in self._columns])
+                self._print([(one_line(column.title), "dim") for column in self._columns])
         for row in shown:
             self._print(row)
 
-    def _fit(self, rows: Sequence[Sequence[str]]) -> list[int | None]:
+    def _fit(self, rows: Sequence[Sequence[SafeText]]) -> list[int | None]:
         """Return the widths; `None` for a column that is left out."""
         columns = self._columns
         widths: list[int | None] = [
-            max([width_of(column.title), *(width_of(row[place]) for row in rows)])
+            max([display_width(column.title), *(display_width(row[place]) for row in rows)])
             for place, column in enumerate(columns)
         ]
         if not self._screen.wraps:
@@ -112,7 +113,7 @@ class Table:
             widths[place] = width - 1
         return widths
 
-    def _print(self, row: Sequence[tuple[str, str]]) -> None:
+    def _print(self, row: Sequence[tuple[SafeText, str]]) -> None:
         parts: list[str | tuple[str, str]] = [self._indent]
         shown = [
             (column, width, text, style)
@@ -121,9 +122,9 @@ class Table:
         ]
         for place, (column, width, text, style) in enumerate(shown):
             text = _cut(text, width, middle=column.middle) if self._screen.wraps else text  # noqa: PLW2901
-            padding = " " * max(0, width - width_of(text))
+            padding = " " * max(0, width - display_width(text))
             last = place == len(shown) - 1
-            placed = f"{padding}{text}" if column.right else text if last else f"{text}{padding}"
+            placed = SafeText(f"{padding}{text}" if column.right else text if last else f"{text}{padding}")
             parts += [_GAP] * bool(place)
             parts.append((placed, style) if style else placed)
         self._screen.line(*parts, wrap=False)
@@ -133,17 +134,17 @@ def _total(widths: Sequence[int]) -> int:
     return sum(widths) + len(_GAP) * max(0, len(widths) - 1)
 
 
-def _split(cell: Cell) -> tuple[str, str]:
+def _split(cell: Cell) -> tuple[SafeText, str]:
     text, style = (cell, "") if isinstance(cell, str) else cell
     return one_line(text, _PIPE), style
 
 
-def _cut(text: str, width: int, *, middle: bool) -> str:
-    if width_of(text) <= width:
+def _cut(text: SafeText, width: int, *, middle: bool) -> SafeText:
+    if display_width(text) <= width:
         return text
     if not middle or width < 5:  # noqa: PLR2004 - too short to have a middle
-        return fitted(text, width).rstrip()
-    tail = text[-(width // 2) :]
-    while width_of(tail) > width // 2:
-        tail = tail[1:]
-    return f"{fitted(text, width - width_of(tail)).rstrip()}{tail}"
+        return SafeText(fit_width(text, width).rstrip())
+    tail = SafeText(text[-(width // 2) :])
+    while display_width(tail) > width // 2:
+        tail = SafeText(tail[1:])
+    return SafeText(f"{fit_width(text, width - display_width(tail)).rstrip()}{tail}")

@@ -10,18 +10,11 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["cut_mark", "one_line", "safe_text", "speak"]
+from .._unsafe import UNSAFE
 
-_UNSAFE = re.compile(
-    "["
-    "\x00-\x08\x0b-\x1f\x7f"  # C0 but for tab and newline, and DEL
-    "\x80-\x9f"  # C1, which begin sequences as ESC does
-    "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"  # reading direction
-    "\ufeff"  # no width, no sight
-    "\U000e0000-\U000e007f"  # tags: invisible text
-    "\ud800-\udfff"  # surrogates, which no encoding takes
-    "]"
-)
+__all__ = ["SafeText", "cut_mark", "one_line", "safe_text", "set_output_encoding"]
+
+_UNSAFE = re.compile(f"[{UNSAFE}]")
 
 
 def _escape(found: re.Match[str]) -> str:
@@ -35,7 +28,7 @@ _narrow: list[str] = []
 """The encoding of stdout, if it has not every character."""
 
 
-def speak(encoding: str | None) -> None:
+def set_output_encoding(encoding: str | None) -> None:
     """
     Say what stdout is written in, before widths are counted: an escape is wider than what it stands for.
 
@@ -45,16 +38,24 @@ def speak(encoding: str | None) -> None:
     _narrow[:] = [] if encoding is None or encoding.lower().startswith("utf") else [encoding]
 
 
-def safe_text(text: str) -> str:
+class SafeText(str):
+    """Text that has been escaped, so that it is not scanned again on its way to the screen. A part of it is a plain text."""
+
+    __slots__ = ()
+
+
+def safe_text(text: str) -> SafeText:
     r"""
     Return the text with all that a terminal might obey shown as an escape (`\x1b`), nothing dropped.
 
     So is what the encoding of stdout lacks.
     """
+    if type(text) is SafeText:
+        return text
     safe = _UNSAFE.sub(_escape, text)
     for encoding in _narrow:
         safe = safe.encode(encoding, "backslashreplace").decode(encoding)
-    return safe
+    return SafeText(safe)
 
 
 def cut_mark() -> str:
@@ -62,7 +63,7 @@ def cut_mark() -> str:
     return "..." if _narrow else "…"
 
 
-def one_line(text: str, limit: int = 500) -> str:
+def one_line(text: str, limit: int = 500) -> SafeText:
     """
     Return the beginning of a text as safe text on one line.
 
@@ -72,4 +73,4 @@ def one_line(text: str, limit: int = 500) -> str:
     """
     # Escaped first: `split` takes some control characters for white space, and would drop them.
     head = " ".join(safe_text(text[:limit]).split())
-    return head if len(text) <= limit else f"{head}{cut_mark()}"
+    return SafeText(head if len(text) <= limit else f"{head}{cut_mark()}")

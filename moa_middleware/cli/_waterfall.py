@@ -1,19 +1,19 @@
-"""The calls of a turn on the screen: when each ran, and what became of it and of its text."""
+"""The waterfall of a turn: a bar for each call, and a row with how it ended and what reached the aggregator."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ._format import count_text, duration_text, percent_text, price_text
 from ._marks import call_mark, call_word, name_of, role_of
-from ._screen import fitted, width_of
+from ._screen import display_width, fit_width
 from ._table import Column, Table
 from ._text import one_line
-from ._words import figure, percent, span, usd
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ..read import Call, Span, Turn
+    from ..read import CallView, Span, TurnView
     from ._screen import Screen
     from ._table import Cell
 
@@ -27,9 +27,15 @@ _HARDLY = 1.0
 """Milliseconds; who kept the aggregator waiting by less is not slower than another."""
 
 
-def show_waterfall(screen: Screen, turn: Turn) -> None:
-    """Print a bar for each request, on the scale of the turn; until the first chunk of a stream it is pale."""
-    spans = turn.timeline()
+def show_waterfall(screen: Screen, turn: TurnView, spans: Sequence[Span]) -> None:
+    """
+    Print a bar for each request, on the scale of the turn; until the first chunk of a stream it is pale.
+
+    Args:
+        screen: Where to print.
+        turn: The turn.
+        spans: Its timeline.
+    """
     if not spans:
         screen.line(("no calls are told", "dim"))
         return
@@ -39,17 +45,17 @@ def show_waterfall(screen: Screen, turn: Turn) -> None:
     end = max([turn.duration_ms or 0.0, *(one.end_ms for one in spans if one.end_ms is not None)])
     heads = [f"{one_line(role_of(one.call, turn), 40)}  {one_line(name_of(one.call), 100)}" for one in spans]
     width = screen.width if screen.wraps else 100
-    name = min(_NAME if width < 100 else 2 * _NAME, max(map(width_of, heads)), width // 3)  # noqa: PLR2004 - a wide one
+    name = min(_NAME if width < 100 else 2 * _NAME, max(map(display_width, heads)), width // 3)  # noqa: PLR2004 - a wide one
     room = max(10, min(_BAR if width < 100 else 2 * _BAR, width - name - _TIME - 4))  # noqa: PLR2004
     if end > 0:
-        last = span(end)
+        last = duration_text(end)
         scale = f"0{' ' * max(1, room - 1 - len(last))}{last}"
         screen.line(" " * (name + 3), (scale, "dim"), wrap=False)
     for one, head in zip(spans, heads, strict=True):
         mark, style = call_mark(one.call, ascii_only=screen.ascii)
         bar = _bar(one, end, room, ascii_only=screen.ascii)
-        took = span(one.call.duration_ms).rjust(_TIME - 1)
-        screen.line((mark, style), " ", fitted(head, name), " ", (bar, style), took, wrap=False)
+        took = duration_text(one.call.duration_ms).rjust(_TIME - 1)
+        screen.line((mark, style), " ", fit_width(head, name), " ", (bar, style), took, wrap=False)
 
 
 def _bar(one: Span, end: float, room: int, *, ascii_only: bool) -> str:
@@ -86,14 +92,19 @@ _COLUMNS = (
 )
 
 
-def show_figures(screen: Screen, turn: Turn) -> None:
+def show_figures(screen: Screen, turn: TurnView, spans: Sequence[Span]) -> None:
     """
     Print a row for each request: how it ended, tokens, price, and what became of the text.
 
     WAIT is how much longer a reference could have taken without keeping the aggregator.
+
+    Args:
+        screen: Where to print.
+        turn: The turn.
+        spans: Its timeline.
     """
     fidelity = {
-        id(call): str(one) if one.standing else f"? ({one.why})"
+        id(call): str(one) if one.status else f"? ({one.reason})"
         for call, one in zip(turn.references, turn.fidelity(), strict=True)
     }
     overlap = turn.overlap()
@@ -102,7 +113,7 @@ def show_figures(screen: Screen, turn: Turn) -> None:
         for call, covered, unique in zip(turn.references, overlap.covered, overlap.unique, strict=True)
     }
     rows: list[Sequence[Cell]] = []
-    for one in turn.timeline():
+    for one in spans:
         call = one.call
         mark = call_mark(call, ascii_only=screen.ascii)
         covered, unique = parts.get(id(call), (None, None))
@@ -112,34 +123,34 @@ def show_figures(screen: Screen, turn: Turn) -> None:
                 mark,
                 (f"{role_of(call, turn)}  {name_of(call)}", "bold"),
                 (call_word(call), mark[1] if mark[1] != "green" else ""),
-                figure(call.usage.input_tokens),
-                figure(call.usage.output_tokens),
+                count_text(call.usage.input_tokens),
+                count_text(call.usage.output_tokens),
                 _price(call),
-                percent(one.cost_share),
+                percent_text(one.cost_share),
                 _waited(one),
                 (reached, _reached_style(reached)),
-                percent(covered) if id(call) in parts else "",
-                percent(unique) if id(call) in parts else "",
+                percent_text(covered) if id(call) in parts else "",
+                percent_text(unique) if id(call) in parts else "",
             )
         )
     Table(screen, _COLUMNS).show(rows)
     if overlap.novel is not None:
         screen.line(
-            f"{percent(overlap.novel)} of the answer's {overlap.total:,} {overlap.unit} stand in no reference, "
-            f"{percent(overlap.shared)} in several (runs of {overlap.size}; lexical, no influence)"
+            f"{percent_text(overlap.novel)} of the answer's {overlap.total:,} {overlap.unit} stand in no reference, "
+            f"{percent_text(overlap.shared)} in several (runs of {overlap.size}; lexical, no influence)"
         )
 
 
-def _price(call: Call) -> str:
+def _price(call: CallView) -> str:
     if call.source not in (None, "provider"):
         return f"- ({call.source})"
-    return usd(call.cost_usd)
+    return price_text(call.cost_usd)
 
 
 def _waited(one: Span) -> str:
     if one.slack_ms is None:
         return ""
-    return "none" if one.slack_ms < _HARDLY else span(one.slack_ms)
+    return "none" if one.slack_ms < _HARDLY else duration_text(one.slack_ms)
 
 
 def _reached_style(reached: str) -> str:

@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ._exit import FINDINGS
-from ._filters import Failed, MinCost, Model, Preset, Session, Since, Until, filters
-from ._out import ReaderLeft
-from ._reading import Json, bar, reading, show_json, unread
+from ._filters import By, Failed, GroupBy, MinCost, Model, Preset, Session, Since, Until, filters
+from ._format import cost_text, count_text, counted, duration_text, percent_text, price_text
+from ._out import OutputClosed
+from ._reading import Json, exit_on_errors, note_problems, progress_bar, show_json
 from ._verbs import VERBS
-from ._words import counted, figure, money, percent, span, usd
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ..read import Comparison, PairDelta, RowDelta, StatsRow
+    from ..read import Comparison, GroupDiff, StatsRow, TurnDiff
     from ._screen import Screen
     from ._table import Cell
 
@@ -31,18 +31,6 @@ _HELP = (
 )
 
 
-class _By(StrEnum):
-    model = "model"
-    role = "role"
-    label = "label"
-    provider = "provider"
-    preset = "preset"
-    session = "session"
-    outcome = "outcome"
-    day = "day"
-    none = "none"
-
-
 class _Fail(StrEnum):
     failed = "failed"
     output = "output"
@@ -54,8 +42,8 @@ def compare(
     a: Annotated[str, typer.Argument(metavar="A", show_default=False, help="A file, a directory, a pattern, or -.")],
     b: Annotated[str, typer.Argument(metavar="B", show_default=False, help="Another one.")],
     *,
-    by: Annotated[_By, typer.Option("--by", help="What makes a row.")] = _By.model,
-    worst: Annotated[int, typer.Option("--worst", min=0, help="Pairs that are named as dearer or slower.")] = 5,
+    by: By = GroupBy.model,
+    worst: Annotated[int, typer.Option("--worst", min=0, help="Pairs that are named as costlier or slower.")] = 5,
     fail_on: Annotated[
         list[_Fail] | None,
         typer.Option("--fail-on", help="End with 1 if turns fail newly, differ in output, or are of one run only."),
@@ -72,13 +60,13 @@ def compare(
     """Compare."""
     from .. import read
 
-    with reading("compare"):
+    with exit_on_errors("compare"):
         wanted = filters(
             session=session, preset=preset, model=model, since=since, until=until, failed=failed, min_cost=min_cost
         )
         run_a, run_b = read.open(a), read.open(b)
-        with bar(run_a), bar(run_b):
-            found = read.compare(run_a, run_b, by=None if by is _By.none else by.value, worst=worst, **wanted)
+        with progress_bar(run_a), progress_bar(run_b):
+            found = read.compare(run_a, run_b, by=None if by is GroupBy.none else by.value, worst=worst, **wanted)
         counts = {
             _Fail.failed: found.newly_failed,
             _Fail.output: found.matched - found.same_output,
@@ -90,9 +78,9 @@ def compare(
                 show_json(found)
             else:
                 _human(found)
-        except ReaderLeft:
+        except OutputClosed:
             raise typer.Exit(code) from None
-        code = max(code, unread(run_a, "compare"), unread(run_b, "compare"))
+        code = max(code, note_problems(run_a, "compare"), note_problems(run_b, "compare"))
     if code:
         raise typer.Exit(code)
 
@@ -122,11 +110,11 @@ def _human(found: Comparison) -> None:
         f"{counted(found.matched, 'turn')} matched, {found.same_output:,} with the same output, "
         f"{found.newly_failed:,} failed in B only; {found.only_a:,} in A only, {found.only_b:,} in B only"
     )
-    _pairs(screen, "dearer in B", found.dearer)
+    _pairs(screen, "costlier in B", found.costlier)
     _pairs(screen, "slower in B", found.slower)
 
 
-def _three(delta: RowDelta, name: str) -> list[Sequence[Cell]]:
+def _three(delta: GroupDiff, name: str) -> list[Sequence[Cell]]:
     """Return a row for each side that is there, and one for the difference of both."""
     sides = [
         _side(row, name if row is delta.a or delta.a is None else "", which)
@@ -141,29 +129,33 @@ def _three(delta: RowDelta, name: str) -> list[Sequence[Cell]]:
         *_less(delta, "turns", "calls"),
         _points(delta.failed_share),
         *_less(delta, "output"),
-        _signed(delta.cost_usd, usd(delta.cost_usd)),
-        _signed(delta.p50_ms, span(delta.p50_ms)),
-        _signed(delta.p95_ms, span(delta.p95_ms)),
+        _signed(delta.cost_usd, price_text(delta.cost_usd)),
+        _signed(delta.p50_ms, duration_text(delta.p50_ms)),
+        _signed(delta.p95_ms, duration_text(delta.p95_ms)),
     )
     return [*sides, change]
 
 
 def _side(row: StatsRow, name: str, which: str) -> Sequence[Cell]:
-    failed = f"{row.failed:,} ({percent(row.failed / row.calls)})" if row.calls and row.failed else figure(row.failed)
+    failed = (
+        f"{row.failed:,} ({percent_text(row.failed / row.calls)})"
+        if row.calls and row.failed
+        else count_text(row.failed)
+    )
     return (
         (name, "bold"),
         which,
-        figure(row.turns),
-        figure(row.calls),
+        count_text(row.turns),
+        count_text(row.calls),
         (failed, "red" if row.failed else ""),
-        figure(row.usage.output_tokens),
-        money(row.cost),
-        span(row.call_ms.p50),
-        span(row.call_ms.p95),
+        count_text(row.usage.output_tokens),
+        cost_text(row.cost),
+        duration_text(row.call_ms.p50),
+        duration_text(row.call_ms.p95),
     )
 
 
-def _less(delta: RowDelta, *names: str) -> list[Cell]:
+def _less(delta: GroupDiff, *names: str) -> list[Cell]:
     cells: list[Cell] = []
     for name in names:
         one, other = (
@@ -175,7 +167,7 @@ def _less(delta: RowDelta, *names: str) -> list[Cell]:
 
 
 def _points(share: float | None) -> Cell:
-    return "-" if share is None else _signed(share, percent(share))
+    return "-" if share is None else _signed(share, percent_text(share))
 
 
 def _signed(value: float | None, text: str) -> Cell:
@@ -186,7 +178,7 @@ def _signed(value: float | None, text: str) -> Cell:
     return (f"+{text}" if value > 0 else text, "red" if value > 0 else "green" if value < 0 else "dim")
 
 
-def _pairs(screen: Screen, title: str, pairs: Sequence[PairDelta]) -> None:
+def _pairs(screen: Screen, title: str, pairs: Sequence[TurnDiff]) -> None:
     from ._table import Column, Table
 
     if not pairs:
@@ -204,8 +196,8 @@ def _pairs(screen: Screen, title: str, pairs: Sequence[PairDelta]) -> None:
             (
                 pair.a,
                 pair.b,
-                _signed(pair.cost_usd, usd(pair.cost_usd)),
-                _signed(pair.duration_ms, span(pair.duration_ms)),
+                _signed(pair.cost_usd, price_text(pair.cost_usd)),
+                _signed(pair.duration_ms, duration_text(pair.duration_ms)),
                 "same" if pair.same_output else "differs",
             )
             for pair in pairs

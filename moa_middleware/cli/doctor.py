@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 import typer
 
 from ._exit import FINDINGS
-from ._out import ReaderLeft, emit_json
-from ._reading import Json, reading
+from ._format import counted, duration_text, size_text, time_text
+from ._out import OutputClosed, emit_json
+from ._reading import Json, exit_on_errors
 from ._text import one_line
 from ._verbs import VERBS
-from ._words import counted, moment, size, span
 
 if TYPE_CHECKING:
     from ._checkup import Checkup
@@ -40,14 +40,14 @@ def doctor(*, as_json: Json = False) -> None:
     """Look, and say what was found."""
     from ._checkup import check
 
-    with reading("doctor"):
+    with exit_on_errors("doctor"):
         found = check()
         try:
             if as_json:
                 emit_json({"ok": not found.problems, **asdict(found)})
             else:
                 _human(found)
-        except ReaderLeft:
+        except OutputClosed:
             pass
     if found.problems:
         raise typer.Exit(FINDINGS)
@@ -60,8 +60,8 @@ def _human(found: Checkup) -> None:
     marks = ("+", "x", "!") if screen.ascii else ("✓", "✗", "!")
     for problem in found.problems:
         screen.line((marks[1], "red"), " ", one_line(problem))
-    for told in found.notes:
-        screen.line((marks[2], "yellow"), " ", one_line(told))
+    for remark in found.notes:
+        screen.line((marks[2], "yellow"), " ", one_line(remark))
     if not found.problems:
         screen.line((marks[0], "green"), " nothing keeps turns from being written")
     screen.heading("settings")
@@ -92,22 +92,22 @@ def _settings(screen: Screen, found: Checkup) -> None:
 
 
 def _directory(screen: Screen, found: Checkup) -> None:
-    told = found.directory
-    if not told:
+    directory = found.directory
+    if not directory:
         screen.line("  not known")
         return
-    screen.line("  ", (one_line(told["path"]), "bold"), wrap=False)
-    if not told["exists"]:
+    screen.line("  ", (one_line(directory["path"]), "bold"), wrap=False)
+    if not directory["exists"]:
         screen.line("  does not exist")
-    free = f"{size(told['free_bytes'])} free" if "free_bytes" in told else ""
-    can = "writable" if told.get("writable") else "cannot be written"
-    mode = f"mode {told['mode']}" if "mode" in told else ""
+    free = f"{size_text(directory['free_bytes'])} free" if "free_bytes" in directory else ""
+    can = "writable" if directory.get("writable") else "cannot be written"
+    mode = f"mode {directory['mode']}" if "mode" in directory else ""
     screen.line(f"  {', '.join(filter(None, [can, mode, free]))}")
-    if told.get("files"):
-        ago = span(1000 * told["newest_seconds_ago"])
-        files = f"{counted(told['files'], 'file')}, {size(told['bytes'])}"
-        screen.line(f"  {files}, written last {moment(told['newest'])} ({ago} ago)")
-    elif "files" in told:
+    if directory.get("files"):
+        ago = duration_text(1000 * directory["newest_seconds_ago"])
+        files = f"{counted(directory['files'], 'file')}, {size_text(directory['bytes'])}"
+        screen.line(f"  {files}, written last {time_text(directory['newest'])} ({ago} ago)")
+    elif "files" in directory:
         screen.line("  no trace files")
     for what, count in found.journals.items():
         screen.line(f"  {counted(count, 'journal')} {_JOURNALS.get(what, what)}")
@@ -117,10 +117,10 @@ def _packages(screen: Screen, found: Checkup) -> None:
     versions = found.versions
     screen.line(f"  moa_middleware {versions['moa_middleware']}, Python {versions['python']}, {versions['system']}")
     for extra, packages in found.packages.items():
-        told = ", ".join(f"{name} {number or '-'}" for name, number in packages.items())
+        installed = ", ".join(f"{name} {number or '-'}" for name, number in packages.items())
         missing = None in packages.values()
         label = f"extra {extra}" if extra else "base"
         hint = f'  pip install "moa-middleware[{extra}]"' if missing and extra else ""
-        screen.line(f"  {label.ljust(13)} ", (told, "dim" if missing else ""), (hint, "yellow"))
+        screen.line(f"  {label.ljust(13)} ", (installed, "dim" if missing else ""), (hint, "yellow"))
     sdks = ", ".join(f"{name} {number}" for name, number in found.sdks.items() if number is not None)
     screen.line(f"  {'SDKs'.ljust(13)} {sdks or 'none'}")

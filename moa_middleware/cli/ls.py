@@ -14,13 +14,13 @@ import typer
 
 from ._filters import Failed, MinCost, Model, Preset, Session, Since, Until, filters
 from ._out import emit_json, note
-from ._reading import Json, Paths, bar, nothing, opened, reading, unread
+from ._reading import Json, Paths, exit_on_errors, note_no_turns, note_problems, open_run, progress_bar
 from ._verbs import VERBS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from ..read import Filters, Run, Turn
+    from ..read import Filters, Run, TurnView
     from ._table import Cell
 
 __all__ = ["app"]
@@ -45,7 +45,7 @@ class _Looked:
     def __init__(self) -> None:
         self.turns = 0
 
-    def of(self, turns: Iterable[Turn]) -> Iterator[Turn]:
+    def of(self, turns: Iterable[TurnView]) -> Iterator[TurnView]:
         """Yield turns, and count them."""
         for turn in turns:
             self.turns += 1
@@ -72,8 +72,8 @@ def ls(
     as_json: Json = False,
 ) -> None:
     """List turns."""
-    with reading("ls"):
-        run = opened(paths)
+    with exit_on_errors("ls"):
+        run = open_run(paths)
         wanted = filters(
             session=session, preset=preset, model=model, since=since, until=until, failed=failed, min_cost=min_cost
         )
@@ -82,19 +82,19 @@ def ls(
         else:
             shown, there = _human(run, wanted, limit, sort)
             if not shown:
-                nothing(run, asked=any(wanted.values()))
+                note_no_turns(run, asked=any(wanted.values()))
             elif shown < there:
                 note(f"{shown:,} of {there:,} turns: -n {there} shows all")
-        code = unread(run, "ls")
+        code = note_problems(run, "ls")
     if code:
         raise typer.Exit(code)
 
 
 def _human(run: Run, wanted: Filters, limit: int, sort: _Sort) -> tuple[int, int]:
     """Print the table; return how many turns it shows, and how many there are."""
-    from ._rows import COLUMNS, cells_of
     from ._screen import Screen
     from ._table import Table
+    from ._turn_row import COLUMNS, cells_of
 
     screen = Screen()
     table = Table(screen, COLUMNS)
@@ -115,28 +115,30 @@ def _human(run: Run, wanted: Filters, limit: int, sort: _Sort) -> tuple[int, int
 
 
 def _json(run: Run, wanted: Filters, limit: int, sort: _Sort) -> None:
-    from ._rows import summary_of
+    from ._turn_row import summary_of
 
     for one in _chosen(run, run.turns(**wanted), limit, sort, summary_of):
         emit_json(one)
 
 
-def _chosen(run: Run, turns: Iterable[Turn], limit: int, sort: _Sort, told: Callable[[Turn], T]) -> Iterator[T]:
+def _chosen(
+    run: Run, turns: Iterable[TurnView], limit: int, sort: _Sort, describe: Callable[[TurnView], T]
+) -> Iterator[T]:
     """Yield what is told of each turn, or of those that come last in an order, in that order."""
     if not limit:
-        yield from map(told, turns)
+        yield from map(describe, turns)
         return
     kept: list[tuple[float, int, T]] = []
-    with bar(run):
+    with progress_bar(run):
         for place, turn in enumerate(turns):
             key = (_key(turn, sort), place)
             if len(kept) < limit:
-                heapq.heappush(kept, (*key, told(turn)))
+                heapq.heappush(kept, (*key, describe(turn)))
             elif key > kept[0][:2]:
-                heapq.heapreplace(kept, (*key, told(turn)))
+                heapq.heapreplace(kept, (*key, describe(turn)))
     yield from (one for _, _, one in sorted(kept, key=lambda entry: entry[:2]))
 
 
-def _key(turn: Turn, sort: _Sort) -> float:
+def _key(turn: TurnView, sort: _Sort) -> float:
     value = turn.at if sort is _Sort.time else turn.cost.known_usd if sort is _Sort.cost else turn.duration_ms
     return float("-inf") if value is None else value

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ._exit import FINDINGS
+from ._format import counted, size_text, time_text
 from ._out import emit
-from ._reading import Json, folder_of_settings, parts_of, reading, show_json
+from ._reading import Json, exit_on_errors, folder_of_settings, parts_of, show_json
 from ._text import one_line
 from ._verbs import VERBS
-from ._words import counted, moment, size
 
 if TYPE_CHECKING:
-    from ..read import Pruned, PruneReport
+    from ..read import PrunedFile, PruneReport
 
 __all__ = ["app"]
 
@@ -55,12 +55,12 @@ def prune(
     """Remove old files, and end with 1 if one could not be."""
     from .. import read
 
-    with reading("prune"):
+    with exit_on_errors("prune"):
         folder = directory if directory is not None else folder_of_settings()
         report = read.prune(folder, older_than=older_than, dry_run=dry_run, elsewhere=elsewhere)
-        failed = any(one.fate == "failed" for one in report.files)
+        failed = any(one.status == "failed" for one in report.files)
         if as_json:
-            show_json({**parts_of(report, "directory", "dry_run", "before", "files", "young", "bytes")})
+            show_json({**parts_of(report, "directory", "dry_run", "before", "files", "recent", "bytes")})
         else:
             _human(report)
     if failed:
@@ -69,19 +69,19 @@ def prune(
 
 def _human(report: PruneReport) -> None:
     for one in report.files:
-        emit(f"{one_line(str(one.path))}  {_said(one, dry_run=report.dry_run)}")
-    fates = Counter(one.fate for one in report.files)
+        emit(f"{one_line(str(one.path))}  {_status_text(one, dry_run=report.dry_run)}")
+    fates = Counter(one.status for one in report.files)
     done = "would be removed" if report.dry_run else "removed"
     kept = len(report.files) - fates["removed"]
     more = f"; {counted(kept, 'old one')} stay{'s' if kept == 1 else ''}" * bool(kept)
     emit(
-        f"{counted(fates['removed'], 'file')} {done}, {size(report.bytes)}{more}; "
-        f"{counted(report.young, 'file')} written since {moment(report.before, '%Y-%m-%d %H:%M')}"
+        f"{counted(fates['removed'], 'file')} {done}, {size_text(report.bytes)}{more}; "
+        f"{counted(report.recent, 'file')} written since {time_text(report.before, '%Y-%m-%d %H:%M')}"
     )
 
 
-def _said(one: Pruned, *, dry_run: bool) -> str:
-    says = "would be removed" if dry_run and one.fate == "removed" else _SAYS[one.fate]
-    if one.fate == "failed":
+def _status_text(one: PrunedFile, *, dry_run: bool) -> str:
+    says = "would be removed" if dry_run and one.status == "removed" else _SAYS[one.status]
+    if one.status == "failed":
         return f"{says}: {one_line(one.error or 'unknown')}"
-    return f"{says}, {one.kind}, {size(one.bytes)}, last written {moment(one.modified, '%Y-%m-%d %H:%M')}"
+    return f"{says}, {one.kind}, {size_text(one.bytes)}, last written {time_text(one.modified, '%Y-%m-%d %H:%M')}"

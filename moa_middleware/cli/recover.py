@@ -73,7 +73,7 @@ def recover(
         for finding in recover_all(writer, dry_run=dry_run, elsewhere=elsewhere):
             found.append(finding)
             if not as_json:
-                emit(_told(finding, dry_run=dry_run))
+                emit(_finding_text(finding, dry_run=dry_run))
     except OSError as error:
         raise Failure(f"moa recover: {one_line(str(folder))}: {error.strerror}", UNREADABLE) from None
     if as_json:
@@ -95,7 +95,7 @@ def _settings() -> Settings:
         raise Failure(f"moa recover: {describe_problem(error)}", USAGE) from None
 
 
-def _told(finding: Finding, *, dry_run: bool) -> str:
+def _finding_text(finding: Finding, *, dry_run: bool) -> str:
     name = one_line(finding.path.name.removesuffix(".jsonl"))
     says = (_WOULD_SAY if dry_run else _SAYS)[finding.what]
     if finding.what == "recovered":

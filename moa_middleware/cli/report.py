@@ -9,11 +9,11 @@ import typer
 
 from ._exit import UNREADABLE, USAGE, Failure
 from ._filters import Failed, MinCost, Model, Preset, Session, Since, Until, filters
+from ._format import counted, size_text
 from ._out import emit
-from ._reading import Json, Paths, bar, nothing, opened, reading, show_json, unread
+from ._reading import Json, Paths, exit_on_errors, note_no_turns, note_problems, open_run, progress_bar, show_json
 from ._text import one_line
 from ._verbs import VERBS
-from ._words import counted, size
 
 __all__ = ["app"]
 
@@ -55,7 +55,7 @@ def report(
     as_json: Json = False,
 ) -> None:
     """Write a report."""
-    with reading("report"):
+    with exit_on_errors("report"):
         from ..errors import ReadError
         from ..report import write as write_report
 
@@ -65,8 +65,8 @@ def report(
         wanted = filters(
             session=session, preset=preset, model=model, since=since, until=until, failed=failed, min_cost=min_cost
         )
-        run = opened(paths)
-        with bar(run):
+        run = open_run(paths)
+        with progress_bar(run):
             try:
                 found = write_report(
                     run, output, content=content, redact=redact, split=split, max_bytes=most, title=title, **wanted
@@ -80,11 +80,11 @@ def report(
             show_json(found)
         else:
             if not found.turns:
-                nothing(run, asked=any(wanted.values()))
+                note_no_turns(run, asked=any(wanted.values()))
             first, *beside = found.paths
             more = f" and {counted(len(beside), 'page')} beside it" if beside else ""
-            emit(f"{one_line(str(first))}{more}: {counted(found.turns, 'turn')}, {size(found.size)}")
-        code = unread(run, "report")
+            emit(f"{one_line(str(first))}{more}: {counted(found.turns, 'turn')}, {size_text(found.size)}")
+        code = note_problems(run, "report")
     if code:
         raise typer.Exit(code)
 

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ._exit import FINDINGS, UNREADABLE
-from ._out import ReaderLeft
-from ._reading import Json, Paths, bar, opened, reading, show_json
+from ._format import counted
+from ._out import OutputClosed
+from ._reading import Json, Paths, exit_on_errors, open_run, progress_bar, show_json
 from ._text import one_line
 from ._verbs import VERBS
-from ._words import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -44,10 +44,10 @@ def scan(
     from .. import read
 
     counts: Counter[str] = Counter()
-    with reading("scan"):
-        run = opened(paths)
+    with exit_on_errors("scan"):
+        run = open_run(paths)
         try:
-            with bar(run) as clear:
+            with progress_bar(run) as clear:
                 found = read.scan(run, rules=rules or None)
                 if as_json:
                     for one in found:
@@ -56,7 +56,7 @@ def scan(
                         show_json(one, flush=True)
                 else:
                     _human(found, counts, clear)
-        except ReaderLeft:
+        except OutputClosed:
             # The rest is not looked at: that nothing is in it is not said.
             raise typer.Exit(FINDINGS) from None
     if counts:
@@ -78,11 +78,11 @@ def _human(found: Iterable[Finding], counts: Counter[str], clear: Callable[[], N
         where = one_line(one.path) or "(no JSON)"
         screen.line((one.rule.ljust(7), "red"), f"  {one_line(one.file)}:{one.line}  ", (where, "bold"), many)
     clear()
-    told = ", ".join(
+    counts_text = ", ".join(
         f"{counted(count, rule.removesuffix('s'))}" for rule, count in counts.items() if rule != "unreadable"
     )
-    if told:
+    if counts_text:
         screen.line()
-        screen.line((f"found {told}", "red"))
+        screen.line((f"found {counts_text}", "red"))
     elif not counts:
         screen.line(("nothing found", "green"))

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ._exit import USAGE, Failure
-from ._out import ReaderLeft
-from ._reading import Json, Paths, bar, opened, parts_of, reading, show_json
+from ._out import OutputClosed
+from ._reading import Json, Paths, exit_on_errors, open_run, parts_of, progress_bar, show_json
 from ._verbs import VERBS
 
 if TYPE_CHECKING:
-    from ..read import Run, Turn
+    from ..read import Run, TurnView
 
 __all__ = ["app"]
 
@@ -54,18 +54,18 @@ def show(
     for option, given in (("--call", call is not None), ("--json", as_json)):
         if raw and given:
             raise Failure(f"moa show: --raw or {option}, not both: --raw is the whole line as it stands", USAGE)
-    with reading("show"):
+    with exit_on_errors("show"):
         if not paths and turn not in ("first", "last") and _is_there(turn):
             turn, paths = "last", [turn]
-        run = opened(paths)
-        with bar(run):
+        run = open_run(paths)
+        with progress_bar(run):
             found = run.turn(turn)
             inner = run.children(found) if found.turns and not raw else ()
         if raw:
             try:
                 sys.stdout.buffer.write(found.raw + b"\n")
             except BrokenPipeError:
-                raise ReaderLeft from None
+                raise OutputClosed from None
         elif as_json:
             show_json(_all_of(found, inner) if call is None else _call_of(found, call))
         else:
@@ -79,9 +79,11 @@ def _is_there(name: str) -> bool:
         return False  # no file could have such a name
 
 
-def _human(run: Run, turn: Turn, inner: tuple[Turn, ...], *, full: bool, inputs: bool, call: str | None) -> None:
+def _human(
+    run: Run, turn: TurnView, inner: tuple[TurnView, ...], *, full: bool, inputs: bool, call: str | None
+) -> None:
     from ._screen import Screen
-    from ._shown import one_call, show_call, show_turn
+    from ._turn_view import one_call, show_call, show_turn
 
     screen = Screen()
     if call is not None:
@@ -91,26 +93,26 @@ def _human(run: Run, turn: Turn, inner: tuple[Turn, ...], *, full: bool, inputs:
     show_turn(screen, turn, inner, outer, full=full, inputs=inputs)
 
 
-def _call_of(turn: Turn, name: str) -> dict[str, Any]:
-    from ..read import plain
-    from ._shown import one_call
+def _call_of(turn: TurnView, name: str) -> dict[str, Any]:
+    from ..read import to_jsonable
+    from ._turn_view import one_call
 
-    return {"turn": turn.name, **plain(one_call(turn, name))}
+    return {"turn": turn.name, **to_jsonable(one_call(turn, name))}
 
 
-def _all_of(turn: Turn, inner: tuple[Turn, ...]) -> dict[str, Any]:
-    from ..read import plain
+def _all_of(turn: TurnView, inner: tuple[TurnView, ...]) -> dict[str, Any]:
+    from ..read import to_jsonable
 
     spans = [
         {"call_id": span.call.call_id, **parts_of(span, "start_ms", "end_ms", "cost_share", "slack_ms")}
         for span in turn.timeline()
     ]
     return {
-        **plain(turn),
+        **to_jsonable(turn),
         "id": turn.id,
         **parts_of(turn, "call_count", "failed_calls", "late_calls", "pending_calls", "usage", "cost"),
         "timeline": spans,
-        "fidelity": plain(turn.fidelity()),
-        "overlap": plain(turn.overlap()),
+        "fidelity": to_jsonable(turn.fidelity()),
+        "overlap": to_jsonable(turn.overlap()),
         "children": [one.name for one in inner],
     }

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ._exit import USAGE, Failure
-from ._filters import Failed, MinCost, Model, Preset, Session, Since, Until, filters
+from ._filters import By, Failed, GroupBy, MinCost, Model, Preset, Session, Since, Until, filters
+from ._format import cost_text, count_text, counted, duration_text, percent_text
 from ._out import emit_csv
-from ._reading import Json, Paths, bar, nothing, opened, reading, show_json, unread
+from ._reading import Json, Paths, exit_on_errors, note_no_turns, note_problems, open_run, progress_bar, show_json
 from ._verbs import VERBS
-from ._words import counted, figure, money, percent, span
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,20 +28,6 @@ _COUNTS = ("turns", "failed_turns", "calls", "failed", "late", "pending")
 _SPREADS = ("turn_ms", "call_ms", "first_chunk_ms")
 
 
-class _By(StrEnum):
-    """What `read.GROUPINGS` has, so that the help can name it without the reader."""
-
-    model = "model"
-    role = "role"
-    label = "label"
-    provider = "provider"
-    preset = "preset"
-    session = "session"
-    outcome = "outcome"
-    day = "day"
-    none = "none"
-
-
 _HELP = (
     f"{VERBS['stats']}\n\n"
     "P50 and P95 are nearest ranks of the durations of calls, failed ones among them. Calls are those that asked a "
@@ -54,7 +39,7 @@ _HELP = (
 def stats(
     paths: Paths = None,
     *,
-    by: Annotated[_By, typer.Option("--by", help="What makes a row.")] = _By.model,
+    by: By = GroupBy.model,
     session: Session = None,
     preset: Preset = None,
     model: Model = None,
@@ -68,34 +53,34 @@ def stats(
     """Show figures."""
     if as_csv and as_json:
         raise Failure("moa stats: --csv or --json, not both", USAGE)
-    with reading("stats"):
-        run = opened(paths)
+    with exit_on_errors("stats"):
+        run = open_run(paths)
         wanted = filters(
             session=session, preset=preset, model=model, since=since, until=until, failed=failed, min_cost=min_cost
         )
-        with bar(run):
-            found = run.stats(None if by is _By.none else by.value, **wanted)
+        with progress_bar(run):
+            found = run.stats(None if by is GroupBy.none else by.value, **wanted)
         if as_json:
             show_json(found)
         elif as_csv:
             emit_csv(_csv(found))
         elif not found.total.turns:
-            nothing(run, asked=any(wanted.values()))
+            note_no_turns(run, asked=any(wanted.values()))
         else:
             _human(found)
-        code = unread(run, "stats")
+        code = note_problems(run, "stats")
     if code:
         raise typer.Exit(code)
 
 
 def _csv(found: Stats) -> list[Sequence[Any]]:
-    head = [found.by or "all", *_COUNTS, *_TOKENS, "cost_usd", "unpriced", "uncounted"]
+    head = [found.by or "all", *_COUNTS, *_TOKENS, "cost_usd", "unpriced", "calls_without_usage"]
     head += [f"{name}_{figure_name}" for name in _SPREADS for figure_name in ("count", "p50", "p95", "longest", "mean")]
     rows: list[Sequence[Any]] = [head]
     for row in found.rows:
         cells: list[Any] = [row.key, *(getattr(row, name) for name in _COUNTS)]
         cells += [getattr(row.usage, name) for name in _TOKENS]
-        cells += [row.cost.known_usd, row.cost.unpriced, row.uncounted]
+        cells += [row.cost.known_usd, row.cost.unpriced, row.calls_without_usage]
         for name in _SPREADS:
             spread = getattr(row, name)
             cells += [spread.count, spread.p50, spread.p95, spread.longest, spread.mean]
@@ -128,11 +113,13 @@ def _human(found: Stats) -> None:
     screen.line()
     spread = found.total.turn_ms
     screen.line(
-        f"{counted(found.total.turns, 'turn')}, {figure(found.total.failed_turns)} failed; a turn takes "
-        f"{span(spread.p50)} at the median, {span(spread.p95)} at the 95th percentile, {span(spread.longest)} at most"
+        f"{counted(found.total.turns, 'turn')}, {count_text(found.total.failed_turns)} failed; a turn takes "
+        f"{duration_text(spread.p50)} at the median, {duration_text(spread.p95)} at the 95th percentile, {duration_text(spread.longest)} at most"
     )
-    if found.total.uncounted:
-        screen.line(f"{counted(found.total.uncounted, 'call')} told no tokens: a sum with a + is at least so much")
+    if found.total.calls_without_usage:
+        screen.line(
+            f"{counted(found.total.calls_without_usage, 'call')} told no tokens: a sum with a + is at least so much"
+        )
     if found.total.cost.unpriced:
         screen.line(
             f"{counted(found.total.cost.unpriced, 'call')} without a known price: the cost is {found.total.cost}"
@@ -140,23 +127,23 @@ def _human(found: Stats) -> None:
 
 
 def _tokens(row: StatsRow, count: int | None) -> str:
-    return f"{count:,}+" if count is not None and row.uncounted else figure(count)
+    return f"{count:,}+" if count is not None and row.calls_without_usage else count_text(count)
 
 
 def _row(row: StatsRow, name: str, total: float | None) -> Sequence[Cell]:
     share = None if row.cost.known_usd is None or not total else row.cost.known_usd / total
-    failed = percent(row.failed / row.calls) if row.calls else "-"
+    failed = percent_text(row.failed / row.calls) if row.calls else "-"
     return (
         (name, "bold"),
-        figure(row.turns),
-        figure(row.calls),
+        count_text(row.turns),
+        count_text(row.calls),
         (f"{row.failed:,} ({failed})" if row.failed else "0", "red" if row.failed else ""),
-        (figure(row.late), "yellow" if row.late else ""),
+        (count_text(row.late), "yellow" if row.late else ""),
         _tokens(row, row.usage.input_tokens),
         _tokens(row, row.usage.output_tokens),
-        money(row.cost),
-        percent(share),
-        span(row.call_ms.p50),
-        span(row.call_ms.p95),
-        span(row.call_ms.longest),
+        cost_text(row.cost),
+        percent_text(share),
+        duration_text(row.call_ms.p50),
+        duration_text(row.call_ms.p95),
+        duration_text(row.call_ms.longest),
     )

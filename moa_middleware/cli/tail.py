@@ -9,14 +9,14 @@ import typer
 
 from ._exit import UNREADABLE
 from ._out import emit_json, note
-from ._reading import Json, folder_of_settings, reading
+from ._reading import Json, exit_on_errors, folder_of_settings
 from ._text import one_line
 from ._verbs import VERBS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from ..read import LateCall, Tail, Turn
+    from ..read import LateCall, Tail, TurnView
 
 __all__ = ["app"]
 
@@ -49,11 +49,11 @@ def tail(
     """Show the last turns, and what comes."""
     from .. import read
 
-    with reading("tail"):
+    with exit_on_errors("tail"):
         if path is None:
             path = folder_of_settings(needed=not follow)
-        told = _Told()
-        found: Tail = read.tail(path, last=last, follow=follow, stop=lambda: told.tell(found))
+        notes = _ProblemNotes()
+        found: Tail = read.tail(path, last=last, follow=follow, stop=lambda: notes.report_new(found))
         if not Path(path).exists():
             note(f"moa tail: {one_line(path, 4000)} does not exist yet: waiting for it")
         try:
@@ -63,18 +63,18 @@ def tail(
                 _human(found)
         finally:
             # Also behind Ctrl-C, which is how following ends.
-            told.tell(found)
+            notes.report_new(found)
         if any(problem.code == "E108" for problem in found.problems):
             raise typer.Exit(UNREADABLE)
 
 
-class _Told:
+class _ProblemNotes:
     """How many problems of a tail were told."""
 
     def __init__(self) -> None:
         self._count = 0
 
-    def tell(self, found: Tail) -> None:
+    def report_new(self, found: Tail) -> None:
         """Say on stderr what came to be wrong since the last look."""
         problems = found.problems[self._count :]
         # First: Ctrl-C may come in the middle of the writing, and nothing is told twice.
@@ -85,41 +85,41 @@ class _Told:
             note(f"moa tail: and {len(problems) - _NAMED:,} more; moa verify names them")
 
 
-def _json(found: Iterable[Turn | LateCall]) -> None:
-    from ..read import LateCall, plain
-    from ._rows import summary_of
+def _json(found: Iterable[TurnView | LateCall]) -> None:
+    from ..read import LateCall, to_jsonable
+    from ._turn_row import summary_of
 
     for one in found:
-        told: dict[str, Any] = plain(one) if isinstance(one, LateCall) else summary_of(one)
-        emit_json({"kind": "late" if isinstance(one, LateCall) else "turn", **told}, flush=True)
+        values: dict[str, Any] = to_jsonable(one) if isinstance(one, LateCall) else summary_of(one)
+        emit_json({"kind": "late" if isinstance(one, LateCall) else "turn", **values}, flush=True)
 
 
-def _human(found: Iterable[Turn | LateCall]) -> None:
+def _human(found: Iterable[TurnView | LateCall]) -> None:
     from ..read import LateCall
+    from ._format import cost_text, duration_text, time_text
     from ._marks import call_mark, call_word, name_of, turn_mark
-    from ._rows import calls_of, question_of
-    from ._screen import Screen, fitted, width_of
-    from ._words import moment, money, span
+    from ._screen import Screen, display_width, fit_width
+    from ._turn_row import calls_of, question_of
 
     screen = Screen()
     for one in found:
         if isinstance(one, LateCall):
             mark, style = call_mark(one.call, ascii_only=screen.ascii)
-            what = f"late: {one_line(name_of(one.call), 60)} {one_line(call_word(one.call), 60)} after {span(one.call.duration_ms)}"
+            what = f"late: {one_line(name_of(one.call), 60)} {one_line(call_word(one.call), 60)} after {duration_text(one.call.duration_ms)}"
             whose, at, rest = one.session_id or "unknown-session", one.ts, f"of turn {one.turn_id}"
         else:
             mark, style = turn_mark(one, ascii_only=screen.ascii)
-            what = f"{span(one.duration_ms)}  {_calls(calls_of(one))}  {money(one.cost)}"
+            what = f"{duration_text(one.duration_ms)}  {_calls(calls_of(one))}  {cost_text(one.cost)}"
             whose, at, rest = one.name, one.at, question_of(one)
-        line = f"{moment(at, '%H:%M:%S')}  {one_line(whose, 100)}  {what}"
+        line = f"{time_text(at, '%H:%M:%S')}  {one_line(whose, 100)}  {what}"
         room = screen.width - 2 if screen.wraps else 1000
-        left = max(0, room - width_of(line) - 2)
-        shown = fitted(line, min(room, width_of(line))).rstrip()
-        last = fitted(one_line(rest), left).rstrip()
+        left = max(0, room - display_width(line) - 2)
+        shown = fit_width(line, min(room, display_width(line))).rstrip()
+        last = fit_width(one_line(rest), left).rstrip()
         screen.line((mark, style), " ", shown, "  " * bool(last), (last, "dim"), wrap=False)
 
 
-def _calls(told: str) -> str:
+def _calls(text: str) -> str:
     """Return `1 call`, `4 calls, 1 failed`."""
-    count, comma, rest = told.partition(", ")
+    count, comma, rest = text.partition(", ")
     return f"{count} call{'' if count == '1' else 's'}{comma}{rest}"

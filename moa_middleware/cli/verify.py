@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ._exit import CLEAN, FINDINGS, UNREADABLE, Failure
-from ._out import ReaderLeft
-from ._reading import Json, Paths, bar, opened, reading, show_json
+from ._format import counted, size_text
+from ._out import OutputClosed
+from ._reading import Json, Paths, exit_on_errors, open_run, progress_bar, show_json
 from ._text import one_line
 from ._verbs import VERBS
-from ._words import counted, size
 
 if TYPE_CHECKING:
-    from ..read import Report
+    from ..read import VerifyReport
 
 __all__ = ["app"]
 
@@ -37,9 +37,9 @@ def verify(
     as_json: Json = False,
 ) -> None:
     """Verify."""
-    with reading("verify"):
-        run = opened(paths)
-        with bar(run):
+    with exit_on_errors("verify"):
+        run = open_run(paths)
+        with progress_bar(run):
             report = run.verify(semantics=semantics, ignore=ignore or ())
         code = UNREADABLE if "E108" in report.counts else FINDINGS if not report.clean else CLEAN
         nothing = not (report.files or report.late or report.total)
@@ -48,7 +48,7 @@ def verify(
                 show_json({**_plain(report), "clean": report.clean and not nothing, "total": report.total})
             elif not nothing:
                 _human(report)
-        except ReaderLeft:
+        except OutputClosed:
             raise typer.Exit(code) from None
         if nothing:
             journals = f"; {counted(report.journals, 'journal')} in it: moa recover" if report.journals else ""
@@ -58,14 +58,14 @@ def verify(
         raise typer.Exit(code)
 
 
-def _plain(report: Report) -> dict[str, object]:
-    from ..read import plain
+def _plain(report: VerifyReport) -> dict[str, object]:
+    from ..read import to_jsonable
 
-    found: dict[str, object] = plain(report)
+    found: dict[str, object] = to_jsonable(report)
     return found
 
 
-def _human(report: Report) -> None:
+def _human(report: VerifyReport) -> None:
     from ..read import CODES
     from ._screen import Screen
 
@@ -86,7 +86,7 @@ def _human(report: Report) -> None:
         screen.line()
     looked = (
         f"{counted(report.turns, 'turn')} of {counted(report.sessions, 'session')} in {counted(report.files, 'file')}, "
-        f"{counted(report.lines, 'line')}, {size(report.bytes)}, {counted(report.late, 'late line')}"
+        f"{counted(report.lines, 'line')}, {size_text(report.bytes)}, {counted(report.late, 'late line')}"
     )
     if report.clean:
         mark = "+" if screen.ascii else "✓"

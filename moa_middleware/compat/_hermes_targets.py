@@ -21,7 +21,8 @@ from .._capture.instrument.target import Target
 from .._capture.scope import enter, leave, submitted
 from .._capture.turns.turn import current_turn
 from ..errors import TargetError
-from ._hermes_values import TOKENS, failure_of, label_of, number, tokens_of
+from ..records import TOKENS
+from ._hermes_values import failure_of, label_of, number, tokens_of
 from ._watch import Watch
 
 if TYPE_CHECKING:

@@ -15,8 +15,8 @@ from .._capture.ids import uuid7
 from .._capture.log import count_fault
 from .._capture.recorder import recording
 from .._redaction import secrets
-from ..records import SCHEMA
-from ._hermes_values import TOKENS, failure_of, number, tokens_of
+from ..records import EMPTY_CALL
+from ._hermes_values import failure_of, number, tokens_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -145,49 +145,16 @@ def _text(value: Any) -> str | None:
 
 
 def _call(role: str, index: int, ts: float) -> dict[str, Any]:
-    """Return the record of a call of which nothing is known yet."""
+    """Return the record of a call of which nothing is known but its place."""
     return {
-        "label": None,
-        "model": None,
-        "provider": None,
-        "temperature": None,
-        "input_messages": None,
-        "output": None,
-        "usage": {},
-        "cost_usd": None,
-        "cost_status": None,
-        "cost_source": None,
-        "streamed": False,
-        "output_location": "inline",
+        **EMPTY_CALL,
         "call_id": uuid7(),
-        "parent": None,
         "role": role,
         "role_source": "declared",
         "layer": 1 if role == "reference" else None,
         "index": index,
-        "attempt": 1,
         "outcome": "completed",
-        "error": None,
         "started_at": ts,
-        "ended_at": None,
-        "duration_ms": None,
-        "first_chunk_ms": None,
-        "chunks": None,
-        "finish_reason": None,
-        "tool_calls": [],
-        "reasoning": None,
-        "refusal": None,
-        "choices": None,
-        "params": {},
-        "params_omitted": [],
-        "endpoint": None,
-        "response_id": None,
-        "response_model": None,
-        "system_fingerprint": None,
-        "service_tier": None,
-        "usage_raw": None,
-        "source": "provider",
-        "late": False,
     }
 
 
@@ -224,53 +191,19 @@ def _reference(index: int, label: Any, shown: Any, accounting: Any, ts: float) -
     }
 
 
-def _totals(calls: list[dict[str, Any]]) -> dict[str, Any]:
-    usages = [call["usage"] for call in calls if call["usage"]]
-    costs = [call["cost_usd"] for call in calls if call["cost_usd"] is not None]
-
-    def total(name: str) -> int | None:
-        known = [usage[name] for usage in usages if usage[name] is not None]
-        return sum(known) if known else None
-
-    return {
-        "calls": len(calls),
-        "failed": sum(call["outcome"] == "error" for call in calls),
-        "usage": {name: total(name) for name in TOKENS} if usages else {},
-        "cost_usd": sum(costs) if costs else None,
-        "unpriced": len(calls) - len(costs),
-    }
-
-
 def _write(
-    recording: Any, session_id: str | None, preset: Any, references: list[dict[str, Any]], aggregator: dict[str, Any]
+    tracer: Any, session_id: str | None, preset: Any, references: list[dict[str, Any]], aggregator: dict[str, Any]
 ) -> None:
+    from .._capture.tracing.call_record import RecordedCall
     from .._capture.tracing.encode import encode
+    from .._capture.tracing.turn_record import arrange
 
-    session = _text(session_id) if session_id else recording._session_id
-    record = {
-        "schema": SCHEMA,
-        "ts": time.time(),
-        "turn_id": uuid7(),
-        "session_id": session,
-        "preset": _text(preset),
-        "outcome": "completed",
-        "error": None,
-        "started_at": min(call["started_at"] for call in (*references, aggregator)),
-        "ended_at": None,
-        "duration_ms": None,
-        "input_messages": None,
-        "params": {},
-        "output": aggregator["output"],
-        "references": references,
-        "aggregator": aggregator,
-        "calls": [],
-        "parent_turn_id": None,
-        "turns": [],
-        "tags": {},
-        "totals": _totals([*references, aggregator]),
-        "implicit": False,
-        "instrumentation_errors": 0,
-        "trace_context": None,
-        "writer": recording._writer_fields(),
-    }
-    recording._put(session, bytes(encode(record)), late=False)
+    session = _text(session_id) if session_id else tracer._session_id
+    calls = [*references, aggregator]
+    record, _ = arrange([RecordedCall(fields) for fields in calls])
+    record["ts"] = time.time()
+    record["turn_id"], record["session_id"], record["preset"] = uuid7(), session, _text(preset)
+    record["started_at"] = min(call["started_at"] for call in calls)
+    record["output"] = aggregator["output"]
+    record["writer"] = tracer._writer_fields()
+    tracer._put(session, bytes(encode(record)), late=False)

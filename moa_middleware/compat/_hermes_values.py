@@ -6,9 +6,10 @@ import math
 from decimal import Decimal
 from typing import Any
 
-__all__ = ["TOKENS", "failure_of", "label_of", "number", "tokens_of"]
+from ..records import TOKENS
 
-TOKENS = ("input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens", "reasoning_tokens")
+__all__ = ["failure_of", "label_of", "number", "tokens_of"]
+
 _FAILED = ("[failed:", "[skipped:")
 
 

@@ -1,5 +1,5 @@
 """
-Traces read back: every turn and call, what it cost, and whether all of it is there.
+The reader of traces: turns and calls as typed views, their figures, and what is wrong with the files.
 
     from moa_middleware import read
 
@@ -15,85 +15,93 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Unpack
 
-from ._call import Call, ErrorInfo, LateCall, Usage
-from ._compare import Comparison, PairDelta, RowDelta, compare_runs
+from ._call import CallView, ErrorDetails, LateCall, TokenUsage
+from ._compare import Comparison, GroupDiff, TurnDiff, compare_runs
 from ._cost import Cost
 from ._fidelity import Fidelity
-from ._overlap import Overlap, overlap_of
-from ._plain import json_schema, plain
+from ._files import Source, resolve
+from ._jsonable import json_schema, to_jsonable
+from ._overlap import Overlap, overlap_of, similarities
 from ._problems import CODES, Problem
-from ._prune import Pruned, PruneReport, prune, seconds_of
-from ._run import Filters, Run
+from ._prompt import content_text, messages_of
+from ._prune import PrunedFile, PruneReport, parse_age, prune
+from ._run import Run
 from ._run import open_run as open  # noqa: A004 - `read.open`, as the design of the name wants it
-from ._scan import Finding, scan
-from ._select import epoch
-from ._stats import GROUPINGS, Spread, Stats, StatsRow, percentile
+from ._scan import Finding
+from ._scan import scan as scan_inputs
+from ._select import Filters, parse_moment
+from ._stats import GROUPINGS, DurationStats, Stats, StatsBuilder, StatsRow, percentile
 from ._tables import Tables
 from ._tail import Tail
 from ._timeline import Span
 from ._tree import TurnTree
-from ._turn import Turn, WriterInfo
-from ._verify import Report
+from ._turn import TurnView, WriterInfo
+from ._verify import VerifyReport
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable, Iterable
-
-    from ._files import Source
+    from collections.abc import Callable, Iterable, Iterator
 
 __all__ = [
     "CODES",
     "GROUPINGS",
-    "Call",
+    "CallView",
     "Comparison",
     "Cost",
-    "ErrorInfo",
+    "DurationStats",
+    "ErrorDetails",
     "Fidelity",
     "Filters",
     "Finding",
+    "GroupDiff",
     "LateCall",
     "Overlap",
-    "PairDelta",
     "Problem",
     "PruneReport",
-    "Pruned",
-    "Report",
-    "RowDelta",
+    "PrunedFile",
     "Run",
+    "Source",
     "Span",
-    "Spread",
     "Stats",
+    "StatsBuilder",
     "StatsRow",
     "Tables",
     "Tail",
-    "Turn",
+    "TokenUsage",
+    "TurnDiff",
     "TurnTree",
-    "Usage",
+    "TurnView",
+    "VerifyReport",
     "WriterInfo",
     "compare",
-    "epoch",
+    "content_text",
     "json_schema",
+    "messages_of",
     "open",
     "overlap_of",
+    "parse_age",
+    "parse_moment",
     "percentile",
-    "plain",
     "prune",
     "scan",
-    "seconds_of",
+    "similarities",
     "stats",
     "tail",
+    "to_jsonable",
     "verify",
 ]
 
 
-def verify(source: Source | Iterable[Source] = None, *, semantics: bool = True, ignore: Iterable[str] = ()) -> Report:
+def verify(
+    source: Source | Iterable[Source] = None, *, semantics: bool = True, ignore: Iterable[str] = ()
+) -> VerifyReport:
     """
     Read everything, and return what is wrong: `Run.verify` of what `open` opens.
 
     Args:
         source: As in `open`.
         semantics: Look whether each reference reached a later prompt, and whether late calls ended.
-        ignore: Codes that do not count, `E104` say.
+        ignore: Codes that do not count, for example `E104`.
 
     Raises:
         UnreadableError: What is named is not there, or cannot be opened.
@@ -146,6 +154,26 @@ def compare(
     run_a = a if isinstance(a, Run) else open(a)
     run_b = b if isinstance(b, Run) else open(b)
     return compare_runs(run_a, run_b, by=by, worst=worst, filters=filters)
+
+
+def scan(source: Run | Source | Iterable[Source] = None, *, rules: Iterable[str] | None = None) -> Iterator[Finding]:
+    """
+    Yield where secrets and personal data stand, late lines and journals included.
+
+    The rules are those of `MOA_REDACT`. They know forms and names, no meaning: what they do not find
+    may be there all the same.
+
+    Args:
+        source: As in `open`, or a run, which tells how far it is (`Run.on_progress`).
+        rules: Names of rules; all of them by default.
+
+    Raises:
+        UnreadableError: What is named is not there, or cannot be opened.
+        QueryError: A rule does not exist.
+    """
+    if isinstance(source, Run):
+        return scan_inputs(source._inputs, rules, source._progress)
+    return scan_inputs(resolve(source), rules)
 
 
 def tail(

@@ -1,5 +1,5 @@
 r"""
-One file: opened whatever its form, and its lines. It must not know which files a run has.
+One file of a run: opened whether compressed or not, and its lines. It must not know which files a run has.
 
 Lines end at the byte `\n` and nowhere else: U+2028 is text.
 """
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-__all__ = ["BAD_FILE", "LONGEST", "Member", "copied", "lines", "open_file"]
+__all__ = ["BAD_FILE", "LONGEST", "PROGRESS_STEP", "Member", "copied", "describe_error", "lines", "open_file"]
 
 _BUFFER = 1 << 20
 _GZIP = b"\x1f\x8b"
@@ -32,6 +32,8 @@ _FRESH = 2.0
 """Seconds after a write in which there may be such a line."""
 LONGEST = 1 << 28
 """Bytes of a line at most: a file of another kind, or one that was compressed to fill the memory, may have no line ends."""
+PROGRESS_STEP = 8_000_000
+"""Bytes that are read between two reports of the progress."""
 BAD_FILE = (OSError, EOFError, zlib.error)
 """What reading a file, compressed or not, can raise."""
 
@@ -62,7 +64,7 @@ def open_file(member: Member) -> IO[bytes]:
         OSError: It cannot be opened, or is no regular file.
     """
     if member.copy is not None:
-        return io.BufferedReader(_Copy(member.copy), _BUFFER)
+        return io.BufferedReader(_CopyReader(member.copy), _BUFFER)
     assert member.path is not None  # noqa: S101 - one of both
     # A pipe in a file's place must not hold us.
     descriptor = os.open(member.path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0))
@@ -88,7 +90,7 @@ class _Gzip(gzip.GzipFile):
         self._below.close()
 
 
-class _Copy(io.RawIOBase):
+class _CopyReader(io.RawIOBase):
     """A reader of a copy with a place of its own, so that several readings may go on at once."""
 
     def __init__(self, copy: IO[bytes]) -> None:
@@ -180,7 +182,7 @@ def lines(
 
 
 def _is_fresh(file: IO[bytes]) -> bool:
-    """Whether a file was written to just now."""
+    """Return True if a file was written to just now."""
     return time.time() - os.fstat(file.fileno()).st_mtime < _FRESH
 
 
@@ -213,3 +215,12 @@ def _past(file: IO[bytes], size: int) -> _TooLong:
         if more.endswith(b"\n"):
             return _TooLong(size - 1, ended=True)
     return _TooLong(size, ended=False)
+
+
+def describe_error(error: BaseException) -> str:
+    """Return the cause of a failed reading in words, without the path of the file."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return {"EOFError": "its compressed data ends early", "BadGzipFile": "it is no gzip file"}.get(
+        type(error).__name__, f"its compressed data is damaged ({type(error).__name__})"
+    )

@@ -1,4 +1,4 @@
-"""One request to one model and its reply, as a line holds it."""
+"""The view of a call: one request to one model and its reply, as a line holds it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ._fields import Field, View, flag, items, mapping, number, text, texts, who
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["FAILED", "Call", "ErrorInfo", "LateCall", "Usage"]
+__all__ = ["FAILED", "CallView", "ErrorDetails", "LateCall", "TokenUsage", "error_of"]
 
 FAILED = frozenset({"error", "crashed"})
 """Outcomes that mean that a call or a turn failed."""
@@ -19,7 +19,7 @@ _SAYS_FAILED = ("[failed:", "[skipped:")
 
 
 @dataclass(frozen=True, slots=True)
-class Usage:
+class TokenUsage:
     """
     Tokens; `None` is unknown, never 0.
 
@@ -37,9 +37,9 @@ class Usage:
     cache_write_tokens: int | None = None
     reasoning_tokens: int | None = None
 
-    def __add__(self, other: Usage) -> Usage:
+    def __add__(self, other: TokenUsage) -> TokenUsage:
         """Add what is known: a sum is unknown only where both are."""
-        return Usage(
+        return TokenUsage(
             _plus(self.input_tokens, other.input_tokens),
             _plus(self.output_tokens, other.output_tokens),
             _plus(self.cache_read_tokens, other.cache_read_tokens),
@@ -54,9 +54,9 @@ def _plus(one: int | None, other: int | None) -> int | None:
     return one + other
 
 
-def _usage(value: Any) -> Usage:
+def _usage(value: Any) -> TokenUsage:
     get = mapping(value).get
-    return Usage(
+    return TokenUsage(
         whole(get("input_tokens")),
         whole(get("output_tokens")),
         whole(get("cache_read_tokens")),
@@ -66,7 +66,7 @@ def _usage(value: Any) -> Usage:
 
 
 @dataclass(frozen=True, slots=True)
-class ErrorInfo:
+class ErrorDetails:
     """
     An exception.
 
@@ -79,13 +79,14 @@ class ErrorInfo:
     message: str | None
 
 
-def _error(value: Any) -> ErrorInfo | None:
+def error_of(value: Any) -> ErrorDetails | None:
+    """Return the exception that an object of a line is, `None` if it is not an object."""
     if not isinstance(value, dict):
         return None
-    return ErrorInfo(text(value.get("type")) or "", text(value.get("message")))
+    return ErrorDetails(text(value.get("type")) or "", text(value.get("message")))
 
 
-class Call(View):
+class CallView(View):
     """
     One request to one model, and its reply: the keys of the record as attributes.
 
@@ -106,7 +107,7 @@ class Call(View):
     output = Field(text)
     """The text of the first choice."""
     usage = Field(_usage)
-    """Tokens, a `Usage`."""
+    """Tokens, a `TokenUsage`."""
     cost_usd = Field(number)
     """The price, in USD; traces of Hermes Agent may hold it as a text."""
     cost_status = Field(text)
@@ -133,8 +134,8 @@ class Call(View):
     """1 for the first request, 2 for the next one after it."""
     outcome = Field(text)
     """How it ended."""
-    error = Field(_error)
-    """The exception that ended it, an `ErrorInfo`."""
+    error = Field(error_of)
+    """The exception that ended it, an `ErrorDetails`."""
     started_at = Field(number)
     """When the request went out, in epoch seconds."""
     ended_at = Field(number)
@@ -212,7 +213,7 @@ class Call(View):
 
     def __repr__(self) -> str:
         """Name the call; never its content."""
-        return f"<Call {self.name!r} {self.role or 'call'} {self.outcome or 'unknown'}>"
+        return f"<CallView {self.name!r} {self.role or 'call'} {self.outcome or 'unknown'}>"
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,7 +233,7 @@ class LateCall:
     turn_id: str
     session_id: str | None
     ts: float | None
-    call: Call
+    call: CallView
     file: str
     line: int
 
@@ -243,7 +244,7 @@ class LateCall:
             text(data.get("turn_id")) or "",
             text(data.get("session_id")),
             number(data.get("ts")),
-            Call(mapping(data.get("call"))),
+            CallView(mapping(data.get("call"))),
             file,
             line,
         )

@@ -1,4 +1,4 @@
-"""Two runs side by side: their figures by group, and their turns matched by what was asked."""
+"""The comparison of two runs: their figures by group, and their turns matched by equal prompts."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pydantic_core import to_json
 
-from ._stats import Stats, StatsRow, stats
-
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from ._run import Filters, Run
-    from ._turn import Turn
+    from ._run import Run
+    from ._select import Filters
+    from ._stats import Stats, StatsRow
+    from ._turn import TurnView
 
-__all__ = ["Comparison", "PairDelta", "RowDelta", "compare_runs"]
+__all__ = ["Comparison", "GroupDiff", "TurnDiff", "compare_runs"]
 
 
 @dataclass(frozen=True, slots=True)
-class RowDelta:
+class GroupDiff:
     """
     One group in both runs; differences are those of B less those of A, `None` where one is unknown.
 
@@ -60,7 +60,7 @@ class RowDelta:
 
 
 @dataclass(frozen=True, slots=True)
-class PairDelta:
+class TurnDiff:
     """
     One turn of each run that was asked the same; differences are those of B less those of A.
 
@@ -95,7 +95,7 @@ class Comparison:
         only_a: Turns of A without a counterpart.
         only_b: Turns of B without a counterpart.
         same_output: Pairs that returned the same text.
-        dearer: The pairs whose costs rose most, at most `worst` of them.
+        costlier: The pairs whose costs rose most, at most `worst` of them.
         slower: The pairs whose durations rose most.
         newly_failed: Pairs of which B's turn failed and A's did not.
     """
@@ -103,19 +103,19 @@ class Comparison:
     by: str | None
     a: Stats
     b: Stats
-    rows: tuple[RowDelta, ...]
+    rows: tuple[GroupDiff, ...]
     matched: int
     only_a: int
     only_b: int
     same_output: int
-    dearer: tuple[PairDelta, ...]
-    slower: tuple[PairDelta, ...]
+    costlier: tuple[TurnDiff, ...]
+    slower: tuple[TurnDiff, ...]
     newly_failed: int
 
     @property
-    def total(self) -> RowDelta:
+    def total(self) -> GroupDiff:
         """Both runs whole."""
-        return RowDelta(None, self.a.total, self.b.total)
+        return GroupDiff(None, self.a.total, self.b.total)
 
 
 class _Side(NamedTuple):
@@ -130,7 +130,7 @@ class _Side(NamedTuple):
 
 def compare_runs(a: Run, b: Run, *, by: str | None = "model", worst: int = 5, filters: Filters) -> Comparison:
     """Return two runs side by side: see `moa_middleware.read.compare`."""
-    figures_a, figures_b = stats(a, by, filters), stats(b, by, filters)
+    figures_a, figures_b = a.stats(by, **filters), b.stats(by, **filters)
     waiting: dict[bytes, list[_Side]] = {}
     count_a = matched = only_b = same = newly_failed = 0
     for turn in a.turns(**filters):
@@ -138,8 +138,8 @@ def compare_runs(a: Run, b: Run, *, by: str | None = "model", worst: int = 5, fi
         waiting.setdefault(_asked(turn), []).append(_side(turn))
     for sides in waiting.values():
         sides.reverse()
-    dearer: list[tuple[float, int, PairDelta]] = []
-    slower: list[tuple[float, int, PairDelta]] = []
+    costlier: list[tuple[float, int, TurnDiff]] = []
+    slower: list[tuple[float, int, TurnDiff]] = []
     for number, turn in enumerate(b.turns(**filters)):
         sides = waiting.get(_asked(turn), [])
         if not sides:
@@ -147,7 +147,7 @@ def compare_runs(a: Run, b: Run, *, by: str | None = "model", worst: int = 5, fi
             continue
         one, other = sides.pop(), _side(turn)
         matched += 1
-        pair = PairDelta(
+        pair = TurnDiff(
             one.name,
             other.name,
             _less(other.usd, one.usd),
@@ -157,7 +157,7 @@ def compare_runs(a: Run, b: Run, *, by: str | None = "model", worst: int = 5, fi
         )
         same += pair.same_output
         newly_failed += other.failed and not one.failed
-        _keep(dearer, pair.cost_usd, number, pair, worst)
+        _keep(costlier, pair.cost_usd, number, pair, worst)
         _keep(slower, pair.duration_ms, number, pair, worst)
     return Comparison(
         by=by,
@@ -168,23 +168,21 @@ def compare_runs(a: Run, b: Run, *, by: str | None = "model", worst: int = 5, fi
         only_a=count_a - matched,
         only_b=only_b,
         same_output=same,
-        dearer=tuple(pair for _, _, pair in sorted(dearer, reverse=True)),
+        costlier=tuple(pair for _, _, pair in sorted(costlier, reverse=True)),
         slower=tuple(pair for _, _, pair in sorted(slower, reverse=True)),
         newly_failed=newly_failed,
     )
 
 
-def _rows(a: Stats, b: Stats) -> Iterator[RowDelta]:
+def _rows(a: Stats, b: Stats) -> Iterator[GroupDiff]:
     in_a, in_b = ({row.key: row for row in one.rows} for one in (a, b))
     for key in sorted({*in_a, *in_b}, key=lambda key: (key is None, key or "")):
-        yield RowDelta(key, in_a.get(key), in_b.get(key))
+        yield GroupDiff(key, in_a.get(key), in_b.get(key))
 
 
-def _asked(turn: Turn) -> bytes:
+def _asked(turn: TurnView) -> bytes:
     """Return a digest of what a turn was asked; the first reference's prompt where the trace has no turn's."""
-    asked = turn.input_messages
-    if asked is None:
-        asked = next((call.input_messages for call in turn.all_calls if call.input_messages is not None), None)
+    asked = turn.prompt
     try:
         data = to_json(asked)
     except ValueError:
@@ -192,13 +190,11 @@ def _asked(turn: Turn) -> bytes:
     return blake2b(data, digest_size=12).digest()
 
 
-def _side(turn: Turn) -> _Side:
+def _side(turn: TurnView) -> _Side:
     return _Side(turn.name, turn.cost.known_usd, turn.duration_ms, hash(turn.output), turn.failed)
 
 
-def _keep(
-    heap: list[tuple[float, int, PairDelta]], rise: float | None, number: int, pair: PairDelta, most: int
-) -> None:
+def _keep(heap: list[tuple[float, int, TurnDiff]], rise: float | None, number: int, pair: TurnDiff, most: int) -> None:
     if rise is None or rise <= 0 or most <= 0:
         return
     heapq.heappush(heap, (rise, -number, pair))

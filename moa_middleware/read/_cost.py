@@ -1,5 +1,5 @@
 """
-What calls cost, counted once each, with what is not known kept unknown.
+The cost of calls, each request counted once, with unknown prices kept unknown.
 
 A call that several others stand inside of repeats their tokens and prices: those count, it does
 not. What a cache or another middleware answered asked no model, and cost nothing.
@@ -12,12 +12,12 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ._call import Usage
+from ._call import TokenUsage
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from ._call import Call
+    from ._call import CallView
 
 __all__ = ["Cost", "asked", "cost_of", "sum_of", "usage_of"]
 
@@ -70,14 +70,14 @@ def _dollars(usd: float) -> str:
     return f"${usd:.{min(15, 1 - math.floor(math.log10(abs(usd))))}f}"
 
 
-def asked(calls: Sequence[Call]) -> list[Call]:
+def asked(calls: Sequence[CallView]) -> list[CallView]:
     """
     Return the calls that stand for one request each: all but those that are sums of others.
 
     A call with a single other one inside is one record of both, and beside it stand at most the
     earlier attempts of the inner one. So a call is a sum if two calls inside it are first attempts.
     """
-    inside: dict[str, list[Call]] = defaultdict(list)
+    inside: dict[str, list[CallView]] = defaultdict(list)
     for call in calls:
         parent = call._data.get("parent")
         if type(parent) is str:
@@ -96,7 +96,7 @@ def asked(calls: Sequence[Call]) -> list[Call]:
     return [call for call in calls if id(call) not in sums]
 
 
-def _around(children: Sequence[Call], calls: Sequence[Call]) -> Call | None:
+def _around(children: Sequence[CallView], calls: Sequence[CallView]) -> CallView | None:
     """Return the shortest call that ran while all the others did."""
     starts = [child.started_at for child in children if child.started_at is not None]
     ends = [child.ended_at for child in children if child.ended_at is not None]
@@ -114,7 +114,7 @@ def _around(children: Sequence[Call], calls: Sequence[Call]) -> Call | None:
     return min(found, key=lambda call: call.duration_ms or math.inf, default=None)
 
 
-def cost_of(calls: Iterable[Call]) -> Cost:
+def cost_of(calls: Iterable[CallView]) -> Cost:
     """Return what calls that stand for one request each cost."""
     known: list[float] = []
     unpriced = 0
@@ -128,9 +128,9 @@ def cost_of(calls: Iterable[Call]) -> Cost:
     return Cost(sum_of(known), unpriced)
 
 
-def usage_of(calls: Iterable[Call]) -> Usage:
+def usage_of(calls: Iterable[CallView]) -> TokenUsage:
     """Return the tokens of calls that stand for one request each."""
-    total = Usage()
+    total = TokenUsage()
     for call in calls:
         if call.source in (None, "provider"):
             total += call.usage

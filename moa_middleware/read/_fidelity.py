@@ -1,5 +1,5 @@
 """
-Whether each reference's output stands in what the aggregator got.
+The fidelity of a reference: how much of its output is in what the aggregator got.
 
 What the aggregator was asked beside the references is left out first: a message that the reference
 itself got too proves nothing, since a reference may repeat its prompt.
@@ -10,21 +10,22 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from ._grams import CHARACTERS, WORDS, grams, unit_of, units
-from ._prompts import messages_of, text_of
+from ._overlap import CHARACTERS, WORDS, ngrams, unit_of, units
+from ._prompt import joined_texts, messages_of
 
 if TYPE_CHECKING:
-    from ._call import Call
-    from ._turn import Turn
+    from collections.abc import Iterable
 
-__all__ = ["Fidelity", "Standing", "fidelity", "reached"]
+    from ._call import CallView
 
-Standing = Literal["verbatim", "truncated", "altered", "absent"]
+__all__ = ["Fidelity", "FidelityStatus", "fidelity", "reached"]
+
+FidelityStatus = Literal["verbatim", "truncated", "altered", "absent"]
 
 _SHORTEST = 20
 """Characters of a beginning that show that a text was cut, and not that two begin alike."""
 _ALIKE = 0.2
-"""Part of a text's runs of words that must stand in the prompt for it to be the same text, changed."""
+"""Part of a text's runs of words that must be in the prompt for it to be the same text, changed."""
 _BEHIND = 12
 """Characters behind a cut that are looked for, to tell a cut from a change."""
 
@@ -36,35 +37,35 @@ class Fidelity:
 
     Attributes:
         name: The reference's label.
-        standing: `verbatim`: its whole output (white space at the ends does not count). `truncated`: its
+        status: `verbatim`: its whole output (white space at the ends does not count). `truncated`: its
             beginning, and nothing of the rest. `altered`: parts of it. `absent`: none of it. `None` where
             that cannot be told: it failed, ended late or said nothing, there is no aggregator, or the trace
             withholds one of the texts.
         kept: Characters of the output that the aggregator got, from the beginning; `None` where it is
             neither `verbatim` nor `truncated`.
         total: Characters of the output.
-        why: Why `standing` is `None`: `failed`, `late`, `no output`, `no aggregator` or `withheld`.
+        reason: Why `status` is `None`: `failed`, `late`, `no output`, `no aggregator` or `withheld`.
     """
 
     name: str
-    standing: Standing | None
+    status: FidelityStatus | None
     kept: int | None = None
     total: int = 0
-    why: str | None = None
+    reason: str | None = None
 
     def __str__(self) -> str:
         """Return it as `verbatim`, `truncated@1,200`, `altered`, `absent`, or why it is unknown."""
-        if self.standing == "truncated":
+        if self.status == "truncated":
             return f"truncated@{self.kept:,}"
-        return self.standing or f"unknown ({self.why})"
+        return self.status or f"unknown ({self.reason})"
 
 
-def fidelity(turn: Turn) -> tuple[Fidelity, ...]:
+def fidelity(references: Iterable[CallView], aggregator: CallView | None) -> tuple[Fidelity, ...]:
     """Return, for each reference of a turn, what the aggregator got of it."""
-    return tuple(_of(reference, turn.aggregator) for reference in turn.references)
+    return tuple(_of(reference, aggregator) for reference in references)
 
 
-def _of(reference: Call, aggregator: Call | None) -> Fidelity:
+def _of(reference: CallView, aggregator: CallView | None) -> Fidelity:
     name, output = reference.name, reference.output
     total = len(output or "")
     if reference.failed:
@@ -77,15 +78,15 @@ def _of(reference: Call, aggregator: Call | None) -> Fidelity:
         return Fidelity(name, None, None, total, "withheld")
     if not output or not output.strip():
         return Fidelity(name, None, None, total, "no output")
-    standing, kept = reached(output, reference, aggregator)
-    return Fidelity(name, standing, kept, total)
+    status, kept = reached(output, reference, aggregator)
+    return Fidelity(name, status, kept, total)
 
 
-def _is_withheld(call: Call) -> bool:
+def _is_withheld(call: CallView) -> bool:
     return call.input_messages is None or any(path.partition(".")[0] == "input_messages" for path in call.omitted)
 
 
-def reached(output: str, reference: Call, reader: Call) -> tuple[Standing, int | None]:
+def reached(output: str, reference: CallView, reader: CallView) -> tuple[FidelityStatus, int | None]:
     """
     Return what stands of a reference's output in the prompt of another call, and how many characters.
 
@@ -95,7 +96,7 @@ def reached(output: str, reference: Call, reader: Call) -> tuple[Standing, int |
         reader: Whose prompt is looked at.
     """
     asked = messages_of(reference.input_messages)
-    seen = text_of([one for one in messages_of(reader.input_messages) if one not in asked])
+    seen = joined_texts([one for one in messages_of(reader.input_messages) if one not in asked])
     if output in seen or (bare := output.strip()) in seen:
         return "verbatim", len(output)
     begin = len(output) - len(output.lstrip())
@@ -103,11 +104,11 @@ def reached(output: str, reference: Call, reader: Call) -> tuple[Standing, int |
     cut = len(bare[:end].rstrip())
     if cut >= min(_SHORTEST, max(4, len(bare) // 2)) and not _goes_on(bare, cut, seen):
         return "truncated", begin + cut
-    return ("altered", None) if _is_alike(bare, seen, text_of(asked)) else ("absent", None)
+    return ("altered", None) if _is_alike(bare, seen, joined_texts(asked)) else ("absent", None)
 
 
 def _longest(text: str, seen: str) -> int:
-    """Return how many characters from the beginning of a text stand in another one."""
+    """Return how many characters from the beginning of a text are in another one."""
     low, high = 0, len(text)
     # What is found of a beginning is found of each shorter one.
     while low < high:
@@ -120,15 +121,15 @@ def _longest(text: str, seen: str) -> int:
 
 
 def _goes_on(text: str, cut: int, seen: str) -> bool:
-    """Whether something of what stands behind a cut is there too: then it was changed, not cut."""
+    """Return True if something of what stands behind a cut is there too: then it was changed, not cut."""
     rest = text[cut:]
     if len(rest) < _BEHIND:
         # Too short to be looked for by pieces; as a whole it may stand there by chance.
         return False
     row = units(rest, unit_of(rest))
     size = _size(row)
-    found = set(grams(units(seen, unit_of(rest)), size))
-    return any(gram in found for gram in grams(row, size))
+    found = set(ngrams(units(seen, unit_of(rest)), size))
+    return any(gram in found for gram in ngrams(row, size))
 
 
 def _size(row: object) -> int:
@@ -139,7 +140,7 @@ def _is_alike(text: str, seen: str, asked: str) -> bool:
     unit = unit_of(text)
     row = units(text, unit)
     size = _size(row)
-    own = set(grams(row, size)) - set(grams(units(asked, unit), size))
+    own = set(ngrams(row, size)) - set(ngrams(units(asked, unit), size))
     if not own:
         return False
-    return len(own & set(grams(units(seen, unit), size))) >= _ALIKE * len(own)
+    return len(own & set(ngrams(units(seen, unit), size))) >= _ALIKE * len(own)

@@ -1,9 +1,9 @@
 """
-Typed views of JSON objects: frozen, slotted, and with every key that they do not know kept.
+Views of JSON objects: frozen, slotted, with every unknown key kept.
 
 A view reads a key when it is asked for it, so that a figure over a million calls pays for the few
 keys that it needs. A value of another type than its key has is `None`, never an exception: a file
-may hold anything. `Turn.raw` has what was truly there.
+may hold anything. `TurnView.raw` has what was truly there.
 """
 
 from __future__ import annotations

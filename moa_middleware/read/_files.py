@@ -1,5 +1,5 @@
 r"""
-Which files a run has, in which order, and the lines of one: it must not know what a line says.
+The files of a run and their order. It must not know what a line says.
 
 A session's file is read behind its sealed segments. `late/` is joined, `open/` (journals) is not
 read. Lines end at the byte `\n` and nowhere else: U+2028 is text.
@@ -89,7 +89,7 @@ class Input:
 
 
 def is_trace(name: str) -> bool:
-    """Whether a file is a trace, by its name."""
+    """Return True if a file is a trace, by its name."""
     return name.endswith(_ENDINGS) and not name.startswith(".")
 
 
@@ -162,7 +162,7 @@ def _trace_dir() -> str:
         raise SettingsError(describe_problem(error)) from None
 
 
-def _of_path(name: str, said: str) -> Input:
+def _of_path(name: str, setting: str) -> Input:
     if not name:
         raise QueryError("need a path; this one is empty")
     if name == "-":
@@ -173,7 +173,7 @@ def _of_path(name: str, said: str) -> Input:
             names_in(path)
             return Input(name, folder=path)
         if path.exists() and not path.is_file():
-            return _of_stream(path.open("rb"))  # a pipe, `<(zcat …)` say
+            return _of_stream(path.open("rb"))  # a pipe, for example `<(zcat …)`
         if path.exists() or path.is_symlink():
             with path.open("rb"):
                 return Input(name, files=(path,))
@@ -188,7 +188,7 @@ def _of_path(name: str, said: str) -> Input:
         if own:
             return Input(name, files=tuple(sorted(own, key=lambda one: (one.parent, *order(one.name)))))
         raise UnreadableError(f"{name!r} matches no .jsonl or .jsonl.gz file")
-    hint = f"; {said} names it" if said else ""
+    hint = f"; {setting} names it" if setting else ""
     raise UnreadableError(f"{name} does not exist{hint}")
 
 

@@ -1,5 +1,5 @@
 """
-A turn as HTML for a notebook: in a frame that can run nothing and load nothing, every text escaped.
+The notebook's HTML of a turn: in a frame that can run nothing and load nothing, every text escaped.
 
 The frame is an `iframe` with an empty `sandbox`, so nothing in it is of the notebook's origin; its
 own policy forbids every request besides.
@@ -11,17 +11,18 @@ import re
 from html import escape
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from ._call import Call
-    from ._turn import Turn
+from .._unsafe import UNSAFE
 
-__all__ = ["frame"]
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ._call import CallView
+
+__all__ = ["frame", "seconds"]
 
 _MOST = 20_000
 """Characters of a text that are shown."""
-_UNSEEN = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff\U000e0000-\U000e007f\ud800-\udfff]"
-)
+_UNSEEN = re.compile(f"[{UNSAFE}]")
 _STYLE = (
     "body{font:13px system-ui,sans-serif;margin:8px;color:#222;background:#fff}"
     "table{border-collapse:collapse}td,th{text-align:left;padding:2px 10px 2px 0;vertical-align:top}"
@@ -31,38 +32,48 @@ _STYLE = (
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
 
 
-def frame(turn: Turn) -> str:
-    """Return a turn as an `iframe`."""
+def frame(name: str, facts: Sequence[str], output: str | None, calls: Sequence[CallView]) -> str:
+    """
+    Return a turn as an `iframe`.
+
+    Args:
+        name: Its name.
+        facts: What to print behind the name.
+        output: Its answer.
+        calls: Its calls, a row each.
+    """
+    page = escape(_page(name, facts, output, calls), quote=True)
     return (
         f'<iframe sandbox="" referrerpolicy="no-referrer" style="width:100%;height:420px;border:1px solid #ccc" '
-        f'srcdoc="{escape(_page(turn), quote=True)}"></iframe>'
+        f'srcdoc="{page}"></iframe>'
     )
 
 
-def _page(turn: Turn) -> str:
-    rows = "".join(_row(call) for call in turn.all_calls)
-    facts = f"{turn.preset or ''}  {turn.outcome or 'unknown'}  {_ms(turn.duration_ms)}  {turn.cost}"
+def _page(name: str, facts: Sequence[str], output: str | None, calls: Sequence[CallView]) -> str:
+    rows = "".join(_row(call) for call in calls)
+    line = _text("  ".join(facts))
     return (
         f'<!doctype html><meta charset="utf-8"><meta http-equiv="Content-Security-Policy" content="{_POLICY}">'
-        f"<style>{_STYLE}</style><b>{_text(turn.name)}</b> {_text(facts)}"
-        f"<pre>{_text(turn.output or '')}</pre>"
+        f"<style>{_STYLE}</style><b>{_text(name)}</b> {line}"
+        f"<pre>{_text(output or '')}</pre>"
         "<table><tr><th>role<th>label<th>outcome<th>time<th>cost<th>output</tr>"
         f"{rows}</table>"
     )
 
 
-def _row(call: Call) -> str:
+def _row(call: CallView) -> str:
     cost = "" if call.cost_usd is None else f"${call.cost_usd:.4f}"
     outcome = f"{call.outcome or 'unknown'}{' late' if call.late else ''}"
     kind = ' class="bad"' if call.failed else ""
     return (
         f"<tr><td>{_text(call.role or 'call')}<td>{_text(call.name)}<td{kind}>{_text(outcome)}"
-        f"<td>{_ms(call.duration_ms)}<td>{_text(cost)}"
+        f"<td>{seconds(call.duration_ms)}<td>{_text(cost)}"
         f"<td><details><summary>{len(call.output or ''):,} characters</summary><pre>{_text(call.output or '')}</pre></details></tr>"
     )
 
 
-def _ms(value: float | None) -> str:
+def seconds(value: float | None) -> str:
+    """Return a duration of milliseconds in seconds, empty if it is unknown."""
     return "" if value is None else f"{value / 1000:.2f} s"
 
 

@@ -1,7 +1,7 @@
 """
-Late lines: where each one stands, so that a turn can be joined with its own when it is read.
+The late lines of a run: their places, so that a turn can be joined with its own when it is read.
 
-Only places are kept, not lines: 2 GB of traces may have many. A late line may stand in `late/`, in
+Only places are kept, not lines: 2 GB of traces may have many. A late line may be in `late/`, in
 a file of its session's name, or among the turns, where somebody has put files together.
 """
 
@@ -10,18 +10,18 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
-from ._bytes import BAD_FILE, Member, lines, open_file
+from ._bytes import BAD_FILE, Member, describe_error, lines, open_file
 from ._files import LATE, order, traces_in
-from ._lines import LATE_MARK, judge
+from ._lines import LATE_MARK, classify
 from ._problems import Problem
-from ._pruned import began_before, pruned_before
+from ._prune_mark import began_before, pruned_before
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
     from typing import IO
 
-    from ._problems import Ledger
+    from ._problems import ProblemLog
 
 __all__ = ["LateIndex"]
 
@@ -33,11 +33,11 @@ class LateIndex:
     The late lines of a run, by their turns.
 
     Args:
-        ledger: Takes what is wrong with them.
+        problem_log: Takes what is wrong with them.
     """
 
-    def __init__(self, ledger: Ledger) -> None:
-        self._ledger = ledger
+    def __init__(self, problem_log: ProblemLog) -> None:
+        self._problem_log = problem_log
         self._members: list[Member] = []
         self._places: dict[str, list[tuple[int, int, int, int]]] = {}
         """By turn: file, place, bytes, number of the line."""
@@ -82,7 +82,7 @@ class LateIndex:
         return found
 
     def _add_file(self, member: Member) -> None:
-        # A directory may be named twice, by a link say: its lines are not told twice.
+        # A directory may be named twice, for example by a link: its lines are not told twice.
         place = os.path.realpath(member.name)
         if place in self._known:
             return
@@ -91,7 +91,7 @@ class LateIndex:
             with open_file(member) as file:
                 self._add_lines(member, file, mixed=False)
         except BAD_FILE as error:
-            self._ledger.add(Problem("E108", _words(error), member.name))
+            self._problem_log.add(Problem("E108", describe_error(error), member.name))
 
     def _add_lines(self, member: Member, file: IO[bytes], *, mixed: bool) -> None:
         number_of_file = len(self._members)
@@ -101,7 +101,7 @@ class LateIndex:
 
         def skipped(offset: int, number: int, size: int) -> None:
             if not mixed:
-                self._ledger.add(Problem("E112", f"it has {size:,} bytes", member.name, number, offset, size))
+                self._problem_log.add(Problem("E112", f"it has {size:,} bytes", member.name, number, offset, size))
 
         for offset, number, line in lines(file, growing=not mixed, skipped=skipped):
             if mixed and LATE_MARK not in line:
@@ -109,14 +109,14 @@ class LateIndex:
             if not mixed:
                 self.lines += 1
                 self.size += len(line)
-            for piece in judge(line):
+            for piece in classify(line):
                 if piece.verdict == "late":
                     place = (number_of_file, offset + piece.start, len(piece.raw), number)
                     self._places.setdefault(piece.data["turn_id"], []).append(place)
                 elif not mixed:
-                    told = "it is a turn, among late lines" if piece.verdict == "turn" else piece.message
+                    message = "it is a turn, among late lines" if piece.verdict == "turn" else piece.message
                     code = "E102" if piece.verdict == "turn" else piece.verdict
-                    self._ledger.add(Problem(code, told, member.name, number, offset, len(line)))
+                    self._problem_log.add(Problem(code, message, member.name, number, offset, len(line)))
 
     def join(self, turn: dict[str, Any]) -> dict[str, Any]:
         """Return a turn's object with what its late lines tell; each line is joined once."""
@@ -125,23 +125,23 @@ class LateIndex:
         places = self._places.pop(turn_id, None) if self._places and type(turn_id) is str else None
         if not places:
             return turn
-        told: dict[str | int, dict[str, Any]] = {}
+        late_calls: dict[str | int, dict[str, Any]] = {}
         for place in places:
-            for piece in judge(self._read(place)):
+            for piece in classify(self._read(place)):
                 if piece.verdict != "late" or piece.data["turn_id"] != turn_id:
                     continue  # the file is another one by now
                 call = piece.data["call"]
                 call_id = call.get("call_id")
                 # Without an id it is like no other.
-                call_id = call_id if isinstance(call_id, str) else len(told)
-                if call_id in told:
+                call_id = call_id if isinstance(call_id, str) else len(late_calls)
+                if call_id in late_calls:
                     member, offset, size, number = place
                     name = self._members[member].name
                     message = "a late call with this id was read already"
-                    self._ledger.add(Problem("E103", message, name, number, offset, size, turn_id))
+                    self._problem_log.add(Problem("E103", message, name, number, offset, size, turn_id))
                 else:
-                    told[call_id] = call
-        return _joined(turn, told)
+                    late_calls[call_id] = call
+        return _joined(turn, late_calls)
 
     def _read(self, place: tuple[int, int, int, int]) -> bytes:
         member, offset, size, _ = place
@@ -152,12 +152,12 @@ class LateIndex:
         except BAD_FILE:
             return b"null"  # it is gone meanwhile, or was cut
 
-    def left(self, *, whole: bool) -> Iterator[Problem]:
+    def unjoined(self, *, whole: bool) -> Iterator[Problem]:
         """
         Yield a problem for each late line whose turn was not read.
 
         Args:
-            whole: Everything was read; else the turns of lines in `late/` may stand in files that were not.
+            whole: Everything was read; else the turns of lines in `late/` may be in files that were not.
         """
         for turn_id, places in self._places.items():
             for member, offset, size, number in places:
@@ -169,13 +169,13 @@ class LateIndex:
                 yield Problem("E110", "its turn is not here", name, number, offset, size, turn_id)
 
 
-def _joined(turn: dict[str, Any], told: dict[str | int, dict[str, Any]]) -> dict[str, Any]:
+def _joined(turn: dict[str, Any], late_calls: dict[str | int, dict[str, Any]]) -> dict[str, Any]:
     """Put each late call into its place; one that the turn does not list goes to the further calls."""
 
     def real(call: Any) -> Any:
         call_id = call.get("call_id") if isinstance(call, dict) else None
-        if isinstance(call_id, str) and call_id in told:
-            late = told.pop(call_id)
+        if isinstance(call_id, str) and call_id in late_calls:
+            late = late_calls.pop(call_id)
             return late if call.get("outcome") is None else call
         return call
 
@@ -184,16 +184,7 @@ def _joined(turn: dict[str, Any], told: dict[str | int, dict[str, Any]]) -> dict
         if isinstance(turn.get(name), list):
             joined[name] = [real(call) for call in turn[name]]
     joined["aggregator"] = real(turn.get("aggregator"))
-    if told:
+    if late_calls:
         listed = joined.get("calls")
-        joined["calls"] = [*(listed if isinstance(listed, list) else ()), *told.values()]
+        joined["calls"] = [*(listed if isinstance(listed, list) else ()), *late_calls.values()]
     return joined
-
-
-def _words(error: BaseException) -> str:
-    """Return what an exception says of a file, without its path."""
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    return {"EOFError": "its compressed data ends early", "BadGzipFile": "it is no gzip file"}.get(
-        type(error).__name__, f"its compressed data is damaged ({type(error).__name__})"
-    )

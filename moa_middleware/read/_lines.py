@@ -1,5 +1,5 @@
 """
-What one line is: a turn, a late call, or a problem. It must not know files.
+The class of a line: a turn, a late call, or a problem. It must not know files.
 
 `pydantic_core` parses, since it is a base dependency: on lines of 37 kB with letters beyond ASCII
 390 MB/s, where `json` has 310 and orjson 700. Figures need a few short keys of a line, so their
@@ -10,7 +10,6 @@ refuses goes to `json`, which takes lone surrogates.
 
 from __future__ import annotations
 
-import json
 import re
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
@@ -18,16 +17,16 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from pydantic_core import SchemaValidator, core_schema, from_json
 
 from ..records import LATE_SCHEMA, SCHEMA
+from ._json import parse_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["FIGURES", "LATE_MARK", "Line", "Verdict", "judge", "parsed"]
+__all__ = ["FIGURES", "LATE_MARK", "ClassifiedLine", "Verdict", "classify"]
 
 LATE_MARK = f'"{LATE_SCHEMA}"'.encode()
 """Bytes that no line but a late one has: in a text its quotes would be escaped."""
 _JOURNAL = "moa-journal/"
-_DIGITS = 4000
 _HEADS = re.compile(rb'\{\s*"(?:schema"\s*:\s*"moa-|ts"\s*:\s*[0-9.]+\s*,\s*"session_id")')
 """How the lines of this library and of Hermes Agent begin; inside a text the quotes would be escaped."""
 _OURS = re.compile(rb'\{\s*(?:"|\Z)')
@@ -58,7 +57,7 @@ FIGURES = SchemaValidator(
 Verdict = Literal["turn", "late", "E101", "E102", "E106", "E107"]
 
 
-class Line(NamedTuple):
+class ClassifiedLine(NamedTuple):
     """
     What a line, or a piece of it, is.
 
@@ -77,26 +76,7 @@ class Line(NamedTuple):
     raw: bytes
 
 
-def parsed(line: bytes) -> Any:
-    """
-    Return the value of a JSON text.
-
-    Raises:
-        ValueError: It is none.
-        RecursionError: It is nested too deeply.
-    """
-    try:
-        return from_json(line)
-    except ValueError:
-        return json.loads(line, parse_int=_integer)
-
-
-def _integer(figures: str) -> int | str:
-    # More digits than Python reads.
-    return int(figures) if len(figures) <= _DIGITS else figures
-
-
-def judge(line: bytes, *, figures: bool = False) -> Iterator[Line]:
+def classify(line: bytes, *, figures: bool = False) -> Iterator[ClassifiedLine]:
     """
     Yield what a line is; several pieces where a torn line and a later one share it.
 
@@ -113,38 +93,38 @@ def judge(line: bytes, *, figures: bool = False) -> Iterator[Line]:
             yield _of_value(value, line, 0)
             return
     try:
-        value = parsed(line)
+        value = parse_json(line)
     except (ValueError, RecursionError) as error:
         yield from _broken(line, error)
         return
     yield _of_value(value, line, 0)
 
 
-def _of_value(value: Any, line: bytes, start: int) -> Line:
+def _of_value(value: Any, line: bytes, start: int) -> ClassifiedLine:
     if type(value) is not dict:
-        return Line("E102", {}, "it is JSON, but no object", start, line)
+        return ClassifiedLine("E102", {}, "it is JSON, but no object", start, line)
     schema = value.get("schema")
     if schema == SCHEMA:
         if type(value.get("turn_id")) is not str:
-            return Line("E102", {}, "its `turn_id` is missing", start, line)
-        return Line("turn", value, "", start, line)
+            return ClassifiedLine("E102", {}, "its `turn_id` is missing", start, line)
+        return ClassifiedLine("turn", value, "", start, line)
     if schema == LATE_SCHEMA:
         if type(value.get("turn_id")) is not str or type(value.get("call")) is not dict:
-            return Line("E102", {}, "it is a late line without `turn_id` or `call`", start, line)
-        return Line("late", value, "", start, line)
+            return ClassifiedLine("E102", {}, "it is a late line without `turn_id` or `call`", start, line)
+        return ClassifiedLine("late", value, "", start, line)
     if schema is None:
         # Traces of Hermes Agent name no schema.
         if type(value.get("references")) is list and "aggregator" in value:
-            return Line("turn", value, "", start, line)
-        return Line("E102", {}, "it is an object, but no turn", start, line)
+            return ClassifiedLine("turn", value, "", start, line)
+        return ClassifiedLine("E102", {}, "it is an object, but no turn", start, line)
     if type(schema) is str:
         if schema.startswith(_JOURNAL):
-            return Line("E102", {}, "it is of a journal, which `moa recover` reads", start, line)
-        return Line("E106", {}, f"it is of the schema {schema[:40]!r}", start, line)
-    return Line("E102", {}, "its `schema` is no text", start, line)
+            return ClassifiedLine("E102", {}, "it is of a journal, which `moa recover` reads", start, line)
+        return ClassifiedLine("E106", {}, f"it is of the schema {schema[:40]!r}", start, line)
+    return ClassifiedLine("E102", {}, "its `schema` is no text", start, line)
 
 
-def _broken(line: bytes, error: Exception) -> Iterator[Line]:
+def _broken(line: bytes, error: Exception) -> Iterator[ClassifiedLine]:
     """Judge a line that is no JSON: whole lines that stand behind a torn one in it are saved."""
     starts = [found.start() for found in _HEADS.finditer(line)]
     if not starts or starts == [0]:
@@ -156,23 +136,23 @@ def _broken(line: bytes, error: Exception) -> Iterator[Line]:
         if not piece:
             continue
         try:
-            found = _of_value(parsed(piece), piece, start)
+            found = _of_value(parse_json(piece), piece, start)
         except (ValueError, RecursionError) as why:
             found = _wrong(piece, start, why)
         yield found
 
 
-def _wrong(line: bytes, start: int, error: Exception) -> Line:
+def _wrong(line: bytes, start: int, error: Exception) -> ClassifiedLine:
     if isinstance(error, RecursionError):
-        return Line("E102", {}, "it is nested too deeply", start, line)
+        return ClassifiedLine("E102", {}, "it is nested too deeply", start, line)
     begins_ours = _OURS.match(line) is not None
     try:
         line.decode()
     except UnicodeDecodeError as bad:
         # Cut inside a character, at its very end, is torn.
         if bad.end == len(line) and bad.reason == "unexpected end of data" and begins_ours:
-            return Line("E101", {}, f"its JSON ends after {len(line):,} bytes", start, line)
-        return Line("E107", {}, f"byte {bad.start:,} of it is not UTF-8", start, line)
+            return ClassifiedLine("E101", {}, f"its JSON ends after {len(line):,} bytes", start, line)
+        return ClassifiedLine("E107", {}, f"byte {bad.start:,} of it is not UTF-8", start, line)
     ends_inside = "EOF" in str(_why(line))
     if begins_ours and (ends_inside or _HEADS.match(line)):
         where = (
@@ -180,8 +160,8 @@ def _wrong(line: bytes, start: int, error: Exception) -> Line:
             if ends_inside
             else "its JSON is broken off and goes on as another's"
         )
-        return Line("E101", {}, where, start, line)
-    return Line("E102", {}, "it is no JSON", start, line)
+        return ClassifiedLine("E101", {}, where, start, line)
+    return ClassifiedLine("E102", {}, "it is no JSON", start, line)
 
 
 def _why(line: bytes) -> Exception | None:

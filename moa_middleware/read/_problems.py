@@ -1,4 +1,4 @@
-"""What can be wrong with traces: stable codes, and the list of what was found."""
+"""The problems of traces: stable codes, and the log of those that were found."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ..errors import ProblemError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["CODES", "Ledger", "Problem"]
+__all__ = ["CODES", "Problem", "ProblemLog"]
 
 CODES: Mapping[str, tuple[str, str]] = MappingProxyType(
     {
@@ -43,7 +43,7 @@ class Problem:
     Something wrong with a line, a file or a turn. It never holds content.
 
     Attributes:
-        code: A key of `CODES`, `E101` say.
+        code: A key of `CODES`, for example `E101`.
         message: What is wrong, in a line.
         file: Name of the file; empty for what concerns several.
         line: Number of the line, from 1.
@@ -62,7 +62,7 @@ class Problem:
 
     @property
     def name(self) -> str:
-        """The code in words, `torn-line` say."""
+        """The code in words, for example `torn-line`."""
         return CODES[self.code][0]
 
     def __str__(self) -> str:
@@ -71,7 +71,7 @@ class Problem:
         return f"{self.code} {self.name} {place}{self.message}"
 
 
-class Ledger:
+class ProblemLog:
     """
     The problems of one reading; all are counted, and the first 10,000 kept.
 

@@ -1,5 +1,5 @@
 """
-Old traces removed: files of lines with their segments, late lines, and journals of the dead.
+The removal of old traces: files of lines with their segments, late lines, and journals of dead processes.
 
 A file goes whole, by the time of its last write, and only under its lock: a writer that waits for
 the lock sees afterwards that the file is gone, and begins another. What may still be written to by
@@ -21,13 +21,13 @@ from typing import TYPE_CHECKING, Literal
 from .._layout.owner import is_alive
 from ..errors import QueryError, UnreadableError
 from ._files import LATE, OPEN, is_trace, order
-from ._lines import parsed
-from ._pruned import mark
+from ._json import parse_json
+from ._prune_mark import mark
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-__all__ = ["PruneReport", "Pruned", "prune"]
+__all__ = ["PruneReport", "PrunedFile", "prune"]
 
 _flock: Callable[[int, int], None] | None = None
 _EXCLUSIVE = _UNLOCK = 0
@@ -40,18 +40,18 @@ if sys.platform != "win32":
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 
 Kind = Literal["turns", "segment", "late", "journal"]
-Fate = Literal["removed", "busy", "live", "elsewhere", "needed", "failed"]
+PruneStatus = Literal["removed", "busy", "live", "elsewhere", "needed", "failed"]
 
 
 @dataclass(frozen=True, slots=True)
-class Pruned:
+class PrunedFile:
     """
     What became of one old file.
 
     Attributes:
         path: The file.
         kind: `turns`, `segment` (sealed), `late` or `journal`.
-        fate: `removed` (or would be); the others stay: `busy` is locked or was written to just now, `live`
+        status: `removed` (or would be); the others stay: `busy` is locked or was written to just now, `live`
             is the journal of a process that runs, `elsewhere` one of another machine or container,
             `needed` holds late calls of turns that stay, `failed` could not be removed.
         bytes: Its size.
@@ -61,7 +61,7 @@ class Pruned:
 
     path: Path
     kind: Kind
-    fate: Fate
+    status: PruneStatus
     bytes: int
     modified: float
     error: str | None = None
@@ -77,19 +77,19 @@ class PruneReport:
         dry_run: Whether nothing was changed.
         before: Files written last before this were looked at, in epoch seconds.
         files: Each old file, in the order of their paths.
-        young: Files that are not old enough.
+        recent: Files that are not old enough.
     """
 
     directory: Path
     dry_run: bool
     before: float
-    files: tuple[Pruned, ...]
-    young: int
+    files: tuple[PrunedFile, ...]
+    recent: int
 
     @property
-    def removed(self) -> tuple[Pruned, ...]:
+    def removed(self) -> tuple[PrunedFile, ...]:
         """The files that were removed, or would be."""
-        return tuple(one for one in self.files if one.fate == "removed")
+        return tuple(one for one in self.files if one.status == "removed")
 
     @property
     def bytes(self) -> int:
@@ -97,12 +97,12 @@ class PruneReport:
         return sum(one.bytes for one in self.removed)
 
 
-def seconds_of(age: float | timedelta | str) -> float:
+def parse_age(age: float | timedelta | str) -> float:
     """
     Return an age in seconds.
 
     Args:
-        age: Seconds, a `timedelta`, or a number with `s`, `m`, `h`, `d` or `w`, `30d` say.
+        age: Seconds, a `timedelta`, or a number with `s`, `m`, `h`, `d` or `w`, for example `30d`.
 
     Raises:
         QueryError: It is none of these, or is negative.
@@ -151,9 +151,9 @@ def prune(
         QueryError: The age is none.
     """
     folder = Path(directory)
-    before = (time.time() if now is None else now) - seconds_of(older_than)
-    files: list[Pruned] = []
-    young = 0
+    before = (time.time() if now is None else now) - parse_age(older_than)
+    files: list[PrunedFile] = []
+    recent = 0
     try:
         own = sorted(_traces(folder))
     except OSError as error:
@@ -162,21 +162,21 @@ def prune(
     for path in own:
         stem, number = order(path.name)
         found = _file(path, "segment" if number < float("inf") else "turns", before, dry_run=dry_run)
-        if found is None or found.fate != "removed":
+        if found is None or found.status != "removed":
             stays[stem] = True
-        young += found is None
+        recent += found is None
         files += [] if found is None else [found]
-    if not dry_run and any(one.fate == "removed" for one in files):
+    if not dry_run and any(one.status == "removed" for one in files):
         mark(folder, before)
     for path in _below(folder / LATE):
         found = _file(path, "late", before, dry_run=dry_run, needed=stays[order(path.name)[0]])
-        young += found is None
+        recent += found is None
         files += [] if found is None else [found]
     for path in _below(folder / OPEN):
         found = _file(path, "journal", before, dry_run=dry_run, elsewhere=elsewhere)
-        young += found is None
+        recent += found is None
         files += [] if found is None else [found]
-    return PruneReport(folder, dry_run, before, tuple(files), young)
+    return PruneReport(folder, dry_run, before, tuple(files), recent)
 
 
 def _traces(folder: Path) -> Iterator[Path]:
@@ -197,8 +197,8 @@ def _below(folder: Path) -> Iterable[Path]:
 
 def _file(
     path: Path, kind: Kind, before: float, *, dry_run: bool, needed: bool = False, elsewhere: bool = False
-) -> Pruned | None:
-    """Deal with one file; `None` if it is young, or gone."""
+) -> PrunedFile | None:
+    """Deal with one file; `None` if it is recent, or gone."""
     try:
         descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0))
     except FileNotFoundError:
@@ -211,34 +211,34 @@ def _file(
             return None
         size, modified = status.st_size, status.st_mtime
         if needed:
-            return Pruned(path, kind, "needed", size, modified)
+            return PrunedFile(path, kind, "needed", size, modified)
         if kind == "journal":
             alive = _writer_lives(descriptor, size)
             if alive or (alive is None and not elsewhere):
-                return Pruned(path, kind, "live" if alive else "elsewhere", size, modified)
+                return PrunedFile(path, kind, "live" if alive else "elsewhere", size, modified)
         if not _lock(descriptor):
-            return Pruned(path, kind, "busy", size, modified)
+            return PrunedFile(path, kind, "busy", size, modified)
         # Under the lock: what was written while we waited is not lost.
         if os.fstat(descriptor).st_mtime != modified or not _is_at(path, descriptor):
-            return Pruned(path, kind, "busy", size, modified)
+            return PrunedFile(path, kind, "busy", size, modified)
         if not dry_run:
             path.unlink()
-        return Pruned(path, kind, "removed", size, modified)
+        return PrunedFile(path, kind, "removed", size, modified)
     except OSError as error:
-        return Pruned(path, kind, "failed", 0, 0.0, error.strerror)
+        return PrunedFile(path, kind, "failed", 0, 0.0, error.strerror)
     finally:
         _unlock(descriptor)
         os.close(descriptor)
 
 
-def _unopened(path: Path, kind: Kind, before: float, error: OSError) -> Pruned | None:
+def _unopened(path: Path, kind: Kind, before: float, error: OSError) -> PrunedFile | None:
     try:
         status = path.lstat()
     except OSError:
         return None
     if status.st_mtime >= before:
         return None
-    return Pruned(path, kind, "failed", status.st_size, status.st_mtime, error.strerror)
+    return PrunedFile(path, kind, "failed", status.st_size, status.st_mtime, error.strerror)
 
 
 def _lock(descriptor: int) -> bool:
@@ -268,14 +268,14 @@ def _is_at(path: Path, descriptor: int) -> bool:
 
 
 def _writer_lives(descriptor: int, size: int) -> bool | None:
-    """Whether the process of a journal runs still; `False` for one that names none."""
+    """Return True if the process of a journal runs still; `False` for one that names none."""
     if not size:
         return False
     with open(descriptor, "rb", closefd=False) as file:
         found: bool | None = False
         for line in file:
             try:
-                value = parsed(line)
+                value = parse_json(line)
             except (ValueError, RecursionError):
                 continue
             process = value.get("process") if isinstance(value, dict) else None

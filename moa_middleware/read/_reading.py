@@ -12,15 +12,16 @@ from contextlib import suppress
 from hashlib import blake2b
 from typing import IO, TYPE_CHECKING, Any
 
-from ._bytes import BAD_FILE, Member, lines, open_file
+from ._bytes import BAD_FILE, PROGRESS_STEP, Member, describe_error, lines, open_file
 from ._fields import number as number_of
 from ._files import OPEN, opened, traces_in
-from ._late import LateIndex, _words
-from ._lines import judge, parsed
-from ._problems import Ledger, Problem
-from ._pruned import pruned_before
-from ._seen import Ids, Numbers, writer_key
-from ._turn import Turn
+from ._json import parse_json
+from ._late import LateIndex
+from ._lines import classify
+from ._problems import Problem, ProblemLog
+from ._prune_mark import pruned_before
+from ._seen import SeenIds, SeenNumbers, writer_key
+from ._turn import TurnView
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -29,10 +30,7 @@ if TYPE_CHECKING:
     from ._files import Base, Input, Opened
     from ._seen import WriterKey
 
-__all__ = ["EVERY", "Reading"]
-
-EVERY = 8_000_000
-"""Bytes between two words on the progress."""
+__all__ = ["Reading"]
 
 
 class Reading:
@@ -40,7 +38,7 @@ class Reading:
     One reading; iterate `turns` once.
 
     Attributes:
-        ledger: The problems so far, all of them once it is `done`.
+        problem_log: The problems so far, all of them once it is `done`.
         done: Whether every line was read.
         files: Files that were opened, but for those of late lines.
         lines: Lines that were read, blank ones not counted.
@@ -65,18 +63,18 @@ class Reading:
     ) -> None:
         self._inputs = inputs
         self._progress = progress
-        self._told = EVERY if progress is not None else math.inf
+        self._next_report = PROGRESS_STEP if progress is not None else math.inf
         self._figures = figures
-        self.ledger = Ledger(strict=strict)
+        self.problem_log = ProblemLog(strict=strict)
         self.done = False
         self.files = 0
         self.lines = 0
         self.size = 0
         self.journals = 0
         self.seen: Counter[str | None] = Counter()
-        self._ids = Ids()
-        self._numbers = Numbers()
-        self._late = LateIndex(self.ledger)
+        self._ids = SeenIds()
+        self._numbers = SeenNumbers()
+        self._late = LateIndex(self.problem_log)
         self._singles: list[Path] = []
         self._pruned = 0.0
 
@@ -90,7 +88,7 @@ class Reading:
         """Turns that were read."""
         return self.seen.total()
 
-    def turns(self) -> Iterator[Turn]:
+    def turns(self) -> Iterator[TurnView]:
         """
         Yield each turn once, late calls joined, in the order of files and lines.
 
@@ -102,16 +100,16 @@ class Reading:
                 yield from self._session(base, found)
         self._end()
         self.done = True
-        self._tell()
+        self._report_progress()
 
     def _opened(self, given: Input) -> Iterator[tuple[Base | None, Iterator[Opened]]]:
         # What is caught here, and in `_lines`, is of the files: not of whoever iterates, nor of `progress`.
         try:
             yield from opened(given)
         except BAD_FILE as error:
-            self.ledger.add(Problem("E108", _words(error), given.name))
+            self.problem_log.add(Problem("E108", describe_error(error), given.name))
 
-    def _session(self, base: Base | None, found: Iterator[Opened]) -> Iterator[Turn]:
+    def _session(self, base: Base | None, found: Iterator[Opened]) -> Iterator[TurnView]:
         if base is not None:
             self._late.add_session(base.folder, base.stem)
             self._pruned = pruned_before(base.folder)
@@ -119,7 +117,7 @@ class Reading:
                 self._singles.append(base.only)
         for member, file in found:
             if isinstance(file, OSError):
-                self.ledger.add(Problem("E108", _words(file), member.name))
+                self.problem_log.add(Problem("E108", describe_error(file), member.name))
                 continue
             with file:
                 yield from self._file(member, file)
@@ -128,7 +126,7 @@ class Reading:
         def skipped(offset: int, number: int, size: int) -> None:
             self.lines += 1
             self.size += size
-            self.ledger.add(Problem("E112", f"it has {size:,} bytes", member.name, number, offset, size))
+            self.problem_log.add(Problem("E112", f"it has {size:,} bytes", member.name, number, offset, size))
 
         with suppress(*BAD_FILE):  # the reading itself meets it, and tells it
             self._late.add_mixed(member, file)
@@ -136,20 +134,20 @@ class Reading:
             file.seek(0)
             yield from lines(file, growing=member.path is not None, skipped=skipped)
         except BAD_FILE as error:
-            self.ledger.add(Problem("E108", _words(error), member.name))
+            self.problem_log.add(Problem("E108", describe_error(error), member.name))
 
-    def _file(self, member: Member, file: IO[bytes]) -> Iterator[Turn]:
+    def _file(self, member: Member, file: IO[bytes]) -> Iterator[TurnView]:
         self.files += 1
-        ledger = self.ledger
+        problem_log = self.problem_log
         first: tuple[Any] | None = None
-        told: set[Any] = set()
+        sessions_named: set[Any] = set()
         for offset, number, line in self._lines(member, file):
             self.lines += 1
             self.size += len(line)
-            if self.size >= self._told:
-                self._tell()
+            if self.size >= self._next_report:
+                self._report_progress()
             place = (member.name, number, offset, len(line))
-            for piece in judge(line, figures=self._figures):
+            for piece in classify(line, figures=self._figures):
                 data = piece.data
                 if piece.verdict == "turn":
                     turn_id = data.get("turn_id")
@@ -160,18 +158,18 @@ class Reading:
                     if key is not None and not (self._pruned and (number_of(data.get("ts")) or 0.0) < self._pruned):
                         self._numbers.add(key, data["writer"]["seq"])
                     if not self._ids.add(turn_id):
-                        ledger.add(Problem("E103", "a turn with this id was read already", *place, turn_id))
+                        problem_log.add(Problem("E103", "a turn with this id was read already", *place, turn_id))
                         continue
                     session = data.get("session_id")
                     session = session if type(session) is str else None
                     if first is None:
                         first = (session,)
-                    elif session != first[0] and member.own and session not in told:
-                        told.add(session)
+                    elif session != first[0] and member.own and session not in sessions_named:
+                        sessions_named.add(session)
                         message = "it is of another session than the lines before it"
-                        ledger.add(Problem("E105", message, *place, turn_id))
+                        problem_log.add(Problem("E105", message, *place, turn_id))
                     self.seen[session] += 1
-                    yield Turn(
+                    yield TurnView(
                         self._late.join(data),
                         raw=piece.raw,
                         file=member.name,
@@ -181,11 +179,11 @@ class Reading:
                         id=turn_id,
                     )
                 elif piece.verdict != "late":
-                    ledger.add(Problem(piece.verdict, piece.message, *place))
+                    problem_log.add(Problem(piece.verdict, piece.message, *place))
 
-    def _tell(self) -> None:
+    def _report_progress(self) -> None:
         if self._progress is not None:
-            self._told = self.size + EVERY
+            self._next_report = self.size + PROGRESS_STEP
             self._progress(self.size)
 
     # When all is read ----------------------------------------------------------------------------
@@ -203,9 +201,9 @@ class Reading:
             gaps = self._elsewhere(gaps)
         for (host, pid, _), first, last in gaps:
             what = f"line {first:,} is" if first == last else f"lines {first:,} to {last:,} are"
-            self.ledger.add(Problem("E104", f"{what} missing of what process {pid} on {host[:100]!r} wrote"))
-        for problem in self._late.left(whole=whole):
-            self.ledger.add(problem)
+            self.problem_log.add(Problem("E104", f"{what} missing of what process {pid} on {host[:100]!r} wrote"))
+        for problem in self._late.unjoined(whole=whole):
+            self.problem_log.add(problem)
 
     def _elsewhere(self, gaps: list[tuple[WriterKey, int, int]]) -> list[tuple[WriterKey, int, int]]:
         """Return the gaps that remain when the files beside those that were named are looked at."""
@@ -230,7 +228,7 @@ class Reading:
                 for _, _, line in lines(file):
                     if any(mark in line for mark in marks):
                         try:
-                            value = parsed(line)
+                            value = parse_json(line)
                         except (ValueError, RecursionError):
                             continue
                         key = writer_key(value.get("writer")) if type(value) is dict else None

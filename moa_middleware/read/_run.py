@@ -1,4 +1,4 @@
-"""A run: traces that were opened, and every question that can be asked of them."""
+"""A run: the traces that were opened, and the questions that can be asked of them."""
 
 from __future__ import annotations
 
@@ -6,13 +6,11 @@ from collections import deque
 from contextlib import suppress
 from typing import TYPE_CHECKING, Unpack
 
-from typing_extensions import TypedDict
-
 from ..errors import AmbiguousTurnError, NoTurnError, UnreadableError
 from ._cost import Cost
 from ._files import resolve
 from ._reading import Reading
-from ._select import Filter
+from ._select import TurnFilter
 from ._tree import TurnTree
 
 if TYPE_CHECKING:
@@ -20,30 +18,18 @@ if TYPE_CHECKING:
 
     from ._files import Source
     from ._problems import Problem
-    from ._select import Moment
+    from ._select import Filters
     from ._stats import Stats
     from ._tables import Tables
-    from ._turn import Turn
-    from ._verify import Report
+    from ._turn import TurnView
+    from ._verify import VerifyReport
 
-__all__ = ["Filters", "Run", "open_run"]
+__all__ = ["Run", "open_run"]
 
 _SHORTEST = 4
 """Characters of an id that name a turn at least."""
 _NAMED = 5
 """Turns that an error names at most."""
-
-
-class Filters(TypedDict, total=False):
-    """The filters of a reading, by keyword: see `Run.turns`."""
-
-    session: str | Iterable[str] | None
-    preset: str | Iterable[str] | None
-    model: str | Iterable[str] | None
-    since: Moment | None
-    until: Moment | None
-    failed: bool | None
-    min_cost: float | None
 
 
 class Run:
@@ -95,10 +81,10 @@ class Run:
         """Name what was opened."""
         return f"<Run {', '.join(self.names)}>"
 
-    def __iter__(self) -> Iterator[Turn]:
+    def __iter__(self) -> Iterator[TurnView]:
         return self.turns()
 
-    def turns(self, *, strict: bool = False, **filters: Unpack[Filters]) -> Iterator[Turn]:
+    def turns(self, *, strict: bool = False, **filters: Unpack[Filters]) -> Iterator[TurnView]:
         """
         Yield the turns, in the order of files (by name, segments first) and lines.
 
@@ -113,18 +99,18 @@ class Run:
             QueryError: A filter has a value that it cannot use.
             ProblemError: The reading is strict, and met a problem.
         """
-        wants = Filter(**filters).compiled()
+        wants = TurnFilter(**filters).compiled()
         return self._turns(self._reading(strict=strict), wants)
 
-    def _turns(self, reading: Reading, wants: object) -> Iterator[Turn]:
+    def _turns(self, reading: Reading, wants: object) -> Iterator[TurnView]:
         for turn in reading.turns():
             if wants is None or wants(turn):  # type: ignore[operator]
                 yield turn
         self._last = reading
 
-    def _figures(self, filters: Filters) -> Iterator[Turn]:
+    def _figures(self, filters: Filters) -> Iterator[TurnView]:
         """Yield turns that hold what figures are made of, and no text."""
-        return self._turns(self._reading(figures=True), Filter(**filters).compiled())
+        return self._turns(self._reading(figures=True), TurnFilter(**filters).compiled())
 
     def _read(self) -> Reading:
         """Return the last whole reading; make one if there is none."""
@@ -143,31 +129,32 @@ class Run:
         They are those of the last reading that came to the end; if there is none, everything is read
         now. The first 10,000 are kept; `problem_counts` counts all.
         """
-        return tuple(self._read().ledger.kept)
+        return tuple(self._read().problem_log.kept)
 
     @property
     def problem_counts(self) -> Mapping[str, int]:
         """How many problems there are of each code."""
-        return dict(self._read().ledger.counts)
+        return dict(self._read().problem_log.counts)
 
-    def verify(self, *, semantics: bool = True, ignore: Iterable[str] = ()) -> Report:
+    def verify(self, *, semantics: bool = True, ignore: Iterable[str] = ()) -> VerifyReport:
         """
         Read everything, and return what is wrong.
 
         Args:
             semantics: Look whether each reference reached a later prompt, and whether late calls ended.
-            ignore: Codes that do not count, `E104` say.
+            ignore: Codes that do not count, for example `E104`.
 
         Raises:
             QueryError: A code does not exist.
         """
-        from ._verify import verify_run
+        from ._verify import verify
 
-        return verify_run(self, semantics=semantics, ignore=ignore)
+        reading = self._reading()
+        return verify(reading, self._turns(reading, None), semantics=semantics, ignore=ignore)
 
     # One turn ------------------------------------------------------------------------------------
 
-    def turn(self, name: str) -> Turn:
+    def turn(self, name: str) -> TurnView:
         """
         Return one turn.
 
@@ -183,7 +170,7 @@ class Run:
             return self._at_the_end(name)
         session, mark, figures = name.rpartition("#")
         by_number = bool(mark) and figures.isascii() and figures.isdigit()
-        found: list[Turn] = []
+        found: list[TurnView] = []
         more = 0
         for turn in self.turns():
             if turn.id == name:
@@ -213,8 +200,8 @@ class Run:
             return f"an id needs {_SHORTEST} characters at least"
         return "need SESSION#N, the beginning of an id, first or last"
 
-    def _at_the_end(self, which: str) -> Turn:
-        found: Turn | None = None
+    def _at_the_end(self, which: str) -> TurnView:
+        found: TurnView | None = None
         for turn in self.turns():
             if found is None:
                 found = turn
@@ -230,18 +217,18 @@ class Run:
             raise NoTurnError(f"no turn is named {which!r}: there is none at all")
         return found
 
-    def parent(self, turn: Turn) -> Turn | None:
+    def parent(self, turn: TurnView) -> TurnView | None:
         """Return the turn around a turn, `None` if there is none or it is not here."""
         wanted = turn.parent_turn_id
         if wanted is None:
             return None
         return next((one for one in self.turns() if one.turn_id == wanted), None)
 
-    def children(self, turn: Turn) -> tuple[Turn, ...]:
+    def children(self, turn: TurnView) -> tuple[TurnView, ...]:
         """Return the turns opened inside a turn, in the order in which they were opened."""
         return tuple(one.turn for one in self.tree(turn, depth=1).children)
 
-    def tree(self, turn: Turn, *, depth: int = 100) -> TurnTree:
+    def tree(self, turn: TurnView, *, depth: int = 100) -> TurnTree:
         """
         Return a turn with the turns inside it, and theirs; each level reads the run once.
 
@@ -249,7 +236,7 @@ class Run:
             turn: The root.
             depth: Levels below it at most.
         """
-        levels: list[list[Turn]] = [[turn]]
+        levels: list[list[TurnView]] = [[turn]]
         known = {turn.id}
         while len(levels) <= depth:
             above = {one.turn_id for one in levels[-1] if one.turn_id is not None}
@@ -283,7 +270,7 @@ class Run:
         """
         from ._stats import stats
 
-        return stats(self, by, filters)
+        return stats(self._figures(filters), by)
 
     def cost(self, **filters: Unpack[Filters]) -> Cost:
         """Return what the turns cost together; `filters` are those of `turns`."""
@@ -301,7 +288,7 @@ class Run:
         """
         from ._tables import tables
 
-        return tables(self, filters)
+        return tables(self.turns(**filters))
 
 
 def open_run(source: Source | Iterable[Source] = None) -> Run:

@@ -1,4 +1,4 @@
-"""Where secrets and personal data stand in traces: places and kinds, never the values."""
+"""The scan for secrets and personal data: places and kinds, never the values."""
 
 from __future__ import annotations
 
@@ -9,17 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 from .._redaction import EMAIL, MARK, PHONE, RULES, named
 from ..errors import QueryError
-from ._bytes import BAD_FILE, Member, lines, open_file
-from ._files import LATE, OPEN, order, resolve, traces_in
-from ._late import _words
-from ._lines import parsed
-from ._reading import EVERY
-from ._run import Run
+from ._bytes import BAD_FILE, PROGRESS_STEP, Member, describe_error, lines, open_file
+from ._files import LATE, OPEN, order, traces_in
+from ._json import parse_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from ._files import Input, Source
+    from ._files import Input
 
 __all__ = ["Finding", "scan"]
 
@@ -50,32 +47,31 @@ class Finding:
     count: int
 
 
-def scan(source: Run | Source | Iterable[Source] = None, *, rules: Iterable[str] | None = None) -> Iterator[Finding]:
+def scan(
+    inputs: Iterable[Input], rules: Iterable[str] | None = None, progress: Callable[[int], object] | None = None
+) -> Iterator[Finding]:
     """
-    Yield where secrets and personal data stand, late lines and journals included.
-
-    The rules are those of `MOA_REDACT`. They know forms and names, no meaning: what they do not find
-    may be there all the same.
+    Yield where secrets and personal data are: see `moa_middleware.read.scan`.
 
     Args:
-        source: As in `open`, or a run, which tells how far it is (`Run.on_progress`).
+        inputs: What is read.
         rules: Names of rules; all of them by default.
+        progress: As in `Run.on_progress`.
 
     Raises:
-        UnreadableError: What is named is not there, or cannot be opened.
         QueryError: A rule does not exist.
     """
     chosen = tuple(RULES) if rules is None else (rules,) if isinstance(rules, str) else tuple(rules)
     for rule in chosen:
         if rule not in RULES:
             raise QueryError(f"there is no rule {rule!r}: need one of {', '.join(RULES)}")
-    if isinstance(source, Run):
-        return _scan(source._inputs, chosen, source._progress)
-    return _scan(resolve(source), chosen, None)
+    return _scan(inputs, chosen, progress)
 
 
-def _scan(inputs: list[Input], rules: tuple[str, ...], progress: Callable[[int], object] | None) -> Iterator[Finding]:
-    done = told = 0
+def _scan(
+    inputs: Iterable[Input], rules: tuple[str, ...], progress: Callable[[int], object] | None
+) -> Iterator[Finding]:
+    done = reported = 0
     for given in inputs:
         for member, number, line in _lines(given):
             if isinstance(line, str):
@@ -83,8 +79,8 @@ def _scan(inputs: list[Input], rules: tuple[str, ...], progress: Callable[[int],
                 continue
             yield from _of_line(line, member.name, number, rules)
             done += len(line)
-            if progress is not None and done >= told + EVERY:
-                told = done
+            if progress is not None and done >= reported + PROGRESS_STEP:
+                reported = done
                 progress(done)
     if progress is not None:
         progress(done)
@@ -99,7 +95,7 @@ def _lines(given: Input) -> Iterator[tuple[Member, int, bytes | str]]:
                 for _, number, line in lines(file, skipped=lambda *place, long=long: long.append(place)):
                     yield member, number, line
         except BAD_FILE as error:
-            yield member, 0, _words(error)
+            yield member, 0, describe_error(error)
         for _, number, size in long:
             yield member, number, f"the line has {size:,} bytes, which is too long"
 
@@ -122,7 +118,7 @@ def _members(given: Input) -> Iterator[Member]:
 
 def _of_line(line: bytes, file: str, number: int, rules: tuple[str, ...]) -> Iterator[Finding]:
     try:
-        value = parsed(line)
+        value = parse_json(line)
     except (ValueError, RecursionError):
         text = line.decode("utf-8", "replace")
         for rule in rules:
@@ -147,7 +143,7 @@ def _count(rule: str, text: str) -> int:
 
 
 class _Look:
-    """One line; the prompt stands in it as often as there are calls, and is looked at once."""
+    """One line; the prompt is in it as often as there are calls, and is looked at once."""
 
     def __init__(self, rules: tuple[str, ...]) -> None:
         self._rules = rules

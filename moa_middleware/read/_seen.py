@@ -1,7 +1,7 @@
 """
-What a reading must remember of every line, in as few bytes as can be.
+The memory of a reading: which ids and line numbers it has met, in as few bytes as possible.
 
-* Ids: one 64-bit hash each, about 90 bytes with its place in a set: 10 MB for 100,000 turns, which
+* SeenIds: one 64-bit hash each, about 90 bytes with its place in a set: 10 MB for 100,000 turns, which
   is 2 GB at 20 kB a turn. Two ids of a million share a hash with a chance below one in 10 million.
 * Numbers of a process's lines: one bit each, in pieces of 1,024, whatever their order.
 * Turns of a session: one number each.
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["Ids", "Numbers", "WriterKey", "writer_key"]
+__all__ = ["SeenIds", "SeenNumbers", "WriterKey", "writer_key"]
 
 _PIECE = 1024
 _FULL = (1 << _PIECE) - 1
@@ -22,7 +22,7 @@ _FULL = (1 << _PIECE) - 1
 WriterKey = tuple[Any, ...]
 
 
-class Ids:
+class SeenIds:
     """The ids that were seen."""
 
     __slots__ = ("_seen",)
@@ -48,7 +48,7 @@ def writer_key(writer: Any) -> WriterKey | None:
     return host, pid, started if isinstance(started, float | int) else None
 
 
-class Numbers:
+class SeenNumbers:
     """The numbers of lines that were seen, by process."""
 
     __slots__ = ("_writers",)
@@ -68,7 +68,7 @@ class Numbers:
         """
         Yield process, first and last number of each gap between its lowest and its highest number.
 
-        What is below the lowest may stand in another directory, or was removed with old files.
+        What is below the lowest may be in another directory, or was removed with old files.
         """
         for key, pieces in self._writers.items():
             wanted: int | None = None

@@ -1,4 +1,4 @@
-"""Which turns are wanted: the filters that every reading of a run takes."""
+"""The filters that choose turns, as every reading of a run takes them."""
 
 from __future__ import annotations
 
@@ -9,18 +9,20 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from typing_extensions import TypedDict
+
 from ..errors import QueryError
 
 if TYPE_CHECKING:
-    from ._turn import Turn
+    from ._turn import TurnView
 
-__all__ = ["Filter", "Moment", "epoch"]
+__all__ = ["Filters", "Moment", "TurnFilter", "parse_moment"]
 
 Moment: TypeAlias = "float | datetime | date | str"
 """Epoch seconds, a datetime (a naive one is local), a date, or ISO 8601 text."""
 
 
-def epoch(moment: Moment, name: str = "time") -> float:
+def parse_moment(moment: Moment, name: str = "time") -> float:
     """
     Return a moment in epoch seconds.
 
@@ -53,8 +55,8 @@ def epoch(moment: Moment, name: str = "time") -> float:
     except (ValueError, OverflowError, OSError):
         # The first and the last days that a date can name have no local midnight in epoch seconds.
         raise QueryError(f"{name}: {moment} is too far away to be a time") from None
-    said = repr(moment) if isinstance(moment, float) else type(moment).__name__
-    raise QueryError(f"{name}: need epoch seconds, a datetime or ISO 8601, not {said}")
+    given = repr(moment) if isinstance(moment, float) else type(moment).__name__
+    raise QueryError(f"{name}: need epoch seconds, a datetime or ISO 8601, not {given}")
 
 
 def day_of(moment: float | None) -> str | None:
@@ -67,8 +69,20 @@ def day_of(moment: float | None) -> str | None:
         return None
 
 
+class Filters(TypedDict, total=False):
+    """The filters of a reading, by keyword: see `Run.turns`."""
+
+    session: str | Iterable[str] | None
+    preset: str | Iterable[str] | None
+    model: str | Iterable[str] | None
+    since: Moment | None
+    until: Moment | None
+    failed: bool | None
+    min_cost: float | None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Filter:
+class TurnFilter:
     """
     What a turn must meet; `None` is met by every turn.
 
@@ -105,10 +119,10 @@ class Filter:
             presets = _names(self.preset, "preset")
             tests.append(lambda turn: turn.preset in presets)
         if self.since is not None:
-            since = epoch(self.since, "since")
+            since = parse_moment(self.since, "since")
             tests.append(lambda turn: turn.at is not None and turn.at >= since)
         if self.until is not None:
-            until = epoch(self.until, "until")
+            until = parse_moment(self.until, "until")
             tests.append(lambda turn: turn.at is not None and turn.at < until)
         if self.model is not None:
             wanted = _pattern(_names(self.model, "model"))
@@ -119,13 +133,13 @@ class Filter:
         if self.min_cost is not None:
             least = self.min_cost
             if isinstance(least, bool) or not isinstance(least, int | float) or math.isnan(least):
-                said = "nan" if isinstance(least, float) else type(least).__name__
-                raise QueryError(f"min_cost: need USD, not {said}")
+                given = "nan" if isinstance(least, float) else type(least).__name__
+                raise QueryError(f"min_cost: need USD, not {given}")
             tests.append(lambda turn: (turn.cost.known_usd or 0.0) >= least)
         if not tests:
             return None
 
-        def wants(turn: Turn) -> bool:
+        def wants(turn: TurnView) -> bool:
             return all(test(turn) for test in tests)
 
         return wants

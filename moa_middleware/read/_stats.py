@@ -1,5 +1,5 @@
 """
-Counts, tokens, costs and times of a run, by group.
+The figures of a run: counts, tokens, costs and times, by group.
 
 A percentile is the nearest rank: the smallest recorded value that at least p per cent of the values
 do not exceed, which is the value at place ceil(p / 100 * n) of the sorted ones. It is always a value
@@ -14,26 +14,25 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
 from ..errors import QueryError
-from ._call import FAILED, Usage
+from ._call import FAILED, TokenUsage
 from ._cost import Cost, sum_of
 from ._fields import number, text, whole
 from ._select import day_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
-    from ._call import Call
-    from ._run import Filters, Run
-    from ._turn import Turn
+    from ._call import CallView
+    from ._turn import TurnView
 
-__all__ = ["GROUPINGS", "Spread", "Stats", "StatsRow", "percentile"]
+__all__ = ["GROUPINGS", "DurationStats", "Stats", "StatsRow", "percentile"]
 
 OF_CALLS = ("model", "role", "label", "provider")
 OF_TURNS = ("preset", "session", "outcome", "day")
 GROUPINGS = (*OF_CALLS, *OF_TURNS)
 _IN_AND_OUT = 2
-"""The first so many counts of a `Usage`: tokens in, tokens out."""
-_PLACES = tuple(enumerate(one.name for one in fields(Usage)))
+"""The first so many counts of a `TokenUsage`: tokens in, tokens out."""
+_PLACES = tuple(enumerate(one.name for one in fields(TokenUsage)))
 
 
 def percentile(values: Sequence[float], p: float) -> float | None:
@@ -56,7 +55,7 @@ def percentile(values: Sequence[float], p: float) -> float | None:
 
 
 @dataclass(frozen=True, slots=True)
-class Spread:
+class DurationStats:
     """
     How durations are spread, in milliseconds; `None` where there is none.
 
@@ -99,7 +98,7 @@ class Spread:
 
     def __repr__(self) -> str:
         """Tell the figures, not each value."""
-        return f"Spread(count={self.count}, p50={self.p50}, p95={self.p95}, longest={self.longest})"
+        return f"DurationStats(count={self.count}, p50={self.p50}, p95={self.p95}, longest={self.longest})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +116,7 @@ class StatsRow:
         pending: Calls whose end nothing tells.
         usage: Sums of the known tokens.
         cost: Sum of the known prices, and how many are not known.
-        uncounted: Calls that asked a model and tell neither tokens in nor out: the sums are at least so much.
+        calls_without_usage: Calls that asked a model and tell neither tokens in nor out: the sums are at least so much.
         turn_ms: Durations of the turns.
         call_ms: Durations of the calls, failed ones among them.
         first_chunk_ms: Times to the first chunk of the calls that were streamed.
@@ -130,12 +129,12 @@ class StatsRow:
     failed: int
     late: int
     pending: int
-    usage: Usage
+    usage: TokenUsage
     cost: Cost
-    uncounted: int
-    turn_ms: Spread
-    call_ms: Spread
-    first_chunk_ms: Spread
+    calls_without_usage: int
+    turn_ms: DurationStats
+    call_ms: DurationStats
+    first_chunk_ms: DurationStats
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,11 +168,12 @@ class Stats:
         raise KeyError(key)
 
 
-class _Sum:
+class _GroupTotals:
     """The figures of a group in the making; plain integers, since this runs once for each call."""
 
     __slots__ = (
         "calls",
+        "calls_without_usage",
         "failed",
         "failed_turns",
         "first",
@@ -185,13 +185,12 @@ class _Sum:
         "tokens",
         "turn_ms",
         "turns",
-        "uncounted",
         "unpriced",
     )
 
     def __init__(self) -> None:
         self.turns = self.failed_turns = self.calls = self.failed = self.late = self.pending = 0
-        self.unpriced = self.uncounted = 0
+        self.unpriced = self.calls_without_usage = 0
         self.tokens: list[int | None] = [None] * 5
         # A running sum with what its rounding lost (Neumaier), so that a million prices cost no memory.
         self.known: float | None = None
@@ -206,18 +205,18 @@ class _Sum:
         if ms is not None:
             self.turn_ms.append(ms)
 
-    def add_untold(self, turn: Turn) -> None:
+    def add_unlisted(self, turn: TurnView) -> None:
         """Take in the calls of a turn whose record counts them, but does not list them."""
         self.calls += turn.call_count
         self.unpriced += turn.cost.unpriced
         if turn.usage.input_tokens is None and turn.usage.output_tokens is None:
-            self.uncounted += turn.call_count
+            self.calls_without_usage += turn.call_count
 
-    def add_call(self, call: Call) -> None:
+    def add_call(self, call: CallView) -> None:
         """
         Take in a call.
 
-        It reads the keys itself: this runs for each call of gigabytes, and through `Call` it took four
+        It reads the keys itself: this runs for each call of gigabytes, and through `CallView` it took four
         times as long, a third of the whole.
         """
         get = call._data.get
@@ -251,17 +250,17 @@ class _Sum:
                 if count is not None and (count := whole(count)) is not None:
                     tokens[place] = count + (tokens[place] or 0)
                     known = known or place < _IN_AND_OUT
-        self.uncounted += not known
+        self.calls_without_usage += not known
 
-    def add_turns(self, other: _Sum) -> None:
+    def add_turns(self, other: _GroupTotals) -> None:
         """Take in the turns of another group."""
         self.turns += other.turns
         self.failed_turns += other.failed_turns
         self.turn_ms.extend(other.turn_ms)
 
-    def add_calls(self, other: _Sum) -> None:
+    def add_calls(self, other: _GroupTotals) -> None:
         """Take in the calls of another group."""
-        for name in ("calls", "failed", "late", "pending", "uncounted", "unpriced"):
+        for name in ("calls", "failed", "late", "pending", "calls_without_usage", "unpriced"):
             setattr(self, name, getattr(self, name) + getattr(other, name))
         for place, count in enumerate(other.tokens):
             if count is not None:
@@ -290,26 +289,26 @@ class _Sum:
             self.failed,
             self.late,
             self.pending,
-            Usage(*self.tokens),
+            TokenUsage(*self.tokens),
             Cost(known, self.unpriced),
-            self.uncounted,
-            _spread(self.turn_ms),
-            _spread(self.ms),
-            _spread(self.first),
+            self.calls_without_usage,
+            _duration_stats(self.turn_ms),
+            _duration_stats(self.ms),
+            _duration_stats(self.first),
         )
 
 
-def _spread(values: array[float]) -> Spread:
-    return Spread(array("d", sorted(values)))
+def _duration_stats(values: array[float]) -> DurationStats:
+    return DurationStats(array("d", sorted(values)))
 
 
-def _key(turn: Turn, by: str) -> str | None:
+def _key(turn: TurnView, by: str) -> str | None:
     if by == "day":
         return day_of(turn.at)
     return {"preset": turn.preset, "session": turn.session_id, "outcome": turn.outcome}[by]
 
 
-class Tally:
+class StatsBuilder:
     """
     The figures of turns that are handed over one by one.
 
@@ -324,11 +323,11 @@ class Tally:
         if by is not None and by not in GROUPINGS:
             raise QueryError(f"there is no grouping by {by!r}: need one of {', '.join(GROUPINGS)}")
         self.by = by
-        self._turns = _Sum()
+        self._turns = _GroupTotals()
         """The turns; each call goes into one group, and the groups into the total in the end: half of the work."""
-        self._sums: dict[str | None, _Sum] = {}
+        self._sums: dict[str | None, _GroupTotals] = {}
 
-    def add(self, turn: Turn) -> None:
+    def add(self, turn: TurnView) -> None:
         """Take a turn in."""
         by, sums = self.by, self._sums
         failed, ms = turn.failed, turn.duration_ms
@@ -338,14 +337,14 @@ class Tally:
             own = _of(sums, None if by is None else _key(turn, by))
             own.add_turn(failed=failed, ms=ms)
             if not requests:  # a record that could not be made whole
-                own.add_untold(turn)
+                own.add_unlisted(turn)
             for call in requests:
                 own.add_call(call)
             return
         if not requests and turn.call_count:
             group = _of(sums, None)
             group.add_turn(failed=failed, ms=ms)
-            group.add_untold(turn)
+            group.add_unlisted(turn)
         met: set[str | None] = set()
         for call in requests:
             key = text(call._data.get(by))
@@ -357,7 +356,7 @@ class Tally:
 
     def stats(self) -> Stats:
         """Return the figures of the turns so far."""
-        total, sums = _Sum(), self._sums
+        total, sums = _GroupTotals(), self._sums
         total.add_turns(self._turns)
         for one in sums.values():
             total.add_calls(one)
@@ -368,16 +367,25 @@ class Tally:
         return Stats(self.by, tuple(sums[key].row(key) for key in keys), everything)
 
 
-def stats(run: Run, by: str | None, filters: Filters) -> Stats:
-    """Return the figures of a run: see `Run.stats`."""
-    tally = Tally(by)
-    for turn in run._figures(filters):
-        tally.add(turn)
-    return tally.stats()
+def stats(turns: Iterable[TurnView], by: str | None) -> Stats:
+    """
+    Return the figures of turns: see `Run.stats`.
+
+    Args:
+        turns: Read once, to their end.
+        by: As in `Run.stats`.
+
+    Raises:
+        QueryError: There is no such grouping.
+    """
+    builder = StatsBuilder(by)
+    for turn in turns:
+        builder.add(turn)
+    return builder.stats()
 
 
-def _of(sums: dict[str | None, _Sum], key: str | None) -> _Sum:
+def _of(sums: dict[str | None, _GroupTotals], key: str | None) -> _GroupTotals:
     found = sums.get(key)
     if found is None:
-        found = sums[key] = _Sum()
+        found = sums[key] = _GroupTotals()
     return found

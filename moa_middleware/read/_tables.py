@@ -1,4 +1,4 @@
-"""A run as three tables of Arrow: turns, their calls, and the messages that went in and came out."""
+"""The Arrow tables of a run: turns, their calls, and the messages that went in and came out."""
 
 from __future__ import annotations
 
@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from pydantic_core import to_json
 
 from ..errors import ExtraMissingError
-from ._prompts import messages_of, texts_of
+from ._prompt import messages_of, texts_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
-    from ._call import Call
-    from ._run import Filters, Run
-    from ._turn import Turn
+    from ._call import CallView
+    from ._turn import TurnView
 
 __all__ = ["Tables", "tables"]
 
@@ -119,27 +118,32 @@ _MESSAGE = {
 }
 
 
-def tables(run: Run, filters: Filters) -> Tables:
-    """Return a run as tables: see `Run.tables`."""
+def tables(turns: Iterable[TurnView]) -> Tables:
+    """
+    Return turns as tables: see `Run.tables`.
+
+    Raises:
+        ExtraMissingError: pyarrow is not installed.
+    """
     try:
         import pyarrow as pa
     except ImportError:
         raise ExtraMissingError('Run.tables needs the extra "tables": pip install "moa-middleware[tables]"') from None
-    makers = [_Maker(pa, columns) for columns in (_TURN, _CALL, _MESSAGE)]
-    turns, calls, messages = makers
-    for count, turn in enumerate(run.turns(**filters), 1):
-        turns.rows.append(_turn_row(turn))
+    builders = [_TableBuilder(pa, columns) for columns in (_TURN, _CALL, _MESSAGE)]
+    turn_table, call_table, message_table = builders
+    for count, turn in enumerate(turns, 1):
+        turn_table.rows.append(_turn_row(turn))
         requests = {id(call) for call in turn.requests}
         for number, call in enumerate(turn.all_calls):
-            calls.rows.append(_call_row(turn, number, call, is_request=id(call) in requests))
-            messages.rows.extend(_message_rows(turn, number, call))
+            call_table.rows.append(_call_row(turn, number, call, is_request=id(call) in requests))
+            message_table.rows.extend(_message_rows(turn, number, call))
         if not count % _ROWS:
-            for maker in makers:
-                maker.flush()
-    return Tables(*(maker.table() for maker in makers))
+            for builder in builders:
+                builder.flush()
+    return Tables(*(builder.table() for builder in builders))
 
 
-class _Maker:
+class _TableBuilder:
     """One table in the making."""
 
     def __init__(self, pa: Any, columns: dict[str, str]) -> None:
@@ -160,7 +164,7 @@ class _Maker:
         return self._pa.Table.from_batches(self._batches, schema=self._schema)
 
 
-def _turn_row(turn: Turn) -> dict[str, Any]:
+def _turn_row(turn: TurnView) -> dict[str, Any]:
     cost, usage, error = turn.cost, turn.usage, turn.error
     return {
         **{name: _clean(getattr(turn, name)) for name in ("turn_id", "session_id", "preset", "outcome", "output")},
@@ -179,7 +183,7 @@ def _turn_row(turn: Turn) -> dict[str, Any]:
     }
 
 
-def _call_row(turn: Turn, number: int, call: Call, *, is_request: bool) -> dict[str, Any]:
+def _call_row(turn: TurnView, number: int, call: CallView, *, is_request: bool) -> dict[str, Any]:
     usage, error = call.usage, call.error
     row: dict[str, Any] = {name: _value(getattr(call, name)) for name in _CALL if hasattr(type(call), name)}
     row |= {name: _whole(getattr(usage, name)) for name in _TOKENS}
@@ -195,7 +199,7 @@ def _call_row(turn: Turn, number: int, call: Call, *, is_request: bool) -> dict[
     return row
 
 
-def _message_rows(turn: Turn, number: int, call: Call) -> Iterator[dict[str, Any]]:
+def _message_rows(turn: TurnView, number: int, call: CallView) -> Iterator[dict[str, Any]]:
     place = 0
     for place, message in enumerate(messages_of(call.input_messages), 1):
         role = message.get("role") if isinstance(message, dict) else "user"

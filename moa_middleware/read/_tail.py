@@ -1,5 +1,5 @@
 """
-Turns as other processes write them: files are looked at again and again, and only what is new is read.
+The tail of a trace directory: turns as other processes write them, read once each.
 
 A file is known by its inode, so one that is sealed or rotated is read on under its new name, and
 what comes in its place is read from its beginning. No file stays open between two looks.
@@ -17,14 +17,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import QueryError, UnreadableError
-from ._bytes import LONGEST
+from ._bytes import LONGEST, describe_error
 from ._call import LateCall
 from ._files import LATE, names_in, order
-from ._late import _words
-from ._lines import judge
-from ._problems import Ledger, Problem
-from ._seen import Ids
-from ._turn import Turn
+from ._lines import classify
+from ._problems import Problem, ProblemLog
+from ._seen import SeenIds
+from ._turn import TurnView
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -37,7 +36,7 @@ _STEP = 1 << 20
 
 
 @dataclass(slots=True)
-class _Place:
+class _FilePosition:
     """How far a file is read."""
 
     path: Path
@@ -64,7 +63,7 @@ class Tail:
     """
     The turns and late calls of a directory or a file, as they are written. Iterate it.
 
-    It yields `Turn` objects, and a `LateCall` for each late line. What stands there at the start is
+    It yields `TurnView` objects, and a `LateCall` for each late line. What stands there at the start is
     skipped, but for the last turns that are asked for. It ends when `stop` says so, or at once when it
     does not follow.
 
@@ -77,7 +76,7 @@ class Tail:
 
     Raises:
         UnreadableError: There is no such path, and no directory where it could come to be; or it is a file
-            that no session writes to, a compressed one say.
+            that no session writes to, for example a compressed one.
         QueryError: `last` or `interval` is negative.
     """
 
@@ -108,10 +107,10 @@ class Tail:
         self._follow = follow
         self._interval = interval
         self._stop = stop
-        self._places: dict[tuple[int, int], _Place] = {}
-        self._ids = Ids()
+        self._places: dict[tuple[int, int], _FilePosition] = {}
+        self._ids = SeenIds()
         self._seen: Counter[str | None] = Counter()
-        self._ledger = Ledger()
+        self._problem_log = ProblemLog()
         self._odd: set[str] = set()
         """Names in a directory that cannot be looked at."""
         self._begun = False
@@ -119,9 +118,9 @@ class Tail:
     @property
     def problems(self) -> tuple[Problem, ...]:
         """What was wrong with lines and files so far, the first 10,000 of it."""
-        return tuple(self._ledger.kept)
+        return tuple(self._problem_log.kept)
 
-    def __iter__(self) -> Iterator[Turn | LateCall]:
+    def __iter__(self) -> Iterator[TurnView | LateCall]:
         if not self._begun:
             self._begun = True
             yield from self._standing()
@@ -135,11 +134,11 @@ class Tail:
             if not found:
                 time.sleep(self._interval)
 
-    def _standing(self) -> Iterator[Turn | LateCall]:
+    def _standing(self) -> Iterator[TurnView | LateCall]:
         """Yield the last turns that are there, and count the others."""
-        kept: list[tuple[float, int, Turn]] = []
+        kept: list[tuple[float, int, TurnView]] = []
         for count, one in enumerate(self._look() if self._follow else chain(self._look(), self._unended())):
-            if isinstance(one, Turn):
+            if isinstance(one, TurnView):
                 kept.append((one.ts or 0.0, count, one))
                 if len(kept) > 2 * self._last + 8:
                     kept = sorted(kept)[-self._last :] if self._last else []
@@ -148,7 +147,7 @@ class Tail:
 
     # One look -------------------------------------------------------------------------------------
 
-    def _look(self) -> Iterator[Turn | LateCall]:
+    def _look(self) -> Iterator[TurnView | LateCall]:
         """Yield what is new in all files."""
         there: set[tuple[int, int]] = set()
         for path, status in self._files():
@@ -158,7 +157,7 @@ class Tail:
             there.add(key)
             place = self._places.get(key)
             if place is None:
-                place = self._places[key] = _Place(path)
+                place = self._places[key] = _FilePosition(path)
             place.path = path
             if status.st_size != place.offset or status.st_ctime_ns != place.changed or not place.known:
                 place.changed = status.st_ctime_ns
@@ -188,12 +187,12 @@ class Tail:
                     name = str(folder / entry.name)
                     if name not in self._odd:
                         self._odd.add(name)
-                        self._ledger.add(Problem("E108", _words(error), name))
+                        self._problem_log.add(Problem("E108", describe_error(error), name))
                     continue
                 if entry.is_file():
                     yield folder / entry.name, status
 
-    def _new(self, place: _Place, key: tuple[int, int]) -> Iterator[Turn | LateCall]:
+    def _new(self, place: _FilePosition, key: tuple[int, int]) -> Iterator[TurnView | LateCall]:
         try:
             with place.path.open("rb") as file:
                 status = os.fstat(file.fileno())
@@ -202,7 +201,7 @@ class Tail:
                 head = file.read(_HEAD)
                 if status.st_size < place.offset or not head.startswith(place.head):
                     if status.st_size < place.offset:
-                        self._tell("E111", "it is shorter than it was; it is read from its beginning", place)
+                        self._add_problem("E111", "it is shorter than it was; it is read from its beginning", place)
                     place.restart()
                 place.head = head
                 place.known, place.failed = True, ""
@@ -214,11 +213,11 @@ class Tail:
         except OSError as error:
             place.restart()
             # It is tried again at each look, and told once.
-            if place.failed != _words(error):
-                place.known, place.failed = True, _words(error)
-                self._tell("E108", place.failed, place)
+            if place.failed != describe_error(error):
+                place.known, place.failed = True, describe_error(error)
+                self._add_problem("E108", place.failed, place)
 
-    def _split(self, place: _Place, data: bytes) -> Iterator[Turn | LateCall]:
+    def _split(self, place: _FilePosition, data: bytes) -> Iterator[TurnView | LateCall]:
         start = place.offset - len(place.rest) - place.dropped
         place.offset += len(data)
         first, *pieces = data.split(b"\n")
@@ -233,8 +232,8 @@ class Tail:
         if dropped:
             place.number += 1
             size = dropped + len(whole)
-            told = Problem("E112", f"it has {size:,} bytes", str(place.path), place.number, start, size)
-            self._ledger.add(told)
+            problem = Problem("E112", f"it has {size:,} bytes", str(place.path), place.number, start, size)
+            self._problem_log.add(problem)
             start += size + 1
         else:
             pieces.insert(0, whole)
@@ -244,16 +243,16 @@ class Tail:
                 yield from self._line(place, line, start)
             start += len(line) + 1
 
-    def _unended(self) -> Iterator[Turn | LateCall]:
+    def _unended(self) -> Iterator[TurnView | LateCall]:
         """Yield what lines say that have no newline, when nothing more is waited for."""
         for place in self._places.values():
             if place.rest.strip():
                 place.number += 1
                 yield from self._line(place, bytes(place.rest), place.offset - len(place.rest))
 
-    def _line(self, place: _Place, line: bytes, start: int) -> Iterator[Turn | LateCall]:
+    def _line(self, place: _FilePosition, line: bytes, start: int) -> Iterator[TurnView | LateCall]:
         file = str(place.path)
-        for piece in judge(line):
+        for piece in classify(line):
             if piece.verdict == "late":
                 call_id = piece.data["call"].get("call_id")
                 # A file that is read anew tells nothing twice.
@@ -265,9 +264,9 @@ class Tail:
                 if turn is not None:
                     yield turn
             else:
-                self._ledger.add(Problem(piece.verdict, piece.message, file, place.number, start, len(line)))
+                self._problem_log.add(Problem(piece.verdict, piece.message, file, place.number, start, len(line)))
 
-    def _turn(self, data: dict[str, Any], raw: bytes, place: _Place, start: int) -> Turn | None:
+    def _turn(self, data: dict[str, Any], raw: bytes, place: _FilePosition, start: int) -> TurnView | None:
         turn_id = data.get("turn_id")
         if not isinstance(turn_id, str):
             turn_id = f"~{blake2b(raw, digest_size=6).hexdigest()}"
@@ -278,7 +277,9 @@ class Tail:
         session = session if isinstance(session, str) else None
         self._seen[session] += 1
         file = str(place.path)
-        return Turn(data, raw=raw, file=file, line=place.number, offset=start, number=self._seen[session], id=turn_id)
+        return TurnView(
+            data, raw=raw, file=file, line=place.number, offset=start, number=self._seen[session], id=turn_id
+        )
 
-    def _tell(self, code: str, message: str, place: _Place) -> None:
-        self._ledger.add(Problem(code, message, str(place.path)))
+    def _add_problem(self, code: str, message: str, place: _FilePosition) -> None:
+        self._problem_log.add(Problem(code, message, str(place.path)))

@@ -1,4 +1,4 @@
-"""When each call of a turn ran, and which of them the turn waited for."""
+"""The timeline of a turn: when each call ran, and which of them the turn waited for."""
 
 from __future__ import annotations
 
@@ -12,8 +12,7 @@ from ._fields import number
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ._call import Call
-    from ._turn import Turn
+    from ._call import CallView
 
 __all__ = ["Span", "timeline"]
 
@@ -39,31 +38,38 @@ class Span:
             for a reference that the aggregator did not wait for.
     """
 
-    call: Call
+    call: CallView
     start_ms: float | None
     end_ms: float | None
     cost_share: float | None
     slack_ms: float | None
 
 
-def timeline(turn: Turn) -> tuple[Span, ...]:
-    """Return the requests of a turn in the order in which they began: see `Turn.timeline`."""
-    calls = turn.requests
-    start = turn.started_at
+def timeline(
+    calls: Sequence[CallView], references: Sequence[CallView], aggregator: CallView | None, start: float | None
+) -> tuple[Span, ...]:
+    """
+    Return the requests of a turn in the order in which they began: see `TurnView.timeline`.
+
+    Args:
+        calls: The requests.
+        references: Those of them that are references.
+        aggregator: The call that answered.
+        start: When the turn began, in epoch seconds.
+    """
     total = cost_of(calls).known_usd
-    aggregator = turn.aggregator
     ready = aggregator.started_at if aggregator is not None else None
     ends = sorted(
         call.ended_at
-        for call in turn.references
+        for call in references
         if call.ended_at is not None and ready is not None and call.ended_at <= ready
     )
     last = ends[-1] if ends else None
-    begins = sorted(call.started_at for call in turn.references if call.started_at is not None)
-    references = {id(call) for call in turn.references}
+    begins = sorted(call.started_at for call in references if call.started_at is not None)
+    reference_ids = {id(call) for call in references}
     spans = []
     for call in calls:
-        waited = id(call) in references and last is not None and call.ended_at is not None and call.ended_at <= last
+        waited = id(call) in reference_ids and last is not None and call.ended_at is not None and call.ended_at <= last
         kept = _kept(call.ended_at, ends, begins) if waited and call.ended_at is not None else None
         usd = call.cost_usd
         spans.append(

@@ -1,13 +1,17 @@
-"""One turn, as its line holds it, with what its late lines tell joined."""
+"""The view of a turn: one line with its late calls joined, and what follows from them."""
 
 from __future__ import annotations
 
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from ._call import FAILED, Call, Usage, _error
+from ._call import FAILED, CallView, TokenUsage, error_of
 from ._cost import Cost, asked, cost_of, usage_of
+from ._fidelity import fidelity
 from ._fields import Field, View, flag, items, mapping, number, text, texts, whole
+from ._overlap import overlap_of
+from ._prompt import question_of
+from ._timeline import timeline
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -16,7 +20,7 @@ if TYPE_CHECKING:
     from ._overlap import Overlap
     from ._timeline import Span
 
-__all__ = ["Turn", "WriterInfo"]
+__all__ = ["TurnView", "WriterInfo"]
 
 
 class WriterInfo(View):
@@ -40,7 +44,7 @@ class WriterInfo(View):
         return f"<WriterInfo {self.host}:{self.pid} #{self.seq}>"
 
 
-class Turn(View):
+class TurnView(View):
     """
     One turn: the keys of the record as attributes, and what follows from them.
 
@@ -62,8 +66,8 @@ class Turn(View):
     """Name of the ensemble."""
     outcome = Field(text)
     """How it ended."""
-    error = Field(_error)
-    """The exception that ended it, an `ErrorInfo`."""
+    error = Field(error_of)
+    """The exception that ended it, an `ErrorDetails`."""
     params = Field(mapping)
     """Its parameters."""
     parent_turn_id = Field(text)
@@ -128,7 +132,7 @@ class Turn(View):
 
     def __reduce__(self) -> tuple[Any, ...]:
         place = {name: getattr(self, name) for name in ("raw", "file", "line", "offset", "number", "id")}
-        return partial(Turn, **place), (self._data,)
+        return partial(TurnView, **place), (self._data,)
 
     def __hash__(self) -> int:
         return hash((self.id, self.file, self.offset))
@@ -136,7 +140,7 @@ class Turn(View):
     # Calls ---------------------------------------------------------------------------------------
 
     @property
-    def references(self) -> tuple[Call, ...]:
+    def references(self) -> tuple[CallView, ...]:
         """The references, in the order of submission; one that ended late has its real outcome."""
         kept = self._kept.get("references")
         if kept is None:
@@ -144,17 +148,17 @@ class Turn(View):
         return kept
 
     @property
-    def aggregator(self) -> Call | None:
+    def aggregator(self) -> CallView | None:
         """The call that answered."""
         kept = self._kept
         if "aggregator" not in kept:
             found = self._data.get("aggregator")
-            kept["aggregator"] = Call(found) if isinstance(found, dict) else None
+            kept["aggregator"] = CallView(found) if isinstance(found, dict) else None
         found = kept["aggregator"]
-        return found if isinstance(found, Call) else None
+        return found if isinstance(found, CallView) else None
 
     @property
-    def calls(self) -> tuple[Call, ...]:
+    def calls(self) -> tuple[CallView, ...]:
         """Further calls: of other roles, earlier attempts, calls inside calls, and late ones that were not listed."""
         kept = self._kept.get("calls")
         if kept is None:
@@ -162,13 +166,13 @@ class Turn(View):
         return kept
 
     @property
-    def all_calls(self) -> tuple[Call, ...]:
+    def all_calls(self) -> tuple[CallView, ...]:
         """References, further calls and the aggregator."""
         aggregator = self.aggregator
         return (*self.references, *self.calls, *(() if aggregator is None else (aggregator,)))
 
     @property
-    def requests(self) -> tuple[Call, ...]:
+    def requests(self) -> tuple[CallView, ...]:
         """The calls that stand for one request each: a call that is the sum of others inside it is not among them."""
         kept = self._kept.get("requests")
         if kept is None:
@@ -183,7 +187,7 @@ class Turn(View):
         return cost_of(self.requests) if self._tells_calls() else Cost(None, self._total("unpriced"))
 
     @property
-    def usage(self) -> Usage:
+    def usage(self) -> TokenUsage:
         """The tokens of its own calls, late ones among them."""
         return usage_of(self.requests)
 
@@ -276,38 +280,50 @@ class Turn(View):
         """`SESSION#N`, as `Run.turn` takes it."""
         return f"{self.session_id if self.session_id is not None else 'unknown-session'}#{self.number}"
 
+    @property
+    def prompt(self) -> Any:
+        """What the turn was asked: its `input_messages`, those of its first call where a trace has no turn's."""
+        if self.input_messages is not None:
+            return self.input_messages
+        return next((call.input_messages for call in self.all_calls if call.input_messages is not None), None)
+
+    @property
+    def question(self) -> str:
+        """The text of the user's last message in `prompt`, empty if there is none; what is not text is in brackets."""
+        return question_of(self.prompt)
+
+    @property
+    def answer(self) -> str:
+        """The text that the turn answered with: its `output`, else the aggregator's, empty if there is none."""
+        return self.output or (self.aggregator.output if self.aggregator is not None else None) or ""
+
     def fidelity(self) -> tuple[Fidelity, ...]:
         """
-        Return, for each reference, whether its output stands in what the aggregator got.
+        Return, for each reference, whether its output is in what the aggregator got.
 
         See `Fidelity`; the order is that of `references`.
         """
-        from ._fidelity import fidelity
-
-        return fidelity(self)
+        return fidelity(self.references, self.aggregator)
 
     def overlap(self) -> Overlap:
-        """Return which part of the answer stands in which reference: see `Overlap`."""
-        from ._overlap import overlap
-
-        return overlap(self)
+        """Return which part of the answer is in which reference: see `Overlap`."""
+        return overlap_of(self.answer, [None if one.failed else one.output for one in self.references])
 
     def timeline(self) -> tuple[Span, ...]:
         """Return the requests in the order in which they began, each a `Span` with its times and its part of the cost."""
-        from ._timeline import timeline
-
-        return timeline(self)
+        return timeline(self.requests, self.references, self.aggregator, self.started_at)
 
     def __repr__(self) -> str:
         """Name the turn; never its content."""
-        return f"<Turn {self.name} {self.id} {self.outcome or 'unknown'}, {len(self.all_calls)} calls>"
+        return f"<TurnView {self.name} {self.id} {self.outcome or 'unknown'}, {len(self.all_calls)} calls>"
 
     def _repr_html_(self) -> str:
         """Return the turn for a notebook, in a frame that can run nothing and load nothing."""
-        from ._html import frame
+        from ._html import frame, seconds  # only notebooks need it
 
-        return frame(self)
+        facts = (self.preset or "", self.outcome or "unknown", seconds(self.duration_ms), str(self.cost))
+        return frame(self.name, facts, self.output, self.all_calls)
 
 
-def _calls(value: Any) -> tuple[Call, ...]:
-    return tuple(Call(one) for one in items(value) if isinstance(one, dict))
+def _calls(value: Any) -> tuple[CallView, ...]:
+    return tuple(CallView(one) for one in items(value) if isinstance(one, dict))

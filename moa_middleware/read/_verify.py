@@ -1,4 +1,4 @@
-"""Whether traces are whole: everything that is wrong with them, and how much was looked at."""
+"""The verification of traces: everything that is wrong with them, and how much was read."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from pydantic_core import ValidationError
 
 from ..errors import QueryError
 from ..records import SCHEMA, TurnRecord
-from ._fidelity import fidelity, reached
-from ._problems import CODES, Ledger, Problem
+from ._fidelity import reached
+from ._problems import CODES, Problem, ProblemLog
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from pydantic import TypeAdapter
 
-    from ._call import Call
-    from ._run import Run
-    from ._turn import Turn
+    from ._call import CallView
+    from ._reading import Reading
+    from ._turn import TurnView
 
-__all__ = ["Report", "verify_run"]
+__all__ = ["VerifyReport", "verify"]
 
 _FREE = frozenset({"missing", "literal_error", "extra_forbidden"})
 """What a reader must bear: keys that are not there, and words of an enumeration that it does not know."""
@@ -33,7 +33,7 @@ _ODD = 5
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class VerifyReport:
     """
     What a look at all lines found.
 
@@ -70,20 +70,32 @@ class Report:
         return sum(self.counts.values())
 
 
-def verify_run(run: Run, *, semantics: bool = True, ignore: Iterable[str] = ()) -> Report:
-    """Return what is wrong with a run: see `Run.verify`."""
+def verify(
+    reading: Reading, turns: Iterable[TurnView], *, semantics: bool = True, ignore: Iterable[str] = ()
+) -> VerifyReport:
+    """
+    Return what is wrong with a run: see `Run.verify`.
+
+    Args:
+        reading: The reading that yields the turns; it counts lines and problems while they are read.
+        turns: Its turns.
+        semantics: As in `Run.verify`.
+        ignore: As in `Run.verify`.
+
+    Raises:
+        QueryError: A code does not exist.
+    """
     ignored = frozenset({ignore} if isinstance(ignore, str) else ignore)
     unknown = sorted(ignored - CODES.keys())
     if unknown:
         raise QueryError(f"there is no problem {unknown[0]!r}: need one of {', '.join(CODES)}")
     adapter = _adapter()
-    reading = run._reading()
-    for turn in run._turns(reading, None):
-        _check_values(turn, adapter, reading.ledger)
+    for turn in turns:
+        _check_values(turn, adapter, reading.problem_log)
         if semantics:
-            _check_meaning(turn, reading.ledger)
-    ledger = reading.ledger
-    return Report(
+            _check_meaning(turn, reading.problem_log)
+    problem_log = reading.problem_log
+    return VerifyReport(
         files=reading.files,
         lines=reading.lines,
         bytes=reading.size,
@@ -91,8 +103,10 @@ def verify_run(run: Run, *, semantics: bool = True, ignore: Iterable[str] = ()) 
         sessions=len(reading.seen),
         late=reading.late_lines,
         journals=reading.journals,
-        problems=tuple(problem for problem in ledger.kept if problem.code not in ignored),
-        counts=MappingProxyType(Counter({code: n for code, n in sorted(ledger.counts.items()) if code not in ignored})),
+        problems=tuple(problem for problem in problem_log.kept if problem.code not in ignored),
+        counts=MappingProxyType(
+            Counter({code: n for code, n in sorted(problem_log.counts.items()) if code not in ignored})
+        ),
     )
 
 
@@ -103,11 +117,11 @@ def _adapter() -> TypeAdapter[Any]:
     return TypeAdapter(TurnRecord)
 
 
-def _problem(code: str, message: str, turn: Turn) -> Problem:
+def _problem(code: str, message: str, turn: TurnView) -> Problem:
     return Problem(code, message, turn.file, turn.line, turn.offset, len(turn.raw), turn.id)
 
 
-def _check_values(turn: Turn, adapter: TypeAdapter[Any], ledger: Ledger) -> None:
+def _check_values(turn: TurnView, adapter: TypeAdapter[Any], problem_log: ProblemLog) -> None:
     """Name the keys of a turn whose values are of another type than the record says."""
     if turn.schema != SCHEMA:
         return
@@ -122,34 +136,34 @@ def _check_values(turn: Turn, adapter: TypeAdapter[Any], ledger: Ledger) -> None
         ]
         if odd:
             more = f" and {len(odd) - _ODD} more" if len(odd) > _ODD else ""
-            ledger.add(_problem("E109", f"{', '.join(odd[:_ODD])}{more}", turn))
+            problem_log.add(_problem("E109", f"{', '.join(odd[:_ODD])}{more}", turn))
 
 
-def _check_meaning(turn: Turn, ledger: Ledger) -> None:
+def _check_meaning(turn: TurnView, problem_log: ProblemLog) -> None:
     for call in turn.all_calls:
         if call.pending:
-            ledger.add(_problem("E202", f"{_named(call)} never ended, as far as the lines tell", turn))
+            problem_log.add(_problem("E202", f"{_named(call)} never ended, as far as the lines tell", turn))
     aggregator = turn.aggregator
     if aggregator is None or aggregator.failed:
         return
-    for reference, found in zip(turn.references, fidelity(turn), strict=True):
-        if found.standing == "absent" and _came_before(reference, aggregator) and not _was_read(turn, reference):
-            ledger.add(_problem("E201", f"nothing of {_named(reference)} is in a prompt that came after it", turn))
+    for reference, found in zip(turn.references, turn.fidelity(), strict=True):
+        if found.status == "absent" and _came_before(reference, aggregator) and not _was_read(turn, reference):
+            problem_log.add(_problem("E201", f"nothing of {_named(reference)} is in a prompt that came after it", turn))
 
 
-def _named(call: Call) -> str:
+def _named(call: CallView) -> str:
     return f"call {call.index if call.index is not None else '?'}"
 
 
-def _came_before(reference: Call, reader: Call) -> bool:
-    """Whether a reference had ended when another call began; a trace without times does not deny it."""
+def _came_before(reference: CallView, reader: CallView) -> bool:
+    """Return True if a reference had ended when another call began; a trace without times does not deny it."""
     if reference.ended_at is None or reader.started_at is None:
         return True
     return reference.ended_at <= reader.started_at
 
 
-def _was_read(turn: Turn, reference: Call) -> bool:
-    """Whether another call got its output: the references of the next layer, say."""
+def _was_read(turn: TurnView, reference: CallView) -> bool:
+    """Return True if another call got its output: the references of the next layer, for example."""
     output = reference.output or ""
     return any(
         reached(output, reference, call)[0] != "absent"

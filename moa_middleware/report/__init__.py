@@ -1,5 +1,5 @@
 """
-A run as a page to look at: one HTML file that needs nothing else, and asks for nothing.
+The HTML report of a run: one file that needs nothing else, and asks for nothing.
 
     from moa_middleware import report
 
@@ -11,6 +11,6 @@ policy that lets no other script run and no request go out. It stands on the rea
 
 from __future__ import annotations
 
-from ._write import Written, write
+from ._write import ReportFiles, write
 
-__all__ = ["Written", "write"]
+__all__ = ["ReportFiles", "write"]

@@ -1,5 +1,5 @@
 """
-One turn as the page has it: plain JSON, with all that is inferred worked out.
+The page's data of one turn: plain JSON, with all that is inferred worked out.
 
 Without content nothing that anybody said or asked goes in: only names, times, counts, prices and
 how the texts compare.
@@ -10,74 +10,64 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from ..read import Cost, Turn, overlap_of
-from ._grid import alike
+from ..read import Cost, TurnView, overlap_of
+from ..records import CLASSES, CONTENT
+from ._critical_path import critical_path
+from ._grid import similarity
 from ._messages import Pool, as_json, tools_of
-from ._paint import painted
-from ._path import critical
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from ..read import Call, Fidelity, Span, Usage
+    from ..read import CallView, Fidelity, Span, TokenUsage
 
-__all__ = ["answer_of", "shallow", "tokens", "told"]
+__all__ = ["limit_depth", "tokens", "turn_data"]
 
 _DEEPEST = 60
 """Levels of a record that are looked into where it is nested too deeply to be worked with."""
 _EXACT = 2**53
 """Whole numbers that a browser tells from their neighbours."""
 _REASONS = frozenset({"metadata", "limit", "redactor_failed"})
-_PLACES = frozenset(
-    {
-        *("input_messages", "output", "reasoning", "refusal", "choices", "raw", "error", "tool_calls", "usage_raw"),
-        *("params", "tags"),
-    }
-)
+_PLACES = frozenset(path.partition(".")[0] for path, kind in CLASSES.items() if kind == CONTENT)
 """Keys of a record that hold content; another writer may name anything."""
 _SPAN = ("trace_id", "span_id")
 
 
-def shallow(turn: Turn) -> Turn:
+def limit_depth(turn: TurnView) -> TurnView:
     """Return a turn without what is nested so deeply that it cannot be compared, redacted or shown."""
-    data = _shallow(turn.as_dict(), _DEEPEST)
-    return Turn(data, file=turn.file, line=turn.line, number=turn.number, id=turn.id)
+    data = _limited(turn.as_dict(), _DEEPEST)
+    return TurnView(data, file=turn.file, line=turn.line, number=turn.number, id=turn.id)
 
 
-def _shallow(value: Any, levels: int) -> Any:
+def _limited(value: Any, levels: int) -> Any:
     if not isinstance(value, dict | list):
         return value
     if not levels:
         return "[nested too deeply]"
     if isinstance(value, dict):
-        return {key: _shallow(item, levels - 1) for key, item in value.items()}
-    return [_shallow(item, levels - 1) for item in value]
+        return {key: _limited(item, levels - 1) for key, item in value.items()}
+    return [_limited(item, levels - 1) for item in value]
 
 
-def answer_of(turn: Turn) -> str:
-    """Return the text that a turn answered with, as `Turn.overlap` takes it."""
-    return turn.output or (turn.aggregator.output if turn.aggregator is not None else None) or ""
-
-
-def told(turn: Turn, shown: Turn, file: str, *, content: bool) -> dict[str, Any]:
+def turn_data(turn: TurnView, shown: TurnView, file: str, *, content: bool) -> dict[str, Any]:
     """
     Return what the page has of a turn.
 
     Args:
         turn: The turn as it was read: it is compared, and not shown.
-        shown: The turn as it may be shown, redacted say; it has the same calls.
+        shown: The turn as it may be shown, for example redacted; it has the same calls.
         file: Name of its file, as it may be shown.
         content: Whether texts go in.
     """
     pool = Pool()
     overlap = turn.overlap()
-    answer = answer_of(shown) if content else ""
+    answer = shown.answer if content else ""
     if shown is not turn and content:
         paint = overlap_of(answer, [None if one.failed else one.output for one in shown.references])
     else:
         paint = overlap
     spans = turn.timeline()
-    path = critical(turn, spans)
+    path = critical_path(turn, spans)
     by_call = {id(span.call): (span, place in path) for place, span in enumerate(spans)}
     fidelity = turn.fidelity()
     calls: list[dict[str, Any]] = []
@@ -98,9 +88,9 @@ def told(turn: Turn, shown: Turn, file: str, *, content: bool) -> dict[str, Any]
         "ended": turn.ended_at,
         "ms": turn.duration_ms,
         "asked": pool.places(shown.input_messages) if content else None,
-        "answer": painted(answer, paint) if content else None,
+        "answer": paint.pieces(answer) if content else None,
         "overlap": {name: getattr(overlap, name) for name in ("shared", "novel", "unit", "size", "total")},
-        "alike": alike(turn),
+        "alike": similarity(turn),
         "calls": calls,
         "usage": tokens(turn.usage),
         "cost": _cost(turn),
@@ -117,7 +107,7 @@ def told(turn: Turn, shown: Turn, file: str, *, content: bool) -> dict[str, Any]
     }
 
 
-def _call(call: Call, timed: tuple[Span, bool] | None, pool: Pool, *, content: bool) -> dict[str, Any]:
+def _call(call: CallView, timed: tuple[Span, bool] | None, pool: Pool, *, content: bool) -> dict[str, Any]:
     span, on_path = timed or (None, False)
     return {
         "kind": "call",
@@ -166,7 +156,7 @@ def _call(call: Call, timed: tuple[Span, bool] | None, pool: Pool, *, content: b
     }
 
 
-def tokens(usage: Usage) -> dict[str, int | str | None]:
+def tokens(usage: TokenUsage) -> dict[str, int | str | None]:
     """Return tokens; more than a browser can count is told as text."""
     return {
         name: count if count is None or abs(count) <= _EXACT else str(count) for name, count in asdict(usage).items()
@@ -174,15 +164,15 @@ def tokens(usage: Usage) -> dict[str, int | str | None]:
 
 
 def _standing(fidelity: Fidelity) -> dict[str, Any]:
-    return {"standing": fidelity.standing, "fidelity": str(fidelity), "kept": fidelity.kept, "why": fidelity.why}
+    return {"standing": fidelity.status, "fidelity": str(fidelity), "kept": fidelity.kept, "why": fidelity.reason}
 
 
-def _error(one: Turn | Call, *, content: bool) -> tuple[str, str | None] | None:
+def _error(one: TurnView | CallView, *, content: bool) -> tuple[str, str | None] | None:
     error = one.error
     return None if error is None else (error.type, error.message if content else None)
 
 
-def _cost(turn: Turn) -> dict[str, Any]:
+def _cost(turn: TurnView) -> dict[str, Any]:
     cost = turn.cost
     return {"text": str(cost), "usd": cost.known_usd, "unpriced": cost.unpriced}
 

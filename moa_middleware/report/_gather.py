@@ -1,5 +1,5 @@
 """
-One reading of a run, and all that pages are made of: light rows in memory, the turns in a file on the disk.
+The contents of a report, from one reading of a run: light rows in memory, the turns in a file on the disk.
 
 The figures come from the code of `moa stats`, so that they are the same; turn by turn, since each page
 of a report that is split has figures of its own.
@@ -10,9 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import IO, TYPE_CHECKING, Any
 
-from ..read import plain
-from ..read._stats import Tally
-from ._data import shallow, tokens, told
+from ..read import StatsBuilder, to_jsonable
+from ._data import limit_depth, tokens, turn_data
 from ._grid import Grid
 from ._index import Index
 from ._page import as_block
@@ -20,10 +19,10 @@ from ._page import as_block
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from ..read import Filters, Run, Stats, Turn
-    from ._redact import Redactor
+    from ..read import Filters, Run, Stats, TurnView
+    from ._redact import ReportRedactor
 
-__all__ = ["Gathered", "Group", "figures", "gather"]
+__all__ = ["Group", "ReportContents", "figures", "gather"]
 
 
 class Group:
@@ -40,25 +39,25 @@ class Group:
         self.size = 0
         self.begin: float | None = None
         self.end: float | None = None
-        self._tally = Tally("model")
+        self._stats = StatsBuilder("model")
         self._grid = Grid()
 
-    def add(self, place: int, size: int, turn: Turn, grid: list[list[float | None]]) -> None:
+    def add(self, place: int, size: int, turn: TurnView, grid: list[list[float | None]]) -> None:
         """Take a turn in."""
         self.places.append(place)
         self.size += size
-        self._tally.add(turn)
+        self._stats.add(turn)
         self._grid.add(turn, grid)
         if (at := turn.at) is not None:
             self.begin = at if self.begin is None else min(self.begin, at)
         if (at := turn.ended_at) is not None:
             self.end = at if self.end is None else max(self.end, at)
 
-    def plain(self) -> dict[str, Any]:
+    def to_jsonable(self) -> dict[str, Any]:
         """Return its figures, grid and times."""
         return {
-            "figures": figures(self._tally.stats()),
-            "grid": self._grid.plain(),
+            "figures": figures(self._stats.stats()),
+            "grid": self._grid.to_jsonable(),
             "begin": self.begin,
             "end": self.end,
         }
@@ -66,14 +65,14 @@ class Group:
 
 def figures(found: Stats) -> dict[str, Any]:
     """Return what `moa stats --json` prints, and each cost in words."""
-    stats = plain(found)
+    stats = to_jsonable(found)
     for one, row in zip([*stats["rows"], stats["total"]], [*found.rows, found.total], strict=True):
         one["usage"] = tokens(row.usage)
     return {"stats": stats, "costs": [str(row.cost) for row in found.rows], "cost": str(found.total.cost)}
 
 
 @dataclass
-class Gathered:
+class ReportContents:
     """
     What pages are made of.
 
@@ -81,7 +80,7 @@ class Gathered:
         index: The rows of all turns.
         whole: All of them.
         sessions: The turns of each session, in the order in which they were met.
-        files: Names of the files that the turns stand in, without directories.
+        files: Names of the files that the turns are in, without directories.
         spool: The blocks, one behind the other.
         blocks: Where each begins, and its length.
     """
@@ -94,7 +93,7 @@ class Gathered:
     files: dict[str, None] = field(default_factory=dict)
     blocks: list[tuple[int, int]] = field(default_factory=list)
 
-    def of(self, places: Sequence[int]) -> Iterator[bytes]:
+    def blocks_of(self, places: Sequence[int]) -> Iterator[bytes]:
         """Yield the blocks of rows, named by their order here."""
         for number, place in enumerate(places):
             start, length = self.blocks[place]
@@ -103,7 +102,9 @@ class Gathered:
             yield block.replace(b'id="turn"', b'id="turn-%d"' % number, 1)
 
 
-def gather(run: Run, spool: IO[bytes], redactor: Redactor, *, content: bool, split: bool, filters: Filters) -> Gathered:
+def gather(
+    run: Run, spool: IO[bytes], redactor: ReportRedactor, *, content: bool, split: bool, filters: Filters
+) -> ReportContents:
     """
     Read a run.
 
@@ -115,18 +116,18 @@ def gather(run: Run, spool: IO[bytes], redactor: Redactor, *, content: bool, spl
         split: Whether figures of each session are wanted.
         filters: As in `Run.turns`.
     """
-    found = Gathered(Index(content=content), spool)
+    found = ReportContents(Index(content=content), spool)
     at = 0
     for place, turn in enumerate(run.turns(**filters)):
         file = redactor.file(turn.file)
         try:
             shown = redactor.turn(turn)
-            data = told(turn, shown, file, content=content)
+            data = turn_data(turn, shown, file, content=content)
         except RecursionError:
-            turn = shallow(turn)  # noqa: PLW2901 - the same turn
+            turn = limit_depth(turn)  # noqa: PLW2901 - the same turn
             shown = redactor.turn(turn)
-            data = told(turn, shown, file, content=content)
-        data["id"] = found.index.free(shown.id)
+            data = turn_data(turn, shown, file, content=content)
+        data["id"] = found.index.unique_id(shown.id)
         block = as_block("turn", data)
         spool.write(block)
         found.blocks.append((at, len(block)))

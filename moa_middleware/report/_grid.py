@@ -1,5 +1,5 @@
 """
-How alike references are: by their words, two and two.
+The grid of similarities between references, by their words.
 
 Two texts are as alike as the part of their pairs of neighbouring words that they share (Dice's
 coefficient, 0 to 1; pairs of characters where words are not spaced). It is lexical: who says the
@@ -11,46 +11,26 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from ..read._grams import grams, unit_of, units
+from ..read import similarities
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable
+    from ..read import TurnView
 
-    from ..read import Turn
+__all__ = ["Grid", "similarity"]
 
-__all__ = ["Grid", "alike"]
-
-_PAIR = 2
 _MOST = 12
 """Names in the grid of a run."""
 _WIDEST = 24
 """References in the grid of a turn: pairs grow with the square."""
 
 
-def _pairs(text: str | None) -> frozenset[Hashable]:
-    if not text:
-        return frozenset()
-    unit = unit_of(text)
-    row = units(text, unit)
-    return frozenset(grams(row, min(_PAIR, len(row)))) if row else frozenset()
-
-
-def alike(turn: Turn) -> list[list[float | None]]:
+def similarity(turn: TurnView) -> list[list[float | None]]:
     """
-    Return how alike the references of a turn are, two and two; `None` for one that failed or said nothing.
+    Return how similar the references of a turn are, each with each; `None` for one that failed or said nothing.
 
     Of more than 24 references it is the first ones.
     """
-    sets = [frozenset() if one.failed else _pairs(one.output) for one in turn.references[:_WIDEST]]
-    cells: list[list[float | None]] = [[None] * len(sets) for _ in sets]
-    for place, one in enumerate(sets):
-        for beside in range(place, len(sets)):
-            cells[place][beside] = cells[beside][place] = _dice(one, sets[beside])
-    return cells
-
-
-def _dice(one: frozenset[Hashable], other: frozenset[Hashable]) -> float | None:
-    return 2 * len(one & other) / (len(one) + len(other)) if one and other else None
+    return similarities([None if one.failed else one.output for one in turn.references[:_WIDEST]])
 
 
 class Grid:
@@ -61,8 +41,8 @@ class Grid:
         self._counts: Counter[tuple[str, str]] = Counter()
         self._seen: Counter[str] = Counter()
 
-    def add(self, turn: Turn, grid: list[list[float | None]]) -> None:
-        """Take in a turn, and what `alike` tells of it."""
+    def add(self, turn: TurnView, grid: list[list[float | None]]) -> None:
+        """Take in a turn, and what `similarity` tells of it."""
         names = [one.name for one in turn.references]
         self._seen.update(names)
         for one, name in enumerate(names[: len(grid)]):
@@ -73,7 +53,7 @@ class Grid:
                     self._sums[key] += value  # type: ignore[assignment]
                     self._counts[key] += 1
 
-    def plain(self) -> dict[str, Any]:
+    def to_jsonable(self) -> dict[str, Any]:
         """Return the names that are met most, and for each two of them the mean and how many turns tell it."""
         names = sorted(name for name, _ in self._seen.most_common(_MOST))
         cells = [[self._cell(one, other) for other in names] for one in names]

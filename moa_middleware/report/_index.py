@@ -1,7 +1,7 @@
 """
-The list of turns: of each one light row, which the page searches without looking into the turn itself.
+The index of turns: one light row each, which the page searches without the turn itself.
 
-What is the same in many rows (sessions, presets, models) stands in a table, and in the row its place.
+What is the same in many rows (sessions, presets, models) is in a table, and in the row its place.
 """
 
 from __future__ import annotations
@@ -9,13 +9,10 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from ..read._prompts import messages_of, texts_of
-from ._data import answer_of
-
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ..read import Turn
+    from ..read import TurnView
 
 __all__ = ["Index"]
 
@@ -39,7 +36,7 @@ class Index:
         self.rows: list[dict[str, Any]] = []
         self._ids: set[str] = set()
 
-    def free(self, id: str) -> str:  # noqa: A002 - its name everywhere
+    def unique_id(self, id: str) -> str:  # noqa: A002 - its name everywhere
         """Return an id that no other row has: a redaction, or an address, makes different ones alike."""
         number, found = 1, id
         while (written := found.encode("utf-16", "surrogatepass").decode("utf-16", "replace")) in self._ids:
@@ -55,7 +52,7 @@ class Index:
             self.tables[table].append(name)
         return place
 
-    def part(self, places: Sequence[int]) -> dict[str, Any]:
+    def subset(self, places: Sequence[int]) -> dict[str, Any]:
         """Return the tables and rows of some turns alone."""
         tables: dict[str, list[str | None]] = {name: [] for name in self.tables}
         moved: dict[tuple[str, int], int] = {}
@@ -78,7 +75,7 @@ class Index:
         ]
         return {**tables, "rows": rows}
 
-    def add(self, turn: Turn, shown: Turn, id: str) -> None:  # noqa: A002 - its name everywhere
+    def add(self, turn: TurnView, shown: TurnView, id: str) -> None:  # noqa: A002 - its name everywhere
         """Take in a turn as it was read, as it may be shown, and its id on the page."""
         cost = turn.cost
         models = dict.fromkeys(call.model for call in shown.all_calls if call.model is not None)
@@ -102,21 +99,8 @@ class Index:
         if shown.turns:
             row["in"] = shown.turns
         if self._content:
-            row["q"], row["a"] = _head(_question(shown)), _head(answer_of(shown))
+            row["q"], row["a"] = _head(shown.question), _head(shown.answer)
         self.rows.append(row)
-
-
-def _question(turn: Turn) -> str:
-    """Return the text of the last message of the user's."""
-    asked = turn.input_messages
-    if asked is None:
-        asked = next((call.input_messages for call in turn.all_calls if call.input_messages is not None), None)
-    messages = messages_of(asked)
-    users = [one for one in messages if isinstance(one, dict) and one.get("role") == "user"] or messages
-    if not users:
-        return ""
-    last = users[-1]
-    return "\n".join(texts_of(last.get("content") if isinstance(last, dict) and "content" in last else last))
 
 
 def _head(text: str) -> str:

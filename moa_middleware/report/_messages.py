@@ -1,5 +1,5 @@
 """
-Messages of a prompt, in the one form that the page shows them in: who said it, the text, and what is no text.
+The page's messages of a prompt: role, text, and what is not text, in one form for all SDKs.
 
 The forms are those of the SDKs, and anything may be anything: what is not known is shown as JSON.
 """
@@ -9,12 +9,12 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from ..read._prompts import messages_of
+from ..read import messages_of
 
 __all__ = ["Pool", "as_json", "tools_of"]
 
 _LONGEST = 2000
-"""Characters of a text that is no prose (an image in base64, say), which are shown."""
+"""Characters of a text that is no prose (for example an image in base64), which are shown."""
 _PROSE = frozenset({"text", "input_text", "output_text"})
 _KNOWN = frozenset({"role", "content", "tool_calls", "tool_call_id", "name", "type", "call_id", "id", "status"})
 

@@ -1,5 +1,5 @@
 """
-One HTML document: the program and its style by their hashes, the data as JSON that nothing can leave.
+The HTML document of a page: program and style by their hashes, the data as JSON that nothing can leave.
 
 The policy allows the two inline elements whose hashes it names, and nothing else: no request, no
 other script, no image, no form, no other base. See Content Security Policy Level 3, section 8.3.
@@ -17,6 +17,7 @@ from functools import cache
 from importlib.resources import files
 from typing import IO, TYPE_CHECKING, Any
 
+from .._unsafe import UNSAFE
 from .._version import __version__
 
 if TYPE_CHECKING:
@@ -30,13 +31,10 @@ SCRIPTS = ("base.js", "data.js", "charts.js", "list.js", "call.js", "turn.js", "
 _MARK = '<meta name="generator" content="moa_middleware '
 _HEAD = 1024
 """Bytes of a page in which the mark stands."""
-_ACTIVE = re.compile(
-    "[<>&\u2028\u2029\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff\U000e0000-\U000e007f\ud800-\udfff]"
-)
-"""What ends a script element or a line of one, turns the reading direction, cannot be seen, or is no UTF-8."""
-_UNSEEN = re.compile(
-    "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\U000e0000-\U000e007f\ud800-\udfff]"
-)
+_ACTIVE = re.compile(f"[<>&\u2028\u2029{UNSAFE}]")
+"""What ends a script element or a line of one, turns the reading direction, cannot be seen, or is not UTF-8."""
+_UNSEEN = re.compile(f"[\t\n\u2028\u2029{UNSAFE}]")
+"""The same in a title, which is one line."""
 _BMP = 0xFFFF
 
 
@@ -115,7 +113,7 @@ def write_page(out: IO[bytes], title: str, run: dict[str, Any], blocks: Iterable
 
 
 def is_ours(path: Path) -> bool:
-    """Whether a file is such a page, and no more than that is lost with it."""
+    """Return True if a file is such a page, and no more than that is lost with it."""
     try:
         if not path.is_file():
             return False  # a pipe would be waited for

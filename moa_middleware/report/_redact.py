@@ -1,4 +1,4 @@
-"""Secrets and personal data taken out of what a page holds, wherever it stands: content, names, ids, keys."""
+"""The redactor of a report: takes secrets and personal data out of content, names, ids and keys."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING, Any
 from .._redaction import RULES, named
 from .._redaction.inside import by_rules, unique
 from ..errors import QueryError
-from ..read import Turn
+from ..read import TurnView
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["Redactor"]
+__all__ = ["ReportRedactor"]
 
 _MOST = 4096
 
 
-class Redactor:
+class ReportRedactor:
     """
     The rules that were asked for; with none, everything stays as it is.
 
@@ -36,13 +36,13 @@ class Redactor:
                 raise QueryError(f"there is no rule {rule!r}: need one of {', '.join(RULES)}")
         self._known: dict[tuple[str, str | None], str] = {}
 
-    def turn(self, turn: Turn) -> Turn:
+    def turn(self, turn: TurnView) -> TurnView:
         """Return a turn as it may be shown."""
         if not self.rules:
             return turn
         # Prompts repeat inside a turn; those of a whole run would fill the memory.
         self._known.clear()
-        return Turn(
+        return TurnView(
             self.value(turn.as_dict()),
             file=self.file(turn.file),
             line=turn.line,

@@ -1,4 +1,4 @@
-"""Which turns of a split report stand on which page, and what the page is called."""
+"""The pages of a split report: which turns are on which, and their file names."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from .._layout.names import session_stem
 
 if TYPE_CHECKING:
-    from ._gather import Gathered, Group
+    from ._gather import Group, ReportContents
 
 __all__ = ["Page", "pages_of"]
 
@@ -30,7 +30,7 @@ class Page:
         self.part = part
 
 
-def pages_of(found: Gathered, room: int) -> list[Page]:
+def pages_of(found: ReportContents, room: int) -> list[Page]:
     """
     Return the pages: one a session, several where its turns need more room.
 
@@ -41,7 +41,7 @@ def pages_of(found: Gathered, room: int) -> list[Page]:
     pages: list[Page] = []
     taken: set[str] = set()
     for session, group in found.sessions.items():
-        stem = _free(session_stem(found.names[session]), taken)
+        stem = _unique_name(session_stem(found.names[session]), taken)
         parts = _parts(found, group, room)
         for number, places in enumerate(parts, 1):
             name = f"session-{stem}.html" if len(parts) == 1 else f"session-{stem}~{number}.html"
@@ -49,7 +49,7 @@ def pages_of(found: Gathered, room: int) -> list[Page]:
     return pages
 
 
-def _free(stem: str, taken: set[str]) -> str:
+def _unique_name(stem: str, taken: set[str]) -> str:
     """Return a name that no other session has, on a disk that ignores case too."""
     number, found = 1, stem
     while found.casefold() in taken:
@@ -59,7 +59,7 @@ def _free(stem: str, taken: set[str]) -> str:
     return found
 
 
-def _parts(found: Gathered, group: Group, room: int) -> list[list[int]]:
+def _parts(found: ReportContents, group: Group, room: int) -> list[list[int]]:
     parts: list[list[int]] = []
     left = 0
     for place in group.places:

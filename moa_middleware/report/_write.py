@@ -1,4 +1,4 @@
-"""Pages on the disk: whole or not at all, readable for their owner alone, and never in place of what is no page."""
+"""The files of a report: whole or not at all, readable for their owner alone, never in place of another file."""
 
 from __future__ import annotations
 
@@ -11,29 +11,28 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
 from ..errors import QueryError, ReportSizeError
-from ..read import CODES, Filters, Run, plain
+from ..read import CODES, Filters, Run, to_jsonable
 from ..read import open as open_run
 from ._gather import gather
 from ._page import as_block, is_ours, overhead, pages_in, write_page
-from ._redact import Redactor
+from ._redact import ReportRedactor
 from ._split import pages_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from ..read import Problem
-    from ..read._files import Source
-    from ._gather import Gathered, Group
+    from ..read import Problem, Source
+    from ._gather import Group, ReportContents
     from ._split import Page
 
-__all__ = ["Written", "write"]
+__all__ = ["ReportFiles", "write"]
 
 _PROBLEMS = 200
 """Problems, and files, that a page names."""
 
 
 @dataclass(frozen=True, slots=True)
-class Written:
+class ReportFiles:
     """
     A report.
 
@@ -59,7 +58,7 @@ def write(
     title: str | None = None,
     progress: Callable[[int], object] | None = None,
     **filters: Unpack[Filters],
-) -> Written:
+) -> ReportFiles:
     """
     Write a report: one HTML file, or a directory of them, which needs nothing else and asks for nothing.
 
@@ -87,7 +86,7 @@ def write(
         OSError: The report cannot be written.
     """
     target = Path(to)
-    redactor = Redactor(redact)
+    redactor = ReportRedactor(redact)
     _look(target, split=split)
     run = source if isinstance(source, Run) else open_run(source)
     if progress is not None:
@@ -109,9 +108,9 @@ def write(
             "problems": [_problem(one, redactor, content=content) for one in run.problems[:_PROBLEMS]],
             "problem_counts": [(code, CODES[code][0], count) for code, count in sorted(run.problem_counts.items())],
         }
-        maker = _Maker(found, redactor, head, name)
-        paths = maker.split(target, max_bytes) if split else [maker.single(target, max_bytes)]
-    return Written(tuple(paths), len(found.blocks), sum(path.stat().st_size for path in paths))
+        writer = _PageWriter(found, redactor, head, name)
+        paths = writer.split(target, max_bytes) if split else [writer.single(target, max_bytes)]
+    return ReportFiles(tuple(paths), len(found.blocks), sum(path.stat().st_size for path in paths))
 
 
 def _title(run: Run) -> str:
@@ -120,8 +119,8 @@ def _title(run: Run) -> str:
     return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")  # noqa: PLR2004
 
 
-def _problem(problem: Problem, redactor: Redactor, *, content: bool) -> dict[str, Any]:
-    found: dict[str, Any] = redactor.value(plain(problem))
+def _problem(problem: Problem, redactor: ReportRedactor, *, content: bool) -> dict[str, Any]:
+    found: dict[str, Any] = redactor.value(to_jsonable(problem))
     if problem.code == "E106" and (redactor.rules or not content):
         # It quotes the beginning of the schema, which is any text: cut, a rule would not know a secret in it.
         found["message"] = CODES["E106"][1]
@@ -149,10 +148,10 @@ def _look(target: Path, *, split: bool) -> None:
         raise QueryError(f"{os.fspath(target)!r} is there, and is no report: name another file")
 
 
-class _Maker:
+class _PageWriter:
     """Pages of what was read."""
 
-    def __init__(self, found: Gathered, redactor: Redactor, head: dict[str, Any], title: str) -> None:
+    def __init__(self, found: ReportContents, redactor: ReportRedactor, head: dict[str, Any], title: str) -> None:
         self._found = found
         self._redactor = redactor
         self._head = head
@@ -160,7 +159,7 @@ class _Maker:
 
     def _run(self, places: list[int], group: Group, **more: Any) -> dict[str, Any]:
         """Return what a page has of the run."""
-        return {**self._head, **self._redactor.value(group.plain()), **self._found.index.part(places), **more}
+        return {**self._head, **self._redactor.value(group.to_jsonable()), **self._found.index.subset(places), **more}
 
     def single(self, target: Path, max_bytes: int) -> Path:
         """
@@ -214,7 +213,7 @@ class _Maker:
         for place, row in enumerate(run["rows"]):
             row["pg"] = page_of[place]
         self._put(paths[0], self._title, run, [])
-        # An earlier report may hold what this one must not: texts, say. On a disk that ignores case it may be a new page.
+        # An earlier report may hold what this one must not, for example texts. On a disk that ignores case it may be a new page.
         made = [path.stat() for path in paths]
         for name in stale - {path.name for path in paths}:
             with suppress(FileNotFoundError):
@@ -248,7 +247,7 @@ class _Maker:
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=".report-", suffix=".tmp")
         try:
             with os.fdopen(handle, "wb") as out:
-                write_page(out, title, run, self._found.of(places))
+                write_page(out, title, run, self._found.blocks_of(places))
             Path(name).replace(path)
         except BaseException:
             with suppress(OSError):

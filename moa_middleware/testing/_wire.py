@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Event",
     "Exchange",
-    "Reply",
+    "ScriptedReply",
     "Tokens",
     "Wire",
     "choices_of",
@@ -54,7 +54,7 @@ class Exchange:
 
 
 @dataclass(frozen=True, slots=True)
-class Reply:
+class ScriptedReply:
     """The body of a reply that is no stream, and what the log says of it."""
 
     body: Mapping[str, Any]
@@ -100,7 +100,7 @@ class Wire(Protocol):
     ID: str
     REQUEST_ID: str
 
-    def reply(self, exchange: Exchange) -> Reply:
+    def reply(self, exchange: Exchange) -> ScriptedReply:
         """Return the answer to a request without `stream`."""
         ...
 

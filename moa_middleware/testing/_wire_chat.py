@@ -13,7 +13,7 @@ from moa_middleware.testing._script import Script, dump
 from moa_middleware.testing._wire import (
     Event,
     Exchange,
-    Reply,
+    ScriptedReply,
     choices_of,
     finish_reason_of,
     halves,
@@ -43,7 +43,7 @@ def error(status: int, error: Mapping[str, Any] | None, request_id: str = "") ->
     return {"error": {"message": f"scripted error {status}", "type": kind, "param": None, "code": None, **given}}
 
 
-def reply(exchange: Exchange) -> Reply:
+def reply(exchange: Exchange) -> ScriptedReply:
     """Return the completion object."""
     script = exchange.script
     choices = [
@@ -52,7 +52,7 @@ def reply(exchange: Exchange) -> Reply:
     ]
     body = {**_envelope(exchange, "chat.completion"), "choices": choices}
     usage = None if script.usage_in == "none" else usage_of(script, exchange.request)
-    return Reply(body if usage is None else {**body, "usage": usage}, text_of(choices_of(script)[0]), usage)
+    return ScriptedReply(body if usage is None else {**body, "usage": usage}, text_of(choices_of(script)[0]), usage)
 
 
 def events(exchange: Exchange) -> Iterator[Event]:

@@ -13,7 +13,7 @@ from moa_middleware.testing._script import Script, dump
 from moa_middleware.testing._wire import (
     Event,
     Exchange,
-    Reply,
+    ScriptedReply,
     choices_of,
     finish_reason_of,
     halves,
@@ -58,12 +58,12 @@ def error(status: int, error: Mapping[str, Any] | None, request_id: str) -> dict
     return {**body, "request_id": request_id} if request_id else body
 
 
-def reply(exchange: Exchange) -> Reply:
+def reply(exchange: Exchange) -> ScriptedReply:
     """Return the message object."""
     script = choices_of(exchange.script)[0]
     usage = _usage(exchange)
     body = {**_envelope(exchange), "content": [_block(*each) for each in _blocks(script)], **_stop(script)}
-    return Reply(body if usage is None else {**body, "usage": usage}, text_of(script), usage)
+    return ScriptedReply(body if usage is None else {**body, "usage": usage}, text_of(script), usage)
 
 
 def events(exchange: Exchange) -> Iterator[Event]:

@@ -15,7 +15,7 @@ from moa_middleware.testing._script import Script, dump
 from moa_middleware.testing._wire import (
     Event,
     Exchange,
-    Reply,
+    ScriptedReply,
     choices_of,
     finish_reason_of,
     halves,
@@ -53,10 +53,10 @@ _ECHOED: dict[str, Any] = {
 }
 
 
-def reply(exchange: Exchange) -> Reply:
+def reply(exchange: Exchange) -> ScriptedReply:
     """Return the response object."""
     usage = _usage(exchange)
-    return Reply(_response(exchange, _status(exchange.script)), text_of(choices_of(exchange.script)[0]), usage)
+    return ScriptedReply(_response(exchange, _status(exchange.script)), text_of(choices_of(exchange.script)[0]), usage)
 
 
 def events(exchange: Exchange) -> Iterator[Event]:

@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from moa_middleware import report
-from moa_middleware.cli._words import figure, span
+from moa_middleware.cli._format import count_text, duration_text
 from moa_middleware.read import Cost
 
 from .conftest import names_of
@@ -50,12 +50,12 @@ def agrees(page, stats):
             wanted = value(row)
             assert (None if exact == "" else float(exact)) == wanted, column
             if column in ("p50", "p95"):
-                assert span(wanted) == shown
+                assert duration_text(wanted) == shown
             elif column == "known_usd":
                 cost = Cost(row["cost"]["known_usd"], row["cost"]["unpriced"])
                 assert str(cost) == " ".join(shown.split())
             elif column != "failed":
-                assert figure(wanted) == shown
+                assert count_text(wanted) == shown
 
 
 def test_the_run_s_figures_are_those_of_moa_stats(page, sampled):

@@ -23,6 +23,9 @@ import pytest
 import moa_middleware as moa
 from moa_middleware.testing import Script, ScriptedServer
 
+from .. import doses
+from . import forked
+
 COMMAND = [sys.executable, "-m", "moa_middleware"]
 MODELS = ("ref-a", "ref-b", "ref-c")
 SAID = {
@@ -128,10 +131,12 @@ def env(desk):
 
 
 @pytest.fixture
-def run(env, desk):
-    """Return a function that runs `moa` on pipes."""
+def run(env, desk, request):
+    """Return a function that runs `moa` on pipes; a quick run forks for it, where that is the same."""
 
     def run(*args, stdin=None, **more):
+        if doses.is_quick(request.config) and forked.can_run(more):
+            return forked.run([*map(str, args)], env={**env, **more}, cwd=desk, stdin=stdin)
         return subprocess.run(
             [*COMMAND, *map(str, args)],
             env={**env, **more},

@@ -54,12 +54,12 @@ def test_values_have_an_origin(run):
     ("name", "value"),
     [("MOA_SAVE_TRACES", "maybe"), ("MOA_REDACT", "names"), ("MOA_CAPTURE", "s3cret"), ("MOA_MAX_FILE_BYTES", "-1")],
 )
-def test_a_bad_value_is_named_and_not_shown(run, name, value):
+def test_a_bad_value_is_named_and_not_shown(run, desk, name, value):
     """The variable and what it takes; the value may be anything."""
     code, found = doctor(run, **{"MOA_SAVE_TRACES": "1", name: value})
     assert 1 == code
     assert any(problem.startswith(f"{name} has a bad value") for problem in found["problems"])
-    assert value not in json.dumps(found)
+    assert value not in json.dumps(found).replace(str(desk), "")  # pytest numbers its directories: `pytest-108`
     assert "bad value" in run("doctor", **{name: value}).stdout
 
 

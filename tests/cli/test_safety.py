@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from moa_middleware.cli import _out
+from moa_middleware.cli._text import SafeText, one_line, safe_text
 
 from .conftest import ESCAPED, HOSTILE
 
@@ -184,7 +185,7 @@ MAY = {
     "_screen.py": {"print", "out"},
     "_reading.py": {"write"},  # the bar: figures of its own, on stderr
     "show.py": {"write"},  # --raw, which a terminal does not get
-    "_demo_run.py": {"write"},  # `Flowing.write`, which is safe
+    "_demo_run.py": {"write"},  # `StreamedText.write`, which is safe
 }
 
 
@@ -209,11 +210,28 @@ def test_nothing_prints_but_the_gate(path):
         assert rich <= ({"Live", "Spinner", "Table", "RenderableType"} if path.name == "_progress.py" else set())
 
 
+def test_what_is_safe_is_not_scanned_again_and_a_part_of_it_is():
+    """The mark of a safe text is lost with whatever is joined to it, so nothing passes unseen beside it."""
+    safe = safe_text(HOSTILE)
+    assert safe is safe_text(safe)
+    assert str(safe) != HOSTILE
+    assert type(one_line(HOSTILE)) is SafeText
+    assert ESCAPED in safe_text(safe + HOSTILE)
+    assert type(safe + "x") is type(f"{safe}") is type(safe[1:]) is str
+
+
+def test_only_the_gate_marks_a_text_as_safe():
+    """`SafeText` is made where texts are escaped, and where a table puts safe cells together."""
+    for path in CLI.glob("*.py"):
+        if path.name not in ("_text.py", "_screen.py", "_table.py"):
+            assert "SafeText" not in path.read_text(), path.name
+
+
 def test_the_gate_escapes_whatever_it_is_given():
     """Each function that writes calls `safe_text`, or hands over to one that does."""
     for name, functions in {
         "_out.py": ("emit", "_cell", "note"),
-        "_screen.py": ("_safe", "cell", "write", "width_of"),
+        "_screen.py": ("_safe", "cell", "write", "display_width"),
     }.items():
         defined = {
             node.name: ast.dump(node)

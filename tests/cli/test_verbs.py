@@ -27,7 +27,7 @@ WIDTHS = (60, 80, 140)
 
 def alike(value):
     """Return a result of the reader as JSON brings it back."""
-    return json.loads(json.dumps(read.plain(value)))
+    return json.loads(json.dumps(read.to_jsonable(value)))
 
 
 def shown(terminal, *args, columns=80):
@@ -401,7 +401,7 @@ def test_old_files_are_removed_and_a_dry_run_removes_none(run, told, desk):
     assert "1 file would be removed" in dry.stdout
     assert (traces / "s-0.jsonl").exists()
     (found,) = told("prune", traces, "--older-than", "30d")
-    assert ([str(traces / "s-0.jsonl")], 1) == ([one["path"] for one in found["files"]], found["young"])
+    assert ([str(traces / "s-0.jsonl")], 1) == ([one["path"] for one in found["files"]], found["recent"])
     assert ["s-1.jsonl"] == [path.name for path in traces.glob("*.jsonl")]
     assert "0 files removed" in run("prune", traces, "--older-than", "4w").stdout
 

@@ -18,8 +18,8 @@ import pytest
 import moa_middleware as moa
 from moa_middleware._capture import recorder
 from moa_middleware.testing import conformance
-from moa_middleware.testing.conformance._record import complaints
-from moa_middleware.testing.conformance._run import run_once
+from moa_middleware.testing.conformance._record_check import complaints
+from moa_middleware.testing.conformance._scenario_run import run_once
 
 from .world_plain import AsyncGenerator, Dicts, Function, Generator
 
@@ -384,7 +384,7 @@ def test_a_broken_layer_is_found(world, name, way, told):
 class SaysOtherThanPlanned(Function):
     def make_client(self):
         def ask(messages):
-            self.received(messages)
+            self.plan_for(messages)
             return "something else"
 
         return ask
@@ -398,12 +398,12 @@ class AsksNobody(Function):
 class NeverRefuses(Function):
     def make_client(self):
         def ask(messages):
-            return self.received(messages).text
+            return self.plan_for(messages).text
 
         return ask
 
 
-class LacksAMethod(conformance.World):
+class LacksAMethod(conformance.ClientHarness):
     def make_client(self):
         def ask(messages):
             return "".join(self.play(messages))
@@ -415,7 +415,7 @@ class LacksAMethod(conformance.World):
     ("world", "name", "told"),
     [
         (SaysOtherThanPlanned, "value", "the caller read 'something else', the plan says 'One two three four five.'"),
-        (AsksNobody, "value", "no request reached the model: does it call `received` with what it is asked?"),
+        (AsksNobody, "value", "no request reached the model: does it call `plan_for` with what it is asked?"),
         (NeverRefuses, "refused", "nothing was raised, the plan says 'refused'"),
         (LacksAMethod, "value", "LacksAMethod does not define `call`"),
     ],
@@ -431,13 +431,13 @@ def test_a_world_that_is_wrong_itself_is_told_so(world, name, told):
 def test_a_capability_that_does_not_exist_is_refused():
     """A misspelt capability would leave scenarios out for ever."""
     with pytest.raises(ValueError, match=r"Misspelt\.supports: 'streams' is no capability; there are async, choices"):
-        type("Misspelt", (conformance.World,), {"supports": {"sync", "streams"}})
+        type("Misspelt", (conformance.ClientHarness,), {"supports": {"sync", "streams"}})
 
 
 def test_a_world_without_a_way_is_refused():
     """A world that cannot be called has no cases, which would look like success."""
     for supports in ({"value"}, {"sync"}):
-        world = type("Nothing", (conformance.World,), {"supports": supports})
+        world = type("Nothing", (conformance.ClientHarness,), {"supports": supports})
         with pytest.raises(ValueError, match=r"Nothing\.supports: it needs 'sync' or 'async', and 'value' or 'stream'"):
             conformance.cases(world)
 
@@ -554,7 +554,7 @@ def test_a_report_counts_and_names():
 def test_a_report_of_nothing_does_not_pass():
     """A world for which everything is skipped is no success."""
     with pytest.raises(AssertionError, match="0 passed, 0 failed, 0 skipped"):
-        conformance.Report(()).check()
+        conformance.ConformanceReport(()).check()
 
 
 def test_a_good_report_passes():
@@ -575,10 +575,10 @@ def test_a_case_tells_what_it_lacks():
 
 
 class Chunk:
-    """A piece of a class that `piece_of` of `World` does not know."""
+    """A piece of a class that `piece_of` of `ClientHarness` does not know."""
 
 
-class Forgets(conformance.World):
+class Forgets(conformance.ClientHarness):
     """Its author forgot `piece_of`."""
 
     supports = frozenset({"sync", "stream", "cut"})
@@ -658,7 +658,7 @@ def test_it_needs_no_test_framework():
     code = (
         "import sys\n"
         "from moa_middleware.testing import conformance\n"
-        "class Echo(conformance.World):\n"
+        "class Echo(conformance.ClientHarness):\n"
         "    def make_client(self):\n"
         "        return lambda messages: ''.join(self.play(messages))\n"
         "    def instrument(self, client):\n"

@@ -20,7 +20,7 @@ def _source(sdk):
         return file.read()
 
 
-class Wire(conformance.World):
+class Wire(conformance.ClientHarness):
     """
     The wire: derive from it, and say what the bytes are.
 
@@ -89,7 +89,7 @@ class Wire(conformance.World):
 
     def respond(self, request, make_body):
         body = json.loads(request.content)
-        plan = self.received(body)
+        plan = self.plan_for(body)
         if plan.stop == "refused":
             return self.http.Response(429, json=self.refused_body(), request=request)
         self.opened += 1

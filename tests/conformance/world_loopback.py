@@ -49,7 +49,7 @@ class Loopback(Chat):
         return shown
 
     def _script(self, body):
-        plan = self.received(body)
+        plan = self.plan_for(body)
         error = {"message": "overloaded", "type": "server_error"}
         broken = {
             "refused": {"status": 429, "error": {"message": "queue full"}},

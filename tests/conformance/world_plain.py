@@ -8,7 +8,7 @@ import moa_middleware as moa
 from moa_middleware.testing import conformance
 
 
-class Function(conformance.World):
+class Function(conformance.ClientHarness):
     """A function that returns the text."""
 
     supports = frozenset({"sync", "value", "refused", "iterator"})
@@ -67,7 +67,7 @@ class AsyncGenerator(Function):
         return ask
 
 
-class Dicts(conformance.World):
+class Dicts(conformance.ClientHarness):
     """An object of another library: one method for values and for streams of dicts, sync and async."""
 
     supports = frozenset(
@@ -158,7 +158,7 @@ def _joined(chunks):
     return {**last, "choices": [choice]}
 
 
-class Mixture(conformance.World):
+class Mixture(conformance.ClientHarness):
     """A decorated client: two references, then the aggregator, whose stream or value is the turn's."""
 
     supports = frozenset({"sync", "value", "stream", "close", "exact", "refused", "cut", "error", "interrupt"})

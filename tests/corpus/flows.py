@@ -346,3 +346,55 @@ def middleware_waits():
 
     asyncio.run(create(QUESTION))
     _turn(_model(moa.Stack([patient])))
+
+
+async def _chunks_later():
+    for one in chunks():
+        await asyncio.sleep(0)
+        yield one
+
+
+@script()
+def async_streams():
+    """Retried, mapped, held back and answered: async streams, from coroutines and from async generators."""
+
+    def moderate(call):
+        call.buffer()
+        found = yield call
+        return found.replace(text="Moderated.")
+
+    def cached(call):
+        return moa.Reply(text="From the cache.", source="cache")
+        yield call
+
+    def broken_tap(call):
+        call.map_chunks(lambda chunk: 1 / 0)
+        return (yield call)
+
+    for number, middleware in enumerate(([_retry], [_tapped], [moderate], [cached], [_tapped, moderate], [broken_tap])):
+        stack = moa.Stack(middleware)
+        left = [1 if middleware == [_retry] else 0]
+
+        @stack.aggregator(label="awaited")
+        async def awaited(messages, *, stream, left=left):
+            left[0] -= 1
+            if left[0] >= 0:
+                raise BoomError("once")
+            return _chunks_later()
+
+        @stack.aggregator(label="generated")
+        async def generated(messages):
+            async for one in _chunks_later():
+                yield one
+
+        async def main(awaited=awaited, generated=generated, number=number):
+            async with moa.turn(session_id=f"s-{number}"):
+                for make in (lambda: awaited(QUESTION, stream=True), lambda: generated(QUESTION)):
+                    try:
+                        made = make()
+                        async for _ in await made if asyncio.iscoroutine(made) else made:
+                            pass
+                    except (BoomError, ZeroDivisionError):
+                        continue
+
+        asyncio.run(main())

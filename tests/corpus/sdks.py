@@ -6,13 +6,14 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import inspect
 from contextlib import suppress
 from itertools import groupby
 
 import moa_middleware as moa
 from moa_middleware.testing import Script, ScriptedServer
 
-from ..sdks.forms import CHAT, FORMS, MESSAGES, chat_pieces, client_of, installed
+from ..sdks.forms import CHAT, FORMS, MESSAGES, RESPONSE, chat_pieces, client_of, installed
 from .script import BoomError, script
 
 TEXT = "One two three four five."
@@ -32,18 +33,20 @@ WHOLE = Script(
 )
 
 
-def _each_form(sdk, family):
+def _each_form(sdk, family, around=lambda run: run):
     for form in [one for one in FORMS if (one.sdk, one.family) == (sdk, family)]:
         with ScriptedServer({}, default=WHOLE) as server:
             client = client_of(sdk, server, is_async=form.is_async)
             moa.instrument(client)
+            run = around(form.run)
             with moa.turn(session_id=form.name):
                 if form.is_async:
-                    asyncio.run(_closing(form.run, client))
+                    asyncio.run(_closing(run, client))
                 else:
-                    form.run(client)
+                    run(client)
             if not form.is_async:
                 client.close()
+            gc.collect()
 
 
 async def _closing(run, client):
@@ -51,6 +54,20 @@ async def _closing(run, client):
         return await run(client)
     finally:
         await client.close()
+
+
+def _forgiving(run):
+    """Go on where the caller cannot read an answer that a middleware made."""
+
+    def sync_run(client):
+        with suppress(Exception):
+            return run(client)
+
+    async def async_run(client):
+        with suppress(Exception):
+            return await run(client)
+
+    return async_run if inspect.iscoroutinefunction(run) else sync_run
 
 
 for (_sdk, _family), _ in groupby(sorted({(one.sdk, one.family) for one in FORMS})):
@@ -327,3 +344,65 @@ def sdk_class():
         client.chat.completions.create(**CHAT)
         list(client.chat.completions.create(stream=True, **CHAT))
         client.close()
+
+
+@script()
+def sdk_decorated_forms():
+    """Every form inside a decorated function that returns its text."""
+    _each_form("openai", "chat", moa.reference(label="outer"))
+
+
+def _answer(call):
+    usage = moa.Usage(input_tokens=3, output_tokens=4)
+    return moa.Reply(text="From the cache, in words.", source="cache", usage=usage, reasoning="known")
+    yield call
+
+
+def _with_middleware(middleware):
+    moa.configure(middleware=[middleware])
+    for sdk, family in (("openai", "chat"), ("openai", "responses"), ("anthropic", "messages")):
+        with moa.tag(preset=f"{sdk} {family}"):
+            _each_form(sdk, family, _forgiving)
+
+
+@script()
+def sdk_answered_forms():
+    """Every form, answered by a middleware in the SDK's own classes."""
+    _with_middleware(_answer)
+
+
+@script()
+def sdk_mapped_forms():
+    """Every form of chat, its chunks changed on their way."""
+
+    def upper(call):
+        call.map_chunks(lambda chunk: chunk.text.upper() if chunk.text else chunk)
+        found = yield call
+        return found.replace(text=(found.text or "").lower()) if found.chunks is None else found
+
+    moa.configure(middleware=[upper])
+    _each_form("openai", "chat", _forgiving)
+
+
+@script()
+def sdk_tools_answered():
+    """A tool call and a refusal in place of the model's answer."""
+    call = {"id": "t1", "type": "function", "function": {"name": "look", "arguments": '{"q": 1}'}}
+    answers = (moa.Reply(tool_calls=[call], finish_reason="tool_calls"), moa.Reply(refusal="No.", text=None))
+    for number, answer in enumerate(answers):
+
+        def answered(call, answer=answer):
+            return answer
+            yield call
+
+        moa.configure(middleware=[answered])
+
+        def run(client, number=number):
+            with moa.turn(session_id=f"s-{number}"):
+                for stream in (False, True):
+                    for create, given in ((client.chat.completions.create, CHAT), (client.responses.create, RESPONSE)):
+                        with suppress(Exception):
+                            found = create(stream=stream, **given)
+                            list(found) if stream else None
+
+        _with_client(run)

@@ -477,3 +477,62 @@ def futures():
         return await ask_loop(messages)
 
     asyncio.run(acreate(QUESTION))
+
+
+@script()
+def tasks_and_executors():
+    """Tasks, `to_thread` and executors of a loop carry the turn."""
+
+    @moa.reference
+    async def ask(messages, name):
+        await asyncio.sleep(0)
+        return f"{name} in a task"
+
+    @moa.reference
+    def ask_thread(messages, name):
+        return f"{name} in a thread"
+
+    @moa.turn(session_id="s-1")
+    async def create(messages):
+        loop = asyncio.get_running_loop()
+        await asyncio.create_task(ask(messages, "model-a"))
+        async with asyncio.TaskGroup() as group:
+            group.create_task(ask(messages, "model-b"))
+            group.create_task(ask(messages, "model-c"))
+        await asyncio.to_thread(ask_thread, messages, "model-d")
+        with ThreadPoolExecutor(1) as pool:
+            await loop.run_in_executor(pool, ask_thread, messages, "model-e")
+        return await moa.carry(ask)(messages, "model-f")
+
+    asyncio.run(create(QUESTION))
+
+
+@script()
+def generators_across_turns():
+    """A generator that makes calls of its own, read inside one turn and outside it."""
+    client = _client()
+
+    @moa.aggregator
+    def stream(messages):
+        yield "first "
+        client.create(messages)
+        yield "last"
+
+    @moa.turn(session_id="s-1")
+    def create(messages):
+        yield "before "
+        yield from stream(messages)
+        client.create(messages, "model-b")
+
+    reading = create(QUESTION)
+    next(reading)
+    next(reading)
+    with moa.turn(session_id="s-2"):
+        client.create(QUESTION)
+        next(reading)
+    client.create(QUESTION)
+    list(reading)
+    dropped = create(QUESTION)
+    next(dropped)
+    del dropped
+    gc.collect()

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from types import SimpleNamespace
 
+import pydantic
+
 import moa_middleware as moa
 
 from .script import QUESTION, chunk, chunks, quietly, reply, script, thing
@@ -404,3 +406,50 @@ def labels_and_names():
         return "named"
 
     named("the context", "the question")
+
+
+class Message(pydantic.BaseModel):
+    """A message of pydantic."""
+
+    role: str
+    content: str | None = None
+    when: dt.date = dt.date(2026, 11, 30)
+
+
+@script()
+def pydantic_messages():
+    """Models as messages, inside others, and as what is answered."""
+    one = Message(role="user", content="a model")
+    _each(_ask("ok"), [[one], [{"role": "user", "content": [one]}], one, [Message]])
+    _ask(Message(role="assistant", content="answered"))(QUESTION)
+
+
+@script()
+def speakers():
+    """Plain events of several agents in one stream, and a result at the end."""
+
+    def told():
+        for speaker, text in (("a", "From a. "), ("b", "From b. "), ("a", "More. ")):
+            yield {"agent": speaker, "text": text}
+            yield {"source": speaker, "content": text}
+            yield SimpleNamespace(author=speaker, delta=text)
+        yield {"type": "result", "result": "all of it"}
+
+    def results():
+        yield {"text": "One "}
+        yield {"text": "two."}
+        yield {"text": "One two.", "usage": {"input_tokens": 4, "output_tokens": 2}}
+
+    def tools():
+        yield {"tool_calls": [{"id": "t1", "name": "look", "arguments": {"q": 1}}]}
+        yield {"text": "looked", "finish_reason": "stop", "model": "m-2"}
+
+    with moa.turn():
+        for body in (told, results, tools):
+
+            @moa.reference(label=body.__name__)
+            def stream(messages, body=body):
+                yield from body()
+
+            list(stream(QUESTION))
+        _ask({"text": "t", "tool_calls": [{"name": "look", "args": {}}], "reasoning": "r"})(QUESTION)

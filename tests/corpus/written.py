@@ -46,6 +46,10 @@ def _rich():
     def odd(messages):
         return SimpleNamespace(unknown="jane.doe@example.com")
 
+    @moa.reference(label="shouts")
+    def shouts(messages):
+        return ask(messages)["choices"][0]["message"]["content"].upper() + "!"
+
     @moa.aggregator
     def synthesize(messages):
         yield from chunks("Dear ", "jane.doe@", "example.com, ", "the key is ", SECRET[:10], SECRET[10:], ".")
@@ -62,6 +66,7 @@ def _rich():
         ask(messages, extra_body={"provider": {"only": ["x"]}, "top_k": 3, "chat_template_kwargs": {"a": SECRET}})
         quietly(lambda: fails(messages))
         odd(messages)
+        shouts(messages)
         return synthesize(messages)
 
     list(create(PRIVATE, temperature=0.3))

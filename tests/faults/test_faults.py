@@ -10,6 +10,8 @@ import pytest
 from . import endings, rounds
 from .evidence import directory
 
+pytestmark = pytest.mark.processes
+
 
 @pytest.fixture
 def place():

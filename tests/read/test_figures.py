@@ -320,7 +320,7 @@ def test_the_damage_is_named_and_costs_no_turn(ran):
 def test_the_answers_overlap_with_what_the_references_said(ran):
     """Every aggregator of this run got its references verbatim."""
     path, _ = ran
-    standings = Counter(one.standing for turn in read.open(path).turns(session="s-1") for one in turn.fidelity())
+    standings = Counter(one.status for turn in read.open(path).turns(session="s-1") for one in turn.fidelity())
     assert {"verbatim", None} == set(standings)
 
 
@@ -423,11 +423,11 @@ def test_two_runs_side_by_side(desk):
     assert ["agg", "ref-0", "ref-1"] == [row.key for row in found.rows]
     assert 1.5 == found.rows[0].cost_usd
     assert 0.2 == found.rows[1].failed_share
-    assert [0.75, 0.75, 0.75, 0.25] == [pair.cost_usd for pair in found.dearer]
-    assert ("s#4", "s#4", (False, False)) == (found.dearer[3].a, found.dearer[3].b, found.dearer[3].failed)
+    assert [0.75, 0.75, 0.75, 0.25] == [pair.cost_usd for pair in found.costlier]
+    assert ("s#4", "s#4", (False, False)) == (found.costlier[3].a, found.costlier[3].b, found.costlier[3].failed)
     assert found.total.a.calls == 12
     again = read.compare(read.open(desk / "a"), desk / "a", by=None, worst=1)
-    assert (4, 4, ()) == (again.matched, again.same_output, again.dearer)
+    assert (4, 4, ()) == (again.matched, again.same_output, again.costlier)
     assert () == again.rows
     assert 0 == again.total.cost_usd
     other = read.compare(desk / "a", desk / "b", by="preset", session="nobody")

@@ -8,7 +8,7 @@ import time
 import pytest
 
 from moa_middleware import read
-from moa_middleware.read import Turn
+from moa_middleware.read import TurnView
 
 WORDS = [f"word{n}" for n in range(5000)]
 CHINESE = "天空为什么是蓝色的因为空气中的分子把短波长的光散射得比长波长的光多得多所以我们看到的天空是蓝色的而日落时光线穿过更厚的大气层蓝光被散射掉剩下红光"
@@ -29,7 +29,7 @@ def turn_of(told, outputs, *, asked="Why is the sky blue?", answer="", **changes
         )
     prompt = [{"role": "user", "content": asked}, {"role": "system", "content": told}]
     aggregator = {"call_id": "a", "outcome": "completed", "input_messages": prompt, "output": answer}
-    return Turn({"turn_id": "t", "references": references, "aggregator": aggregator, "output": answer, **changes})
+    return TurnView({"turn_id": "t", "references": references, "aggregator": aggregator, "output": answer, **changes})
 
 
 def standing(told, output, **kwargs):
@@ -121,13 +121,13 @@ def test_what_cannot_be_told_is_said():
     withheld = {"outcome": "completed", "output": None, "omitted": {"output": {"reason": "metadata", "bytes": 5}}}
     turn = turn_of("something", [failed, late, running, silent, withheld, said])
     whys = ["failed", "late", "late", "no output", "withheld", None]
-    assert whys == [one.why for one in turn.fidelity()]
-    assert [None] * 5 + ["absent"] == [one.standing for one in turn.fidelity()]
+    assert whys == [one.reason for one in turn.fidelity()]
+    assert [None] * 5 + ["absent"] == [one.status for one in turn.fidelity()]
     assert "unknown (failed)" == str(turn.fidelity()[0])
-    assert ["no aggregator"] == [one.why for one in turn_of("", [said], aggregator=None).fidelity()]
+    assert ["no aggregator"] == [one.reason for one in turn_of("", [said], aggregator=None).fidelity()]
     turn = turn_of("", [said])
     turn.as_dict()["aggregator"]["omitted"] = {"input_messages.0.content": {"reason": "limit", "bytes": 9}}
-    assert ["withheld"] == [one.why for one in turn.fidelity()]
+    assert ["withheld"] == [one.reason for one in turn.fidelity()]
     assert () == turn_of("", []).fidelity()
 
 
@@ -210,7 +210,7 @@ def test_references_of_150_kb_are_fast(language, capsys):
     )
     turn = turn_of(told, texts, answer=answer)
     began = time.process_time()
-    standings = [one.standing for one in turn.fidelity()]
+    standings = [one.status for one in turn.fidelity()]
     middle = time.process_time()
     overlap = turn.overlap()
     ended = time.process_time()
@@ -219,3 +219,63 @@ def test_references_of_150_kb_are_fast(language, capsys):
     with capsys.disabled():
         print(f"\n  {language}: fidelity {middle - began:.3f} s, overlap {ended - middle:.3f} s of CPU time")
     assert ended - began < 5
+
+
+QUESTIONS = [
+    (None, ""),
+    ([], ""),
+    ("Why?", "Why?"),
+    (
+        [
+            {"role": "user", "content": "One?"},
+            {"role": "assistant", "content": "x"},
+            {"role": "user", "content": "Two?"},
+        ],
+        "Two?",
+    ),
+    ([{"role": "system", "content": "Be short."}], "Be short."),
+    (
+        [
+            {
+                "role": "user",
+                "content": [
+                    {"type": "text", "text": "What is this?"},
+                    {"type": "image_url", "image_url": {"url": "data:x"}},
+                ],
+            }
+        ],
+        "What is this?\n[image_url]",
+    ),
+    ([{"role": "user", "content": None}], ""),
+    (["a", "b"], "b"),
+    ([{"type": "function_call_output", "output": "37"}], "[function_call_output]"),
+]
+
+
+@pytest.mark.parametrize(("prompt", "question"), QUESTIONS, ids=range(len(QUESTIONS)))
+def test_the_question_is_the_users_last_message(prompt, question):
+    """What is not text is named, never shown as its data; the first call's prompt stands for a missing one."""
+    assert question == TurnView({"input_messages": prompt}).question
+    assert question == TurnView({"references": [{"input_messages": prompt}]}).question
+
+
+def test_a_content_that_is_nested_too_deeply_has_an_end():
+    """A hostile line cannot exhaust the stack."""
+    deep = "x"
+    for _ in range(500):
+        deep = [deep]
+    assert "[nested too deeply]" == read.content_text(deep)
+
+
+def test_the_answer_is_the_turns_or_the_aggregators():
+    """One place decides what overlap, list and page take for the answer."""
+    aggregator = {"output": "of the aggregator"}
+    assert "of the turn" == TurnView({"output": "of the turn", "aggregator": aggregator}).answer
+    assert "of the aggregator" == TurnView({"output": None, "aggregator": aggregator}).answer
+    assert "" == TurnView({}).answer
+
+
+def test_similarities_are_of_pairs_of_words():
+    """Two of three pairs each are shared; a text is like itself, and a missing one like nothing."""
+    found = read.similarities(["the cat sat down", "the cat sat up", None])
+    assert [[1.0, 2 / 3, None], [2 / 3, 1.0, None], [None, None, None]] == found

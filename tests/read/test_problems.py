@@ -172,9 +172,9 @@ def test_a_file_alone_is_not_blamed_for_lines_of_another_session(traces):
 
 def test_numbers_are_kept_in_any_order():
     """In pieces of a thousand, far apart and out of order."""
-    from moa_middleware.read._seen import Numbers
+    from moa_middleware.read._seen import SeenNumbers
 
-    numbers = Numbers()
+    numbers = SeenNumbers()
     for seq in [*range(5000, 2, -1), 10**15, 2]:
         numbers.add(("h", 1, None), seq)
     assert [(("h", 1, None), 5001, 10**15 - 1)] == list(numbers.gaps())
@@ -183,9 +183,9 @@ def test_numbers_are_kept_in_any_order():
 @given(st.sets(st.integers(1, 5000)))
 def test_the_gaps_are_what_is_missing(seen):
     """For any set of numbers."""
-    from moa_middleware.read._seen import Numbers
+    from moa_middleware.read._seen import SeenNumbers
 
-    numbers = Numbers()
+    numbers = SeenNumbers()
     for seq in seen:
         numbers.add(("h", 1, None), seq)
     missing = {seq for _, first, last in numbers.gaps() for seq in range(first, last + 1)}
@@ -309,7 +309,7 @@ def test_references_of_references_are_not_absent(desk):
     moa.configure(save_traces=True, trace_dir=desk / "traces")
     create(ask())
     (turn,) = read.open(desk / "traces")
-    assert ["absent", "absent", "verbatim", "verbatim"] == [one.standing for one in turn.fidelity()]
+    assert ["absent", "absent", "verbatim", "verbatim"] == [one.status for one in turn.fidelity()]
     assert [] == found(desk / "traces")
 
 
@@ -418,7 +418,7 @@ def use_all(path):
             repr(call), call.usage, call.error, call.failed, call.extra, call.name
         run.children(turn), run.parent(turn), turn.extra, turn.name, turn.writer
     for by in (None, *read.GROUPINGS):
-        json.dumps(read.plain(run.stats(by)))
+        json.dumps(read.to_jsonable(run.stats(by)))
     run.cost(), run.tables()
     list(read.scan(path))
     read.compare(run, run)
@@ -426,7 +426,11 @@ def use_all(path):
     return report
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(
+    max_examples=3 * settings.default.max_examples // 5,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+    deadline=None,
+)
 @given(st.lists(odd_records, max_size=3))
 def test_any_values_can_be_read(desk, found):
     """Every key may hold anything."""
@@ -435,7 +439,11 @@ def test_any_values_can_be_read(desk, found):
     use_all(path)
 
 
-@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(
+    max_examples=3 * settings.default.max_examples // 2,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+    deadline=None,
+)
 @given(data=st.data())
 def test_any_bytes_can_be_verified(desk, data):
     """Cut, spliced, overwritten and random lines: the verifier names them, and never fails."""

@@ -99,7 +99,7 @@ def age(*paths, seconds=OLD):
 
 
 def fates(report):
-    return {str(one.path.relative_to(report.directory)): one.fate for one in report.files}
+    return {str(one.path.relative_to(report.directory)): one.status for one in report.files}
 
 
 def test_old_files_go_and_young_ones_stay(traces):
@@ -110,7 +110,7 @@ def test_old_files_go_and_young_ones_stay(traces):
         assert (traces / "s-0.jsonl").exists()
         report = read.prune(traces, older_than="30d", dry_run=dry_run)
         assert {"s-0.jsonl": "removed"} == fates(report)
-        assert (dry_run, size, 1, 1) == (report.dry_run, report.bytes, report.young, len(report.removed))
+        assert (dry_run, size, 1, 1) == (report.dry_run, report.bytes, report.recent, len(report.removed))
     assert [".pruned", "s-1.jsonl"] == sorted(path.name for path in traces.iterdir())
     assert 3 == read.stats(traces).total.turns
     assert {} == fates(read.prune(traces, older_than="30d"))
@@ -279,8 +279,8 @@ def test_a_link_leads_no_removal_out_of_the_directory(traces, desk, name):
 )
 def test_ages(given, seconds):
     """A number with a unit, seconds, or a timedelta."""
-    assert seconds == read.seconds_of(given)
-    assert seconds == read.seconds_of(timedelta(seconds=seconds))
+    assert seconds == read.parse_age(given)
+    assert seconds == read.parse_age(timedelta(seconds=seconds))
 
 
 @pytest.mark.parametrize("bad", ["30", "d", "", "a month", "-1d", -1, True, None, "nand", float("nan"), "1y", "infd"])

@@ -339,6 +339,31 @@ def test_lone_surrogates_and_huge_numbers_are_read(traces):
     assert turn.references[0].chunks is None
 
 
+@pytest.mark.parametrize("text", ["plain", "\\ud83d"], ids=["parser", "fallback"])
+@pytest.mark.parametrize("sign", ["", "-"])
+def test_an_integer_is_read_alike_by_both_parsers_up_to_4300_digits(text, sign):
+    """A lone surrogate in a line sends it to the other parser, and changes no number in it."""
+    lines = [
+        f'{{"schema": "moa-turn/1", "turn_id": "t", "output": "{text}", "number": {sign}{"9" * digits}}}'.encode()
+        for digits in (4000, 4001, 4300, 4301)
+    ]
+    found = [next(iter(read.open(io.BytesIO(line)))).extra["number"] for line in lines]
+    assert [int, int, int, str] == [type(value) for value in found]
+    assert [sign + "9" * 4300] == [str(found[2])]
+
+
+def test_a_lower_limit_of_python_costs_a_line_its_number_alone():
+    """`PYTHONINTMAXSTRDIGITS` may be below what a line holds: the line is whole all the same."""
+    limit = sys.get_int_max_str_digits()
+    line = f'{{"schema": "moa-turn/1", "turn_id": "t", "output": "\\ud83d", "number": {"9" * 1000}}}'.encode()
+    sys.set_int_max_str_digits(640)
+    try:
+        (turn,) = read.open(io.BytesIO(line)).turns(strict=True)
+    finally:
+        sys.set_int_max_str_digits(limit)
+    assert ("t", "9" * 1000) == (turn.turn_id, turn.extra["number"])
+
+
 def test_numbers_that_nothing_can_be_are_unknown(traces):
     """A price of 1e308 dollars and a count of 4,300 figures do not stop a sum of several."""
     record, other, _ = records(traces / "s-0.jsonl")
@@ -354,7 +379,7 @@ def test_numbers_that_nothing_can_be_are_unknown(traces):
         total.call_ms.count,
     )
     assert total.cost == run.cost()
-    assert json.dumps(read.plain(total))
+    assert json.dumps(read.to_jsonable(total))
 
 
 def test_a_seed_line_is_read_without_loss():
@@ -382,7 +407,7 @@ def test_a_seed_line_is_read_without_loss():
     assert (">= $0.0012 (2 unpriced)", 3, 1) == (str(turn.cost), turn.call_count, turn.failed_calls)
     assert "It scatters." == turn.output
     assert (None, None, 1783000000.5) == (turn.duration_ms, turn.started_at, turn.at)
-    assert ["verbatim", None] == [one.standing for one in turn.fidelity()]
+    assert ["verbatim", None] == [one.status for one in turn.fidelity()]
     assert (None, None) == (turn.overlap().covered[1], turn.overlap().unique[1])
     assert turn.id.startswith("~")
     timed = json.loads(line)
@@ -488,8 +513,8 @@ def test_moments(traces):
         run.turns(session=7)
     with pytest.raises(TypeError):
         run.turns(wheather="fine")
-    assert 1783000000.0 == read.epoch(1783000000)
-    assert 0.0 == read.epoch("1970-01-01T00:00Z")
+    assert 1783000000.0 == read.parse_moment(1783000000)
+    assert 0.0 == read.parse_moment("1970-01-01T00:00Z")
 
 
 # Memory and order ----------------------------------------------------------------------------------

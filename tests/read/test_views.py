@@ -18,7 +18,7 @@ import pytest
 
 import moa_middleware as moa
 from moa_middleware import read, records
-from moa_middleware.read import Turn
+from moa_middleware.read import TurnView
 
 from ..test_house import imports, modules
 from .conftest import SEED, Plain, ask, reply, write
@@ -173,7 +173,7 @@ def test_what_a_middleware_answers_is_no_call(desk):
 def test_a_record_without_calls_tells_how_many_there_were():
     """The writer could not make it whole: its calls are known by number, and unpriced."""
     totals = {"calls": 3, "failed": 0, "usage": {}, "cost_usd": None, "unpriced": 3}
-    turn = Turn({"turn_id": "t", "references": [], "aggregator": None, "calls": [], "totals": totals})
+    turn = TurnView({"turn_id": "t", "references": [], "aggregator": None, "calls": [], "totals": totals})
     assert (3, "unknown (3 unpriced)") == (turn.call_count, str(turn.cost))
     line = {**turn.as_dict(), "schema": "moa-turn/1"}
     for by in ("model", "preset"):
@@ -191,8 +191,8 @@ def test_calls_that_tell_no_tokens_are_counted(by):
     references = [{"label": "a", "model": "m", "outcome": "completed", **call} for call in calls]
     line = {"schema": "moa-turn/1", "turn_id": "t", "references": references}
     found = read.stats(io.BytesIO(json.dumps(line).encode()), by)
-    assert (3, 2, 7) == (found.total.calls, found.total.uncounted, found.total.usage.input_tokens)
-    assert [2] == [row.uncounted for row in found.rows]
+    assert (3, 2, 7) == (found.total.calls, found.total.calls_without_usage, found.total.usage.input_tokens)
+    assert [2] == [row.calls_without_usage for row in found.rows]
 
 
 def test_a_timeline_tells_who_was_waited_for():
@@ -204,7 +204,7 @@ def test_a_timeline_tells_who_was_waited_for():
     ]
     aggregator = {"label": "agg", "started_at": 13.0, "ended_at": 14.0, "outcome": "completed", "cost_usd": 0.25}
     running = {"label": "d", "started_at": 12.0, "outcome": None}
-    turn = Turn({"started_at": 10.0, "references": [*references, running], "aggregator": aggregator})
+    turn = TurnView({"started_at": 10.0, "references": [*references, running], "aggregator": aggregator})
     assert [
         ("a", 0.0, 1000.0, 0.25, 1500.0),
         ("b", 0.0, 2500.0, 0.25, 0.0),
@@ -212,8 +212,10 @@ def test_a_timeline_tells_who_was_waited_for():
         ("d", 2000.0, None, None, None),
         ("agg", 3000.0, 4000.0, 0.25, None),
     ] == [(one.call.name, one.start_ms, one.end_ms, one.cost_share, one.slack_ms) for one in turn.timeline()]
-    assert () == Turn({}).timeline()
-    assert [(None, None)] == [(o.start_ms, o.cost_share) for o in Turn({"references": [{"cost_usd": 0}]}).timeline()]
+    assert () == TurnView({}).timeline()
+    assert [(None, None)] == [
+        (o.start_ms, o.cost_share) for o in TurnView({"references": [{"cost_usd": 0}]}).timeline()
+    ]
 
 
 @pytest.mark.parametrize(
@@ -231,7 +233,9 @@ def test_a_timeline_tells_who_was_waited_for():
 def test_a_reference_that_the_next_one_waited_for_has_no_slack(times, slack):
     """Had the first of a chain been slower, all that follows would have been later."""
     references = [{"label": name, "started_at": start, "ended_at": end} for name, (start, end) in times.items()]
-    turn = Turn({"started_at": 10.0, "references": references, "aggregator": {"started_at": 15.0, "ended_at": 16.0}})
+    turn = TurnView(
+        {"started_at": 10.0, "references": references, "aggregator": {"started_at": 15.0, "ended_at": 16.0}}
+    )
     assert slack == {one.call.name: round(one.slack_ms) for one in turn.timeline() if one.slack_ms is not None}
 
 
@@ -244,11 +248,11 @@ def test_results_as_json(traces):
         *(run.verify(), read.compare(run, run), run.tree(turn), read.prune(traces, older_than="1d", dry_run=True)),
         *(list(read.scan(traces)), {"a": turn.aggregator}, read.CODES, turn.writer),
     )
-    written = [json.loads(json.dumps(read.plain(one), allow_nan=False)) for one in results]
+    written = [json.loads(json.dumps(read.to_jsonable(one), allow_nan=False)) for one in results]
     assert {"name": "s-1#3", "file": turn.file, "line": 3, "record": turn.as_dict()} == written[0]
     assert {"known_usd": 0.75, "unpriced": 0, "complete": True} == written[4]
     assert {"count", "p50", "p95", "longest", "mean"} == set(written[6]["total"]["turn_ms"])
-    assert "torn-line" == read.plain(read.Problem("E101", "x"))["name"]
+    assert "torn-line" == read.to_jsonable(read.Problem("E101", "x"))["name"]
 
 
 def test_the_schema_is_that_of_real_lines(traces):
@@ -280,7 +284,7 @@ HOSTILE = (
 def test_a_notebook_shows_a_turn_as_text(text):
     """In a frame with an empty sandbox; every text is escaped twice, once for each document."""
     call = {"label": text, "model": text, "role": text, "outcome": text, "output": text}
-    turn = Turn(
+    turn = TurnView(
         {"turn_id": "t", "session_id": text, "preset": text, "outcome": text, "output": text, "references": [call]}
     )
     shown = turn._repr_html_()
@@ -296,7 +300,7 @@ def test_a_notebook_shows_a_turn_as_text(text):
 
 def test_a_notebook_frame_is_bounded():
     """A text of megabytes is cut in the view, and the view says so."""
-    turn = Turn({"turn_id": "t", "output": "x" * 5_000_000, "references": []})
+    turn = TurnView({"turn_id": "t", "output": "x" * 5_000_000, "references": []})
     assert len(turn._repr_html_()) < 100_000
     assert "not in the trace" in turn._repr_html_()
 
@@ -372,7 +376,7 @@ except errors.ExtraMissingError as error:
 
 # The house -----------------------------------------------------------------------------------------
 
-GROUND = {"errors", "records", "settings", "_redaction", "_layout", "_version"}
+GROUND = {"_unsafe", "errors", "records", "settings", "_redaction", "_layout", "_version"}
 
 
 def test_the_wings_know_nothing_of_each_other():

@@ -9,11 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from moa_middleware import read
-from moa_middleware.read._grams import places, unit_of, units
-from moa_middleware.report._grid import Grid, alike
+from moa_middleware.read._overlap import unit_of, unit_spans, units
+from moa_middleware.report._critical_path import critical_path
+from moa_middleware.report._grid import Grid, similarity
 from moa_middleware.report._messages import Pool
-from moa_middleware.report._paint import painted
-from moa_middleware.report._path import critical
 
 from ..read.conftest import SEED, write
 
@@ -23,7 +22,7 @@ LETTERS = st.text(alphabet=st.sampled_from("aB ß.İŉ\n,中文字數ﬃ漢é"),
 @given(LETTERS, st.lists(st.one_of(st.none(), LETTERS), max_size=3))
 def test_the_painted_pieces_are_the_answer(answer, references):
     """Nothing is lost or doubled, whatever letters become when case is folded."""
-    pieces = painted(answer, read.overlap_of(answer, references))
+    pieces = read.overlap_of(answer, references).pieces(answer)
     assert answer == "".join(text for text, _ in pieces)
     assert all(text for text, _ in pieces)
 
@@ -32,7 +31,7 @@ def test_the_painted_pieces_are_the_answer(answer, references):
 def test_each_unit_stands_where_it_is_said_to(text):
     """There is a place for each unit, in order, and its letters are those of the unit or fold to them."""
     unit = unit_of(text)
-    found = places(text, unit)
+    found = unit_spans(text, unit)
     row = units(text, unit)
     assert len(row) == len(found)
     assert found == sorted(found)
@@ -51,7 +50,7 @@ def test_the_answer_is_painted_by_whoever_says_the_same_words():
         ("three four five. Six seven, ", [0, 1]),
         ("EIGHT nine ten", [1]),
         ("; and more.", []),
-    ] == painted(answer, overlap)
+    ] == overlap.pieces(answer)
 
 
 def test_a_message_that_all_calls_share_is_held_once():
@@ -158,7 +157,7 @@ def test_the_critical_path_leads_back_from_the_aggregator(sampled):
     """It is the aggregator, its earlier call if it has one, and the last reference that it waited for."""
     for turn in read.open(sampled).turns(session="api-review"):
         spans = turn.timeline()
-        path = [spans[place].call for place in sorted(critical(turn, spans))]
+        path = [spans[place].call for place in sorted(critical_path(turn, spans))]
         if turn.aggregator is not None:
             assert path[-1] is turn.aggregator
         assert not any(call.late for call in path)
@@ -172,14 +171,14 @@ def test_references_that_say_the_same_are_alike(sampled):
     """The grid of a turn is symmetric, has no figure for a failure, and goes into the run's by names."""
     grid = Grid()
     for turn in read.open(sampled):
-        cells = alike(turn)
+        cells = similarity(turn)
         for one, row in enumerate(cells):
             for other, value in enumerate(row):
                 assert value == cells[other][one]
                 if turn.references[one].failed:
                     assert value is None
         grid.add(turn, cells)
-    whole = grid.plain()
+    whole = grid.to_jsonable()
     assert ["claude-sonnet-4", "deepseek-v3", "gemini-2.5-flash", "gpt-4.1-mini"] == whole["names"]
     same = whole["cells"][0][3]
     assert 0 < same[0] < 1
@@ -194,7 +193,7 @@ def test_a_trace_of_hermes_agent_makes_a_page(made, desk):
     assert ["verbatim", "unknown (failed)"] == [call["fidelity"] for call in told["calls"] if call["ref"] is not None]
     assert "seed" == page.run["sessions"][page.run["rows"][0]["s"]]
     assert json.loads(json.dumps(page.run["figures"]["stats"])) == json.loads(
-        json.dumps(read.plain(read.stats(desk / "seed.jsonl", "model")))
+        json.dumps(read.to_jsonable(read.stats(desk / "seed.jsonl", "model")))
     )
 
 

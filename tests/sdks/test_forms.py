@@ -57,7 +57,10 @@ def of(turn):
     return calls[0]
 
 
-forms = pytest.mark.parametrize("form", FORMS, ids=str)
+def forms(test):
+    """Run a test with every form; a quick run has each SDK and each form at least once."""
+    test = pytest.mark.crowd(facets=lambda form: (form.sdk, (form.family, form.name)))(test)
+    return pytest.mark.parametrize("form", FORMS, ids=str)(test)
 
 
 @forms

@@ -17,22 +17,23 @@ def opened(path: Path, when: datetime) -> None:
     with path.open("rb") as file:
         read.open(file)
     assert_type(
-        run.turns(session=["a"], model="gpt-*", since=when, until=1.5, failed=True, min_cost=0.1), Iterator[read.Turn]
+        run.turns(session=["a"], model="gpt-*", since=when, until=1.5, failed=True, min_cost=0.1),
+        Iterator[read.TurnView],
     )
     run.turns(weather="fine")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
 
 
 def one(run: read.Run) -> None:
     """Ask a turn for its calls and for what follows from them."""
-    turn = assert_type(run.turn("last"), read.Turn)
-    assert_type(turn.references, tuple[read.Call, ...])
+    turn = assert_type(run.turn("last"), read.TurnView)
+    assert_type(turn.references, tuple[read.CallView, ...])
     assert_type(turn.session_id, str | None)
     assert_type(turn.ts, float | None)
     assert_type(turn.implicit, bool)
     call = turn.references[0]
     assert_type(call.output, str | None)
-    assert_type(call.usage, read.Usage)
-    assert_type(call.error, read.ErrorInfo | None)
+    assert_type(call.usage, read.TokenUsage)
+    assert_type(call.error, read.ErrorDetails | None)
     assert_type(call.tool_calls, list[Any])
     assert_type(turn.cost.known_usd, float | None)
     assert_type(turn.fidelity(), tuple[read.Fidelity, ...])
@@ -47,14 +48,14 @@ def asked(run: read.Run) -> None:
     assert_type(read.verify("traces").clean, bool)
     assert_type(read.compare(run, "other").matched, int)
     assert_type(read.scan(None), Iterator[read.Finding])
-    assert_type(read.prune("traces", older_than="30d").removed, tuple[read.Pruned, ...])
+    assert_type(read.prune("traces", older_than="30d").removed, tuple[read.PrunedFile, ...])
     for found in read.tail("traces"):
-        assert_type(found, read.Turn | read.LateCall)
+        assert_type(found, read.TurnView | read.LateCall)
 
 
 def shown(run: read.Run, path: Path) -> None:
     """Write a report, with filters and options."""
-    made = assert_type(report.write(run, path, split=True, redact=["emails"], failed=True), report.Written)
+    made = assert_type(report.write(run, path, split=True, redact=["emails"], failed=True), report.ReportFiles)
     assert_type(made.paths, tuple[Path, ...])
     report.write("traces", "run.html", content=False, max_bytes=10**6, title="A run", progress=print, session=["a"])
     report.write("traces", "run.html", weather="fine")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]

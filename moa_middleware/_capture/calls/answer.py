@@ -7,55 +7,37 @@ Nothing is sent here; a reply is rendered as the caller would have had it from t
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from ...errors import ReplyFormError
 from ..flow.driver import Resolve
 from ..shapes.in_memory_client import answer, can_answer, raw_form
-from ..shapes.raw import is_raw_type
 from ..shapes.render import has_form, render
+from ..shapes.replies import is_raw_type
 from ..shapes.request import Recorder
-from ..streams.futures import is_awaitable
-from ..streams.kinds import is_manager
+from ..streams.kinds import is_awaitable, is_manager
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Generator
 
     from ..flow.driver import Effect
-    from ..flow.model import Call, Reply
-    from ..streams.state import StreamState
-    from ..turns.call_state import CallSlot
-    from .function import Known, Shape
+    from ..flow.model import Reply
+    from .execution import CallExecution
 
-__all__ = ["Asked", "check_readable", "check_stream", "check_value", "render_reply", "wants_stream"]
+__all__ = ["check_readable", "check_stream", "check_value", "render_reply", "wants_stream"]
 
 
-class Asked(Protocol):
-    """What has to be known of a call that is answered; a `CallTalk`."""
-
-    answered_by: str
-    call: Call
-    delivered: bool
-    fn: Callable[..., Any]
-    is_async: bool
-    known: Known
-    owner: object
-    shape: Shape
-    slot: CallSlot
-    state: StreamState | None
-
-
-def wants_stream(asked: Asked) -> bool:
+def wants_stream(execution: CallExecution) -> bool:
     """Whether the caller reads a stream, or the manager of one."""
-    return asked.shape.is_generator or asked.call.stream or asked.known.is_manager
+    return execution.known.is_generator or execution.call.stream or execution.known.is_manager
 
 
-def _is_sync(asked: Asked) -> bool:
+def _is_sync(execution: CallExecution) -> bool:
     """Whether the function is known to be a sync one; one that returns an awaitable does not show."""
-    return not asked.is_async and (asked.shape.is_generator or asked.shape.family != "plain")
+    return not execution.is_async and (execution.known.is_generator or execution.known.family != "plain")
 
 
-def check_stream(asked: Asked, raw: Any) -> None:
+def check_stream(execution: CallExecution, raw: Any) -> None:
     """
     Refuse a stream that the caller could not use.
 
@@ -63,41 +45,43 @@ def check_stream(asked: Asked, raw: Any) -> None:
         ReplyFormError: A value was asked for, or a stream of the other world.
     """
     kind = type(raw).__name__
-    if not wants_stream(asked) and not asked.delivered:
+    if not wants_stream(execution) and not execution.delivered:
         msg = (
-            f"`{asked.answered_by}` answered with a stream ({kind}), but the caller did not ask for one; "
+            f"`{execution.answered_by}` answered with a stream ({kind}), but the caller did not ask for one; "
             "return a value or a Reply"
         )
         raise ReplyFormError(msg)
     if is_manager(raw):
         return
-    if asked.known.is_manager and not asked.delivered:
-        msg = f"`{asked.answered_by}` answered with {kind}, but the caller enters a manager; return a Reply"
+    if execution.known.is_manager and not execution.delivered:
+        msg = f"`{execution.answered_by}` answered with {kind}, but the caller enters a manager; return a Reply"
         raise ReplyFormError(msg)
-    if asked.is_async and not hasattr(raw, "__anext__"):
-        msg = f"`{asked.answered_by}` answered with {kind}, but the caller reads an async stream; return a Reply"
+    if execution.is_async and not hasattr(raw, "__anext__"):
+        msg = f"`{execution.answered_by}` answered with {kind}, but the caller reads an async stream; return a Reply"
         raise ReplyFormError(msg)
-    if _is_sync(asked) and not hasattr(raw, "__next__"):
-        msg = f"`{asked.answered_by}` answered with {kind}, but the caller reads a sync stream; return a Reply"
+    if _is_sync(execution) and not hasattr(raw, "__next__"):
+        msg = f"`{execution.answered_by}` answered with {kind}, but the caller reads a sync stream; return a Reply"
         raise ReplyFormError(msg)
 
 
-def check_value(asked: Asked, raw: Any) -> None:
+def check_value(execution: CallExecution, raw: Any) -> None:
     """
     Refuse a value that the caller could not use, where it is known what that is.
 
     Raises:
         ReplyFormError: It is no completed response, or no raw one, and one was asked for.
     """
-    wants_raw = raw_form(asked.call.kwargs)
-    if wants_raw == is_raw_type(type(raw)) and (wants_raw or has_form(raw, asked.shape.family, asked.owner)):
+    wants_raw = raw_form(execution.call.kwargs)
+    if wants_raw == is_raw_type(type(raw)) and (
+        wants_raw or has_form(raw, execution.known.family, execution.invocation.instance)
+    ):
         return
     form = "a raw response" if wants_raw else "a completed response"
-    msg = f"`{asked.answered_by}` answered with {type(raw).__name__}, but the caller gets {form}; return Reply(text=…)"
+    msg = f"`{execution.answered_by}` answered with {type(raw).__name__}, but the caller gets {form}; return Reply(text=…)"
     raise ReplyFormError(msg)
 
 
-def check_readable(asked: Asked, result: Reply) -> None:
+def check_readable(execution: CallExecution, result: Reply) -> None:
     """
     Refuse a value that no stream can be made of.
 
@@ -106,35 +90,35 @@ def check_readable(asked: Asked, result: Reply) -> None:
     """
     if result.text is None and not result.tool_calls and not result.refusal and not result.reasoning:
         kind = type(result.raw).__name__
-        msg = f"`{asked.answered_by}` answered with {kind}, but the caller reads a stream; return Reply(text=…)"
+        msg = f"`{execution.answered_by}` answered with {kind}, but the caller reads a stream; return Reply(text=…)"
         raise ReplyFormError(msg)
 
 
-def render_reply(asked: Asked, reply: Reply) -> Generator[Effect, Any, Any]:
+def render_reply(execution: CallExecution, reply: Reply) -> Generator[Effect, Any, Any]:
     """Return a reply in the form that the caller asked for."""
-    stream, call, known = wants_stream(asked), asked.call, asked.known
-    if not can_answer(asked.owner, known.form):
+    stream, call, known = wants_stream(execution), execution.call, execution.known
+    if not can_answer(execution.invocation.instance, known.form):
         if stream != call.stream:
             call = replace(call, stream=stream)
-        return render(reply, call, known.form, is_async=asked.is_async, sdk=known.sdk)
+        return render(reply, call, known.form, is_async=execution.is_async, sdk=known.sdk)
     args, kwargs = call.args, call.kwargs
     if isinstance(call.messages, Recorder):
         # The user's iterator is left alone: nothing is sent.
-        args, kwargs = known.spec.put(args, kwargs, known.spec.messages_name(kwargs) or "messages", [])
+        args, kwargs = known.spec.put(args, kwargs, known.spec.read(kwargs).place or "messages", [])
     made = answer(
         reply,
         family=known.form,
         model=call.model,
-        owner=asked.owner,
-        fn=asked.fn,
+        owner=execution.invocation.instance,
+        fn=execution.invocation.wrapped,
         args=args,
         kwargs=kwargs,
         stream=stream,
     )
-    scope = asked.slot.turn.scope()
+    scope = execution.slot.turn.scope()
     if is_awaitable(made):
         made = yield Resolve(made, scope)
-    if asked.state is not None and is_manager(made):
+    if execution.state is not None and is_manager(made):
         # The caller is inside the first manager's `with` already.
         if hasattr(made, "__enter__"):
             return made.__enter__()

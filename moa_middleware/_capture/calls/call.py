@@ -2,41 +2,41 @@
 The conversation of one call, from its entry to its end.
 
 It is a generator of effects that a driver performs (`_drive`), so that one source serves sync and
-async code and every kind of stream. What a call learns on the way it puts into its `CallSlot`.
+async code and every kind of stream. What a call learns on the way it puts into its `CallState`.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ...errors import ResendError
 from ..flow.chain import Send, chain
 from ..flow.driver import Deliver
-from ..flow.model import SAID, Call, Reply, complete
-from ..flow.observers import NOBODY, Observation
+from ..flow.model import SAID, Call, Reply
+from ..flow.observers import NOBODY
 from ..flow.outcome import outcome_of
-from ..ids import uuid7
 from ..log import log
+from ..scope import current
 from ..shapes.replies import read_reply
 from ..streams.kinds import is_manager, is_stream
 from ..streams.state import End
+from ..turns.turn import turn_for_call
 from .answer import check_readable, check_stream, check_value, render_reply, wants_stream
-from .request import OneRequest, Wired
+from .execution import CallExecution
+from .request import RequestExchange
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Sequence
+    from collections.abc import Generator
 
     from ..flow.driver import Conversation, Effect
-    from ..flow.model import Middleware, Outcome
-    from ..flow.observers import Observer
+    from ..flow.model import Outcome
     from ..flow.outcome import ErrorInfo
-    from ..shapes.replies import Accumulator
+    from ..scope import Scope
     from ..streams.state import StreamState
-    from ..turns.call_state import Attempt, CallSlot
-    from .function import Known
+    from ..turns.call_state import Attempt
+    from .invocation import Invocation
 
-__all__ = ["CallTalk"]
+__all__ = ["CallConversation", "conversation_of"]
 
 
 def as_reply(value: Any) -> Reply:
@@ -48,76 +48,61 @@ def as_reply(value: Any) -> Reply:
     return read_reply(value).replace(source="middleware")
 
 
-class CallTalk:
+def conversation_of(invocation: Invocation) -> Conversation:
+    """Return the conversation of a call that begins."""
+    named, request = invocation.read()
+    here = current()
+    state = invocation.open_call(named, request, here, turn_for_call(here))
+    stack = invocation.stack
+    call = invocation.call(state, request)
+    if _is_nested(stack, here):
+        # Middleware has had it, further out.
+        return CallConversation(invocation, state, call).start()
+    return CallConversation(invocation, state, call, middleware=stack.middleware, observers=stack.observers).start()
+
+
+def _is_nested(stack: object, here: Scope | None) -> bool:
+    """Return True if the running code is inside a call of this stack."""
+    attempt = here.parent if here is not None else None
+    while attempt is not None:
+        if attempt.slot.engine is stack:
+            return True
+        attempt = attempt.slot.parent
+    return False
+
+
+class CallConversation(CallExecution):
     """One call through a stack's middleware and observers to the wrapped function and back."""
 
-    __slots__ = (
-        "__weakref__",
-        "answered_by",
-        "call",
-        "delivered",
-        "earlier",
-        "fn",
-        "is_async",
-        "known",
-        "middleware",
-        "observers",
-        "owner",
-        "reached",
-        "shape",
-        "slot",
-        "state",
-        "talk",
-        "wire",
-    )
+    __slots__ = ()
 
-    def __init__(
-        self,
-        *,
-        call: Call,
-        slot: CallSlot,
-        known: Known,
-        fn: Callable[..., Any],
-        owner: object,
-        middleware: Sequence[Middleware],
-        observers: Sequence[Observer],
-    ) -> None:
-        self.call = replace(call, id=uuid7()) if middleware else call
-        self.reached = self.call
-        """The call as whoever saw it last did: what was sent, or answered, or refused."""
-        self.answered_by = ""
-        """Name of the middleware that answered last."""
-        self.slot = slot
-        self.known = known
-        self.shape = known.shape
-        self.fn = fn
-        self.owner = owner
-        self.middleware = middleware
-        self.observers = observers
-        self.state: StreamState | None = None
-        self.delivered = False
-        """Whether the consumer has a stream already; another one can only go on in its place."""
-        self.earlier: list[BaseException] = []
-        """What requests raised that a middleware may have sent once more."""
-        self.wire: list[Wired] = []
-        """Every reply from the wire."""
-        self.is_async = known.shape.is_async
-        """Whether the caller awaits, as far as it is known by now."""
-        self.talk: Conversation = self._run()
+    def start(self, sent: tuple[Attempt, Scope, list[Any]] | None = None) -> Conversation:
+        """
+        Return the conversation, which a driver runs.
 
-    # The whole call ----------------------------------------------------------------------------
+        Args:
+            sent: The request, its scope and what holds its reply, where it went out by the straight road.
+        """
+        self.talk = self._run(sent)
+        return self.talk
 
-    def _run(self) -> Conversation:
+    def _run(self, sent: tuple[Attempt, Scope, list[Any]] | None) -> Conversation:
         slot, turn = self.slot, self.slot.turn
         outcome: Outcome = "completed"
         failure: BaseException | ErrorInfo | None = None
         try:
-            if self.middleware:
+            if sent is not None:
+                # It went out by the straight road; what came back is no plain value.
+                attempt, scope, box = sent
+                sent = None
+                yield from RequestExchange(self, attempt, self.call, NOBODY, scope=scope).take(box)
+                _, value, slot.chosen, _ = self.wire[-1]
+            elif self.middleware:
                 result = yield from self._through_middleware()
                 value = yield from self._answer(result)
             else:
                 # What the chain and the answer come to without a middleware, and half of what they cost.
-                yield from OneRequest(self, *self._begin(self.call)).send(self.fn)
+                yield from RequestExchange(self, *self.begin(self.call)).send(self.invocation.wrapped)
                 _, value, slot.chosen, _ = self.wire[-1]
             last = slot.final if slot.attempts else None
             if last is not None and last.reply is not None:
@@ -126,7 +111,7 @@ class CallTalk:
             outcome, failure = outcome_of(error), error
             if not slot.attempts:
                 # Refused before it was sent, by a budget say: a record that lacked it would lie.
-                self._report(Reply(outcome=outcome, error=error, source="middleware"))
+                self.report(Reply(outcome=outcome, error=error, source="middleware"))
             raise
         else:
             return value
@@ -158,7 +143,9 @@ class CallTalk:
                         error = too_late
                     else:
                         broke = end = None
-                        got, end = yield from OneRequest(self, *self._begin(effect.call)).send(self.fn)
+                        got, end = yield from RequestExchange(self, *self.begin(effect.call)).send(
+                            self.invocation.wrapped
+                        )
                         broke = end.error if end is not None else None
                 except BaseException as raised:
                     error = raised
@@ -193,11 +180,6 @@ class CallTalk:
         """Whether another stream may go on for the one that ended: nothing was delivered yet."""
         return self.state is None or self.is_early(end)
 
-    def is_early(self, end: End) -> bool:
-        """Whether a stream ended before the consumer had anything of it, and by no wish of the consumer's."""
-        assert self.state is not None  # noqa: S101 - it was delivered
-        return end.listening and self.state.delivered == 0 and end.outcome not in ("closed", "consumer_error")
-
     def _answer(self, result: Reply) -> Conversation:
         """Return to the caller what the middleware settled on."""
         for reply, value, attempt, mapped in self.wire:
@@ -221,16 +203,16 @@ class CallTalk:
         raw = result.raw
         if raw is not None and (is_stream(raw) or is_manager(raw)):
             check_stream(self, raw)
-            attempt, call, observation = self._begin(self._answered_call())
-            yield from OneRequest(self, attempt, call, observation, source).receive([raw])
+            attempt, call, observation = self.begin(self.answered_call())
+            yield from RequestExchange(self, attempt, call, observation, source).receive([raw])
             return None if self.delivered else self.wire[-1].value
         if raw is not None and wants_stream(self):
             check_readable(self, result)
         elif raw is not None:
             check_value(self, raw)
-            self._report(result.replace(source=source))
+            self.report(result.replace(source=source))
             return raw
-        self._report(result.replace(source=source))
+        self.report(result.replace(source=source))
         rendered = yield from render_reply(self, result)
         if not self.delivered:
             return rendered
@@ -243,75 +225,6 @@ class CallTalk:
         self.state.begin()
         yield Deliver(stream)
         self.state.reply = self.slot.attempts[-1].reply
-
-    # What is kept ------------------------------------------------------------------------------
-
-    def _began(self, attempt: Attempt, call: Call) -> None:
-        slot = self.slot
-        slot.model = call.model
-        # What a middleware named; the label that it was shown may be a stand-in.
-        if call.role != self.call.role:
-            slot.role, slot.role_source = call.role, "declared" if call.role else None
-        for name in ("label", "layer", "provider"):
-            if getattr(call, name) != getattr(self.call, name):
-                setattr(slot, name, getattr(call, name))
-        recording = slot.turn.recording
-        if recording is not None:
-            recording.began(attempt, call)
-
-    def _begin(self, call: Call) -> tuple[Attempt, Call, Observation]:
-        """Begin a request; the observers are shown what goes out."""
-        attempt = self.slot.attempt()
-        if attempt.number == 1 and self.call.id:
-            attempt.id = self.call.id
-        if self.middleware or self.observers:
-            # Its own list: what the observers register is for this request only.
-            call = replace(call, attempt=attempt.number, id=attempt.id, _entry=attempt, _taps=[*call._taps])
-        observation = Observation(self._fault) if self.observers else NOBODY
-        try:
-            observation.begin(self.observers, call)
-            self._began(attempt, call)
-        except BaseException as error:
-            reply = Reply(outcome=outcome_of(error), error=error, source="middleware")
-            self.ended(attempt, observation, reply, error)
-            raise
-        return attempt, call, observation
-
-    def ended(
-        self, attempt: Attempt, observation: Observation, reply: Reply, error: BaseException | None = None
-    ) -> Reply:
-        """Take down how a request ended, with a reply that is new; returns it, timed."""
-        clock = attempt.clock
-        clock.stop()
-        complete(reply, duration_ms=clock.duration_ms, first_chunk_ms=clock.first_chunk_ms)
-        if reply.source == "provider":
-            reply = attempt.completed(reply)
-            if self.known.form == "plain" and reply._details.get("shape") is not None:
-                # What it returns is a chat completion, whatever its own request looks like.
-                self.known.form = reply._details["shape"]
-        attempt.keep(reply)
-        observation.end(reply, error)
-        return reply
-
-    def _answered_call(self) -> Call:
-        """Return the call that a middleware answered, as it saw it: redacted, where that was done further out."""
-        return replace(self.reached, _taps=[])
-
-    def _report(self, reply: Reply) -> Attempt:
-        """Report a reply that never met the wire."""
-        attempt, _, observation = self._begin(self._answered_call())
-        self.ended(attempt, observation, reply)
-        return attempt
-
-    def report_mapped(self, mapped: Accumulator, reply: Reply) -> Attempt | None:
-        """Report what `map_chunks` made of a reply: it is what the caller, or the aggregator, read."""
-        changed = mapped.reply()
-        if changed.text == reply.text:
-            return None
-        return self._report(changed.replace(source="middleware", raw=None))
-
-    def _fault(self) -> None:
-        self.slot.turn.faults += 1
 
 
 def _same_answer(one: Reply, other: Reply) -> bool:

@@ -8,83 +8,61 @@ back where a middleware asked for that; a stream manager is handed out until som
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any
 
 from ..flow.driver import Deliver, Drain, Invoke, Resolve
-from ..flow.model import Reply, complete
+from ..flow.model import DROPPED, Reply, complete
 from ..flow.outcome import drop_frames, outcome_of
 from ..log import log
 from ..scope import Order
-from ..shapes.replies import Accumulator, read_reply
+from ..shapes.accumulator import Accumulator
+from ..shapes.replies import read_reply
 from ..shapes.request import Recorder
-from ..streams.futures import Done, follow, future_done, is_awaitable, is_future, outcome_of_future
-from ..streams.kinds import is_manager, is_raw, is_stream, is_value, raw_under
-from ..streams.proxies import held_proxy, manager_proxy, put_under, stream_proxy
+from ..streams.kinds import (
+    is_awaitable,
+    is_future,
+    is_manager,
+    is_raw,
+    is_stream,
+    is_value,
+    outcome_of_future,
+    underlying_stream,
+)
+from ..streams.proxies import manager_proxy, replay_proxy, stream_proxy, wrap_underlying_stream
+from ..streams.proxy_class import own_state
 from ..streams.raw import raw_proxy, read_body
-from ..streams.state import DROPPED, End, Entered, StreamState, through
-from ..streams.step_proxy import own_state
+from ..streams.state import End, FutureDone, ManagerEntered, StreamState, follow, future_done
+from ..streams.taps import taps_of
+from .execution import WireReply
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Sequence
+    from collections.abc import Callable, Generator
 
-    from ..flow.driver import Conversation, Effect
-    from ..flow.model import Call, Middleware
+    from ..flow.driver import Effect
+    from ..flow.model import Call
     from ..flow.observers import Observation
     from ..scope import Scope
-    from ..turns.call_state import Attempt, CallSlot
-    from .function import Known
+    from ..turns.call_state import Attempt
+    from .execution import CallExecution
 
     Replied = Generator[Effect, Any, tuple[Reply, End | None]]
 
-__all__ = ["OneRequest", "Talk", "Wired"]
+__all__ = ["RequestExchange", "refused"]
 
 
-class Wired(NamedTuple):
-    """A reply from the wire."""
-
-    reply: Reply
-    value: Any
-    """What the function returned, or what holds it; `None` if the caller has it already."""
-    attempt: Attempt
-    """The request that the caller's reply came from, a report on `map_chunks` where that changed it."""
-    mapped: Accumulator | None = None
-    """What `map_chunks` made of a stream that was held back."""
-
-
-class Talk(Protocol):
-    """What a request needs of the conversation that it is part of; a `CallTalk`."""
-
-    slot: CallSlot
-    known: Known
-    middleware: Sequence[Middleware]
-    state: StreamState | None
-    delivered: bool
-    is_async: bool
-    earlier: list[BaseException]
-    wire: list[Wired]
-    talk: Conversation
-
-    def is_early(self, end: End) -> bool:
-        """Whether a stream ended before the consumer had anything of it."""
-        ...
-
-    def ended(
-        self, attempt: Attempt, observation: Observation, reply: Reply, error: BaseException | None = None
-    ) -> Reply:
-        """Take down how a request ended; returns its reply, timed."""
-        ...
-
-    def report_mapped(self, mapped: Accumulator, reply: Reply) -> Attempt | None:
-        """Report what `map_chunks` made of a reply; returns the report, if anything had changed."""
-
-
-class OneRequest:
+class RequestExchange:
     """One request and its reply."""
 
     __slots__ = ("attempt", "call", "observation", "of", "scope", "source")
 
-    def __init__(
-        self, of: Talk, attempt: Attempt, call: Call, observation: Observation, source: str = "provider"
+    def __init__(  # noqa: PLR0917 - on the path of every call, where keywords cost
+        self,
+        of: CallExecution,
+        attempt: Attempt,
+        call: Call,
+        observation: Observation,
+        source: str = "provider",
+        scope: Scope | None = None,
     ) -> None:
         self.of = of
         self.attempt = attempt
@@ -92,7 +70,7 @@ class OneRequest:
         self.observation = observation
         self.source = source
         """Who answers."""
-        self.scope: Scope = of.slot.turn.scope(attempt, Order(of.slot.order))
+        self.scope: Scope = scope or of.slot.turn.scope(attempt, Order(of.slot.order))
 
     def send(self, fn: Callable[..., Any]) -> Replied:
         """Call the wrapped function; returns the reply, and how its stream ended if it was delivered."""
@@ -101,15 +79,21 @@ class OneRequest:
             call.messages.rewind()
         self.attempt.clock.start()
         try:
-            value = yield Invoke(fn, call.args, call.kwargs, self.scope)
-            if not is_value(value) and is_awaitable(value):
-                self.of.is_async = True
-                value = yield Resolve(value, self.scope)
             # In a box: a suspended frame that held a proxy would keep it alive for ever.
-            box = [value]
-            value = None
+            box = [(yield Invoke(fn, call.args, call.kwargs, self.scope))]
         except BaseException as error:
-            self._ended(_refused(error).replace(source=self.source), error)
+            self._ended(complete(refused(error), source=self.source), error)
+            raise
+        return (yield from self.take(box))
+
+    def take(self, box: list[Any]) -> Replied:
+        """Go on with what the wrapped function returned: await it, if it has to be."""
+        try:
+            if not is_value(box[0]) and is_awaitable(box[0]):
+                self.of.is_async = True
+                box.append((yield Resolve(box.pop(), self.scope)))
+        except BaseException as error:
+            self._ended(complete(refused(error), source=self.source), error)
             raise
         return (yield from self.receive(box))
 
@@ -117,7 +101,7 @@ class OneRequest:
         return self.of.ended(self.attempt, self.observation, reply, error)
 
     def _wired(self, reply: Reply, value: Any = None, mapped: Accumulator | None = None) -> None:
-        self.of.wire.append(Wired(reply, value, self.attempt, mapped))
+        self.of.wire.append(WireReply(reply, value, self.attempt, mapped))
 
     def receive(self, box: list[Any]) -> Replied:
         """Take what the function returned, whatever it is, to the end of it."""
@@ -130,7 +114,7 @@ class OneRequest:
             if is_manager(box[0]):
                 state = self._hold_open()
                 got = yield Deliver(manager_proxy(box.pop(), state))
-                if not isinstance(got, Entered):
+                if not isinstance(got, ManagerEntered):
                     return self._stream_ended(got)
                 box.append(got.value)
                 got = None  # as above: it would keep what was entered
@@ -140,7 +124,7 @@ class OneRequest:
                 return (yield from self._raw_held(box))
             if is_raw(box[0]) and of.state is None:
                 got = yield from self._raw(box)
-                if not isinstance(got, Entered):
+                if not isinstance(got, ManagerEntered):
                     return self._stream_ended(got)
                 box.append(got.value)
                 got = None
@@ -192,7 +176,8 @@ class OneRequest:
         of = self.of
         call = self.call
         tools = call._binding is None or call._binding.offers_tools(call.kwargs)
-        state = StreamState(of.talk, taps=call._taps, scope=self.scope, tools=tools)
+        taps = taps_of(call._taps) if call._taps else None
+        state = StreamState(of.talk, Accumulator(tools=tools), taps=taps, scope=self.scope)
         of.state = of.slot.stream = state
         state.slot = of.slot
         return state
@@ -203,13 +188,12 @@ class OneRequest:
         state.scope = None  # reading a body makes no call
         if state.mapped is not None:
             # What the caller reads of it are bytes; a stream that comes out of it begins anew.
-            state.mapped, state.take = None, None
-            state.taps = [tap for tap in state.taps if tap.kind == "on_chunk"]
+            state.tap(taps_of(self.call._taps, only_read=True))
             log("moa.body_unchanged", reason="map_chunks changes a parsed stream, not a body that the caller reads")
-        box.append(raw_proxy(box.pop(), state, self.attempt, asked=self.call.stream))
+        box.append(raw_proxy(box.pop(), state, self.attempt, asked=self.call.stream, stream_proxy=stream_proxy))
         self.of.delivered = True
         got = yield Deliver(box.pop())
-        if isinstance(got, Entered):
+        if isinstance(got, ManagerEntered):
             self.of.delivered = False
         return got
 
@@ -237,7 +221,7 @@ class OneRequest:
     def _future(self, box: list[Any]) -> Replied:
         """Give the very future back, and end with it."""
         future = box.pop()
-        done: Done = yield Deliver(future, partial(future.add_done_callback, partial(future_done, self.of.talk)))
+        done: FutureDone = yield Deliver(future, partial(future.add_done_callback, partial(future_done, self.of.talk)))
         result, error = outcome_of_future(done.future)
         if error is not None:
             reply = Reply(outcome=outcome_of(error), error=error, source=self.source)
@@ -251,7 +235,7 @@ class OneRequest:
         """Hand a stream out, or hold it back; returns when it is over."""
         of, taps = self.of, self.call._taps
         self.attempt.streamed = True
-        raw = raw_under(box[0])
+        raw = underlying_stream(box[0])
         if raw is not None and of.delivered:
             box[0] = raw  # of a resend: the first helper goes on with it
             raw = None
@@ -267,10 +251,10 @@ class OneRequest:
                 box.append(stream_proxy(box.pop(), state))
         else:
             state = of.state
-            state.begin(taps)
+            state.begin(taps_of(taps))
             state.scope = self.scope
         if raw is not None:
-            put_under(box[0], raw, state)
+            wrap_underlying_stream(box[0], raw, state)
             raw = None
         of.delivered = True
         while of.earlier:
@@ -313,7 +297,7 @@ class OneRequest:
         attempt = self.attempt
         if state.mapped is not None and end.outcome == "completed":
             attempt = self.of.report_mapped(state.mapped, reply) or attempt
-        self.of.wire.append(Wired(reply, None, attempt))
+        self.of.wire.append(WireReply(reply, None, attempt))
         return reply, end
 
     def _held(self, box: list[Any], raw: Any) -> Replied:
@@ -327,17 +311,13 @@ class OneRequest:
         source = box[0] if raw is None else raw
         acc = Accumulator()
         chunks: list[Any] = []
-        taps = [tap for tap in reversed(self.call._taps) if tap.kind != "buffer"]
-        mapped = Accumulator() if any(tap.kind == "map_chunks" for tap in taps) else None
+        taps = taps_of(self.call._taps)
 
         def take(raw: Any) -> None:
             acc.feed(raw)
-            out = through(raw, taps) if taps else raw
-            if out is DROPPED:
-                return
-            chunks.append(out)
-            if mapped is not None:
-                mapped.feed(out)
+            out = raw if taps is None else taps.apply(raw)
+            if out is not DROPPED:
+                chunks.append(out)
 
         failure: BaseException | None = None
         try:
@@ -351,16 +331,16 @@ class OneRequest:
             reply = acc.reply().replace(outcome=outcome, error=failure, source=self.source)
             reply = self._ended(reply, failure)
             failure = None
-        held = held_proxy(source, chunks)
+        held = replay_proxy(source, chunks)
         if raw is not None:
             box[0]._raw_stream = held
             held = box[0]
-        self._wired(reply, held, mapped)
+        self._wired(reply, held, taps.mapped if taps is not None else None)
         return reply, None
 
 
-def _refused(error: BaseException) -> Reply:
-    """Return what a request came to that raised: an SDK that cannot parse a reply has had it all the same."""
+def refused(error: BaseException) -> Reply:
+    """Return the reply, a new one, of a request that raised: an SDK that cannot parse one has had it all the same."""
     completion = getattr(error, "completion", None)  # openai's, of a reply that is too long or was filtered
     trace = error.__traceback__
     while completion is None and trace is not None:

@@ -12,7 +12,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ...errors import DidNotYieldError, MiddlewareError, ResendError
-from .model import Call, Reply, Sleep, Wait
+from .effects import Sleep, Wait
+from .model import Call, Reply
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence

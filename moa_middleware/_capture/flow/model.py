@@ -1,5 +1,5 @@
 """
-What middleware sees: a call, its reply, a chunk of it, and the effects that a flow may ask for.
+What middleware sees: a call, its reply and a chunk of it.
 
 Plain, frozen values. This module knows nothing about how they are made, driven or stored; how a
 request is laid out in the arguments of a function is the business of `shapes.request`.
@@ -10,31 +10,14 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from dataclasses import replace as _replace
-from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, Protocol, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, TypeAlias, cast
 
-from ...errors import MiddlewareError, RequestError, TagError
+from ...errors import RequestError, TagError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable
+    from .effects import Sleep, Wait
 
-__all__ = [
-    "SAID",
-    "Call",
-    "Chunk",
-    "Flow",
-    "Middleware",
-    "Outcome",
-    "Reply",
-    "Sleep",
-    "Tap",
-    "Usage",
-    "Wait",
-    "complete",
-    "sleep",
-    "wait",
-]
-
-T = TypeVar("T")
+__all__ = ["SAID", "Call", "Chunk", "Flow", "Middleware", "Outcome", "Reply", "Tap", "Usage", "complete", "new_call"]
 
 Outcome: TypeAlias = Literal["completed", "closed", "abandoned", "cancelled", "consumer_error", "error", "crashed"]
 """How a call or a turn ended; the table is in the docs, *Concepts*."""
@@ -43,7 +26,7 @@ Outcome: TypeAlias = Literal["completed", "closed", "abandoned", "cancelled", "c
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Usage:
     """
-    Tokens of one call; `None` where the provider did not say.
+    Tokens of one call; `None` where the provider reported none.
 
     Attributes:
         input_tokens: Tokens of the prompt, without those read from a cache.
@@ -165,16 +148,8 @@ class Tap(NamedTuple):
     """Takes the faults of an observer's tap; `None` for a middleware, whose faults are the caller's."""
 
 
-class Binding(Protocol):
-    """Where the parts of a request are in the arguments; made by `shapes.request`."""
-
-    def rebind(self, call: Call, changes: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the fields of `call` that follow from these changes."""
-        ...
-
-    def offers_tools(self, kwargs: Mapping[str, Any]) -> bool:
-        """Whether a request may be answered with tool calls, as far as can be told."""
-        ...
+DROPPED: Any = object()
+"""In place of a chunk that `map_chunks` has dropped."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
@@ -215,7 +190,8 @@ class Call:
     tags: Mapping[str, Any] = field(default_factory=dict)
     args: tuple[Any, ...] = ()
     kwargs: Mapping[str, Any] = field(default_factory=dict)
-    _binding: Binding | None = None
+    _binding: Any = None
+    """The `RequestSpec` of the function: where the parts of the request are in its arguments."""
     _taps: list[Tap] = field(default_factory=list)
     _outer: int = 0
     """How many of the registrations are of middleware further out."""
@@ -277,14 +253,6 @@ class Call:
         return f"<Call {self.id} role={self.role} label={self.label} attempt={self.attempt}>"
 
 
-def complete(reply: Reply, **changes: Any) -> Reply:
-    """Change a reply that nobody has seen yet, and return it: a copy costs 6 µs."""
-    put = object.__setattr__
-    for name, value in changes.items():
-        put(reply, name, value)
-    return reply
-
-
 SAID = frozenset({"text", "tool_calls", "reasoning", "refusal", "choices", "finish_reason"})
 """The fields of a reply that the caller reads."""
 _PUBLIC = frozenset(f.name for f in fields(Call) if not f.name.startswith("_"))
@@ -295,66 +263,54 @@ def _nothing(_chunk: Chunk) -> None:
     """Stand in where a tap has no function."""
 
 
-class Sleep:
-    """The effect of `sleep`."""
+# The `__init__` of a frozen dataclass sets each field by a call of `object.__setattr__`, at five times the
+# cost of a plain store, and each request of a model takes one call and one reply. So these are made in
+# two steps: an object of a class with the same slots that is not frozen is filled, then its class is
+# changed, which Python allows where the layout is the same. `shapes.choice` and `shapes.usage` do so too.
+# `tests/test_shapes.py` shows that the result is as one that was constructed.
+class _CallDraft:
+    """A call that is being filled."""
 
-    __slots__ = ("owner", "seconds")
-
-    def __init__(self, seconds: float) -> None:
-        self.seconds = seconds
-        self.owner = ""
-
-    def __iter__(self) -> Generator[Sleep, Any, None]:
-        """Allow `yield from` beside `yield`."""
-        yield self
+    __slots__ = Call.__slots__
 
 
-class Wait(Generic[T]):
-    """The effect of `wait`."""
-
-    __slots__ = ("awaitable", "owner")
-
-    def __init__(self, awaitable: Awaitable[T]) -> None:
-        self.awaitable = awaitable
-        self.owner = ""
-
-    def __iter__(self) -> Generator[Wait[T], Any, T]:
-        """Allow `yield from`, which keeps the type of the result."""
-        result: T = yield self
-        return result
-
-
-def sleep(seconds: float) -> Sleep:
-    """
-    Sleep inside a middleware: `yield moa.sleep(2)`.
-
-    It is `time.sleep` on a sync client and `asyncio.sleep` on an async one.
-
-    Args:
-        seconds: How long, in seconds.
-
-    Raises:
-        MiddlewareError: It is no number, or below 0.
-    """
-    if not isinstance(seconds, int | float) or isinstance(seconds, bool) or not seconds >= 0:
-        msg = f"moa.sleep() takes a number of seconds from 0, got {seconds!r:.40}"
-        raise MiddlewareError(msg)
-    return Sleep(seconds)
+def new_call(  # noqa: PLR0917 - on the path of every call, where keywords cost
+    turn_id: str,
+    role: str | None,
+    label: str | None,
+    layer: int | None,
+    parent: str | None,
+    model: str | None,
+    provider: str | None,
+    messages: Any,
+    params: Mapping[str, Any],
+    tags: Mapping[str, Any],
+    args: tuple[Any, ...],
+    kwargs: Mapping[str, Any],
+    binding: Any,
+    *,
+    stream: bool,
+) -> Call:
+    """Return a call that has no id yet; the arguments are the fields of `Call`."""
+    draft: Any = _CallDraft()
+    draft.id = draft._owner = ""
+    draft.turn_id, draft.role, draft.label = turn_id, role, label
+    draft.layer, draft.attempt, draft.parent = layer, 1, parent
+    draft.model, draft.provider, draft.messages = model, provider, messages
+    draft.params, draft.stream, draft.tags = params, stream, tags
+    draft.args, draft.kwargs, draft._binding = args, kwargs, binding
+    draft._taps, draft._outer = [], 0
+    draft._guard = draft._entry = None
+    draft.__class__ = Call
+    return cast("Call", draft)
 
 
-def wait(awaitable: Awaitable[T]) -> Wait[T]:
-    """
-    Await inside a middleware of an async client: `hit = yield from moa.wait(redis.get(key))`.
-
-    On a sync client it raises `AsyncOnSyncError` in the middleware.
-
-    Raises:
-        MiddlewareError: It cannot be awaited.
-    """
-    if not hasattr(awaitable, "__await__"):
-        msg = f"moa.wait() takes an awaitable, got {type(awaitable).__name__}"
-        raise MiddlewareError(msg)
-    return Wait(awaitable)
+def complete(reply: Reply, **changes: Any) -> Reply:
+    """Change a reply that is still ours alone, and return it: a copy costs 6 µs."""
+    put = object.__setattr__
+    for name, value in changes.items():
+        put(reply, name, value)
+    return reply
 
 
 Flow: TypeAlias = Generator["Call | Sleep | Wait[Any]", Reply, Any]

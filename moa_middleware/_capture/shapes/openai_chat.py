@@ -9,19 +9,22 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from functools import partial
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
-from ..flow.made import made_reply
-from .choice import Choice, texts_of
-from .usage import fields_of, get, getter, read_cost, read_usage
+from .choice import Choice, new_reply, texts_of
+from .fields import fields_of, get, getter
+from .usage import read_usage_and_cost
 from .wire import completion
 
 if TYPE_CHECKING:
-    from ..flow.model import Chunk, Reply
-    from .replies import Accumulator
+    from collections.abc import Callable
 
-__all__ = ["feed", "feed_rest", "is_used_again", "read", "render_chunk", "render_chunks", "render_value"]
+    from ..flow.model import Chunk, Reply
+    from .choice import StreamContent
+
+__all__ = ["feed", "feed_rest", "is_used_again", "read_value", "render_chunk", "render_chunks", "render_value"]
 
 _NONE = object()
 _DETAILS = (
@@ -32,11 +35,13 @@ _DETAILS = (
 )
 
 
-def _take(choice: Choice, message: Any, *, text: bool = True) -> None:
+def _take_message(choice: Choice, message: Any, *, text: bool = True) -> None:
     """Take in a delta, or a whole message: they have the same keys."""
     find = getter(message)
     if text:
         choice.text += texts_of(find("content"))
+    # OpenAI's API shows no reasoning. DeepSeek, Qwen and vLLM call it `reasoning_content`, OpenRouter,
+    # Groq and Ollama `reasoning`.
     reasoning = find("reasoning_content") or find("reasoning")
     if isinstance(reasoning, str):
         choice.reasoning.append(reasoning)
@@ -49,6 +54,25 @@ def _take(choice: Choice, message: Any, *, text: bool = True) -> None:
     function = find("function_call")  # the form before tools
     if function is not None and not calls and isinstance(get(function, "name") or get(function, "arguments"), str):
         choice.add_tool_call({"function": function})
+
+
+def _take_item(choice: Choice, find: Callable[[str], Any], message: Any, *, text: bool = True) -> None:
+    """
+    Take in an item of the `choices` of a chunk, or of a whole response.
+
+    Args:
+        choice: The choice.
+        find: Looks up the fields of the item.
+        message: Its delta, or its whole message.
+        text: Whether its text has not been read yet.
+    """
+    if message is not None:
+        _take_message(choice, message, text=text)
+    elif text and isinstance(find("text"), str):  # the completions that were there before chat
+        choice.text.append(find("text"))
+    finish = find("finish_reason")
+    if isinstance(finish, str):
+        choice.finish_reason = finish
 
 
 def _choices(obj: Any) -> Any:
@@ -64,7 +88,9 @@ def _choices(obj: Any) -> Any:
 
 
 def _are_choices(items: Any) -> bool:
-    """Whether a list of this name is one of replies."""
+    """Return True if a list of this name is one of replies."""
+    # `choices` is a word that others use as well, for the options of a question in a user's own result.
+    # One item that looks right is enough: a server may send `null` for another.
     if type(items) is not list and (not isinstance(items, Sequence) or isinstance(items, str)):
         return False
     for item in items:
@@ -75,23 +101,26 @@ def _are_choices(items: Any) -> bool:
     return False
 
 
-def feed(acc: Accumulator, chunk: Any) -> bool:
+def feed(gathered: StreamContent, chunk: Any) -> bool:
     """Take one chunk in; `False` if it is not of this shape."""
     choices = _choices(chunk)
     if choices is None:
         return False
-    acc.shape = "openai_chat"
-    _feed(acc, chunk, choices)
+    gathered.shape = "openai_chat"
+    _feed(gathered, chunk, choices)
     return True
 
 
-def feed_rest(acc: Accumulator, chunk: Any) -> None:
-    """Take in what a chunk says beside its text, which has been read."""
-    _feed(acc, chunk, chunk.choices, text=False)
+# The text of this chunk was taken by the hot loop when it passed. What else it says was not looked at.
+def feed_rest(gathered: StreamContent, chunk: Any) -> None:
+    """Take in all of a chunk but its text, which has been read."""
+    _feed(gathered, chunk, chunk.choices, text=False)
 
 
 def is_used_again(last: Any, chunk: Any) -> bool:
-    """Whether the next chunk is made of the same objects as the last."""
+    """Return True if the next chunk is made of the same objects as the last."""
+    # A client that writes each delta into one object to save memory has overwritten what the last chunk
+    # said. By identity of the innermost object that is read, because the outer ones may be new.
     if last is chunk:
         return True
     try:
@@ -101,91 +130,116 @@ def is_used_again(last: Any, chunk: Any) -> bool:
         return False
 
 
-def _feed(acc: Accumulator, chunk: Any, choices: Any, *, text: bool = True) -> None:
+def _feed(gathered: StreamContent, chunk: Any, choices: Any, *, text: bool = True) -> None:
     is_dict = isinstance(chunk, dict)
     find = getter(chunk)
     for name, key in _DETAILS:
         value = find(name)
         if value is not None:
-            acc.details[key] = value
+            gathered.details[key] = value
     usage = find("usage")
     if usage is not None:
-        acc.usage = usage
+        gathered.usage = usage
     choice = None
     for item in choices:
-        of_item = getter(item)
-        index = of_item("index")
-        choice = acc.choice(index if type(index) is int else 0)
-        delta = of_item("delta")
-        if delta is None:
-            delta = of_item("message")
-        if delta is not None:
-            _take(choice, delta, text=text)
-        elif text and isinstance(of_item("text"), str):
-            choice.text.append(of_item("text"))
-        finish = of_item("finish_reason")
-        if isinstance(finish, str):
-            choice.finish_reason = finish
+        find = getter(item)
+        index = find("index")
+        choice = gathered.choice(index if type(index) is int else 0)
+        delta = find("delta")
+        _take_item(choice, find, find("message") if delta is None else delta, text=text)
     if choice is not None:
-        acc.texts = choice.text
-        acc.simple = (
-            len(acc.choices) == 1
+        gathered.texts = choice.text
+        gathered.simple = (
+            len(gathered.choices) == 1
             and choice.index == 0
             and bool(choice.text)
-            and not (choice.reasoning or choice.refusal or choice.tools or acc.speakers or acc.single)
+            and not (choice.reasoning or choice.refusal or choice.tools or gathered.speakers or gathered.is_single)
             and not is_dict
         )
 
 
-def read(value: Any) -> Reply | None:
-    """Read a completed response; `None` if it is not of this shape."""
-    items = _choices(value)
-    if items is None:
-        return None
+_NOT_TEXT = ("refusal", "tool_calls", "function_call", "reasoning_content", "reasoning")
+
+
+def read_value(value: Any, fields: Any, raw: Any) -> Reply | None:
+    """
+    Read a completed response; `None` if it is not of this shape.
+
+    Args:
+        value: The response, or the JSON of a raw one.
+        fields: Its fields, as `fields_of` returns them.
+        raw: What the function returned.
+    """
+    find = fields.get if type(fields) is dict else partial(get, value)
+    items = fields.get("choices") if type(fields) is dict else None
+    first = text = finish = None
     choices: list[Choice] = []
-    find = getter(value)
-    for position, item in enumerate(items):
-        of_item = getter(item)
-        index = of_item("index")
-        choice = Choice(index if type(index) is int else position)
-        message = of_item("message")
-        if message is None:
-            message = of_item("delta")
-        if message is not None:
-            _take(choice, message)
-        elif isinstance(of_item("text"), str):
-            choice.text.append(of_item("text"))
-        finish = of_item("finish_reason")
-        choice.finish_reason = finish if isinstance(finish, str) else None
-        choices.append(choice)
-    first = choices[0] if choices else Choice(0)
-    usage = find("usage")
-    details = {key: find(name) for name, key in _DETAILS}
-    return made_reply(
-        first.joined("text"),
-        first.calls() if first.tools else (),
-        first.joined("reasoning"),
-        first.joined("refusal"),
+    if type(items) is list and len(items) == 1:
+        # Nearly every reply is one choice with nothing but a text, and the general way below takes three
+        # times as long. So what that would find is looked up here, in the dicts themselves, and whatever
+        # is not exactly so goes the general way. An empty `reasoning` is one that the general way keeps.
+        item = fields_of(items[0])
+        message = fields_of(item.get("message")) if type(item) is dict else None
+        if type(message) is dict and not any(map(message.get, _NOT_TEXT)) and message.get("reasoning") is None:
+            text, finish = message.get("content"), item.get("finish_reason")
+    if type(text) is not str or not text:
+        items = _choices(value)
+        if items is None:
+            return None
+        choices = [_read_choice(item, position) for position, item in enumerate(items)]
+        first = choices[0] if choices else Choice(0)
+        text, finish = first.joined("text"), first.finish_reason
+    raw_usage = find("usage")
+    if isinstance(value, dict):
+        hidden = value.get("_hidden_params")
+    elif getattr(value, "__pydantic_private__", False) is None:
+        # A model without private attributes: it would look for it in three places, and raise.
+        hidden = value.__dict__.get("_hidden_params")
+    else:
+        hidden = getattr(value, "_hidden_params", None)
+    usage, cost = read_usage_and_cost(raw_usage, hidden)
+    return new_reply(
+        text,
+        first.calls() if first is not None and first.tools else (),
+        first.joined("reasoning") if first is not None else None,
+        first.joined("refusal") if first is not None else None,
         [choice.as_dict() for choice in choices] if len(choices) > 1 else (),
-        first.finish_reason,
-        read_usage(usage),
-        read_cost(usage, value),
-        {**details, "shape": "openai_chat", "usage_raw": usage},
+        finish if isinstance(finish, str) else None,
+        usage,
+        cost,
+        None,
+        {
+            "response_id": find("id"),
+            "response_model": find("model"),
+            "system_fingerprint": find("system_fingerprint"),
+            "service_tier": find("service_tier"),
+            "shape": "openai_chat",
+            "usage_raw": raw_usage,
+        },
+        raw,
     )
+
+
+def _read_choice(item: Any, position: int) -> Choice:
+    find = getter(item)
+    index, message = find("index"), find("message")
+    choice = Choice(index if type(index) is int else position)
+    _take_item(choice, find, find("delta") if message is None else message)
+    return choice
 
 
 # Rendering: a reply that a middleware made, for look-alikes. ---------------------------------------
 
 
-def _namespace(value: Any) -> Any:
+def _as_look_alike(value: Any) -> Any:
     if isinstance(value, dict):
-        return SimpleNamespace(**{key: _namespace(item) for key, item in value.items()})
+        return SimpleNamespace(**{key: _as_look_alike(item) for key, item in value.items()})
     if isinstance(value, list):
-        return [_namespace(item) for item in value]
+        return [_as_look_alike(item) for item in value]
     return value
 
 
-def _model(name: str, payload: dict[str, Any], sdk: str) -> Any:
+def _as_sdk_object(name: str, payload: dict[str, Any], sdk: str) -> Any:
     """Return the payload as the SDK's own class where the SDK is loaded, else a look-alike."""
     if sdk == "litellm":
         litellm = sys.modules["litellm"]
@@ -194,25 +248,26 @@ def _model(name: str, payload: dict[str, Any], sdk: str) -> Any:
         return (litellm.ModelResponse if name == "ChatCompletion" else litellm.ModelResponseStream)(**known)
     types = sys.modules.get("openai.types.chat")
     if types is None:
-        return _namespace(payload)
+        return _as_look_alike(payload)
     return getattr(types, name).model_validate(payload)
 
 
 def render_value(reply: Reply, model: str | None, sdk: str = "") -> Any:
     """Return a reply as a completed response, of an SDK's own class where one is named."""
-    return _model("ChatCompletion", completion(reply, model, "message"), sdk)
+    return _as_sdk_object("ChatCompletion", completion(reply, model, "message"), sdk)
 
 
 def render_chunks(reply: Reply, model: str | None, sdk: str = "") -> list[Any]:
     """Return a reply as the chunks of a stream."""
     payload = completion(reply, model, "delta")
-    return [_model("ChatCompletionChunk", payload, sdk)]
+    return [_as_sdk_object("ChatCompletionChunk", payload, sdk)]
 
 
 def render_chunk(raw: Any, chunk: Chunk) -> Any:
     """Return a copy of a raw chunk with the text, reasoning and refusal of a changed one."""
     from copy import deepcopy
 
+    # Deep, because the text is two objects down, and the consumer may hold the SDK's chunk elsewhere.
     copy = deepcopy(raw)
     for item in get(copy, "choices") or ():
         if (get(item, "index") or 0) != chunk.choice:

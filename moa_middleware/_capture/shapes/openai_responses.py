@@ -8,229 +8,89 @@ had said; the response that ends a stream brings its status and its usage.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ...errors import ProviderError
-from ..flow.model import Reply
-from .choice import Choice, json_text, replaced
-from .plain import peek
-from .usage import read_cost, read_usage
+from .choice import Choice, add_text, json_text, new_reply, replaced
+from .fields import data_of
+from .usage import read_usage_and_cost
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
-    from ..flow.model import Chunk
-    from .replies import Accumulator
+    from ..flow.model import Chunk, Reply
+    from .choice import StreamContent
 
-__all__ = ["feed", "read", "render_chunk"]
+    Data = Mapping[str, Any]
+
+__all__ = ["feed", "read_value", "render_chunk"]
 
 _PREFIX = "response."
+_DETAILS = (("id", "response_id"), ("model", "response_model"), ("service_tier", "service_tier"))
 
 
-def _number(value: Any) -> int:
+def _index(value: Any) -> int:
     return value if type(value) is int else 0
 
 
-def _text_delta(acc: Accumulator, event: Any) -> None:
-    _add(acc.choice(0).text, peek(event, "delta"))
+def _on_text(kind: str, gathered: StreamContent, event: Data) -> None:
+    add_text(getattr(gathered.choice(0), kind), event.get("delta"))
 
 
-def _reasoning_delta(acc: Accumulator, event: Any) -> None:
-    _add(acc.choice(0).reasoning, peek(event, "delta"))
+def _on_arguments(gathered: StreamContent, event: Data) -> None:
+    index = _index(event.get("output_index"))
+    gathered.choice(0).add_tool_call({"index": index, "function": {"arguments": event.get("delta")}})
 
 
-def _refusal_delta(acc: Accumulator, event: Any) -> None:
-    _add(acc.choice(0).refusal, peek(event, "delta"))
-
-
-def _add(pieces: list[str], delta: Any) -> None:
-    if isinstance(delta, str) and delta:
-        pieces.append(delta)
-
-
-def _arguments_delta(acc: Accumulator, event: Any) -> None:
-    index = _number(peek(event, "output_index"))
-    acc.choice(0).add_tool_call({"index": index, "function": {"arguments": peek(event, "delta")}})
-
-
-def _item_added(acc: Accumulator, event: Any) -> None:
-    call = _tool_call(peek(event, "item"))
+def _on_item_added(gathered: StreamContent, event: Data) -> None:
+    call = _tool_call(data_of(event.get("item")))
     if call is not None:
-        # Its arguments come in pieces, or with the item when it is done.
+        # The item comes with empty arguments. They come in pieces, or with the item when it is done: a server
+        # that runs the tool itself (web search, code) sends no pieces.
         function = {**call["function"], "arguments": ""}
-        acc.choice(0).add_tool_call({**call, "index": _number(peek(event, "output_index")), "function": function})
+        index = _index(event.get("output_index"))
+        gathered.choice(0).add_tool_call({**call, "index": index, "function": function})
 
 
-def _item_done(acc: Accumulator, event: Any) -> None:
-    call = _tool_call(peek(event, "item"))
+def _on_item_done(gathered: StreamContent, event: Data) -> None:
+    call = _tool_call(data_of(event.get("item")))
     if call is None:
         return
-    index = _number(peek(event, "output_index"))
-    known = next((tool for tool in acc.choice(0).tools if tool[0] == index), None)
+    index, choice = _index(event.get("output_index")), gathered.choice(0)
+    known = next((tool for tool in choice.tools if tool[0] == index), None)
     if known is None:
-        acc.choice(0).add_tool_call({**call, "index": index})
+        choice.add_tool_call({**call, "index": index})
     elif not any(known[2]):
         known[2].append(call["function"]["arguments"])
 
 
-def _began(acc: Accumulator, event: Any) -> None:
-    _details(acc.details, peek(event, "response"))
+def _on_begin(gathered: StreamContent, event: Data) -> None:
+    gathered.details.update(_details(data_of(event.get("response"))))
 
 
-def _over(acc: Accumulator, event: Any) -> None:
-    # A single event, for a tap, repeats what others have said.
-    _whole(acc, peek(event, "response"), repeats=acc.single)
+def _on_end(gathered: StreamContent, event: Data) -> None:
+    # The last event holds the whole response once more. In a stream it fills in what no delta said (a
+    # server that sends no deltas, a text that a proxy dropped). A tap sees this event alone, and would
+    # take the whole text for a piece.
+    _take_response(gathered, data_of(event.get("response")), repeats=gathered.is_single)
 
 
-def _whole(acc: Accumulator, response: Any, *, repeats: bool = False) -> None:
+def _take_response(gathered: StreamContent, response: Data, *, repeats: bool = False) -> None:
     """Take in the response that ends a stream, or that came in place of one."""
-    choice = acc.choice(0)
-    said = Choice(0) if repeats else _read_output(response)
+    choice = gathered.choice(0)
+    whole = Choice(0) if repeats else _read_output(response)
     for kind in ("text", "reasoning", "refusal"):
         if not any(getattr(choice, kind)):
-            getattr(choice, kind).extend(getattr(said, kind))
+            getattr(choice, kind).extend(getattr(whole, kind))
     if not choice.tools:
-        choice.tools = said.tools
+        choice.tools = whole.tools
     choice.finish_reason = _finish_reason(response)
-    usage = peek(response, "usage")
+    usage = response.get("usage")
     if usage is not None:
-        acc.usage = usage
-    _details(acc.details, response)
-    acc.failure = _failure(response)
-
-
-_EVENTS: dict[str, Callable[[Accumulator, Any], None]] = {
-    "response.output_text.delta": _text_delta,
-    "response.reasoning_text.delta": _reasoning_delta,
-    "response.reasoning_summary_text.delta": _reasoning_delta,
-    "response.refusal.delta": _refusal_delta,
-    "response.function_call_arguments.delta": _arguments_delta,
-    "response.mcp_call_arguments.delta": _arguments_delta,
-    "response.custom_tool_call_input.delta": _arguments_delta,
-    "response.code_interpreter_call_code.delta": _arguments_delta,
-    "response.output_item.added": _item_added,
-    "response.output_item.done": _item_done,
-    "response.created": _began,
-    "response.in_progress": _began,
-    "response.queued": _began,
-    "response.completed": _over,
-    "response.incomplete": _over,
-    "response.failed": _over,
-    "response.cancelled": _over,
-}
-"""The others repeat what was said, or tell of progress."""
-
-
-def feed(acc: Accumulator, chunk: Any) -> bool:
-    """Take one event in; `False` if it is not of this shape."""
-    kind = peek(chunk, "type")
-    if isinstance(kind, str) and kind.startswith(_PREFIX):
-        handle = _EVENTS.get(kind)
-        if handle is not None:
-            handle(acc, chunk)
-        return True
-    if _is_response(chunk):
-        _whole(acc, chunk)
-        return True
-    error = peek(chunk, "error") or (chunk if kind == "error" else None)
-    if error is not None and (kind == "error" or acc.count == 1) and isinstance(peek(error, "message"), str):
-        # An event of its own kind, which the SDK passes on; or an error in place of a stream.
-        acc.failure = _failure({"error": error})
-        return True
-    return False
-
-
-def _is_response(value: Any) -> bool:
-    return peek(value, "object") == "response" and isinstance(peek(value, "output"), list | tuple)
-
-
-def read(value: Any) -> Reply | None:
-    """Read a completed response; `None` if it is not of this shape."""
-    if not _is_response(value):
-        return None
-    choice = _read_output(value)
-    details: dict[str, Any] = {}
-    _details(details, value)
-    usage = peek(value, "usage")
-    failure = _failure(value)
-    return Reply(
-        text=choice.joined("text"),
-        tool_calls=choice.calls(),
-        reasoning=choice.joined("reasoning"),
-        refusal=choice.joined("refusal"),
-        finish_reason=_finish_reason(value),
-        usage=read_usage(usage),
-        cost_usd=read_cost(usage),
-        outcome="completed" if failure is None else "error",
-        error=failure,
-        source="provider",
-        _details={**details, "usage_raw": usage},
-    )
-
-
-def _details(into: dict[str, Any], response: Any) -> None:
-    for name, key in (("id", "response_id"), ("model", "response_model"), ("service_tier", "service_tier")):
-        value = peek(response, name)
-        if value is not None:
-            into[key] = value
-
-
-def _finish_reason(response: Any) -> str | None:
-    """Return why it ended: the reason of an incomplete one, else its status."""
-    reason = peek(peek(response, "incomplete_details"), "reason")
-    found = reason if isinstance(reason, str) else peek(response, "status")
-    return found if isinstance(found, str) else None
-
-
-def _failure(response: Any) -> ProviderError | None:
-    error = peek(response, "error")
-    if error is None:
-        return None
-    words = [peek(error, name) for name in ("code", "message")]
-    return ProviderError(": ".join(word for word in words if isinstance(word, str)))
-
-
-def _read_output(response: Any) -> Choice:
-    """Return the items of an output as one choice."""
-    choice = Choice(0)
-    for item in peek(response, "output") or ():
-        kind = peek(item, "type")
-        if kind == "message":
-            for part in peek(item, "content") or ():
-                _add(choice.text, peek(part, "text"))
-                _add(choice.refusal, peek(part, "refusal"))
-        elif kind == "reasoning":
-            for part in (*(peek(item, "summary") or ()), *(peek(item, "content") or ())):
-                _add(choice.reasoning, peek(part, "text"))
-        else:
-            call = _tool_call(item)
-            if call is not None:
-                choice.add_tool_call(call)
-    return choice
-
-
-def _tool_call(item: Any) -> dict[str, Any] | None:
-    """Return an item in the form of a chat's tool call, `None` if it is no call of a tool."""
-    kind = peek(item, "type")
-    if not isinstance(kind, str) or not kind.endswith("_call"):
-        return None
-    kind = kind.removesuffix("_call").removesuffix("_tool")
-    arguments = next(
-        (
-            value
-            for name in ("arguments", "input", "action", "code", "queries")
-            if (value := peek(item, name)) is not None
-        ),
-        "",
-    )
-    return {
-        "id": peek(item, "call_id") or peek(item, "id"),
-        "type": kind,
-        "function": {
-            "name": peek(item, "name") or kind,
-            "arguments": arguments if isinstance(arguments, str) else json_text(arguments),
-        },
-    }
+        gathered.usage = usage
+    gathered.details.update(_details(response))
+    gathered.failure = _failure(response.get("error"))
 
 
 _TEXTS = {
@@ -239,9 +99,154 @@ _TEXTS = {
     "response.reasoning_summary_text.delta": "reasoning",
     "response.refusal.delta": "refusal",
 }
+_EVENTS: dict[str, Callable[[StreamContent, Data], None]] = {
+    **{name: partial(_on_text, kind) for name, kind in _TEXTS.items()},
+    "response.function_call_arguments.delta": _on_arguments,
+    "response.mcp_call_arguments.delta": _on_arguments,
+    "response.custom_tool_call_input.delta": _on_arguments,
+    "response.code_interpreter_call_code.delta": _on_arguments,
+    "response.output_item.added": _on_item_added,
+    "response.output_item.done": _on_item_done,
+    "response.created": _on_begin,
+    "response.in_progress": _on_begin,
+    "response.queued": _on_begin,
+    "response.completed": _on_end,
+    "response.incomplete": _on_end,
+    "response.failed": _on_end,
+    "response.cancelled": _on_end,
+}
+"""The others repeat what was said, or tell of progress."""
+
+
+def feed(gathered: StreamContent, chunk: Any) -> bool:
+    """Take one event in; `False` if it is not of this shape."""
+    data = data_of(chunk)
+    kind = data.get("type")
+    if isinstance(kind, str) and kind.startswith(_PREFIX):
+        handle = _EVENTS.get(kind)
+        if handle is not None:
+            handle(gathered, data)
+        return True
+    if _is_response(data):
+        _take_response(gathered, data)
+        return True
+    error = data.get("error") or (data if kind == "error" else None)
+    if error is not None and (kind == "error" or gathered.count == 1):
+        failure = data_of(error)
+        if isinstance(failure.get("message"), str):
+            # An event of its own kind, which the SDK passes on; or an error in place of a stream.
+            gathered.failure = _failure(error)
+            return True
+    return False
+
+
+def _is_response(data: Data) -> bool:
+    return data.get("object") == "response" and isinstance(data.get("output"), list | tuple)
+
+
+def read_value(data: Data, raw: Any) -> Reply | None:
+    """
+    Read a completed response, of which `object` is "response"; `None` if it is not of this shape.
+
+    Args:
+        data: The fields of the response.
+        raw: What the function returned.
+    """
+    if not isinstance(data.get("output"), list | tuple):
+        return None
+    choice = _read_output(data)
+    usage = data.get("usage")
+    tokens, cost = read_usage_and_cost(usage)
+    error = data.get("error")
+    return new_reply(
+        "".join(choice.text) or None,
+        choice.calls() if choice.tools else (),
+        "".join(choice.reasoning) or None,
+        "".join(choice.refusal) or None,
+        (),
+        _finish_reason(data),
+        tokens,
+        cost,
+        None if error is None else _failure(error),
+        {**_details(data), "usage_raw": usage},
+        raw,
+    )
+
+
+def _details(response: Data) -> dict[str, Any]:
+    found = {}
+    for name, key in _DETAILS:
+        value = response.get(name)
+        if value is not None:
+            found[key] = value
+    return found
+
+
+def _finish_reason(response: Data) -> str | None:
+    """Return why it ended: the reason of an incomplete one, else its status."""
+    incomplete = response.get("incomplete_details")
+    reason = None if incomplete is None else data_of(incomplete).get("reason")
+    found = reason if isinstance(reason, str) else response.get("status")
+    return found if isinstance(found, str) else None
+
+
+def _failure(error: Any) -> ProviderError | None:
+    if error is None:
+        return None
+    data = data_of(error)
+    words = [data.get(name) for name in ("code", "message")]
+    return ProviderError(": ".join(word for word in words if isinstance(word, str)))
+
+
+def _read_output(response: Data) -> Choice:
+    """Return the items of an output as one choice."""
+    choice = Choice(0)
+    for item in response.get("output") or ():
+        data = data_of(item)
+        kind = data.get("type")
+        if kind == "message":
+            for part in data.get("content") or ():
+                found = data_of(part)
+                text, refusal = found.get("text"), found.get("refusal")
+                if isinstance(text, str) and text:
+                    choice.text.append(text)
+                if refusal is not None:
+                    add_text(choice.refusal, refusal)
+        # The summary is what OpenAI shows of the reasoning; models with open weights put all of it in the content.
+        elif kind == "reasoning":
+            for part in (*(data.get("summary") or ()), *(data.get("content") or ())):
+                add_text(choice.reasoning, data_of(part).get("text"))
+        else:
+            call = _tool_call(data)
+            if call is not None:
+                choice.add_tool_call(call)
+    return choice
+
+
+def _tool_call(item: Data) -> dict[str, Any] | None:
+    """Return an item in the form of a chat's tool call, `None` if it is not a call of a tool."""
+    kind = item.get("type")
+    if not isinstance(kind, str) or not kind.endswith("_call"):
+        return None
+    kind = kind.removesuffix("_call").removesuffix("_tool")
+    arguments: Any = ""
+    # By the API reference: function and MCP calls have `arguments`, custom tools `input`, computer and
+    # shell calls `action`, the code interpreter `code`, file search `queries`.
+    for name in ("arguments", "input", "action", "code", "queries"):
+        if item.get(name) is not None:
+            arguments = item.get(name)
+            break
+    return {
+        "id": item.get("call_id") or item.get("id"),
+        "type": kind,
+        "function": {
+            "name": item.get("name") or kind,
+            "arguments": arguments if isinstance(arguments, str) else json_text(arguments),
+        },
+    }
 
 
 def render_chunk(raw: Any, chunk: Chunk) -> Any:
-    """Return a copy of a delta with the text of a changed one, `None` if it is no delta of a text."""
-    name = _TEXTS.get(peek(raw, "type") or "")
+    """Return a copy of a delta with the text of a changed one, `None` if it is not a delta of a text."""
+    name = _TEXTS.get(data_of(raw).get("type") or "")
     return None if name is None else replaced(raw, "delta", getattr(chunk, name))

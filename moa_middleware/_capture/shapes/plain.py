@@ -7,18 +7,20 @@ What carries text is looked for under the names that such code uses (`text`, `co
 
 from __future__ import annotations
 
-from types import MemberDescriptorType
 from typing import TYPE_CHECKING, Any
 
 from ..flow.model import Chunk, Reply
 from ..flow.outcome import outcome_of
-from .choice import Choice
+from .choice import Choice, new_reply
+from .fields import data_of
 from .usage import read_usage
 
 if TYPE_CHECKING:
-    from .replies import Accumulator
+    from collections.abc import Mapping
 
-__all__ = ["feed", "peek", "read", "render_chunk"]
+    from .choice import StreamContent
+
+__all__ = ["feed", "read_value", "render_chunk"]
 
 _TEXT = ("text", "content", "delta", "output_text", "output", "answer", "response")
 _LAST = ("done", "final", "completed")
@@ -28,173 +30,147 @@ _SPEAKER = ("model", "source", "agent", "label")
 _SCALARS = (int, float, bool, type(None))
 
 
-def peek(obj: Any, name: str) -> Any:
-    """
-    Return a key of a dict or a data attribute of an object, `None` where it has none.
-
-    Properties are left alone: `.text` and `.content` of an HTTP response read its body, and a
-    stream that was read here would be empty for its owner.
-    """
-    if isinstance(obj, dict):
-        return obj.get(name)
-    kind = type(obj)
-    if hasattr(kind, "__object_proxy__"):
-        return None
-    namespace = getattr(obj, "__dict__", None)
-    if isinstance(namespace, dict) and name in namespace:
-        return namespace[name]
-    if isinstance(getattr(kind, name, None), MemberDescriptorType):
-        return getattr(obj, name, None)
-    return None
-
-
-def _find_text(obj: Any, depth: int = 2) -> str | None:
-    """Return the text of an object, the first that is not empty; `None` if no known name holds one."""
+def _find_text(data: Mapping[str, Any], depth: int = 2) -> str | None:
+    """Return the text among the fields of an object, the first that is not empty; `None` if no known name holds one."""
     empty: str | None = None
     for name in _TEXT:
-        value = peek(obj, name)
+        value = data.get(name)
         if isinstance(value, str):
             if value:
                 return value
             empty = value
-        if isinstance(value, list):
-            parts = [part if isinstance(part, str) else peek(part, "text") for part in value]
+        elif isinstance(value, list):
+            parts: list[Any] = [part if isinstance(part, str) else data_of(part).get("text") for part in value]
             if parts and all(isinstance(part, str) for part in parts):
                 return "".join(parts)
         elif value is not None and depth and not callable(value) and not isinstance(value, _SCALARS):
-            found = _find_text(value, depth - 1)
+            found = _find_text(data_of(value), depth - 1)
             if found:
                 return found
             empty = found if found is not None else empty
     return empty
 
 
-def voice(acc: Accumulator, speaker: str | None) -> Choice:
-    """
-    Return the choice of who speaks, so that models that speak at once are not joined.
-
-    Pieces without a name belong to the first who has one, until somebody else speaks.
-    """
-    known = acc.speakers
-    if speaker is None and len(known) <= 1:
-        index = 0
-    elif speaker in known:
-        index = known[speaker]
-    else:
-        index = known[speaker] = len(known)
-    choice = acc.choice(index)
-    choice.speaker = choice.speaker or speaker
-    choice.spoke = max((each.spoke for each in acc.choices.values()), default=0) + 1
-    choice.began = choice.began or choice.spoke
-    return choice
-
-
-def _speaker(chunk: Any) -> str | None:
+def _speaker(data: Mapping[str, Any]) -> str | None:
     for name in _SPEAKER:
-        value = peek(chunk, name)
+        value = data.get(name)
         if isinstance(value, str) and value:
             return value
     return None
 
 
-def _is_result(acc: Accumulator, chunk: Any, text: str, said: list[str]) -> bool:
-    """Whether a chunk says once more what the stream has said: its last event, or the whole as an object."""
-    if not any(said):
+def _is_result(gathered: StreamContent, kind: tuple[type, Any], text: str, pieces: list[str]) -> bool:
+    """
+    Return True if a chunk says once more what the stream has said: its last event, or the whole as an object.
+
+    Args:
+        gathered: The stream so far.
+        kind: Class and `type` of the chunk.
+        text: The text of the chunk.
+        pieces: The pieces of text before it.
+    """
+    if not any(pieces):
         return False
-    kind = peek(chunk, "type")
-    if isinstance(kind, str) and kind.endswith(_LAST):
-        whole = "".join(said)
+    if isinstance(kind[1], str) and kind[1].endswith(_LAST):
+        whole = "".join(pieces)
         return text.strip() in whole or whole.strip() in text
-    # The lengths come first: this is asked of every chunk. A lone piece may be said twice, but not by another class.
-    if len(said) == 1 and acc.form == _form(chunk):
+    # A generator that yields pieces and then its result would have its text twice in the record. The
+    # lengths come first: this is asked of every chunk. A lone piece may be said twice, but not by another class.
+    if len(pieces) == 1 and gathered.kind_of_first == kind:
         return False
-    return len(text) >= len(said) and text.startswith(said[0]) and text == "".join(said)
+    return len(text) >= len(pieces) and text.startswith(pieces[0]) and text == "".join(pieces)
 
 
-def _form(chunk: Any) -> object:
-    return type(chunk), peek(chunk, "type")
-
-
-def _tool_calls(obj: Any) -> Any:
-    # LangChain's chunks hold the pieces beside what they make so far.
-    calls = peek(obj, "tool_call_chunks") or peek(obj, "tool_calls")
+def _tool_calls(data: Mapping[str, Any]) -> Any:
+    # LangChain's chunks hold the pieces next to what they make so far.
+    calls = data.get("tool_call_chunks") or data.get("tool_calls")
     return calls if isinstance(calls, list | tuple) else ()
 
 
-def _whole(call: Any) -> Any:
+def _in_openai_form(call: Any) -> Any:
     """Return a tool call in OpenAI's form; one that is in it stays as it is."""
-    if peek(call, "function") is not None or peek(call, "args") is None:
+    data = data_of(call)
+    if data.get("function") is not None or data.get("args") is None:
         return call
     one = Choice(0)
     one.add_tool_call(call)
     return one.calls()[0]
 
 
-def feed(acc: Accumulator, chunk: Any) -> bool:
+def feed(gathered: StreamContent, chunk: Any) -> bool:
     """Take one chunk in; `False` if nothing in it is understood."""
     if chunk is None:
         return True
     if isinstance(chunk, tuple):
         # (text, tokens), (event, metadata): what carries text is the first that can.
-        return any(feed(acc, item) for item in chunk if not isinstance(item, _SCALARS))
+        return any(feed(gathered, item) for item in chunk if not isinstance(item, _SCALARS))
     if isinstance(chunk, str):
-        (voice(acc, None) if acc.speakers else acc.choice(0)).text.append(chunk)
+        (gathered.choice_of_speaker(None) if gathered.speakers else gathered.choice(0)).text.append(chunk)
         return True
-    known = False
-    usage = peek(chunk, "usage") or peek(chunk, "usage_metadata")
-    if read_usage(usage) is not None:
-        acc.usage = usage
-        known = True
-    finish = peek(chunk, "finish_reason")
+    data = data_of(chunk)
+    is_known = False
+    # LangChain's messages have `usage_metadata`, everybody else's objects `usage`.
+    usage = data.get("usage") or data.get("usage_metadata")
+    if usage is not None and read_usage(usage) is not None:
+        gathered.usage = usage
+        is_known = True
+    finish = data.get("finish_reason")
     if isinstance(finish, str):
-        acc.choice(0).finish_reason = finish
-        known = True
-    for call in _tool_calls(chunk):
-        acc.choice(0).add_tool_call(call)
-        known = True
-    text = _find_text(chunk)
+        gathered.choice(0).finish_reason = finish
+        is_known = True
+    for call in _tool_calls(data):
+        gathered.choice(0).add_tool_call(call)
+        is_known = True
+    text, kind = _find_text(data), (type(chunk), data.get("type"))
     if text is None:
-        return known or isinstance(peek(chunk, "type"), str)
-    speaker = _speaker(chunk)
-    said = (acc.choice(0) if speaker is None and not acc.speakers else voice(acc, speaker)).text
-    if not _is_result(acc, chunk, text, said) and (text or not said):
-        if not any(said):
-            acc.form = _form(chunk)
-        said.append(text)
+        return is_known or isinstance(kind[1], str)
+    speaker = _speaker(data)
+    is_alone = speaker is None and not gathered.speakers
+    pieces = (gathered.choice(0) if is_alone else gathered.choice_of_speaker(speaker)).text
+    if not _is_result(gathered, kind, text, pieces) and (text or not pieces):
+        if not any(pieces):
+            gathered.kind_of_first = kind
+        pieces.append(text)
     return True
 
 
-def read(value: Any) -> Reply | None:
-    """Read a value in one piece; `None` if nothing in it is understood."""
+def read_value(value: Any, data: Mapping[str, Any], raw: Any) -> Reply | None:
+    """
+    Read a value in one piece; `None` if nothing in it is understood.
+
+    Args:
+        value: The value, or the JSON of a raw response.
+        data: Its fields.
+        raw: What the function returned.
+    """
     if value is None:
-        return Reply(source="provider")
+        return new_reply(raw=raw)
     if isinstance(value, str):
-        return Reply(text=value, source="provider")
+        return new_reply(value, raw=raw)
     if isinstance(value, BaseException):
-        # A reference that returns its failure, for `gather(return_exceptions=True)` or by hand.
-        return Reply(outcome=outcome_of(value), error=value, source="provider")
+        # Nothing was raised, and yet it failed: a reference that returns its failure, for
+        # `gather(return_exceptions=True)` or by hand.
+        return Reply(outcome=outcome_of(value), error=value, source="provider", raw=raw)
     if isinstance(value, tuple):
         for item in value:
-            if isinstance(item, _SCALARS):
-                continue
-            found = read(item)
-            if found is not None:
-                return found
+            if not isinstance(item, _SCALARS):
+                found = read_value(item, data_of(item), raw)
+                if found is not None:
+                    return found
         return None
-    text = _find_text(value)
-    calls = _tool_calls(value)
-    raw = peek(value, "usage") or peek(value, "usage_metadata")
-    usage = read_usage(raw)
+    text, calls = _find_text(data), _tool_calls(data)
+    raw_usage = data.get("usage") or data.get("usage_metadata")
+    usage = read_usage(raw_usage)
     if text is None and usage is None and not calls:
         return None
-    finish = peek(value, "finish_reason")
-    return Reply(
-        text=text,
-        tool_calls=tuple(map(_whole, calls)),
+    finish = data.get("finish_reason")
+    return new_reply(
+        text,
+        tuple(map(_in_openai_form, calls)),
         finish_reason=finish if isinstance(finish, str) else None,
         usage=usage,
-        source="provider",
-        _details={"usage_raw": raw},
+        details={"usage_raw": raw_usage},
+        raw=raw,
     )
 
 

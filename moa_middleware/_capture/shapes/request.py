@@ -26,16 +26,14 @@ if TYPE_CHECKING:
 __all__ = ["Recorder", "Request", "RequestSpec", "recorder_of"]
 
 _SYSTEM = {"anthropic": "system", "openai_responses": "instructions"}
-"""Name of the argument that stands before the messages, by family."""
+"""Name of the argument that the model reads before the messages, by family."""
 _MESSAGES = ("messages", "prompt", "query", "input", "task", "question", "conversation")
 _SENTINELS = frozenset({"Omit", "NotGiven"})
+"""Names of the classes of an SDK's words for "not given" (`omit`, `NOT_GIVEN`)."""
 
 
-def _is_sentinel(value: Any) -> bool:
-    """Whether a value is an SDK's word for "not given" (`omit`, `NOT_GIVEN`)."""
-    return type(value).__name__ in _SENTINELS
-
-
+# The types of Python's own iterators, found by making one of each: most have no name that could be
+# imported. An iterator of a class of the user's may be a file or a socket, so only these are recorded.
 _ITERABLES: tuple[Any, ...] = ([], (), {}, {}.values(), {}.items(), set(), "", "é", range(0), range(1 << 70))
 _ITERATORS = frozenset(
     (
@@ -76,7 +74,8 @@ class Recorder(wrapt.BaseObjectProxy):  # type: ignore[type-arg]  # wrapt's C ty
         return item
 
     def __copy__(self) -> Recorder:
-        # `itertools.tee` asks for one: both read on from here, and what either pulls is kept.
+        # Wrapt refuses to copy a proxy, and Python to copy a generator, but `itertools.tee` asks for a copy:
+        # both read on from here, and what either pulls is kept.
         made = type(self)(self.__wrapped__)
         made._self_items, made._self_position = self._self_items, self._self_position
         made._self_head = self._self_head
@@ -189,22 +188,24 @@ class RequestSpec:
 
     def bind(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
         """Return the given arguments by name, without those that an SDK calls not given."""
-        named = dict(zip(self.names, args, strict=False))
+        named: dict[str, Any] = dict(zip(self.names, args, strict=False)) if args else {}
         named.update(kwargs)
-        return {name: value for name, value in named.items() if not _is_sentinel(value)}
-
-    def messages_name(self, named: Mapping[str, Any]) -> str | None:
-        """Return the name of the argument that holds the messages, `None` if it is not known."""
-        if self.messages is not None:
-            return self.messages
-        for name in _MESSAGES:
-            if named.get(name) is not None:
-                return name
-        return None
+        given = named
+        for name, value in named.items():
+            # By the class's name: the classes are the SDK's own, one of each SDK, and none is imported here.
+            if type(value).__name__ in _SENTINELS:
+                given = given.copy() if given is named else given
+                del given[name]
+        return given
 
     def read(self, named: Mapping[str, Any]) -> Request:
         """Return the parts of a request from its bound arguments; nothing is iterated or changed."""
-        place = self.messages_name(named)
+        place = self.messages
+        if place is None:
+            for name in _MESSAGES:
+                if named.get(name) is not None:
+                    place = name
+                    break
         messages = named.get(place) if place is not None else None
         if isinstance(messages, str):
             messages = [{"role": "user", "content": messages}]
@@ -224,8 +225,8 @@ class RequestSpec:
         )
 
     def offers_tools(self, kwargs: Mapping[str, Any]) -> bool:
-        """Whether a request may be answered with tool calls, as far as can be told."""
-        return self.family == "plain" or any(kwargs.get(name) for name in _TOOLS)
+        """Return True if a request may be answered with tool calls, or if that is not known."""
+        return self.family == "plain" or any(map(kwargs.get, _TOOLS))
 
     def put(
         self, args: tuple[Any, ...], kwargs: Mapping[str, Any], name: str, value: Any
@@ -249,8 +250,8 @@ class RequestSpec:
         kwargs = dict(changes.get("kwargs", call.kwargs))
         if "messages" in changes:
             named = self.bind(args, kwargs)
-            place = self.messages_name(named)
-            if place is None:
+            place = self.read(named).place
+            if not place:
                 msg = (
                     "call.replace(messages=…): it is not known which argument holds the messages; "
                     'name it in the decorator, messages="…"'
@@ -279,7 +280,8 @@ class RequestSpec:
                     kwargs.pop(name, None)
         before, named = self.bind(call.args, call.kwargs), self.bind(args, kwargs)
         request = self.read(named)
-        # What the function's own defaults say stands in no argument, before or after.
+        # A parameter of `call.params` may come from no argument at all: its default in the signature is
+        # recorded, too, and a change of the arguments leaves it as it is.
         implied = {n: value for n, value in call.params.items() if n not in before and n not in named}
         given = before.keys() | named.keys()
         return {

@@ -1,118 +1,102 @@
 """
-Token usage as providers report it, brought to one form.
+Token usage and prices as providers report them, brought to one form.
 
-Sources: OpenAI's `CompletionUsage` (`prompt_tokens` includes the cached part), Anthropic's `Usage`
-(`input_tokens` excludes it), OpenRouter's `cost` in US dollars beside the tokens.
+Sources: OpenAI's `CompletionUsage` (`prompt_tokens` includes the cached part) and `ResponseUsage`,
+Anthropic's `Usage` (`input_tokens` excludes it), LangChain's `UsageMetadata`, OpenRouter's `cost` in
+US dollars next to the tokens, litellm's `response_cost` among the `_hidden_params` of a response.
 """
 
 from __future__ import annotations
 
-from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any, cast
 
 from ..flow.model import Usage
+from .fields import fields_of, get
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
+__all__ = ["read_usage", "read_usage_and_cost"]
 
-__all__ = ["fields_of", "get", "getter", "read_cost", "read_usage"]
-
-
-def fields_of(obj: Any) -> Any:
-    """Return the fields of a pydantic model as a dict, anything else as it is: asking a model for what it lacks costs 1 µs."""
-    if type(obj) is dict:
-        return obj
-    extra = getattr(obj, "__pydantic_extra__", False)
-    if extra is None or type(extra) is dict:
-        return {**obj.__dict__, **extra} if extra else obj.__dict__
-    return obj
+_ASKED = (
+    *("prompt_tokens", "input_tokens", "completion_tokens", "output_tokens", "reasoning_tokens", "reasoning"),
+    *("cached_tokens", "cache_read", "cache_read_input_tokens", "cache_read_tokens"),
+    *("cache_creation", "cache_creation_input_tokens", "cache_write_tokens", "cost"),
+    *("prompt_tokens_details", "input_tokens_details", "input_token_details"),
+    *("completion_tokens_details", "output_tokens_details", "output_token_details"),
+)
+"""Names that are read from an object whose fields are not in a dict."""
 
 
-def get(obj: Any, name: str) -> Any:
-    """Return a key of a mapping or an attribute of anything else, `None` where it has none."""
-    if isinstance(obj, dict):
-        return obj.get(name)
-    return getattr(obj, name, None)
+class _UsageDraft:
+    """A usage that is being filled, as `flow.model` does it for a call."""
 
-
-def getter(obj: Any) -> Callable[[str], Any]:
-    """Return a function that looks names up as `get` does, for an object of which many are asked."""
-    fields = fields_of(obj)
-    return fields.get if type(fields) is dict else partial(get, fields)
-
-
-def _number(find: Callable[[str], Any], *names: str) -> int | None:
-    for name in names:
-        value = find(name)
-        if isinstance(value, int) and not isinstance(value, bool):
-            return value
-    return None
+    __slots__ = Usage.__slots__
 
 
 def read_usage(raw: Any) -> Usage | None:
-    """Return the tokens that a provider's usage object reports, `None` if it reports none, or raises."""
-    if raw is None:
-        return None
-    try:
-        return _usage(raw)
-    except Exception:  # the properties of a usage are anybody's code, and a text is worth more than its price
-        return None
+    """Return the tokens that a provider's usage object reports, `None` if it reports none."""
+    return read_usage_and_cost(raw)[0]
 
 
-def _usage(raw: Any) -> Usage | None:
-    find = getter(raw)
-    details_in = find("prompt_tokens_details") or find("input_tokens_details") or find("input_token_details")
-    details_out = find("completion_tokens_details") or find("output_tokens_details") or find("output_token_details")
-    cached = written = None
-    if details_in is not None:
-        find_in = getter(details_in)
-        cached = _number(find_in, "cached_tokens", "cache_read")
-        written = _number(find_in, "cache_write_tokens", "cache_creation")
-    kept = _number(find, "cache_read_input_tokens", "cache_read_tokens") if cached is None else cached
-    if written is None:
-        written = _number(find, "cache_creation_input_tokens", "cache_write_tokens")
-    total = _number(find, "prompt_tokens")
-    if total is None and details_in is not None:
-        total = _number(find, "input_tokens")
-    # OpenAI counts cached tokens inside the prompt, the record counts them beside it.
-    asked = max(total - (cached or 0), 0) if total is not None else _number(find, "input_tokens")
-    said = _number(find, "completion_tokens", "output_tokens")
-    if details_out is not None:
-        reasoned = _number(getter(details_out), "reasoning_tokens", "reasoning")
-    else:
-        reasoned = _number(find, "reasoning_tokens")
-    if asked is said is kept is written is reasoned is None:
-        return None
-    return Usage(
-        input_tokens=asked,
-        output_tokens=said,
-        cache_read_tokens=kept,
-        cache_write_tokens=written,
-        reasoning_tokens=reasoned,
-    )
-
-
-def read_cost(raw: Any, reply: Any = None) -> float | None:
+def read_usage_and_cost(raw: Any, hidden: Any = None) -> tuple[Usage | None, float | None]:
     """
-    Return the price in US dollars that came with a reply, `None` if none did.
+    Return the tokens and the price in US dollars that came with a reply, `None` for what is missing.
 
     Args:
-        raw: The usage object: OpenRouter and litellm put `cost` there.
-        reply: The completed response: litellm puts `response_cost` among its `_hidden_params`.
+        raw: The usage object. One that raises reports nothing: its properties are anybody's code,
+            and a text is worth more than its price.
+        hidden: The `_hidden_params` of the response.
     """
+    usage = cost = inside = outside = None
     try:
-        hidden = _hidden(reply) if reply is not None else None
-        cost = getter(raw)("cost") if raw is not None else None
-    except Exception:  # as above
-        return None
-    for price in (cost, hidden.get("response_cost") if isinstance(hidden, dict) else None):
-        if isinstance(price, int | float) and not isinstance(price, bool):
-            return float(price)
-    return None
-
-
-def _hidden(reply: Any) -> Any:
-    if getattr(reply, "__pydantic_private__", False) is None:
-        # A model without private attributes: it would look for it in three places, and raise.
-        return reply.__dict__.get("_hidden_params")
-    return get(reply, "_hidden_params")
+        # In one piece, where functions would be clearer: every reply passes here, and the calls would
+        # take as long as the reading.
+        counts: list[Any] = []
+        parts = [] if raw is None else [raw]
+        for part in parts:
+            if type(part) is dict:
+                fields = part
+            elif not getattr(part, "__pydantic_extra__", True):
+                fields = part.__dict__  # a model without extra fields, as in `fields_of`
+            else:
+                fields = fields_of(part)
+                if type(fields) is not dict:
+                    fields = {name: get(part, name) for name in _ASKED}
+            if not counts:
+                find, cost = fields.get, fields.get("cost")
+                inside = find("prompt_tokens_details") or find("input_tokens_details") or find("input_token_details")
+                outside = find("completion_tokens_details") or find("output_tokens_details")
+                outside = outside or find("output_token_details")
+                parts += ({} if inside is None else inside, {} if outside is None else outside)
+            numbers = {}
+            for name, value in fields.items():
+                # A server may write words, and `True` is not one token.
+                if isinstance(value, int) and type(value) is not bool:
+                    numbers[name] = value  # noqa: PERF403 - a comprehension is a call on Python 3.11
+            counts.append(numbers.get)
+        if counts:
+            count, count_in, count_out = counts
+            cached = count_in("cached_tokens", count_in("cache_read"))
+            written = count_in("cache_write_tokens", count_in("cache_creation"))
+            prompt = count("prompt_tokens", None if inside is None else count("input_tokens"))
+            draft: Any = _UsageDraft()
+            # OpenAI counts cached tokens in the prompt, Anthropic and the record count them apart. The two
+            # differ by their names: only OpenAI has `prompt_tokens`, and where `input_tokens`
+            # comes with details it is the Responses API's, or LangChain's. Should a server report more
+            # cached tokens than tokens, the rest is 0 and not below.
+            draft.input_tokens = count("input_tokens") if prompt is None else max(prompt - (cached or 0), 0)
+            draft.output_tokens = count("completion_tokens", count("output_tokens"))
+            if cached is None:
+                cached = count("cache_read_input_tokens", count("cache_read_tokens"))
+            if written is None:
+                written = count("cache_creation_input_tokens", count("cache_write_tokens"))
+            reasoned = (
+                count("reasoning_tokens") if outside is None else count_out("reasoning_tokens", count_out("reasoning"))
+            )
+            draft.cache_read_tokens, draft.cache_write_tokens, draft.reasoning_tokens = cached, written, reasoned
+            if not (draft.input_tokens is draft.output_tokens is cached is written is reasoned is None):
+                draft.__class__ = Usage
+                usage = cast("Usage", draft)
+    except Exception:
+        usage = None
+    if not isinstance(cost, int | float) or isinstance(cost, bool):
+        cost = hidden.get("response_cost") if isinstance(hidden, dict) else None
+    return usage, float(cost) if isinstance(cost, int | float) and not isinstance(cost, bool) else None

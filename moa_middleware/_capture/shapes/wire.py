@@ -48,7 +48,7 @@ def completion(reply: Reply, model: str | None, kind: str) -> dict[str, Any]:
         "id": _response_id(reply),
         "object": "chat.completion" if kind == "message" else "chat.completion.chunk",
         "created": 0,
-        "model": _model(reply, model),
+        "model": _model_name(reply, model),
         "choices": choices,
         "usage": _chat_usage(reply),
     }
@@ -58,11 +58,13 @@ def _response_id(reply: Reply) -> str:
     return str(reply._details.get("response_id") or _ID)
 
 
-def _model(reply: Reply, model: str | None) -> str:
+def _model_name(reply: Reply, model: str | None) -> str:
     return str(reply._details.get("response_model") or model or "")
 
 
 def _chat_usage(reply: Reply) -> dict[str, Any] | None:
+    # The providers' classes have no place for an unknown number, and `usage` has for an unknown usage: what
+    # a middleware left out is 0 next to numbers that it gave.
     usage = reply.usage
     if usage is None:
         return None
@@ -119,7 +121,7 @@ def _response(reply: Reply, model: str | None, *, status: str = "completed") -> 
         "object": "response",
         "created_at": 0,
         "status": status,
-        "model": _model(reply, model),
+        "model": _model_name(reply, model),
         "output": output if status == "completed" else [],
         "parallel_tool_calls": True,
         "tool_choice": "auto",
@@ -195,7 +197,7 @@ def _message(reply: Reply, model: str | None) -> dict[str, Any]:
         "id": _response_id(reply),
         "type": "message",
         "role": "assistant",
-        "model": _model(reply, model),
+        "model": _model_name(reply, model),
         "content": _blocks(reply),
         "stop_reason": reply.finish_reason or ("tool_use" if reply.tool_calls else "end_turn"),
         "stop_sequence": None,
@@ -242,7 +244,7 @@ FAMILIES: dict[str, tuple[Any, Any]] = {
 
 def body_of_reply(reply: Reply, model: str | None, family: str, *, stream: bool) -> tuple[str, bytes]:
     """Return the type and the content of the body that says a reply."""
-    import json  # not with the package, as in `_raw`
+    import json  # not with the package: it is needed only when a middleware answers
 
     whole, events = FAMILIES[family]
     if not stream:

@@ -1,18 +1,17 @@
 """
 The loops over a stream that is read to its end or to a `break`: generators, the cheapest there is per chunk.
 
-`_steps` takes single steps, at several times the price. Each chunk of each answer passes here, so that
-the reading of a text stands here too, and in `Accumulator.feed` again.
+`steps` takes single steps, at several times the cost.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ..flow.outcome import outcome_of
+from ..flow.model import DROPPED
 from ..scope import current, enter, leave, put_current
-from .iteration import came_too_early, put_in_place
-from .state import DROPPED
+from ..shapes.fields import of_type
+from .steps import ended_by_error, ended_by_error_async, put_in_place
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
@@ -23,8 +22,135 @@ if TYPE_CHECKING:
 __all__ = ["iterate", "iterate_async", "makes_no_calls"]
 
 
+# A `for` drops its iterator at a `break`, and Python closes the generator that it was: GeneratorExit
+# comes out of our `yield`. That is not the end of the stream: the consumer may iterate again, and has
+# to get the next chunk then. So the state is only marked as suspended, and ends when the proxy is
+# dropped; and what the consumer's side raises at the `yield` must be kept apart from what the source
+# raises, which does end the stream (`break_resume` and its like in tests/test_endings.py).
+#
+# The reading of a plain text chunk is in both loops, and once more in `Accumulator.feed`. As one
+# function it would be entered once a chunk: 10 to 16 ns more, opcodes over the budget of 42, and one
+# frame a chunk over the budgets of tests/test_frames.py. tests/test_fast_path.py compares what all of
+# them read with what `Accumulator.feed_whole` reads.
+
+
+def iterate(proxy: Any, state: StreamState, source: Iterator[Any]) -> Iterator[Any]:
+    """Pass the chunks of an SDK's stream on; holds the proxy, since a `for` loop drops it."""
+    state.suspended = False
+    source = _scoped(proxy.__wrapped__, state, source, _in_scope)
+    state.readers += 1
+    is_left = False
+    try:
+        while True:
+            acc, on_chunk, tools = state.acc, state.on_chunk, state.acc.tools
+            try:
+                for chunk in source:
+                    if on_chunk is not None:
+                        chunk = on_chunk(chunk)  # noqa: PLW2901 - it goes on in the other's place
+                        if chunk is DROPPED:
+                            continue
+                    elif acc.simple:
+                        try:
+                            (item,) = chunk.choices
+                            delta = item.delta
+                            text = delta.content
+                            if text and not item.index and not (tools and getattr(delta, "tool_calls", None)):
+                                acc.texts.append(text)
+                                acc.last = chunk
+                            else:
+                                acc.feed_whole(chunk)
+                        except Exception:
+                            acc.feed_whole(chunk)
+                    else:
+                        acc.feed(chunk)
+                    try:
+                        yield chunk
+                    except BaseException:
+                        is_left = True
+                        raise
+            except BaseException as error:
+                if is_left:
+                    state.suspended = True
+                    raise
+                other = ended_by_error(proxy, error)
+                if other is None:
+                    raise
+            else:
+                other = state.end("completed", listening=True)
+                if other is None:
+                    return
+            put_in_place(proxy, other)
+            source = _scoped(other, state, iter(other), _in_scope)
+    finally:
+        state.readers -= 1
+
+
+async def iterate_async(proxy: Any, state: StreamState, source: AsyncIterator[Any]) -> AsyncIterator[Any]:
+    """Do the same as `iterate` for an async stream."""
+    state.suspended = False
+    source = _scoped(proxy.__wrapped__, state, source, _AsyncInScope)
+    state.readers += 1
+    is_left = False
+    try:
+        while True:
+            acc, on_chunk, tools = state.acc, state.on_chunk, state.acc.tools
+            try:
+                async for chunk in source:
+                    if on_chunk is not None:
+                        chunk = on_chunk(chunk)  # noqa: PLW2901 - it goes on in the other's place
+                        if chunk is DROPPED:
+                            continue
+                    elif acc.simple:
+                        try:
+                            (item,) = chunk.choices
+                            delta = item.delta
+                            text = delta.content
+                            if text and not item.index and not (tools and getattr(delta, "tool_calls", None)):
+                                acc.texts.append(text)
+                                acc.last = chunk
+                            else:
+                                acc.feed_whole(chunk)
+                        except Exception:
+                            acc.feed_whole(chunk)
+                    else:
+                        acc.feed(chunk)
+                    try:
+                        yield chunk
+                    except BaseException:
+                        is_left = True
+                        raise
+            except BaseException as error:
+                if is_left:
+                    state.suspended = True
+                    raise
+                other = await ended_by_error_async(proxy, error)
+                if other is None:
+                    raise
+            else:
+                other = await state.end_async("completed", listening=True)
+                if other is None:
+                    return
+            put_in_place(proxy, other)
+            source = _scoped(other, state, aiter(other), _AsyncInScope)
+    finally:
+        state.readers -= 1
+
+
 _SDKS = frozenset({"openai", "anthropic", "together", "groq", "litellm"})
 """Roots of the modules whose streams make no calls of their own."""
+
+
+@of_type
+def makes_no_calls(kind: type) -> bool:
+    """Return True if the steps of streams of a type need no scope."""
+    return kind.__module__.partition(".")[0] in _SDKS
+
+
+def _scoped(stream: object, state: StreamState, source: Any, within: Callable[[Any, Scope], Any]) -> Any:
+    """Return `source`, the iterator of `stream`, with its steps in the scope of the call."""
+    if state.scope is None or makes_no_calls(type(stream)):
+        return source
+    return within(source, state.scope)
 
 
 def _in_scope(source: Iterator[Any], scope: Scope) -> Iterator[Any]:
@@ -60,158 +186,3 @@ class _AsyncInScope:
             return await anext(self.source)
         finally:
             leave(self.scope, former)
-
-
-def makes_no_calls(stream: object) -> bool:
-    """Whether the steps of a stream need no scope."""
-    return type(stream).__module__.partition(".")[0] in _SDKS
-
-
-def _scoped(stream: object, state: StreamState, source: Any, within: Callable[[Any, Scope], Any]) -> Any:
-    """Return `source`, the iterator of `stream`, with its steps in the scope of the call."""
-    if state.scope is None or makes_no_calls(stream):
-        return source
-    return within(source, state.scope)
-
-
-def iterate(proxy: Any, state: StreamState, source: Iterator[Any]) -> Iterator[Any]:
-    """Pass the chunks of an SDK's stream on; holds the proxy, since a `for` loop drops it."""
-    state.suspended = False
-    source = _scoped(proxy.__wrapped__, state, source, _in_scope)
-    state.readers += 1
-    try:
-        while True:
-            acc, take = state.acc, state.take
-            yielding = False
-            try:
-                if take is None:
-                    while True:
-                        for chunk in source:
-                            acc.feed(chunk)
-                            yielding = True
-                            yield chunk
-                            yielding = False
-                            if acc.simple:
-                                break
-                        else:
-                            break
-                        append, tools = acc.texts.append, acc.tools
-                        for chunk in source:
-                            # Each chunk of a long answer passes here. This is `acc.feed` without its call.
-                            try:
-                                (item,) = chunk.choices
-                                delta = item.delta
-                                text = delta.content
-                                if text and not item.index and not (tools and getattr(delta, "tool_calls", None)):
-                                    append(text)
-                                    acc.last = chunk
-                                else:
-                                    acc.feed_whole(chunk)
-                            except Exception:
-                                acc.feed_whole(chunk)
-                            yielding = True
-                            yield chunk
-                            yielding = False
-                            if not acc.simple:
-                                break
-                        else:
-                            break
-                else:
-                    for raw in source:
-                        chunk = take(raw)
-                        if chunk is DROPPED:
-                            continue
-                        yielding = True
-                        yield chunk
-                        yielding = False
-            except BaseException as error:
-                if yielding:
-                    # `break` is not the end: the consumer may iterate again.
-                    state.suspended = True
-                    raise
-                if came_too_early(state, error):
-                    raise
-                other = state.end(outcome_of(error), error, listening=True)
-                if other is None:
-                    raise
-            else:
-                other = state.end("completed", listening=True)
-                if other is None:
-                    return
-            put_in_place(proxy, other)
-            source = _scoped(other, state, iter(other), _in_scope)
-    finally:
-        state.readers -= 1
-
-
-async def iterate_async(proxy: Any, state: StreamState, source: AsyncIterator[Any]) -> AsyncIterator[Any]:
-    """Do the same as `_iterate` for an async stream."""
-    state.suspended = False
-    source = _scoped(proxy.__wrapped__, state, source, _AsyncInScope)
-    state.readers += 1
-    try:
-        while True:
-            acc, take = state.acc, state.take
-            yielding = False
-            try:
-                if take is None:
-                    while True:
-                        async for chunk in source:
-                            acc.feed(chunk)
-                            yielding = True
-                            yield chunk
-                            yielding = False
-                            if acc.simple:
-                                break
-                        else:
-                            break
-                        append, tools = acc.texts.append, acc.tools
-                        async for chunk in source:
-                            # Each chunk of a long answer passes here. This is `acc.feed` without its call.
-                            try:
-                                (item,) = chunk.choices
-                                delta = item.delta
-                                text = delta.content
-                                if text and not item.index and not (tools and getattr(delta, "tool_calls", None)):
-                                    append(text)
-                                    acc.last = chunk
-                                else:
-                                    acc.feed_whole(chunk)
-                            except Exception:
-                                acc.feed_whole(chunk)
-                            yielding = True
-                            yield chunk
-                            yielding = False
-                            if not acc.simple:
-                                break
-                        else:
-                            break
-                else:
-                    async for raw in source:
-                        chunk = take(raw)
-                        if chunk is DROPPED:
-                            continue
-                        yielding = True
-                        yield chunk
-                        yielding = False
-            except BaseException as error:
-                if yielding:
-                    state.suspended = True
-                    raise
-                if came_too_early(state, error):
-                    raise
-                if isinstance(error, GeneratorExit):
-                    # The consumer's coroutine was closed while it waited: nothing can be awaited now.
-                    state.drop()
-                    raise
-                other = await state.end_async(outcome_of(error), error, listening=True)
-                if other is None:
-                    raise
-            else:
-                other = await state.end_async("completed", listening=True)
-                if other is None:
-                    return
-            put_in_place(proxy, other)
-            source = _scoped(other, state, aiter(other), _AsyncInScope)
-    finally:
-        state.readers -= 1

@@ -15,14 +15,11 @@ import sys
 import weakref
 from typing import TYPE_CHECKING, Any
 
-from ..flow.driver import drive_async, drive_sync
 from ..flow.outcome import left, outcome_of
 from ..log import count_fault
-from ..shapes.replies import Accumulator
+from ..shapes.accumulator import Accumulator
 from .kinds import is_stream
-from .proxies import proxy_class, stream_proxy
-from .state import Entered, through
-from .step_proxy import StateProxy
+from .proxy_class import StateProxy, proxy_class
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
@@ -33,52 +30,51 @@ if TYPE_CHECKING:
     from ..turns.call_state import Attempt
     from .state import StreamState
 
+    StreamProxyMaker = Callable[..., Any]
+
 __all__ = ["raw_proxy", "read_body"]
 
 
 class RawProxy(StateProxy):
     """Base of the classes made by `raw_proxy`."""
 
-    def __init__(self, wrapped: Any, state: StreamState) -> None:
+    def __init__(self, wrapped: Any, state: StreamState, stream_proxy: StreamProxyMaker) -> None:
         super().__init__(wrapped)
         self._self_state = state
+        self._self_stream_proxy = stream_proxy
         self._self_parsed: Any = None
         """A weak reference to the proxy that `parse` returned: the SDK, too, returns one stream."""
 
 
 def _parse(self: Any, *args: Any, **kwargs: Any) -> Any:
     parsed = self.__wrapped__.parse(*args, **kwargs)
-    if not is_stream(parsed):
-        return parsed
-    known = _known(self, parsed)
-    if known is not None:
-        return known
-    return _entered(self, drive_sync(self._self_state.talk, Entered(parsed)))
+    return _entered(self, self._self_state.entered(parsed)) if _is_new(self, parsed) else _known(self, parsed)
 
 
 async def _parse_async(self: Any, *args: Any, **kwargs: Any) -> Any:
     parsed = await self.__wrapped__.parse(*args, **kwargs)
-    if not is_stream(parsed):
-        return parsed
-    known = _known(self, parsed)
-    if known is not None:
-        return known
-    return _entered(self, await drive_async(self._self_state.talk, Entered(parsed)))
+    return (
+        _entered(self, await self._self_state.entered_async(parsed)) if _is_new(self, parsed) else _known(self, parsed)
+    )
+
+
+def _is_new(self: Any, parsed: Any) -> bool:
+    """Return True if `parse` gave a stream for the first time, and the body was not read in another way."""
+    if not is_stream(parsed) or self._self_parsed is not None or self._self_state.ended is not None:
+        return False
+    body = vars(self.__wrapped__.http_response).get(_BODY)
+    if body is not None:
+        body.parsed = True
+    return True
 
 
 def _known(self: Any, parsed: Any) -> Any:
-    """Return what `parse` has to return for this stream, `None` if it is a new one."""
-    state: StreamState = self._self_state
-    if self._self_parsed is None:
-        if state.ended is not None:
-            return parsed  # its body was read in another way
-        body = vars(self.__wrapped__.http_response).get(_BODY)
-        if body is not None:
-            body.parsed = True
-        return None
+    """Return what the caller gets of a value, or of a stream that is known already."""
+    if self._self_parsed is None or not is_stream(parsed):
+        return parsed
     made = self._self_parsed()
     if made is None:
-        made = stream_proxy(parsed, state, keep=self)
+        made = self._self_stream_proxy(parsed, self._self_state, keep=self)
         self._self_parsed = weakref.ref(made)
     return made
 
@@ -87,7 +83,7 @@ def _entered(self: Any, ended: Ended) -> Any:
     state: StreamState = self._self_state
     made = ended.value
     if ended.suspended:
-        made = stream_proxy(made, state, keep=self)
+        made = self._self_stream_proxy(made, state, keep=self)
         # From here on it is the stream that is dropped or kept; others may hold the response for long.
         state.watch(made)
     self._self_parsed = weakref.ref(made)
@@ -97,7 +93,7 @@ def _entered(self: Any, ended: Ended) -> Any:
 _classes: weakref.WeakKeyDictionary[type, Any] = weakref.WeakKeyDictionary()
 
 
-def raw_proxy(source: Any, state: StreamState, attempt: Attempt, *, asked: bool) -> Any:
+def raw_proxy(source: Any, state: StreamState, attempt: Attempt, *, asked: bool, stream_proxy: StreamProxyMaker) -> Any:
     """
     Return a proxy around a raw response, whose body feeds `state` however it is read.
 
@@ -106,14 +102,14 @@ def raw_proxy(source: Any, state: StreamState, attempt: Attempt, *, asked: bool)
         state: Of the reply.
         attempt: The request.
         asked: Whether a stream was asked for.
+        stream_proxy: Makes the proxy of a stream that comes out of the response.
     """
     is_async = inspect.iscoroutinefunction(type(source).parse)
-    proxy = proxy_class(type(source), RawProxy, {"parse": _parse_async if is_async else _parse}, _classes)(
-        source, state
-    )
+    table = {"parse": _parse_async if is_async else _parse}
+    proxy = proxy_class(type(source), RawProxy, table, _classes)(source, state, stream_proxy)
     # Not the proxy: whoever reads the HTTP response itself may have dropped that.
     state.watch(source.http_response)
-    _tap(source.http_response, state, _Body(source.http_response, state, attempt, asked=asked))
+    _watch(source.http_response, state, _Body(source.http_response, state, attempt, asked=asked))
     return proxy
 
 
@@ -121,7 +117,10 @@ def raw_proxy(source: Any, state: StreamState, attempt: Attempt, *, asked: bool)
 
 
 def _in_exit() -> bool:
-    """Whether a response is closed by leaving a `with`: the exception that Python handles then is that of its block."""
+    """Return True if a response is closed by leaving a `with`."""
+    # The SDK's `__exit__` gets the exception of the block and passes none of it on to `close`. While it
+    # runs, Python handles that exception, so `sys.exc_info` has it; but the same is true of a `close` in
+    # an `except` block of the consumer's, whose exception did not end the stream. The frames tell which.
     frame: FrameType | None = sys._getframe(1)
     for _ in range(_FRAMES):
         frame = frame.f_back if frame is not None else None
@@ -134,7 +133,7 @@ _FRAMES = 5
 """From an SDK's manager to the response that it closes."""
 
 
-class _Events:
+class _BodyEvents:
     """What the bytes of a body say: the events of a stream, or one JSON object."""
 
     def __init__(self, headers: Any, feed: Callable[[Any], object], *, asked: bool) -> None:
@@ -191,7 +190,7 @@ class _Events:
             self._event(b"".join(self._pieces))
 
 
-class _Body(_Events):
+class _Body(_BodyEvents):
     """A body that is read now, by whoever the caller lets read it."""
 
     def __init__(self, response: Any, state: StreamState, attempt: Attempt, *, asked: bool) -> None:
@@ -208,20 +207,13 @@ class _Body(_Events):
         """The exception that the caller handles already, whatever becomes of this response."""
 
     def _fed(self, event: Any) -> None:
-        self.state.acc.feed(event)
-        if self.state.taps:
-            through(event, self.state.taps)
-
-    def understands(self, method: str) -> bool:
-        """Whether what a method gives can be read: raw bytes may be compressed."""
-        return not (self.encoded and method.endswith("_raw"))
+        (self.state.on_chunk or self.state.acc.feed)(event)
 
     def left(self) -> tuple[Outcome, BaseException | None] | None:
         """
-        Return how the response is left, which closes it; `None` if it is read at this moment.
+        Return how the response is left, which closes it; None if it is read at this moment.
 
-        The SDK closes it itself when all is read. What a `with` tells of an exception it tells the
-        SDK's manager only, but Python knows it too.
+        The SDK closes it itself when all is read.
         """
         if self.stepping:
             return None
@@ -236,7 +228,7 @@ class _Body(_Events):
 def read_body(source: Any, *, asked: bool) -> tuple[Reply, bool]:
     """Return what a raw response says whose body is there, and whether that was a stream."""
     response, acc = source.http_response, Accumulator()
-    events = _Events(response.headers, acc.feed, asked=asked)
+    events = _BodyEvents(response.headers, acc.feed, asked=asked)
     events.take(response.content)
     events.over()
     reply = acc.reply()
@@ -247,39 +239,44 @@ _BODY = "_moa_body"
 """Attribute of a response that is looked at."""
 
 
-def _untap(response: Any) -> None:
+def _unwatch(response: Any) -> None:
     """Let a response be of its own class again."""
     body = vars(response).pop(_BODY, None) if response is not None else None
     if body is not None:
         response.__class__ = body.kind
 
 
-def _tap(response: Any, state: StreamState, body: _Body) -> None:
-    """
-    Look at the bytes of a response as they pass; every way to read its body goes through a few methods.
-
-    This one response is of a subclass of its class until it is over. Methods put on the object
-    itself would hold it, a cycle that keeps its connection open, or lose it while it is collected.
-    """
+def _watch(response: Any, state: StreamState, body: _Body) -> None:
+    """Look at the bytes of a response as they pass, until it is over."""
+    # The response is not wrapped: the SDK holds it too, reads it behind any proxy of ours, and so may
+    # the caller (`response.http_response`). Every way to read its body goes through six methods, so
+    # this one object becomes an instance of a subclass that overrides them, by an assignment to its
+    # `__class__`, and an instance of its own class again when the body is over. What else was tried:
+    # methods put on the object itself are a cycle with it, which keeps its connection open until the
+    # collector runs; methods that hold it weakly lose it while it is collected, which is when httpx
+    # closes it; and a patch of the class would look at every response of the process. The subclass has
+    # the name, the module and the docstring of the class, `isinstance` holds, and a pickle names the
+    # class itself (`_reduce`). Guarded by `test_a_raw_response_is_of_its_own_class_again` and
+    # `test_a_raw_response_in_a_cycle_is_closed_when_it_is_collected` in tests/sdks/test_details.py.
     body.kind = type(response)
     vars(response)[_BODY] = body
-    response.__class__ = _tapped(body.kind)
+    response.__class__ = _watched_class(body.kind)
     there = weakref.ref(response)
-    state.follow(lambda *_: _untap(there()))
+    state.add_done_callback(lambda *_: _unwatch(there()))
 
 
-_tapped_classes: weakref.WeakKeyDictionary[type, Any] = weakref.WeakKeyDictionary()
+_watched_classes: weakref.WeakKeyDictionary[type, Any] = weakref.WeakKeyDictionary()
 
 
-def _tapped(kind: Any) -> Any:
-    found = _tapped_classes.get(kind)
+def _watched_class(kind: Any) -> Any:
+    found = _watched_classes.get(kind)
     if found is None:
         names: dict[str, Any] = {name: _reading(kind, name) for name in ("iter_bytes", "iter_raw")}
-        names.update({name: _reading_later(kind, name) for name in ("aiter_bytes", "aiter_raw")})
-        names.update({"close": _closing(kind.close), "aclose": _closing_later(kind.aclose)})
+        names.update({name: _reading_async(kind, name) for name in ("aiter_bytes", "aiter_raw")})
+        names.update({"close": _closing(kind.close), "aclose": _closing_async(kind.aclose)})
         names.update({"__reduce_ex__": _reduce, "__doc__": kind.__doc__})
         names.update({"__module__": kind.__module__, "__qualname__": kind.__qualname__})
-        found = _tapped_classes[kind] = type(kind.__name__, (kind,), names)
+        found = _watched_classes[kind] = type(kind.__name__, (kind,), names)
     return found
 
 
@@ -289,14 +286,24 @@ def _reduce(self: Any, _protocol: Any) -> Any:
     return copyreg._reconstructor, (vars(self)[_BODY].kind, object, None), state  # type: ignore[attr-defined]
 
 
+def _body_to_read(response: Any, name: str) -> _Body | None:
+    """Return the body that a method of a response reads, None if it is read in another way, or compressed."""
+    body: _Body | None = vars(response).get(_BODY)
+    # `iter_bytes` steps through `iter_raw`: only the outer one of the two is looked at. Raw bytes of an
+    # encoded body cannot be read.
+    if body is None or body.parsed or body.stepping or (body.encoded and name.endswith("_raw")):
+        return None
+    return body
+
+
 def _reading(kind: Any, name: str) -> Any:
     original = getattr(kind, name)
 
     def read(self: Any, *args: Any, **kwargs: Any) -> Iterator[bytes]:
         source = original(self, *args, **kwargs)
-        body: _Body | None = vars(self).get(_BODY)
-        if body is None or body.parsed or body.stepping or not body.understands(name):
-            yield from source  # nothing to see, or the other one, which passes it on, is looked at
+        body = _body_to_read(self, name)
+        if body is None:
+            yield from source
             return
         while True:
             body.stepping = True
@@ -317,13 +324,13 @@ def _reading(kind: Any, name: str) -> Any:
     return read
 
 
-def _reading_later(kind: Any, name: str) -> Any:
+def _reading_async(kind: Any, name: str) -> Any:
     original = getattr(kind, name)
 
     async def read(self: Any, *args: Any, **kwargs: Any) -> AsyncIterator[bytes]:
         source = original(self, *args, **kwargs)
-        body: _Body | None = vars(self).get(_BODY)
-        if body is None or body.parsed or body.stepping or not body.understands(name):
+        body = _body_to_read(self, name)
+        if body is None:
             async for data in source:
                 yield data
             return
@@ -354,13 +361,12 @@ def _closing(original: Any) -> Any:
         finally:
             how = body.left() if body is not None else None
             if body is not None and how is not None:
-                outcome, error = how
-                body.state.end(outcome, error)
+                body.state.end(how[0], how[1])
 
     return close
 
 
-def _closing_later(original: Any) -> Any:
+def _closing_async(original: Any) -> Any:
     async def aclose(self: Any) -> None:
         body: _Body | None = vars(self).get(_BODY)
         try:
@@ -368,7 +374,6 @@ def _closing_later(original: Any) -> Any:
         finally:
             how = body.left() if body is not None else None
             if body is not None and how is not None:
-                outcome, error = how
-                await body.state.end_async(outcome, error)
+                await body.state.end_async(how[0], how[1])
 
     return aclose

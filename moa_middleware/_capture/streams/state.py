@@ -1,10 +1,9 @@
 """
-The state of one stream, and the transparent proxies that feed it.
+The state of one stream: what is read of it, and how it ends.
 
-A proxy passes the same chunk objects, exceptions and return values; the text is read as it passes.
-The state never holds the proxy: that would be a cycle, and the SDK's connection would stay open
-until the collector runs. It ends exactly once, at the first of: exhaustion, an exception, `close`,
-leaving a `with`, garbage collection, interpreter exit.
+Proxies feed it; they pass the same chunk objects, exceptions and return values on. It ends exactly
+once, at the first of: exhaustion, an exception, `close`, leaving a `with`, garbage collection,
+interpreter exit.
 """
 
 from __future__ import annotations
@@ -12,26 +11,21 @@ from __future__ import annotations
 import weakref
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ...errors import ReplyFormError
 from ..flow.driver import Conversation, Ended, NeedsAsync, drive_async, drive_last, drive_sync
-from ..flow.model import Chunk, Tap
 from ..flow.outcome import ErrorInfo, error_of, outcome_of, without_our_frames
-from ..log import log
+from ..log import count_fault, log
 from ..process import claim, once, process_id
-from ..shapes.render import render_chunk
-from ..shapes.replies import Accumulator, read_chunk
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from ..flow.model import Outcome, Reply
     from ..scope import Scope
-    from ..turns.call_state import CallSlot
+    from ..shapes.accumulator import Accumulator
+    from ..turns.call_state import CallState
+    from .taps import Taps
 
-__all__ = ["DROPPED", "End", "Entered", "StreamState", "finish_broken_off", "through"]
-
-DROPPED: Any = object()
-"""In place of a chunk that `map_chunks` has dropped."""
+__all__ = ["End", "FutureDone", "ManagerEntered", "StreamState", "finish_broken_off", "follow", "future_done"]
 
 
 class End(NamedTuple):
@@ -43,28 +37,57 @@ class End(NamedTuple):
     """Whether the consumer is still there, so that another stream could go on for this one."""
 
 
-class Entered(NamedTuple):
+class ManagerEntered(NamedTuple):
     """What a stream manager's enter returned; sent into the conversation."""
 
     value: Any
+
+
+class FutureDone(NamedTuple):
+    """A future that is done; sent into the conversation."""
+
+    future: Any
+
+
+def future_done(talk: Conversation, future: Any) -> None:
+    """Take the conversation up from a future's callback."""
+    drive_last(talk, FutureDone(future))
+
+
+def follow(state: StreamState, talk: Conversation) -> None:
+    """Take the conversation up when another call's stream is over."""
+    state.add_done_callback(lambda outcome, error: drive_last(talk, End(outcome, error)))
 
 
 _open_streams: dict[int, StreamState] = {}
 
 
 class StreamState:
-    """What is known of one stream while it runs."""
+    """
+    What is known of one stream while it runs.
+
+    It never holds the proxy, which holds it: that would be a cycle.
+    """
+
+    # With a cycle, a stream that the consumer drops would live until the collector runs; its SDK's
+    # connection would stay open, and its turn open and unwritten, for as long. So neither the state nor
+    # what it calls at the end may hold the proxy: a suspended conversation keeps its values in a box
+    # that it empties before it waits, and `finish` is let go of when it was called. Guarded by
+    # tests/test_lifetimes.py, which turns the collector off, and
+    # `test_a_dropped_stream_is_final_without_the_collector`.
 
     __slots__ = (
         "__weakref__",
         "acc",
+        "callbacks",
         "closing",
         "ended",
         "error",
         "finalizer",
-        "followers",
+        "finish",
+        "inner",
         "leaving",
-        "mapped",
+        "on_chunk",
         "open",
         "owner_pid",
         "readers",
@@ -72,21 +95,34 @@ class StreamState:
         "scope",
         "slot",
         "suspended",
-        "take",
         "talk",
         "taps",
-        "tools",
-        "under",
     )
 
     def __init__(
-        self, talk: Conversation, *, taps: Sequence[Tap] = (), scope: Scope | None = None, tools: bool = True
+        self,
+        talk: Conversation | None,
+        acc: Accumulator,
+        *,
+        finish: Callable[[End], None] | None = None,
+        taps: Taps | None = None,
+        scope: Scope | None = None,
     ) -> None:
+        """
+        Begin the state of a stream.
+
+        Args:
+            talk: The conversation that is taken up when the stream is over; `None` with `finish`.
+            acc: Reads the chunks.
+            finish: Called once when the stream is over, in place of a conversation. It cannot await, and
+                nothing can go on in the stream's place.
+            taps: See each chunk, or change it.
+            scope: Where each step runs, for a source that may make calls of its own.
+        """
         self.talk = talk
-        self.tools = tools
-        """Whether the request offers tools, which may then be called beside any text."""
+        self.finish = finish
         self.scope = scope
-        """Where each step runs, for a generator whose body may make calls; `None` for an SDK's."""
+        """Where each step runs; `None` for a stream of an SDK, which makes no calls of its own."""
         self.owner_pid = process_id()
         self.suspended = False
         """Whether a `for` over it was broken off: it may be taken up again, or never."""
@@ -94,7 +130,7 @@ class StreamState:
         """Whether its `with` is being left: what is closed then is closed by that."""
         self.closing: tuple[Outcome, BaseException | None] | None = None
         """How what it reads from was left while somebody read it; that counts if it goes no further."""
-        self.under: StreamState | None = None
+        self.inner: StreamState | None = None
         """The stream of a call inside, which ends with this one."""
         self.readers = 0
         """
@@ -103,78 +139,114 @@ class StreamState:
         """
         self.ended: Outcome | None = None
         self.error: ErrorInfo | None = None
-        self.followers: list[Callable[[Outcome, BaseException | None], None]] = []
+        self.callbacks: list[Callable[[Outcome, BaseException | None], None]] = []
         self.finalizer: weakref.finalize[Any, Any] | None = None
-        self.slot: CallSlot | None = None
+        self.slot: CallState | None = None
         """The call whose stream it is, `None` for a turn's."""
         self.reply: Reply | None = None
-        """What it came to, once it is over."""
-        self.begin(taps)
-
-    def begin(self, taps: Sequence[Tap] = ()) -> None:
-        """Begin with a source, or with another one that goes on in its place."""
-        self.acc = Accumulator(tools=self.tools)
-        self.taps = [tap for tap in reversed(taps) if tap.kind != "buffer"]
-        self.mapped = Accumulator() if any(t.kind == "map_chunks" for t in self.taps) else None
-        self.take: Callable[[Any], Any] | None = None
-        if self.taps:
-            self.take = self._tapped
+        """The whole reply, once the stream is over."""
+        self.acc = acc
+        self.taps = taps
+        self.on_chunk: Callable[[Any], Any] | None = self._tapped if taps is not None else None
+        """Feeds a chunk, and returns what goes on; `None` where a chunk is only fed."""
         self.open = once()
         _open_streams[id(self)] = self
 
+    def begin(self, taps: Taps | None = None) -> None:
+        """Begin anew, with another source that goes on in place of the first."""
+        self.acc = type(self.acc)(tools=self.acc.tools)
+        self.tap(taps)
+        self.open = once()
+        _open_streams[id(self)] = self
+
+    def tap(self, taps: Taps | None) -> None:
+        """Show each chunk to these taps from now on."""
+        self.taps = taps
+        self.on_chunk = self._tapped if taps is not None else None
+
     def watch(self, proxy: object) -> None:
-        """End as abandoned when the proxy is collected, or is still there at interpreter exit."""
+        """
+        End as abandoned when the proxy is collected, or is still there at interpreter exit.
+
+        By `weakref.finalize`, since Python need not call the `__del__` of what is alive at exit.
+        """
         if self.finalizer is not None:
             self.finalizer.detach()
         self.finalizer = weakref.finalize(proxy, self.drop)
 
     def _tapped(self, raw: Any) -> Any:
-        """Feed a chunk, show it to the taps from the wire outwards, return what goes on."""
         self.acc.feed(raw)
-        out = through(raw, self.taps)
-        if self.mapped is not None and out is not DROPPED:
-            self.mapped.feed(out)
-        return out
+        return raw if self.taps is None else self.taps.apply(raw)
+
+    @property
+    def mapped(self) -> Accumulator | None:
+        """What `map_chunks` made of the stream, None where no middleware may change it."""
+        return self.taps.mapped if self.taps is not None else None
 
     @property
     def delivered(self) -> int:
         """How many chunks the consumer got; `map_chunks` may have dropped some."""
-        return self.acc.count if self.mapped is None else self.mapped.count
+        return (self.mapped or self.acc).count
 
-    def follow(self, fn: Callable[[Outcome, BaseException | None], None]) -> None:
+    def add_done_callback(self, fn: Callable[[Outcome, BaseException | None], None]) -> None:
         """Call `fn` when the stream is over, at once if it is; `error` is all that is left of its exception then."""
-        self.followers.append(fn)
+        self.callbacks.append(fn)
         if self.ended is not None:
-            self._tell()
+            self._call_back()
 
-    def _tell(self, error: BaseException | None = None) -> None:
-        while self.followers and self.ended is not None:
+    def _call_back(self, error: BaseException | None = None) -> None:
+        while self.callbacks and self.ended is not None:
             try:
-                fn = self.followers.pop(0)
+                fn = self.callbacks.pop(0)
             except IndexError:  # another thread was faster
                 return
             fn(self.ended, error)
 
-    def _verdict(self, outcome: Outcome) -> Outcome:
-        """Whoever leaves after the finish reason of every choice has had the whole answer."""
+    # The end. ---------------------------------------------------------------------------------
+
+    def _claim(self, outcome: Outcome, error: BaseException | None, *, listening: bool) -> End | None:
+        """Return how the stream ended for whoever asks first, None for all others and in a forked child."""
+        if self.owner_pid != process_id() or not claim(self.open):
+            return None
+        _open_streams.pop(id(self), None)
         if outcome in ("closed", "abandoned", "completed") and self.acc.failure is not None:
-            return "error"
-        if outcome in ("closed", "abandoned") and self.acc.finished:
-            return "completed"
-        return outcome
+            outcome = "error"
+        elif outcome in ("closed", "abandoned") and self.acc.finished:
+            # Who leaves after the finish reason of every choice has had the whole answer.
+            outcome = "completed"
+        return End(outcome, error, listening)
 
     def _settle(self, end: End) -> None:
         if self.finalizer is not None:
             self.finalizer.detach()
-        self.error = error_of(end.error or self.acc.failure)
+        failure = end.error or self.acc.failure
+        if failure is not None:
+            self.error = error_of(failure)
         self.ended = end.outcome
-        self._tell(end.error)
+        if self.callbacks:
+            self._call_back(end.error)
 
-    def _claim(self) -> bool:
-        if self.owner_pid != process_id() or not claim(self.open):
-            return False
-        _open_streams.pop(id(self), None)
-        return True
+    def _finish(self, end: End) -> None:
+        """Call the plain function that waits for the end; what it raises is a fault of ours, not the consumer's."""
+        finish, self.finish = self.finish, None
+        try:
+            if finish is not None:
+                finish(end)
+        except Exception as error:
+            count_fault("stream", error)
+        finally:
+            self._settle(end)
+
+    def _is_news(self, end: End, raised: BaseException) -> bool:
+        """Settle after the conversation raised; returns True if the consumer does not have the exception yet."""
+        self._settle(end)
+        if raised is not end.error:
+            return True
+        # The caller re-raises it. On its way through the conversation its traceback came to hold frames of
+        # ours, and those hold it in their variables: a cycle, and with it the consumer's frames and the
+        # stream in them (`test_an_error_of_a_stream_is_no_cycle`).
+        without_our_frames(raised)
+        return False
 
     def end(self, outcome: Outcome, error: BaseException | None = None, *, listening: bool = False) -> Any:
         """
@@ -186,47 +258,53 @@ class StreamState:
         Raises:
             BaseException: What a middleware raised. `error` itself is left to the caller.
         """
-        if not self._claim():
+        end = self._claim(outcome, error, listening=listening)
+        if end is None:
             return None
-        if self.under is not None:
-            self.under.end(outcome, error)
-        end = End(self._verdict(outcome), error, listening)
+        if self.inner is not None:
+            self.inner.end(outcome, error)
+        if self.talk is None:
+            return self._finish(end)
         try:
             ended = drive_sync(self.talk, end)
         except NeedsAsync:
             self.talk.close()
             log("moa.middleware_closed", reason="it has to await, and its stream ended in sync code")
+            return self._settle(end)
         except BaseException as raised:
-            self._settle(end)
-            if raised is not error:
+            if self._is_news(end, raised):
                 raise
-            without_our_frames(raised)
             return None
-        else:
-            if ended.suspended:
-                return ended.value
-        self._settle(end)
-        return None
+        return ended.value if ended.suspended else self._settle(end)
 
     async def end_async(self, outcome: Outcome, error: BaseException | None = None, *, listening: bool = False) -> Any:
         """Do the same as `end` where the middleware can await."""
-        if not self._claim():
+        end = self._claim(outcome, error, listening=listening)
+        if end is None:
             return None
-        if self.under is not None:
-            await self.under.end_async(outcome, error)
-        end = End(self._verdict(outcome), error, listening)
+        if self.inner is not None:
+            await self.inner.end_async(outcome, error)
+        if self.talk is None:
+            return self._finish(end)
         try:
             ended = await drive_async(self.talk, end)
         except BaseException as raised:
-            self._settle(end)
-            if raised is not error:
+            if self._is_news(end, raised):
                 raise
-            without_our_frames(raised)
             return None
-        if ended.suspended:
-            return ended.value
-        self._settle(end)
-        return None
+        return ended.value if ended.suspended else self._settle(end)
+
+    def entered(self, value: Any) -> Ended:
+        """Take down what a manager's enter or a raw response's `parse` gave; returns what the caller gets of it."""
+        if self.talk is None:
+            return Ended(value, suspended=True)
+        return drive_sync(self.talk, ManagerEntered(value))
+
+    async def entered_async(self, value: Any) -> Ended:
+        """Do the same as `entered` where the middleware can await."""
+        if self.talk is None:
+            return Ended(value, suspended=True)
+        return await drive_async(self.talk, ManagerEntered(value))
 
     def not_opened(self, error: BaseException) -> Ended:
         """
@@ -235,8 +313,10 @@ class StreamState:
         Raises:
             BaseException: `error`, or what a middleware raised in its place.
         """
-        end = End(outcome_of(error), error, listening=True)
-        if not self._claim():
+        end = self._claim(outcome_of(error), error, listening=True)
+        if end is None or self.talk is None:
+            if end is not None:
+                self._finish(end)
             raise error
         try:
             return drive_sync(self.talk, end)
@@ -246,8 +326,10 @@ class StreamState:
 
     async def not_opened_async(self, error: BaseException) -> Ended:
         """Do the same as `not_opened` where the middleware can await."""
-        end = End(outcome_of(error), error, listening=True)
-        if not self._claim():
+        if self.talk is None:
+            return self.not_opened(error)
+        end = self._claim(outcome_of(error), error, listening=True)
+        if end is None:
             raise error
         try:
             return await drive_async(self.talk, end)
@@ -259,18 +341,27 @@ class StreamState:
         """
         End the stream where nobody listens; never raises.
 
-        A finaliser may run inside any allocation and in any thread: nothing on this path takes a
-        lock that its thread can hold.
+        The finaliser of a proxy comes here.
         """
-        if not self._claim():
-            return
-        if self.under is not None:
-            self.under.drop(outcome)
-        error: BaseException | None = None
+        # A finaliser runs inside any allocation, in any thread, also in the middle of our own writer. So
+        # nothing on this path takes a lock that its thread can hold: a `Lock` would stop the thread for
+        # ever, and an `RLock` would let it in between two statements of the block that it guards. Whether
+        # the stream is over is one atomic `pop` of a list, and the lines wait in a queue while the writer
+        # is at work. In a forked child nothing ends that its parent opened. Guarded by
+        # `test_collections_during_writing_neither_hang_nor_lose` and
+        # `test_a_fork_with_an_open_stream_writes_nothing_twice` in tests/test_processes.py.
+        how: tuple[Outcome, BaseException | None] = outcome, None
         if self.closing is not None and outcome == "abandoned":
-            outcome, error = self.closing
+            how = self.closing
+        end = self._claim(*how, listening=False)
+        if end is None:
+            return
         self.closing = None
-        end = End(self._verdict(outcome), error)
+        if self.inner is not None:
+            self.inner.drop(outcome)
+        if self.talk is None:
+            self._finish(end)
+            return
         drive_last(self.talk, end)
         self._settle(end)
 
@@ -286,30 +377,3 @@ def finish_broken_off(*, everything: bool = False) -> int:
     for state in states:
         state.drop()
     return len(states)
-
-
-def through(raw: Any, taps: Sequence[Tap]) -> Any:
-    """Show a chunk to the taps, innermost first; returns what goes on, or `DROPPED`."""
-    view = shown = read_chunk(raw)
-    for tap in taps:
-        try:
-            result = tap.fn(view)
-        except Exception as error:
-            if tap.guard is None:
-                error.add_note(f"raised by a tap of the middleware `{tap.owner}`")
-                raise
-            tap.guard(error)
-            continue
-        if tap.kind != "map_chunks":
-            continue
-        if result is None:
-            return DROPPED
-        if isinstance(result, str):
-            # The same text is no change: the very chunk goes on, also one without a text.
-            view = view.replace(text=result) if result != view.text else view
-        elif isinstance(result, Chunk):
-            view = result
-        else:
-            msg = f"`{tap.owner}`: map_chunks takes a Chunk, a str or None, got {type(result).__name__}"
-            raise ReplyFormError(msg)
-    return raw if view is shown else render_chunk(raw, view)

@@ -48,23 +48,18 @@ class Line:
         after: Called when it is written.
     """
 
-    __slots__ = (
-        "after",
-        "begun",
-        "data",
-        "doubtful",
-        "free",
-        "late",
-        "listeners",
-        "pid",
-        "receipt",
-        "refused",
-        "session_id",
-        "spare",
-        "uncounted",
-        "untold",
-        "writer",
-    )
+    # Most lines are written at once: the class has what only one that waits, or is watched, needs.
+    fallback: Callable[[], None] | None = None
+    """Keeps the line elsewhere, if it is refused."""
+    begun = False
+    """Whether it has been the first of its queue."""
+    refused = False
+    doubtful = False
+    """Whether it may have been kept by a writer that was interrupted again and again."""
+    notify_once: list[bool]
+    """The right to call the listeners."""
+    busy_once: list[bool]
+    """The right to try it again: that of a line in the backlog."""
 
     def __init__(
         self,
@@ -82,20 +77,12 @@ class Line:
         self.late = late
         self.listeners = listeners
         self.after = after
-        self.spare: Callable[[], None] | None = None
-        """Keeps the line elsewhere, if it is refused."""
         self.receipt = Receipt()
         self.pid = process_id()
-        self.begun = False
-        """Whether it has been the first of its queue."""
-        self.refused = False
-        self.doubtful = False
-        """Whether it may have been kept by a writer that was interrupted again and again."""
-        self.untold = once()
-        self.uncounted: Iterator[bool] = iter((True,))
-        """Gives one, to whoever counts the line as written."""
-        self.free = once()
-        """The token of whoever tries it."""
+        self.count_once: Iterator[bool] = iter((True,))
+        """Gives one, to the first that counts the line as written."""
+        if listeners:
+            self.notify_once = once()
 
     @property
     def key(self) -> Hashable:
@@ -176,6 +163,7 @@ class Backlog:
         """
         if len(line.data) > self.most_bytes:
             return 1
+        line.busy_once = once()
         self._lines.append(line)
         lines = list(self._lines)
         size = sum(len(one.data) for one in lines)
@@ -183,7 +171,7 @@ class Backlog:
         for one in lines:
             if left <= self.most_lines and size <= self.most_bytes:
                 break
-            if one.free and self._drop(one):
+            if one.busy_once and self._drop(one):
                 left, size, fallen = left - 1, size - len(one.data), fallen + 1
         return fallen
 
@@ -238,13 +226,13 @@ class Backlog:
         error: BaseException | None = None
         try:
             with suppress(IndexError):
-                token.extend(map(list.pop, (line.free,)))
+                token.extend(map(list.pop, (line.busy_once,)))
             if token and not line.receipt.whole:
                 error = _no_room(line) or attempt(line)
         finally:
             if token and line.receipt.whole:
                 self._drop(line)
-            line.free.extend(token)
+            line.busy_once.extend(token)
         return error
 
 

@@ -1,8 +1,8 @@
 """
-One record for each request of a call, and how calls inside a call are folded into it.
+The record of a request: one for each attempt of a call, and one for a call with a single other one inside.
 
-Where a call holds a single other one, they are one record: role, label and output are those of the
-outer, the model, the request and the tokens those of the inner one, which is what the model got.
+There role, label and output are those of the outer call; the model, the request and the tokens are
+those of the inner one, which is what the model got.
 """
 
 from __future__ import annotations
@@ -10,69 +10,118 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ..._redaction import secrets
-from ..shapes.usage import fields_of
+from ...records import EMPTY_CALL
+from ..shapes.fields import fields_of
+from ..turns.roles import Node
 from .credentials import hide, texts
-from .encode import Raw, encode
+from .encode import Raw, encode, join
+from .snapshot import NULL
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from ..flow.model import Reply, Usage
     from ..flow.outcome import ErrorInfo
-    from ..turns.call_state import Attempt, CallSlot
+    from ..turns.call_state import Attempt, CallState
     from .snapshot import Snapshot
 
-__all__ = ["EMPTY", "NULL", "TOKENS", "Entry", "credentials_of", "entries_of", "error_record"]
+__all__ = ["ENCODED", "Entry", "RecordedCall", "call_json", "credentials_of", "entries_of", "error_record", "within"]
 
-EMPTY = Raw(b"{}")
-NULL = Raw(b"null")
-TOKENS = ("input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens", "reasoning_tokens")
-# What a call that wraps a single other one takes from it: that is what the model got and said.
-_FROM_INNER = (
-    "temperature",
-    "input_messages",
-    "usage_raw",
-    "params",
-    "params_omitted",
-    "endpoint",
-    "response_id",
-    "response_model",
-    "system_fingerprint",
-    "service_tier",
-)
-_FROM_INNER_IF_NONE = (
-    "model",
-    "provider",
-    "output",
-    "finish_reason",
-    "tool_calls",
-    "reasoning",
-    "refusal",
-    "choices",
-    "first_chunk_ms",
-    "chunks",
-)
+ENCODED = ("input_messages", "params", "usage_raw")
+"""Keys of a call whose values may be encoded already, in the record's order."""
+_WORDS = ("response_id", "response_model", "system_fingerprint", "service_tier")
+# What a call around a single other one says itself, where it knows it; else the call inside says it.
+_OUTERMOST = ("finish_reason", "reasoning", "refusal", "chunks")
 
 
-class Entry:
-    """One record of a call in the making, and what inference needs of it."""
+class RecordedCall:
+    """
+    One record of a call, and what its turn's record needs to know of it.
 
-    __slots__ = ("attempt", "fields", "has_inner", "is_last", "slot")
+    Args:
+        fields: The record.
+        is_last: Whether it is the attempt that a call of the turn's own returned.
+        has_inner: Whether its tokens are those of several calls inside it, which are counted themselves.
+    """
 
-    def __init__(self, slot: CallSlot, attempt: Attempt, fields: dict[str, Any], *, is_last: bool) -> None:
-        self.slot = slot
-        self.attempt = attempt
+    __slots__ = ("fields", "has_inner", "is_last")
+
+    def __init__(self, fields: dict[str, Any], *, is_last: bool = True, has_inner: bool = False) -> None:
         self.fields = fields
         self.is_last = is_last
-        """Whether it is the attempt that the call came down to."""
-        self.has_inner = False
-        """Whether its tokens are those of several calls inside it, which stand for themselves."""
+        self.has_inner = has_inner
+
+    @property
+    def failed(self) -> bool:
+        """True if it returned nothing: an error that its function handled is not its end."""
+        return self.fields["outcome"] in ("error", None) and "handled" not in self.fields
+
+    def node(self) -> Node:
+        """Return the call as inference needs it, from its record alone."""
+        fields = self.fields
+        started = int(fields["started_at"] * 1e9)
+        duration = fields["duration_ms"]
+        return Node(
+            input=b"" if fields["input_messages"] is None else encode(fields["input_messages"]),
+            output=fields["output"],
+            started_ns=started,
+            ended_ns=None if duration is None else started + int(duration * 1e6),
+            failed=self.failed,
+            answered=False,
+            role=fields["role"],
+            layer=fields["layer"],
+        )
 
 
-def _usage(usage: Usage | None) -> dict[str, Any]:
-    """Return tokens as the record holds them, `{}` where none were reported."""
-    if usage is None:
-        return {}
+class Entry(RecordedCall):
+    """The record of an attempt of this process."""
+
+    __slots__ = ("attempt", "slot")
+
+    def __init__(
+        self, slot: CallState, attempt: Attempt, fields: dict[str, Any], *, is_last: bool, has_inner: bool
+    ) -> None:
+        super().__init__(fields, is_last=is_last, has_inner=has_inner)
+        self.slot = slot
+        self.attempt = attempt
+
+    def node(self) -> Node:
+        """Return the call as inference needs it: by exact times, and with what its turn returned."""
+        attempt, slot, fields = self.attempt, self.slot, self.fields
+        reply, clock, returned = attempt.reply, attempt.clock, slot.turn.returned
+        answered = within(slot.turn.answered_by, slot)
+        if not answered and returned is not None and reply is not None:
+            raw = reply.raw
+            answered = raw is not None and (raw is returned or (type(returned) is str and returned == reply.text))
+        return Node(
+            input=fields["input_messages"],
+            output=fields["output"],
+            started_ns=clock.started_ns,
+            ended_ns=clock.ended_ns if slot.settled else None,
+            failed=self.failed,
+            answered=answered,
+            role=fields["role"],
+            layer=fields["layer"],
+            others=tuple(choice["text"] for choice in reply.choices if choice["text"]) if reply is not None else (),
+        )
+
+
+def within(slot: CallState | None, outer: CallState) -> bool:
+    """Return True if a call is another one, or was made inside it."""
+    while slot is not None:
+        if slot is outer:
+            return True
+        slot = slot.parent.slot if slot.parent is not None else None
+    return False
+
+
+def call_json(fields: Mapping[str, Any]) -> Raw:
+    """Return the record of a call as JSON."""
+    return join(fields, ENCODED)
+
+
+def _usage(usage: Usage) -> dict[str, Any]:
+    """Return tokens as the record holds them."""
     return {
         "input_tokens": usage.input_tokens,
         "output_tokens": usage.output_tokens,
@@ -82,15 +131,13 @@ def _usage(usage: Usage | None) -> dict[str, Any]:
     }
 
 
-def error_record(error: ErrorInfo | None, told: Sequence[str] = ()) -> dict[str, str] | None:
+def error_record(error: ErrorInfo, secret: Sequence[str] = ()) -> dict[str, str]:
     """Return an exception as the record holds it; SDKs put refused keys into their messages."""
-    if error is None:
-        return None
-    return {"type": error.type, "message": hide(error.message, told)}
+    return {"type": error.type, "message": hide(error.message, secret)}
 
 
 def credentials_of(attempt: Attempt) -> list[str]:
-    """Return the texts that an exception of a request must not tell: its own, and those of the calls inside it."""
+    """Return the texts that an exception of a request must not quote: its own, and those of the calls inside it."""
     shot: Snapshot | None = attempt.memo
     found = texts(shot.hidden if shot is not None else (), attempt.slot.client)
     found += attempt.slot.turn.hidden
@@ -100,93 +147,106 @@ def credentials_of(attempt: Attempt) -> list[str]:
     return sorted(found, key=len, reverse=True)
 
 
-def _location(reply: Reply | None, *, streamed: bool) -> str:
-    if reply is None or not reply.text:
-        return "absent"
-    return "inline_from_stream" if streamed else "inline"
-
-
-def _fields(slot: CallSlot, attempt: Attempt, *, late: bool) -> dict[str, Any]:
+def _fields(slot: CallState, attempt: Attempt, *, late: bool) -> dict[str, Any]:
     """Return the record of one attempt, roles and index still open."""
-    settled = slot.settled or late
-    reply = attempt.reply if settled or len(slot.attempts) > attempt.number else None
-    details: Mapping[str, Any] = reply._details if reply is not None else {}
     shot: Snapshot | None = attempt.memo
     clock = attempt.clock
-    cost = reply.cost_usd if reply is not None else None
-    duration = clock.duration_ms if reply else None
     fields: dict[str, Any] = {
+        **EMPTY_CALL,
         "label": slot.label,
         "model": slot.model,
         "provider": slot.provider,
-        "temperature": shot.temperature if shot else None,
-        "input_messages": shot.messages if shot else NULL,
-        "output": reply.text if reply else None,
-        "usage": _usage(reply.usage) if reply else {},
-        "cost_usd": cost,
-        "cost_status": _text(details.get("cost_status")) or ("reported" if cost is not None else None),
-        "cost_source": _text(details.get("cost_source"))
-        or (reply.source if reply is not None and cost is not None else None),
+        "input_messages": NULL,
         "streamed": attempt.streamed,
-        "output_location": _location(reply, streamed=attempt.streamed),
         "call_id": attempt.id,
         "parent": slot.parent.id if slot.parent is not None else None,
         "role": slot.role,
         "role_source": slot.role_source,
         "layer": slot.layer,
-        "index": 0,
         "attempt": attempt.number,
-        "outcome": reply.outcome if reply else None,
-        "error": error_record(attempt.error, credentials_of(attempt)) if reply is not None and attempt.error else None,
         "started_at": clock.started_at,
-        "ended_at": clock.started_at + duration / 1e3 if duration is not None else None,
-        "duration_ms": duration,
-        "first_chunk_ms": clock.first_chunk_ms if reply else None,
-        "chunks": reply.chunks if reply else None,
-        "finish_reason": reply.finish_reason if reply else None,
-        "tool_calls": list(reply.tool_calls) if reply else [],
-        "reasoning": reply.reasoning if reply else None,
-        "refusal": reply.refusal if reply else None,
-        "choices": list(reply.choices) if reply is not None and reply.choices else None,
-        "params": shot.params if shot else EMPTY,
-        "params_omitted": list(shot.omitted) if shot else [],
         "endpoint": slot.endpoint,
-        "response_id": _text(details.get("response_id")),
-        "response_model": _text(details.get("response_model")),
-        "system_fingerprint": _text(details.get("system_fingerprint")),
-        "service_tier": _text(details.get("service_tier")),
-        "usage_raw": _usage_raw(details.get("usage_raw")),
-        "source": reply.source if reply else "provider",
         "late": late,
     }
-    unknown = details.get("unknown")
-    if unknown is not None and (reply is None or reply.text is None):
-        # Cut behind the rule: half a secret has no form that it could be known by.
-        fields["raw"] = {name: secrets(text)[:500] for name, text in unknown.items()}
+    if shot is not None:
+        fields["temperature"] = shot.temperature
+        fields["input_messages"] = shot.messages
+        fields["params"] = shot.params
+        if shot.omitted:
+            fields["params_omitted"] = list(shot.omitted)
+    reply = attempt.reply
+    if reply is not None and (slot.settled or late or _is_followed(slot, attempt)):
+        _add_reply(fields, reply, attempt)
     return fields
+
+
+def _is_followed(slot: CallState, attempt: Attempt) -> bool:
+    """Return True if a further request came after this one, so that it has ended even if its call has not."""
+    return len(slot.attempts) > attempt.number
+
+
+def _add_reply(fields: dict[str, Any], reply: Reply, attempt: Attempt) -> None:
+    """Add what a request returned, and how it ended."""
+    text, cost, clock = reply.text, reply.cost_usd, attempt.clock
+    details: Mapping[str, Any] = reply._details
+    fields["output"] = text
+    if text:
+        fields["output_location"] = "inline_from_stream" if attempt.streamed else "inline"
+    if reply.usage is not None:
+        fields["usage"] = _usage(reply.usage)
+    fields["cost_usd"] = cost
+    fields["cost_status"] = _text(details.get("cost_status")) or ("reported" if cost is not None else None)
+    fields["cost_source"] = _text(details.get("cost_source")) or (reply.source if cost is not None else None)
+    fields["outcome"] = reply.outcome
+    if attempt.error is not None:
+        fields["error"] = error_record(attempt.error, credentials_of(attempt))
+    duration = clock.duration_ms
+    if duration is not None:
+        fields["duration_ms"] = duration
+        fields["ended_at"] = clock.started_at + duration / 1e3
+    fields["first_chunk_ms"] = clock.first_chunk_ms
+    fields["chunks"] = reply.chunks
+    fields["finish_reason"] = reply.finish_reason
+    if reply.tool_calls:
+        fields["tool_calls"] = list(reply.tool_calls)
+    fields["reasoning"] = reply.reasoning
+    fields["refusal"] = reply.refusal
+    if reply.choices:
+        fields["choices"] = list(reply.choices)
+    for name in _WORDS:
+        if name in details:
+            fields[name] = _text(details[name])
+    fields["usage_raw"] = _usage_raw(details.get("usage_raw"))
+    fields["source"] = reply.source
+    unknown = details.get("unknown")
+    if unknown is not None and text is None:
+        # Cut after the rules: half a secret has no form by which they could know it.
+        fields["raw"] = {name: secrets(value)[:500] for name, value in unknown.items()}
 
 
 def _usage_raw(value: Any) -> Any:
     """
-    Return the provider's own object.
+    Return the provider's usage object.
 
-    That of an SDK holds numbers, and its `model_dump` would cost 40 µs; the fields of such a one are
-    encoded with the rest of the record, anything else by itself.
+    That of an SDK contains numbers, and its `model_dump` would take 40 µs: its fields are encoded
+    with the rest of the record. Anything else is encoded by itself.
     """
     if value is None:
         return None
     try:
-        fields = fields_of(value)
+        fields = fields_of(value, models_only=True)
     except Exception:
         return encode(value)
     if type(fields) is not dict:
         return encode(value)
+    if _PLAIN.issuperset(map(type, fields.values())) and _STRINGS.issuperset(map(type, fields)):
+        return fields
     shown: dict[str, Any] = {}
     for name, part in fields.items():
         if type(name) is not str:
             return encode(value)
         if type(part) not in _PLAIN:
-            part = fields_of(part)  # noqa: PLW2901 - the details, a model inside
+            part = fields_of(part, models_only=True)  # noqa: PLW2901 - the details, a model inside
             if type(part) is not dict:
                 return encode(value)
             if not all(type(key) is str and type(item) in _PLAIN for key, item in part.items()):
@@ -196,68 +256,136 @@ def _usage_raw(value: Any) -> Any:
 
 
 _PLAIN = frozenset({bool, int, float, str, type(None)})
+_STRINGS = frozenset({str})
 
 
 def _text(value: Any) -> str | None:
     return value if isinstance(value, str) else None
 
 
-def _fold(outer: dict[str, Any], inner: Mapping[str, Any]) -> None:
-    """Complete a call's record from the only call inside it."""
-    for name in _FROM_INNER:
-        outer[name] = inner[name]
-    # The outer may know the price (litellm), or the tokens, where the provider told neither.
-    outer["usage"] = inner["usage"] or outer["usage"]
-    if inner["cost_usd"] is not None or outer["cost_usd"] is None:
-        for name in ("cost_usd", "cost_status", "cost_source"):
-            outer[name] = inner[name] or outer[name]
-    if outer["outcome"] == "error" and outer["error"] is None:
-        outer["error"] = inner["error"]
-    if outer["outcome"] == "completed" and not outer["output"] and inner["streamed"]:
-        # It handed the inner call's stream out in a holder: the reply ended as that stream did.
-        for name in ("outcome", "error", "ended_at", "duration_ms"):
-            outer[name] = inner[name]
-    for name in _FROM_INNER_IF_NONE:
-        if not outer[name]:
-            outer[name] = inner[name]
-    if inner["model"]:
-        outer["model"] = inner["model"]
-    outer["streamed"] = outer["streamed"] or inner["streamed"]
-    if outer["output"]:
-        outer["output_location"] = "inline_from_stream" if outer["streamed"] else "inline"
-        outer.pop("raw", None)
-    if outer["source"] == "provider":
-        outer["source"] = inner["source"]
-
-
-def entries_of(slot: CallSlot, *, late: bool = False, apart: Collection[CallSlot] = ()) -> list[Entry]:
+def _add_inner(
+    fields: dict[str, Any], inside: Sequence[tuple[CallState, Attempt]], secret: list[str], *, late: bool
+) -> None:
     """
-    Return the records of a call and of the calls inside it, the attempt that it came down to last.
+    Complete the record of a call from the single call inside it, and from the single one inside that.
 
-    Those that are `apart` have a record of their own.
+    What the model was asked, its name, the provider's ids and the tokens are those of the innermost
+    call that knows them. What was returned is the outermost's; if the model said something else,
+    that is in `model_output`. An error or cancellation inside a call that completed was handled by
+    its function.
+
+    Args:
+        fields: The record of the outer call.
+        inside: The calls inside it and their requests, the innermost last.
+        secret: Texts that no error may quote.
+        late: Whether they ended after their turn.
+    """
+    shot: Snapshot | None = inside[-1][1].memo
+    fields["temperature"] = shot.temperature if shot is not None else None
+    fields["input_messages"] = shot.messages if shot is not None else NULL
+    fields["params"] = shot.params if shot is not None else {}
+    fields["params_omitted"] = list(shot.omitted) if shot is not None else []
+    words: str | None = None
+    for slot, attempt in inside:
+        # What had not ended when the turn closed is in a late line.
+        reply = attempt.reply if slot.settled or late or _is_followed(slot, attempt) else None
+        error = attempt.error if reply is not None else None
+        if fields["outcome"] == "completed" and not fields["output"] and attempt.streamed:
+            # Its function handed the inner call's stream out in a holder: the reply ended as that stream did.
+            duration = attempt.clock.duration_ms if reply is not None else None
+            fields["outcome"] = reply.outcome if reply is not None else None
+            fields["error"] = error_record(error, secret) if error is not None else None
+            fields["duration_ms"] = duration
+            fields["ended_at"] = attempt.clock.started_at + duration / 1e3 if duration is not None else None
+        elif fields["outcome"] == "completed" and reply is not None and reply.outcome in ("error", "cancelled"):
+            fields["outcome"], fields["handled"] = reply.outcome, True
+            fields["error"] = error_record(error, secret) if error is not None else None
+        elif fields["outcome"] == "error" and fields["error"] is None and error is not None:
+            fields["error"] = error_record(error, secret)
+        fields["model"] = slot.model or fields["model"]
+        fields["endpoint"] = slot.endpoint or fields["endpoint"]
+        fields["provider"] = fields["provider"] or slot.provider
+        fields["streamed"] = fields["streamed"] or attempt.streamed
+        if reply is not None:
+            words = reply.text or words
+            _add_inner_reply(fields, reply, attempt)
+    if fields["output"]:
+        fields["output_location"] = "inline_from_stream" if fields["streamed"] else "inline"
+        fields.pop("raw", None)
+        if words and words != fields["output"]:
+            fields["model_output"] = words
+
+
+def _add_inner_reply(fields: dict[str, Any], reply: Reply, attempt: Attempt) -> None:
+    details: Mapping[str, Any] = reply._details
+    for name in _WORDS:
+        fields[name] = _text(details.get(name)) or fields[name]
+    if details.get("usage_raw") is not None:
+        fields["usage_raw"] = _usage_raw(details["usage_raw"])
+    if reply.usage is not None:
+        fields["usage"] = _usage(reply.usage)
+    # The outer call may know the price (litellm) where the provider reports none.
+    cost = reply.cost_usd
+    if cost is not None or fields["cost_usd"] is None:
+        fields["cost_usd"] = cost
+        status, source = ("reported", reply.source) if cost is not None else (None, None)
+        fields["cost_status"] = _text(details.get("cost_status")) or status or fields["cost_status"]
+        fields["cost_source"] = _text(details.get("cost_source")) or source or fields["cost_source"]
+    fields["output"] = fields["output"] or reply.text
+    for name in _OUTERMOST:
+        if not fields[name]:
+            fields[name] = getattr(reply, name)
+    if not fields["first_chunk_ms"]:
+        fields["first_chunk_ms"] = attempt.clock.first_chunk_ms
+    if not fields["tool_calls"]:
+        fields["tool_calls"] = list(reply.tool_calls)
+    if not fields["choices"] and reply.choices:
+        fields["choices"] = list(reply.choices)
+    if fields["source"] == "provider":
+        fields["source"] = reply.source
+
+
+def entries_of(slot: CallState, *, late: bool = False, apart: Collection[CallState] = ()) -> list[Entry]:
+    """
+    Return the records of a call and of the calls inside it.
+
+    Those that are `apart` have a line of their own.
     """
     entries: list[Entry] = []
     for attempt in slot.attempts:
-        inner: list[Entry] = []
-        settled = [s for s in attempt.inner if s.attempts]
-        for child in settled:
-            inner += entries_of(child, late=late, apart=apart)
-        own = Entry(slot, attempt, _fields(slot, attempt, late=late), is_last=attempt is slot.final)
-        if len(settled) == 1 and settled[0] not in apart:
-            only = next(entry for entry in inner if entry.is_last)
-            inner.remove(only)
-            _fold(own.fields, only.fields)
-            own.has_inner = only.has_inner
-            for entry in inner:
-                entry.is_last = False
-        else:
-            own.has_inner = bool(settled)
-        for entry in inner:
-            if len(settled) == 1 and settled[0] not in apart and entry.fields["parent"] is None:
-                entry.fields["parent"] = attempt.id
-        entries += inner
-        entries.append(own)
+        entries += _entries_of_request(slot, attempt, late=late, apart=apart)
     for entry in entries:
         if entry.slot is not slot:
             entry.is_last = False
     return entries
+
+
+def _entries_of_request(slot: CallState, attempt: Attempt, *, late: bool, apart: Collection[CallState]) -> list[Entry]:
+    """Return the record of a request, behind those of the calls inside it that are not one with it."""
+    entries: list[Entry] = []
+    inside: list[tuple[CallState, Attempt]] = []
+    inner = [call for call in attempt.inner if call.attempts] if attempt.inner else []
+    while len(inner) == 1 and inner[0] not in apart:
+        (call,) = inner
+        for earlier in call.attempts:
+            if earlier is not call.final:
+                entries += _entries_of_request(call, earlier, late=late, apart=apart)
+        inside.append((call, call.final))
+        inner = [call for call in call.final.inner if call.attempts]
+    for call in inner:
+        entries += entries_of(call, late=late, apart=apart)
+    fields = _fields(slot, attempt, late=late)
+    if inside:
+        _add_inner(fields, inside, credentials_of(attempt) if _failed(inside) else [], late=late)
+        # The requests that are one with this one have no record, so no id either.
+        ids = {request.id for _, request in inside}
+        for entry in entries:
+            if entry.fields["parent"] in ids:
+                entry.fields["parent"] = attempt.id
+    fields["label"] = fields["label"] or fields["model"] or slot.name or None
+    entries.append(Entry(slot, attempt, fields, is_last=attempt is slot.final, has_inner=bool(inner)))
+    return entries
+
+
+def _failed(requests: Iterable[tuple[CallState, Attempt]]) -> bool:
+    return any(request.error is not None for _, request in requests)

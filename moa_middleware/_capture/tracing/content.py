@@ -1,5 +1,5 @@
 """
-Which parts of a record are content, and what is written of them.
+What is written of content; `records.CLASSES` says which keys hold it.
 
 It works on lines that are ready, in one place, so that nothing leaves without passing it: lines of
 turns and of late calls, and those of the journal. What models said is inferred from before that.
@@ -16,6 +16,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from ..._redaction.inside import unique
+from ...records import content_below, figures_below
 from ..log import count_fault
 from .redact import RedactionError, Redactor, is_word
 
@@ -24,27 +25,12 @@ if TYPE_CHECKING:
 
 __all__ = ["Content"]
 
-_TEXTS = ("output", "reasoning", "refusal")
-_WHOLE = ("input_messages", *_TEXTS, "choices", "raw")
+_WHOLE = content_below()
 """Keys of turns and calls whose value is content, whatever it is."""
-_HARMLESS_PARAMS = frozenset(
-    {
-        "include",
-        "modalities",
-        "previous_response_id",
-        "reasoning",
-        "reasoning_effort",
-        "service_tier",
-        "stream_options",
-        "thinking",
-        "tool_choice",
-        "truncation",
-        "verbosity",
-    }
-)
+_HARMLESS_PARAMS = figures_below("params")
 """Parameters that are words of the format, or names; of the others only figures and flags are no content."""
-_HARMLESS_IN_EXTRA_BODY = frozenset({"provider", "reasoning", "thinking"})
-_OF_TOOL_CALLS = frozenset({"id", "type", "name", "index", "call_id", "status"})
+_HARMLESS_IN_EXTRA_BODY = figures_below("params.extra_body")
+_OF_TOOL_CALLS = figures_below("tool_calls")
 """What tells one tool call from another; the rest of it is content."""
 _DIGITS = 4300
 

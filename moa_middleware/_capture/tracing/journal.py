@@ -15,24 +15,26 @@ from typing import TYPE_CHECKING, Any
 
 from ..._layout.owner import is_alive, machine, started
 from ..process import claim, once, process_id
-from .call_record import EMPTY, NULL, entries_of
-from .encode import encode, join
+from .call_record import call_json, entries_of
+from .encode import Raw, join
+from .snapshot import known_of
 from .trace_file import Receipt, append
 from .writer import make_directory
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from ..turns.call_state import CallSlot
+    from ..turns.call_state import CallState
     from ..turns.turn import Turn
     from .content import Content
-    from .snapshot import Snapshot
 
-__all__ = ["FOLDER", "JOURNAL_SCHEMA", "Journal", "is_alive", "this_process"]
+__all__ = ["FOLDER", "JOURNAL_SCHEMA", "OF_TURN", "Journal", "is_alive", "this_process"]
 
 JOURNAL_SCHEMA = "moa-journal/1"
 FOLDER = "open"
 """Below the trace directory."""
+OF_TURN = ("preset", "started_at", "input_messages", "params", "parent_turn_id", "tags", "implicit", "trace_context")
+"""What a journal's first line says of its turn, by the record's keys; `recover` copies them."""
 
 
 class Journal:
@@ -58,7 +60,7 @@ class Journal:
         """Whether a turn of this process has a file."""
         return turn_id in self._begun
 
-    def add(self, turn: Turn, slot: CallSlot, content: Content | None) -> BaseException | None:
+    def add(self, turn: Turn, slot: CallState, content: Content | None) -> BaseException | None:
         """
         Append a call that ended, with the calls inside it.
 
@@ -121,15 +123,14 @@ def _unlink(path: str) -> None:
         return  # `recover` removes it
 
 
-def _line(turn: Turn, slot: CallSlot, *, first: bool) -> dict[str, Any]:
+def _line(turn: Turn, slot: CallState, *, first: bool) -> dict[str, Any]:
     """Return a line: who writes, the turn's own request in the first one, and the calls."""
     entries = entries_of(slot, late=True)
     calls, places = [], []
     for entry in entries:
         fields = entry.fields
         fields["late"] = False
-        fields["label"] = fields["label"] or fields["model"] or entry.slot.name or None
-        calls.append(join(fields))
+        calls.append(call_json(fields))
         places.append(
             {
                 "order": [*entry.slot.order, entry.attempt.number],
@@ -149,26 +150,17 @@ def _line(turn: Turn, slot: CallSlot, *, first: bool) -> dict[str, Any]:
     }
     if first:
         line["turn"] = join(_header(turn))
-    line["calls"] = encode([]) if not calls else type(calls[0])(b"[" + b",".join(calls) + b"]")
+    line["calls"] = Raw(b"[%b]" % b",".join(calls))
     return line
 
 
 def _header(turn: Turn) -> dict[str, Any]:
     """Return what is known of a turn before it ends."""
-    shot: Snapshot | None = turn.memo
-    return {
-        "preset": turn.preset,
-        "started_at": turn.clock.started_at,
-        "input_messages": shot.messages if shot else NULL,
-        "params": shot.params if shot else EMPTY,
-        "parent_turn_id": turn.parent.id if turn.parent is not None else None,
-        "tags": encode(dict(turn.tags)),
-        "implicit": turn.implicit,
-        "trace_context": turn.trace_context,
-    }
+    known = known_of(turn, turn.memo)
+    return {key: known[key] for key in OF_TURN}
 
 
-def _ids(slot: CallSlot) -> Iterator[str]:
+def _ids(slot: CallState) -> Iterator[str]:
     """Yield the ids of a call's requests and of those inside: a later line stands for those of an earlier one."""
     for attempt in slot.attempts:
         yield attempt.id

@@ -49,7 +49,7 @@ class Tally:
     def add_written(self, line: Line) -> bool:
         """Count a line that is written, once; whether it had not been counted."""
         # In one step, so that no interrupt comes in between: the counter goes on if the line is new.
-        return bool(list(zip(line.uncounted, self._written, strict=False)))
+        return bool(list(zip(line.count_once, self._written, strict=False)))
 
     def add(self, *, refused: int = 0, lost: int = 0) -> None:
         """Count lines that were refused or are lost."""
@@ -141,7 +141,7 @@ def drain() -> None:
             line = items[0]
             try:
                 line.begun = True
-                _process(line)
+                _deliver(line)
             except BaseException as error:
                 urgent, interrupts = urgent or error, interrupts + 1
                 done = line.receipt.whole or line.refused or not line.ours
@@ -173,7 +173,7 @@ def flush() -> None:
                 with suppress(ValueError):
                     _queue.items.remove(line)
                     line.begun = True
-                    _process(line)
+                    _deliver(line)
         return
     drain()
     if not backlog:
@@ -186,7 +186,7 @@ def flush() -> None:
     drain()
 
 
-def _process(line: Line) -> None:
+def _deliver(line: Line) -> None:
     """Write one line, after those that wait for the same writer; then tell its listeners."""
     try:
         if line.writer is not None and not line.receipt.whole and not line.refused:
@@ -196,7 +196,7 @@ def _process(line: Line) -> None:
             if error is not None and line.ours:
                 _refuse(line, error)
     finally:
-        if line.listeners and line.ours and claim(line.untold):
+        if line.listeners and line.ours and claim(line.notify_once):
             for listener in line.listeners:
                 try:
                     listener(_record_of(line.data))
@@ -233,9 +233,9 @@ def _try(line: Line) -> BaseException | None:
 def _refuse(line: Line, error: BaseException) -> None:
     """Count and log a line that was refused, and let it wait."""
     line.refused = True
-    if line.spare is not None:
+    if line.fallback is not None:
         with suppress(OSError):
-            line.spare()
+            line.fallback()
     reason = type(error).__qualname__
     if isinstance(error, OSError) and error.strerror:
         reason = f"{reason}: {error.strerror}"

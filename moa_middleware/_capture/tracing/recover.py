@@ -8,6 +8,7 @@ beside writers and beside another of its kind. What stands in a journal has been
 
 from __future__ import annotations
 
+import math
 import os
 import stat
 import time
@@ -17,13 +18,12 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from ..._layout import lock
-from ...records import SCHEMA
-from ..turns.roles import Node, infer
-from .call_record import TOKENS
+from .call_record import RecordedCall
 from .encode import encode
-from .journal import FOLDER, JOURNAL_SCHEMA, is_alive
+from .journal import FOLDER, JOURNAL_SCHEMA, OF_TURN, is_alive
 from .trace_file import Receipt
 from .tracer import counters
+from .turn_record import arrange, name_roles
 from .written import Written, is_line_of, loaded
 
 if TYPE_CHECKING:
@@ -199,28 +199,31 @@ def _is_journal(line: Any, turn_id: str) -> bool:
     )
 
 
-class _Saved(NamedTuple):
-    """A call of a journal, and its place."""
+class _Saved(RecordedCall):
+    """A call of a journal."""
 
-    order: list[int]
-    fields: dict[str, Any]
-    chosen: bool
-    is_sum: bool
+    __slots__ = ("order",)
+
+    def __init__(self, fields: dict[str, Any], place: dict[str, Any]) -> None:
+        super().__init__(fields, is_last=place["chosen"], has_inner=place["sum"])
+        if not math.isfinite(fields["started_at"] + (fields["duration_ms"] or 0.0)):
+            raise ValueError("a time that JSON has no number for")
+        self.order: list[int] = place["order"]
 
 
 def _saved(told: Iterable[dict[str, Any]]) -> list[_Saved]:
-    """Return the calls in the order of submission; a later line stands for those that it covers."""
+    """Return the calls in the order of submission; a later line replaces the calls that it covers."""
     found: dict[str, _Saved] = {}
     for line in told:
         for call_id in line["covers"]:
             found.pop(call_id, None)
         for fields, place in zip(line["calls"], line["places"], strict=True):
-            found[fields["call_id"]] = _Saved(place["order"], fields, place["chosen"], place["sum"])
-    saved = sorted(found.values(), key=lambda one: one.order)
-    for index, one in enumerate(saved):
-        one.fields["index"] = index
-        if one.fields["parent"] not in found:
-            one.fields["parent"] = None  # it had not ended, and nothing is known of it
+            found[fields["call_id"]] = _Saved(fields, place)
+    saved = sorted(found.values(), key=lambda call: call.order)
+    for index, call in enumerate(saved):
+        call.fields["index"] = index
+        if call.fields["parent"] not in found:
+            call.fields["parent"] = None  # it had not ended, and nothing is known of it
     return saved
 
 
@@ -241,40 +244,16 @@ def _record(turn_id: str, session_id: str | None, told: list[dict[str, Any]]) ->
     """Return the record of a turn but for its writer, and how many calls were saved."""
     saved = _saved(told)
     turn: dict[str, Any] = next((line["turn"] for line in told if "turn" in line), {})
-    _name_roles(saved)
-    chosen = [one.fields for one in saved if one.chosen]
-    references = [fields for fields in chosen if fields["role"] == "reference"]
-    aggregators = [fields for fields in chosen if fields["role"] == "aggregator"]
-    fine = [fields for fields in aggregators if fields["outcome"] not in ("error", None)]
-    aggregator = next(reversed(fine or aggregators), None)
-    listed = {id(fields) for fields in (*references, aggregator)}
-    record = {
-        "schema": SCHEMA,
-        "ts": time.time(),
-        "turn_id": turn_id,
-        "session_id": session_id,
-        "preset": turn.get("preset"),
-        "outcome": "crashed",
-        "error": _death_of(told[-1]["process"]),
-        "started_at": turn.get("started_at") or min((one.fields["started_at"] for one in saved), default=0.0),
-        "ended_at": None,
-        "duration_ms": None,
-        "input_messages": turn.get("input_messages"),
-        "params": turn.get("params") or {},
-        "output": None,
-        "references": references,
-        "aggregator": aggregator,
-        "calls": [one.fields for one in saved if id(one.fields) not in listed],
-        "parent_turn_id": turn.get("parent_turn_id"),
-        "turns": told[-1].get("turns") or [],
-        "tags": turn.get("tags") or {},
-        "totals": _totals(saved),
-        "implicit": bool(turn.get("implicit")),
-        "instrumentation_errors": max(line.get("instrumentation_errors", 0) for line in told),
-        "trace_context": turn.get("trace_context"),
-    }
-    if "omitted" in turn:
-        record["omitted"] = turn["omitted"]
+    name_roles(saved, ended=False)
+    record, _ = arrange(saved)
+    del record["writer"]  # the caller adds it, behind `omitted`
+    record |= {key: turn[key] for key in (*OF_TURN, "omitted") if turn.get(key) is not None}
+    record["ts"] = time.time()
+    record["turn_id"], record["session_id"] = turn_id, session_id
+    record["outcome"], record["error"] = "crashed", _death_of(told[-1]["process"])
+    record["started_at"] = turn.get("started_at") or min((call.fields["started_at"] for call in saved), default=0.0)
+    record["turns"] = told[-1].get("turns") or []
+    record["instrumentation_errors"] = max(line.get("instrumentation_errors", 0) for line in told)
     return record, len(saved)
 
 
@@ -283,57 +262,3 @@ def _death_of(process: dict[str, Any]) -> dict[str, str]:
     pid, host = process.get("pid"), process.get("host")
     where = f" on {host}" if isinstance(host, str) else ""
     return {"type": "ProcessDied", "message": f"process {pid if type(pid) is int else 'unknown'}{where}"}
-
-
-def _name_roles(saved: list[_Saved]) -> None:
-    """Infer what nobody named, as far as the calls tell that had ended."""
-    chosen = [one.fields for one in saved if one.chosen]
-    open_roles = [fields for fields in chosen if fields["role"] is None]
-    nodes = [_node(fields) for fields in chosen]
-    if nodes:
-        infer(nodes, lambda text: encode(text)[1:-1])
-    told = any(node.role == "reference" for node in nodes)
-    for fields, node in zip(chosen, nodes, strict=True):
-        # Without a reference nothing shows that the last call was to answer: the turn never came back.
-        fields["role"] = node.role if fields["role"] is not None or told else "call"
-        fields["layer"] = node.layer
-    for one in saved:
-        if not one.chosen and one.fields["role"] is None:
-            one.fields["role"] = "call"
-            open_roles.append(one.fields)
-    for fields in open_roles:
-        fields["role_source"] = "inferred"
-
-
-def _node(fields: dict[str, Any]) -> Node:
-    started = int(fields["started_at"] * 1e9)
-    duration = fields["duration_ms"]
-    return Node(
-        input=b"" if fields["input_messages"] is None else encode(fields["input_messages"]),
-        output=fields["output"],
-        started_ns=started,
-        ended_ns=None if duration is None else started + int(duration * 1e6),
-        failed=fields["outcome"] in ("error", None),
-        answered=False,
-        role=fields["role"],
-        layer=fields["layer"],
-    )
-
-
-def _totals(saved: list[_Saved]) -> dict[str, Any]:
-    """Sum over the calls that asked a model themselves, as in every turn."""
-    asked = [one.fields for one in saved if not one.is_sum]
-    own = [fields for fields in asked if fields["source"] == "provider"]
-    usage: dict[str, Any] = {}
-    if any(fields["usage"] for fields in own):
-        for name in TOKENS:
-            known = [fields["usage"][name] for fields in own if fields["usage"].get(name) is not None]
-            usage[name] = sum(known) if known else None
-    costs = [fields["cost_usd"] for fields in own if fields["cost_usd"] is not None]
-    return {
-        "calls": len(own),
-        "failed": sum(fields["outcome"] in ("error", "crashed") for fields in asked),
-        "usage": usage,
-        "cost_usd": sum(costs) if costs else None,
-        "unpriced": len(own) - len(costs),
-    }

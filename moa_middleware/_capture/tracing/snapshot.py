@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from ..shapes.request import Request
     from ..turns.turn import Turn
 
-__all__ = ["Snapshot", "of_call", "of_request"]
+__all__ = ["NULL", "Snapshot", "known_of", "of_call", "of_request"]
 
-_NULL = Raw(b"null")
+NULL = Raw(b"null")
 _EMPTY = Raw(b"{}")
 
 
@@ -39,7 +39,7 @@ class Snapshot:
     ) -> None:
         self._recorder = messages if type(messages) is not list and isinstance(messages, Recorder) else None
         if messages is None or self._recorder is not None:
-            self._messages = _NULL
+            self._messages = NULL
         elif turn.over:
             self._messages = encode(messages)
         else:
@@ -66,6 +66,24 @@ def of_request(turn: Turn, request: Request) -> Snapshot:
     return Snapshot(turn, request.messages, request.params, request.omitted)
 
 
-def of_call(turn: Turn, call: Call, omitted: tuple[str, ...]) -> Snapshot:
+def of_call(turn: Turn, request: Call | Request, omitted: tuple[str, ...], kwargs: Mapping[str, Any]) -> Snapshot:
     """Return the snapshot of a call, as it goes out."""
-    return Snapshot(turn, call.messages, call.params, omitted, call.kwargs)
+    return Snapshot(turn, request.messages, request.params, omitted, kwargs)
+
+
+def known_of(turn: Turn, shot: Snapshot | None) -> dict[str, Any]:
+    """Return what is known of a turn before it ends, by the record's keys."""
+    return {
+        "turn_id": turn.id,
+        "session_id": turn.session_id,
+        "preset": turn.preset,
+        "started_at": turn.clock.started_at,
+        "input_messages": shot.messages if shot is not None else NULL,
+        "params": shot.params if shot is not None else {},
+        "parent_turn_id": turn.parent.id if turn.parent is not None else None,
+        "turns": list(turn.turns),
+        "tags": dict(turn.tags),
+        "implicit": turn.implicit,
+        "instrumentation_errors": turn.faults,
+        "trace_context": turn.trace_context,
+    }

@@ -14,12 +14,11 @@ import os
 import re
 import stat
 import time
-from collections import deque
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from ..._layout.lock import acquire, gave_up, patience, release
+from ..._layout.lock import acquire, acquire_at_once, gave_up, patience, release
 from ..process import after_fork
 
 __all__ = ["Receipt", "append", "segments"]
@@ -37,6 +36,7 @@ _OPENINGS = 8
 _PIECES = 4
 """How often a line is begun that others write into."""
 
+_pop: Any = list.pop
 _opened: dict[int, list[int]] = {}
 """The descriptor of each append that is under way, by the identity of its list."""
 
@@ -57,9 +57,12 @@ class Receipt:
     """
     What is known of the writing of one line, at each moment.
 
-    An interrupt (Ctrl-C) may come between a system call and the statement that takes its result.
-    So results are taken by `list.extend` over `map`, which no interrupt can come into: what is
-    written is known to be written.
+    An interrupt (Ctrl-C) runs a signal handler between two instructions of the interpreter, so also
+    after `os.write` has returned and before `n = os.write(…)` has stored the number. Then nobody
+    knows whether the line is in the file: to write it again might double it, not to write it might
+    lose it. `results.extend(map(os.write, …))` is one instruction: the loop runs in
+    C, where no handler runs, and a result is in the list as soon as the call returns. The tests
+    interrupt at each instruction (`test_an_interrupt_anywhere_in_an_append_writes_the_line_once`).
     """
 
     __slots__ = ("results", "wanted")
@@ -85,50 +88,56 @@ def append(path: str, line: bytes, receipt: Receipt, *, limit: int | None = None
     """
     Append one line to a file.
 
-    An interrupt goes on once the line is written, if that can be done; the receipt tells.
+    An interrupt goes on once the line is written, if that can be done; the receipt shows it.
 
     Args:
         path: The file; its directory exists.
         line: Ends with a newline.
-        receipt: Tells, whatever is raised, whether the line is in the file.
+        receipt: Shows, whatever is raised, whether the line is in the file.
         limit: Bytes above which the file is sealed, and another begun.
         create: Make the file if it is not there.
 
     Raises:
-        OSError: The line is refused; a part of it may stand in the file, as a torn line.
+        OSError: The line is refused; the file may contain a part of it, as a torn line.
     """
     files: list[int] = []
     try:
-        _append(path, files, line, receipt, seconds=patience(path), limit=limit, create=create)
+        _append(path, files, line, receipt, wait=True, limit=limit, create=create)
     except Exception:
         raise
     except BaseException:
         with suppress(Exception):
             _release(files)
             if not receipt.whole:
-                _append(path, files, line, receipt, seconds=0.0, limit=limit, create=create)
+                _append(path, files, line, receipt, wait=False, limit=limit, create=create)
         raise
 
 
 def _append(
-    path: str, files: list[int], line: bytes, receipt: Receipt, *, seconds: float, limit: int | None, create: bool
+    path: str, files: list[int], line: bytes, receipt: Receipt, *, wait: bool, limit: int | None, create: bool
 ) -> None:
-    deadline = time.monotonic() + seconds
+    deadline: float | None = None
     for opening in range(_OPENINGS):
         try:
             _opened[id(files)] = files
             _open(path, files, create=create)
-            held = acquire(files[0], deadline)
-            if held is False and seconds:
-                gave_up(path)
+            held = acquire_at_once(files[0])
+            if held is False:
+                seconds = patience(path) if wait else 0.0
+                deadline = deadline or time.monotonic() + seconds
+                held = acquire(files[0], deadline)
+                if held is False and seconds:
+                    gave_up(path)
+            status = os.fstat(files[0])
             if held and opening < _OPENINGS - 1:
-                status = os.fstat(files[0])
-                if not _is_at(path, status):
-                    continue  # it was sealed or deleted while we waited
+                # The file may have been sealed, renamed or deleted since it was opened. Where the lock was free
+                # at once and nobody seals, that is a few microseconds: one that was deleted has no link left,
+                # one that was renamed gets the line, as if that had been written first. It saves an `lstat`.
+                doubtful = deadline is not None or limit is not None or not status.st_nlink
+                if doubtful and not _is_at(path, status):
+                    continue
                 if limit is not None and _is_full(status.st_size, len(line), limit) and _seal(path):
                     continue
-            else:
-                status = os.fstat(files[0])
             _write(files, line, receipt, status, held=bool(held))
             return
         finally:
@@ -147,9 +156,12 @@ def _open(path: str, files: list[int], *, create: bool) -> None:
 def _release(files: list[int]) -> None:
     while files:
         release(files[0])
-        with suppress(OSError, IndexError):
-            # In one step: no descriptor is out of the list and still open.
-            deque(map(os.close, map(list.pop, (files,))), maxlen=0)
+        try:  # noqa: SIM105 - on the path of every line
+            # In one step, as `Receipt` explains: an interrupt between `pop` and `close` would leave a
+            # descriptor open that nobody knows, and one after `close` would close the next owner's.
+            list(map(os.close, map(_pop, (files,))))
+        except (OSError, IndexError):
+            pass
     _opened.pop(id(files), None)
 
 
@@ -195,7 +207,7 @@ def _write(files: list[int], line: bytes, receipt: Receipt, status: os.stat_resu
     Args:
         files: Holds the descriptor.
         line: The line.
-        receipt: Tells what is written.
+        receipt: Shows what is written.
         status: Of the file, taken since the lock was tried.
         held: Whether the lock is held.
     """

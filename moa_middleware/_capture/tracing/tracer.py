@@ -15,20 +15,20 @@ from itertools import count, islice
 from typing import TYPE_CHECKING, Any
 
 from ..._version import __version__
-from ...records import SCHEMA
 from ..log import count_fault, log
 from ..turns import threads
 from . import outbox, snapshot, turn_record
 from .backlog import Line
-from .encode import Raw, encode, pieces_of, warm_up
+from .encode import encode, warm_up
 from .journal import Journal
 from .writer import FileWriter
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from ..flow.model import Call
-    from ..turns.call_state import Attempt, CallSlot
+    from ..shapes.request import Request
+    from ..turns.call_state import Attempt, CallState
     from ..turns.turn import Turn
     from .content import Content
     from .writer import Writer
@@ -102,11 +102,11 @@ class Tracer:
         warm_up()
 
     @property
-    def saves(self) -> bool:
-        """Whether it writes lines, not only tells listeners."""
+    def writes_lines(self) -> bool:
+        """True if it writes lines; else it only calls listeners."""
         return self._writer is not None
 
-    # What the turn tells -------------------------------------------------------------------------
+    # Events of a turn -------------------------------------------------------------------------
 
     def opened(self, turn: Turn) -> None:
         """Take the turn's own request down."""
@@ -120,16 +120,16 @@ class Tracer:
         except BaseException as error:
             self._fault(error, turn)
 
-    def began(self, attempt: Attempt, call: Call) -> None:
+    def began(self, attempt: Attempt, request: Call | Request, kwargs: Mapping[str, Any]) -> None:
         """Take a request down as it goes out."""
         try:
             slot = attempt.slot
-            request = slot.request
-            attempt.memo = snapshot.of_call(slot.turn, call, request.omitted if request is not None else ())
+            omitted = slot.request.omitted if slot.request is not None else ()
+            attempt.memo = snapshot.of_call(slot.turn, request, omitted, kwargs)
         except BaseException as error:
             self._fault(error, attempt.slot.turn)
 
-    def ended(self, turn: Turn, slot: CallSlot) -> None:
+    def ended(self, turn: Turn, slot: CallState) -> None:
         """Keep a call until its turn is written; that of a turn of its own is written next."""
         if self._journal is None or not slot.attempts or (turn.implicit and slot.parent is None):
             return
@@ -149,60 +149,77 @@ class Tracer:
             self._fault(error, turn)
 
     def closed(self, turn: Turn) -> None:
-        """Write the turn's line."""
-        number: list[int] = []
-        self._finish(turn, lambda: self._without_journal(turn, self._lines_of(turn, number)))
-
-    def ended_late(self, turn: Turn, slot: CallSlot) -> None:
-        """Write the line of a call that outlived its turn."""
-        try:
-            self._finish(turn, lambda: self._late_lines_of(turn, slot))
-        finally:
-            _drop_content(slot)
-
-    def _finish(self, turn: Turn, make: Callable[[], list[Line]]) -> None:
-        """Make lines and let them go; an interrupt goes on after that."""
+        """Write the turn's line; an interrupt goes on after that."""
         lines: list[Line] = []
+        number: list[int] = []
         try:
-            lines += make()
+            lines += self._lines_of(turn, number)
             outbox.send(lines)
         except BaseException as error:
             if not outbox.is_ours(error):
-                outbox.send(lines or make())
+                outbox.send(lines or self._lines_of(turn, number))
             self._fault(error, turn)
 
+    def ended_late(self, turn: Turn, slot: CallState) -> None:
+        """Write the lines of a call that outlived its turn, likewise."""
+        lines: list[Line] = []
+        try:
+            lines += self._late_lines_of(turn, slot)
+            outbox.send(lines)
+        except BaseException as error:
+            if not outbox.is_ours(error):
+                outbox.send(lines or self._late_lines_of(turn, slot))
+            self._fault(error, turn)
+        finally:
+            _drop_content(slot)
+
     def _lines_of(self, turn: Turn, number: list[int]) -> list[Line]:
-        """Return the turn's line; its number is taken once, or a gap would tell of a line that was not."""
+        """Return the turn's line, if it has one; its journal goes when that is written."""
+        line = self._line_of(turn, number)
+        if self._journal is not None:
+            self._attach_journal(self._journal, turn, line)
+        return [line] if line is not None else []
+
+    def _line_of(self, turn: Turn, number: list[int]) -> Line | None:
+        """
+        Return the turn's line, `None` if it has none.
+
+        Args:
+            turn: The turn.
+            number: The number of the line; empty before it is taken. It is taken once, though an
+                interrupt may have the line made twice: a gap would stand for a line that is lost.
+        """
         if turn.by_hand and not turn.calls:
-            return []  # it lent session, preset and tags to the turns inside
+            return None  # it applied session, preset and tags to the turns inside
         if self._fanout_only and not turn_record.ran_references(turn):
-            return []
+            return None
         ts = time.time()
         try:
-            parts, references = turn_record.turn_record(turn, ts=ts)
-            if self._fanout_only and not references:
-                return []
-            parts["writer"] = self._writer_fields(number)
-            return [self._line(turn.session_id, pieces_of(parts), late=False)]
+            record = turn_record.turn_record(turn, ts=ts)
+            if self._fanout_only and not record["references"]:
+                return None
+            record["writer"] = self._writer_fields(number)
+            return self._line(turn.session_id, turn_record.turn_pieces(record), late=False)
         except BaseException as error:
             self._fault(error, turn)
             # Without content: there is nothing in it to be withheld.
-            data = _minimal(turn, ts, error, self._writer_fields(number)) + b"\n"
-            return [Line(data, session_id=turn.session_id, writer=self._writer, listeners=self._listeners)]
+            record = turn_record.unrecorded(turn, error, ts=ts)
+            record["writer"] = self._writer_fields(number)
+            return Line(
+                encode(record) + b"\n", session_id=turn.session_id, writer=self._writer, listeners=self._listeners
+            )
 
-    def _without_journal(self, turn: Turn, lines: list[Line]) -> list[Line]:
-        """Let the turn's journal go when its line is written, at once if it has none."""
-        journal = self._journal
-        if journal is not None:
-            for line in lines:
-                line.after = partial(journal.remove, turn)
-                if journal.has(turn.id):
-                    line.spare = partial(journal.keep_line, turn.id, line.data)
-            if not lines:
-                journal.remove(turn)
-        return lines
+    @staticmethod
+    def _attach_journal(journal: Journal, turn: Turn, line: Line | None) -> None:
+        """Have the turn's journal removed with its line, and keep the line if that is refused."""
+        if line is None:
+            journal.remove(turn)
+            return
+        line.after = partial(journal.remove, turn)
+        if journal.has(turn.id):
+            line.fallback = partial(journal.keep_line, turn.id, line.data)
 
-    def _late_lines_of(self, turn: Turn, slot: CallSlot) -> list[Line]:
+    def _late_lines_of(self, turn: Turn, slot: CallState) -> list[Line]:
         lines = turn_record.late_records(turn, slot, ts=time.time())
         return [self._line(turn.session_id, (line,), late=True) for line in lines]
 
@@ -231,7 +248,7 @@ class Tracer:
             if urgent is not None:
                 # What interrupted a function of the user's goes on when the line is written.
                 listeners = (*listeners, partial(_raise, urgent))
-        # Put together here, once: a line may be long.
+        # Joined here, once: a line may be long.
         return Line(
             b"".join((*pieces, b"\n")), session_id=session_id, writer=self._writer, late=late, listeners=listeners
         )
@@ -244,7 +261,7 @@ def _raise(error: BaseException, _record: object) -> None:
     raise error
 
 
-def _drop_content(slot: CallSlot) -> None:
+def _drop_content(slot: CallState) -> None:
     """Forget a late call whose lines are out, and what has ended inside it."""
     for attempt in slot.attempts:
         for inner in attempt.inner:
@@ -252,41 +269,3 @@ def _drop_content(slot: CallSlot) -> None:
                 _drop_content(inner)
         attempt.drop_content()
     slot.request = None
-
-
-def _minimal(turn: Turn, ts: float, error: BaseException, writer: dict[str, Any]) -> Raw:
-    """Return a record that says what failed, where the whole one could not be made."""
-    return encode(
-        {
-            "schema": SCHEMA,
-            "ts": ts,
-            "turn_id": turn.id,
-            "session_id": turn.session_id,
-            "preset": turn.preset,
-            "outcome": turn.outcome,
-            "error": None,
-            "started_at": turn.clock.started_at,
-            "ended_at": turn.clock.ended_at,
-            "duration_ms": turn.clock.duration_ms,
-            "input_messages": None,
-            "params": {},
-            "output": None,
-            "references": [],
-            "aggregator": None,
-            "calls": [],
-            "parent_turn_id": turn.parent.id if turn.parent is not None else None,
-            "turns": list(turn.turns),
-            "tags": {"moa.record_failed": type(error).__qualname__},
-            "totals": {
-                "calls": len(turn.calls),
-                "failed": 0,
-                "usage": {},
-                "cost_usd": None,
-                "unpriced": len(turn.calls),
-            },
-            "implicit": turn.implicit,
-            "instrumentation_errors": turn.faults,
-            "trace_context": turn.trace_context,
-            "writer": writer,
-        }
-    )

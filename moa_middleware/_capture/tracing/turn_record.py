@@ -1,33 +1,39 @@
 """
-The line of a turn, and that of a late call, from the entries of their calls.
+The record of a turn, and that of a late call, from the records of their calls.
 
-Roles and layers that nobody named are inferred here, and sums are made over the calls that asked a
-model themselves.
+Roles and layers that nobody declared are inferred here, and sums are made over the calls that asked
+a model themselves. Every record of a turn is arranged by `arrange`: those of live turns, recovered
+ones, and those that the trace functions of Hermes Agent write.
 """
 
 from __future__ import annotations
 
 from itertools import count
-from typing import TYPE_CHECKING, Any, NamedTuple
+from operator import itemgetter
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-from ...records import LATE_SCHEMA, SCHEMA
+from ...records import EMPTY_TURN, LATE_SCHEMA, TOKENS
 from ..process import claim
 from ..shapes.replies import read_reply
-from ..turns.roles import Node, infer
-from .call_record import EMPTY, NULL, TOKENS, Entry, credentials_of, entries_of, error_record
-from .encode import Part, Parts, Raw, encode, join
+from ..turns.roles import infer
+from .call_record import ENCODED, Entry, RecordedCall, call_json, credentials_of, entries_of, error_record, within
+from .encode import Raw, encode, fast_json, hollow, join, pieces_of
+from .snapshot import known_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from ..turns.call_state import CallSlot
+    from ..turns.call_state import CallState
     from ..turns.turn import Turn
     from .snapshot import Snapshot
 
-__all__ = ["late_records", "ran_references", "turn_record"]
+__all__ = ["arrange", "late_records", "name_roles", "ran_references", "turn_pieces", "turn_record", "unrecorded"]
 
 
-class _Place(NamedTuple):
+_C = TypeVar("_C", bound=RecordedCall)
+
+
+class _ListedPlace(NamedTuple):
     """How the line of a turn lists a request."""
 
     number: int
@@ -43,59 +49,123 @@ class _Listing:
     __slots__ = ("further", "places")
 
     def __init__(self, entries: Sequence[Entry]) -> None:
-        self.places: dict[str, _Place] = {}
+        self.places: dict[str, _ListedPlace] = {}
         for entry in entries:
             fields = entry.fields
-            self.places[entry.attempt.id] = _Place(
+            self.places[entry.attempt.id] = _ListedPlace(
                 fields["index"], fields["role"], fields["role_source"], fields["layer"], fields["outcome"] is not None
             )
         self.further = count(len(entries))
 
 
-def _finish(entry: Entry) -> None:
-    fields, slot = entry.fields, entry.slot
-    fields["label"] = fields["label"] or fields["model"] or slot.name or None
+# Any turn ----------------------------------------------------------------------------------------
 
 
-def _node(entry: Entry, turn: Turn) -> Node:
-    clock = entry.attempt.clock
-    reply = entry.attempt.reply
-    slot = entry.slot
-    returned = turn.returned
-    answered = turn.answered_by is not None and _is_within(turn.answered_by, slot)
-    if not answered and returned is not None and reply is not None:
-        raw = reply.raw
-        answered = raw is not None and (raw is returned or (type(returned) is str and returned == reply.text))
-    return Node(
-        input=entry.fields["input_messages"],
-        output=entry.fields["output"],
-        started_ns=clock.started_ns,
-        ended_ns=clock.ended_ns if slot.settled else None,
-        failed=entry.fields["outcome"] in ("error", None),
-        answered=answered,
-        role=slot.role,
-        layer=slot.layer,
-        others=tuple(choice["text"] for choice in reply.choices if choice["text"]) if reply is not None else (),
-    )
+def name_roles(calls: Sequence[RecordedCall], *, ended: bool = True) -> None:
+    """
+    Infer the roles and layers that nobody declared, in place.
 
-
-def _is_within(slot: CallSlot | None, outer: CallSlot) -> bool:
-    while slot is not None:
-        if slot is outer:
-            return True
-        slot = slot.parent.slot if slot.parent is not None else None
-    return False
+    Args:
+        calls: The turn's calls, in the order of submission.
+        ended: Whether the turn came to its end. Without references nothing shows that the last call
+            of another was to answer it.
+    """
+    chosen = [call for call in calls if call.is_last]
+    open_roles = [call.fields for call in chosen if call.fields["role"] is None]
+    references = [call.fields for call in chosen if call.fields["role"] == "reference"]
+    open_layers = [fields for fields in references if fields["layer"] is None]
+    if not open_roles and len(open_layers) == len(references) and _asked_alike(open_layers):
+        # One round, as most are: none of them can have read another.
+        for fields in open_layers:
+            fields["layer"] = 1
+    elif open_roles and len(chosen) == 1:
+        # The only call of a turn answers it.
+        open_roles[0]["role"] = "aggregator" if ended else "call"
+    elif open_roles or open_layers:
+        nodes = [call.node() for call in chosen]
+        infer(nodes, _escape)
+        answers = ended or any(node.role == "reference" for node in nodes)
+        for call, node in zip(chosen, nodes, strict=True):
+            fields = call.fields
+            fields["layer"] = node.layer
+            if fields["role"] is None:
+                fields["role"] = node.role if answers else "call"
+    for fields in open_roles:
+        fields["role_source"] = "inferred"
+    for call in calls:
+        if not call.is_last and call.fields["role"] is None:
+            call.fields["role"], call.fields["role_source"] = "call", "inferred"
 
 
 def _escape(text: str) -> bytes:
     return encode(text)[1:-1]
 
 
-def _in_order(entries: Iterable[Entry]) -> list[Entry]:
-    ordered = sorted(entries, key=lambda e: (e.slot.order, e.attempt.number))
-    for index, entry in enumerate(ordered):
-        entry.fields["index"] = index
-    return ordered
+def _asked_alike(references: list[dict[str, Any]]) -> bool:
+    """Return True if calls were all sent the very same request."""
+    first = references[0]["input_messages"] if references else None
+    return all(fields["input_messages"] is first for fields in references)
+
+
+def arrange(calls: Sequence[_C], answered: Callable[[_C], bool] | None = None) -> tuple[dict[str, Any], _C | None]:
+    """
+    Return a turn's record with its calls and their sums, everything else empty, and its aggregator.
+
+    Args:
+        calls: The turn's calls, with roles, in the order of submission.
+        answered: Returns True for a call whose stream the turn returned.
+    """
+    aggregators = [call for call in calls if call.is_last and call.fields["role"] == "aggregator"]
+    found = aggregators
+    if len(found) > 1:
+        found = [call for call in found if not call.failed] or aggregators
+        if answered is not None:
+            found = [call for call in aggregators if answered(call)] or found
+    aggregator = found[-1] if found else None
+    references: list[dict[str, Any]] = []
+    others: list[dict[str, Any]] = []
+    for call in calls:
+        if call is not aggregator:
+            (references if call.is_last and call.fields["role"] == "reference" else others).append(call.fields)
+    record = {
+        **EMPTY_TURN,
+        "references": references,
+        "aggregator": aggregator.fields if aggregator is not None else None,
+        "calls": others,
+        "totals": _totals(calls),
+    }
+    return record, aggregator
+
+
+def _totals(calls: Sequence[RecordedCall]) -> dict[str, Any]:
+    """Sum over the calls that asked a model themselves, so that nothing counts twice."""
+    own = failed = unpriced = 0
+    usage: dict[str, Any] = {}
+    total: float | None = None
+    for call in calls:
+        if call.has_inner:
+            continue
+        fields = call.fields
+        failed += fields["outcome"] in ("error", "crashed")
+        if fields["source"] != "provider":
+            continue  # a middleware's answer cost nothing; the call that it answers for is an entry itself
+        own += 1
+        cost = fields["cost_usd"]
+        if cost is None:
+            unpriced += 1
+        else:
+            total = cost if total is None else total + cost
+        tokens = fields["usage"]
+        if tokens:
+            usage = usage or dict.fromkeys(TOKENS)
+            for name in TOKENS:
+                known = tokens.get(name)
+                if known is not None:
+                    usage[name] = known if usage[name] is None else usage[name] + known
+    return {"calls": own, "failed": failed, "usage": usage, "cost_usd": total, "unpriced": unpriced}
+
+
+# A live turn -------------------------------------------------------------------------------------
 
 
 def _all_entries(turn: Turn) -> list[Entry]:
@@ -103,79 +173,10 @@ def _all_entries(turn: Turn) -> list[Entry]:
     for slot in turn.calls:
         if slot.parent is None and slot.attempts:
             entries += entries_of(slot)
-    return _in_order(entries)
-
-
-def _asked_alike(entries: list[Entry]) -> bool:
-    """Whether calls were all sent the very same request."""
-    first = entries[0].fields["input_messages"] if entries else None
-    return all(entry.fields["input_messages"] is first for entry in entries)
-
-
-def _name_roles(turn: Turn, entries: list[Entry]) -> None:
-    """Infer what nobody named, and choose the one aggregator of the record."""
-    chosen = [entry for entry in entries if entry.is_last]
-    open_roles = [e for e in chosen if e.slot.role is None]
-    open_layers = [e for e in chosen if e.slot.role == "reference" and e.slot.layer is None]
-    named = any(e.slot.role == "reference" and e.slot.layer is not None for e in chosen)
-    if not open_roles and not named and _asked_alike(open_layers):
-        # One round, as most are: none of them can have read another.
-        for entry in open_layers:
-            entry.fields["layer"] = 1
-    elif open_roles or open_layers:
-        nodes = [_node(entry, turn) for entry in chosen]
-        infer(nodes, _escape)
-        for entry, node in zip(chosen, nodes, strict=True):
-            if entry.slot.role is None:
-                entry.fields["role_source"] = "inferred"
-            entry.fields["role"], entry.fields["layer"] = node.role, node.layer
-    for entry in entries:
-        if not entry.is_last and entry.slot.role is None:
-            entry.fields["role"], entry.fields["role_source"] = "call", "inferred"
-        _finish(entry)
-
-
-def _split(turn: Turn, entries: list[Entry]) -> tuple[list[Entry], Entry | None, list[Entry]]:
-    """Return references, the aggregator and the further calls."""
-    references, others = [], []
-    aggregators: list[Entry] = []
-    for entry in entries:
-        role = entry.fields["role"]
-        if entry.is_last and role == "reference":
-            references.append(entry)
-        elif entry.is_last and role == "aggregator":
-            aggregators.append(entry)
-        else:
-            others.append(entry)
-    if not aggregators:
-        return references, None, others
-    fine = [e for e in aggregators if e.fields["outcome"] not in ("error", None)]
-    answered = [e for e in aggregators if _is_within(turn.answered_by, e.slot)]
-    aggregator = (answered or fine or aggregators)[-1]
-    others += [entry for entry in aggregators if entry is not aggregator]
-    others.sort(key=lambda entry: entry.fields["index"])
-    return references, aggregator, others
-
-
-def _totals(entries: list[Entry]) -> dict[str, Any]:
-    """Sum over the calls that asked a model themselves, so that nothing counts twice."""
-    asked = [entry.fields for entry in entries if not entry.has_inner]
-    # An answer of a middleware's cost nothing; what it stands for is an entry of its own.
-    own = [fields for fields in asked if fields["source"] == "provider"]
-    usages = [fields["usage"] for fields in own if fields["usage"]]
-    usage: dict[str, Any] = {}
-    if usages:
-        for name in TOKENS:
-            known = [u[name] for u in usages if u.get(name) is not None]
-            usage[name] = sum(known) if known else None
-    costs = [fields["cost_usd"] for fields in own if fields["cost_usd"] is not None]
-    return {
-        "calls": len(own),
-        "failed": sum(fields["outcome"] in ("error", "crashed") for fields in asked),
-        "usage": usage,
-        "cost_usd": sum(costs) if costs else None,
-        "unpriced": len(own) - len(costs),
-    }
+    entries.sort(key=lambda entry: (entry.slot.order, entry.attempt.number))
+    for index, entry in enumerate(entries):
+        entry.fields["index"] = index
+    return entries
 
 
 def _output(turn: Turn, aggregator: Entry | None, entries: list[Entry]) -> str | None:
@@ -195,11 +196,11 @@ def ran_references(turn: Turn) -> bool:
     return any(slot.role in (None, "reference") for slot in turn.calls if slot.attempts)
 
 
-def turn_record(turn: Turn, *, ts: float) -> tuple[dict[str, Any], int]:
-    """Return the line of a turn but for its writer, ready to `join`, and how many references it has."""
+def turn_record(turn: Turn, *, ts: float) -> dict[str, Any]:
+    """Return the record of a turn but for its writer."""
     entries = _all_entries(turn)
-    _name_roles(turn, entries)
-    references, aggregator, others = _split(turn, entries)
+    name_roles(entries)
+    record, aggregator = arrange(entries, lambda entry: within(turn.answered_by, entry.slot))
     if not all(slot.settled for slot in turn.calls):
         listing = _Listing(entries)
         for slot in turn.calls:
@@ -207,35 +208,91 @@ def turn_record(turn: Turn, *, ts: float) -> tuple[dict[str, Any], int]:
     shot: Snapshot | None = turn.memo
     if shot is None and turn.implicit and entries:
         shot = entries[-1].attempt.memo
-    parts = {
-        "schema": SCHEMA,
+    record |= known_of(turn, shot)
+    record["ts"] = ts
+    if turn.tags:
+        record["tags"] = encode(record["tags"])
+    record["outcome"] = turn.outcome
+    if turn.error is not None:
+        record["error"] = error_record(turn.error, _credentials(turn, entries))
+    record["ended_at"], record["duration_ms"] = turn.clock.ended_at, turn.clock.duration_ms
+    record["output"] = _output(turn, aggregator, entries)
+    return record
+
+
+def unrecorded(turn: Turn, error: BaseException, *, ts: float) -> dict[str, Any]:
+    """Return a record that says what failed, without any content, where the whole one could not be made."""
+    calls = len(turn.calls)
+    return {
+        **EMPTY_TURN,
+        **known_of(turn, None),
         "ts": ts,
-        "turn_id": turn.id,
-        "session_id": turn.session_id,
-        "preset": turn.preset,
+        "input_messages": None,
         "outcome": turn.outcome,
-        "error": error_record(turn.error, _credentials(turn, entries)) if turn.error is not None else None,
-        "started_at": turn.clock.started_at,
         "ended_at": turn.clock.ended_at,
         "duration_ms": turn.clock.duration_ms,
-        "input_messages": shot.messages if shot else NULL,
-        "params": shot.params if shot else EMPTY,
-        "output": _output(turn, aggregator, entries),
-        "references": Parts(Part(entry.fields) for entry in references),
-        "aggregator": Part(aggregator.fields) if aggregator is not None else None,
-        "calls": Parts(Part(entry.fields) for entry in others),
-        "parent_turn_id": turn.parent.id if turn.parent is not None else None,
-        "turns": list(turn.turns),
-        "tags": encode(dict(turn.tags)) if turn.tags else EMPTY,
-        "totals": _totals(entries),
-        "implicit": turn.implicit,
-        "instrumentation_errors": turn.faults,
-        "trace_context": turn.trace_context,
+        "tags": {"moa.record_failed": type(error).__qualname__},
+        "totals": {**EMPTY_TURN["totals"], "calls": calls, "unpriced": calls},
     }
-    return parts, len(references)
 
 
-def late_records(turn: Turn, slot: CallSlot, *, ts: float) -> Iterator[Raw]:
+_KINDS = frozenset({str, int, float, bool, type(None), list, dict})
+_nested = itemgetter("usage", "error", "tool_calls", "choices", "params_omitted", "usage_raw")
+"""Values of a call that contain others."""
+
+
+def turn_pieces(record: Mapping[str, Any]) -> list[bytes]:
+    """
+    Return the record of a turn as JSON, in pieces.
+
+    The whole is encoded at once: each encoding takes some 3 µs, whatever its size. If a call
+    contains what the fast encoder does not take, each part is encoded by itself, so that it does
+    not cost the others anything.
+    """
+    ready: list[Raw] = []
+    try:
+        data = _encoded_at_once(record, ready)
+    except Exception:
+        ready = []
+        aggregator = record["aggregator"]
+        parts = {
+            **record,
+            "references": _array(record["references"]),
+            "aggregator": call_json(aggregator) if aggregator is not None else None,
+            "calls": _array(record["calls"]),
+        }
+        data = encode(hollow(parts, parts, ready))
+    return pieces_of(data, ready)
+
+
+def _encoded_at_once(record: Mapping[str, Any], ready: list[Raw]) -> bytes:
+    """Return the record with placeholders; `ready` gets the values in the order of their places."""
+    rest = hollow(record, ("input_messages", "params"), ready)
+    references, aggregator = record["references"], record["aggregator"]
+    listed = [*references, *((aggregator,) if aggregator is not None else ()), *record["calls"]]
+    calls = [hollow(call, ENCODED, ready) for call in listed]
+    at = len(references)
+    rest["references"] = calls[:at]
+    if aggregator is not None:
+        rest["aggregator"] = calls[at]
+        at += 1
+    rest["calls"] = calls[at:]
+    if type(record["tags"]) is Raw:
+        rest.update(hollow({"tags": record["tags"]}, ("tags",), ready))
+    kinds = {*map(type, rest.values())}
+    for call in calls:
+        kinds.update(map(type, call.values()))
+    if not kinds <= _KINDS:
+        raise TypeError
+    # Flat values are known by their types; the encoder would drain an iterator inside the others.
+    return fast_json(rest, [*map(_nested, calls)])
+
+
+def _array(calls: list[dict[str, Any]]) -> Raw:
+    return Raw(b"[%b]" % b",".join(map(call_json, calls)))
+
+
+def late_records(turn: Turn, slot: CallState, *, ts: float) -> Iterator[Raw]:
     """
     Yield the lines of a call that ended after its turn: its own comes last.
 
@@ -257,14 +314,14 @@ def late_records(turn: Turn, slot: CallSlot, *, ts: float) -> Iterator[Raw]:
                 "turn_id": turn.id,
                 "session_id": turn.session_id,
                 "ts": ts,
-                "call": join(entry.fields),
+                "call": call_json(entry.fields),
             }
         )
 
 
-def _apart(slot: CallSlot) -> set[CallSlot]:
+def _apart(slot: CallState) -> set[CallState]:
     """Return the calls inside a late one that are not told with it: they still run, or tell of themselves at this moment."""
-    apart: set[CallSlot] = set()
+    apart: set[CallState] = set()
     for attempt in slot.attempts:
         for inner in attempt.inner:
             if not inner.done or not (inner.settled or claim(inner.claimed)):
@@ -283,9 +340,9 @@ def _credentials(turn: Turn, entries: list[Entry]) -> list[str]:
     return found
 
 
-def _listing_of(slot: CallSlot) -> _Listing | None:
+def _listing_of(slot: CallState) -> _Listing | None:
     """Return the listing that a call, or the one around it where it began later, was told of."""
-    around: CallSlot | None = slot
+    around: CallState | None = slot
     while around is not None:
         if around.listing is not None:
             listing: _Listing = around.listing
@@ -294,7 +351,7 @@ def _listing_of(slot: CallSlot) -> _Listing | None:
     return None
 
 
-def _place_late(entry: Entry, listing: _Listing | None, place: _Place | None) -> None:
+def _place_late(entry: Entry, listing: _Listing | None, place: _ListedPlace | None) -> None:
     """Give a late request the place that the turn's line lists, or the next one."""
     fields = entry.fields
     if listing is None:
@@ -310,4 +367,3 @@ def _place_late(entry: Entry, listing: _Listing | None, place: _Place | None) ->
     fields["role_source"] = fields["role_source"] or "inferred"
     if fields["role"] == "reference" and fields["layer"] is None and place is None:
         fields["layer"] = 1
-    _finish(entry)

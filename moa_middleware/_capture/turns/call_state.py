@@ -7,11 +7,14 @@ Nothing here writes, encodes or infers; a turn's recording reads it when the tur
 from __future__ import annotations
 
 from dataclasses import replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from .. import process
 from ..flow.outcome import error_of
 from ..ids import Clock, uuid7
 from ..process import claim, once
+from .words import reply_text, texts_in
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,25 +25,26 @@ if TYPE_CHECKING:
     from ..shapes.request import Request
     from .turn import Turn
 
-__all__ = ["Attempt", "CallSlot"]
+__all__ = ["Attempt", "CallState"]
 
 
 class Attempt:
     """One request of a call and its reply; a retry is another attempt."""
 
-    __slots__ = ("clock", "error", "id", "inner", "memo", "number", "reply", "slot", "streamed")
+    # Most of this is not known, or never needed, for most requests: the class holds what an
+    # attribute is until somebody sets it. Each call makes one of these.
+    number = 1
+    reply: Reply | None = None
+    error: ErrorInfo | None = None
+    streamed = False
+    memo: Any = None
+    """What the recording keeps with it: the request, as bytes."""
 
-    def __init__(self, slot: CallSlot, number: int) -> None:
+    def __init__(self, slot: CallState) -> None:
         self.id = uuid7()
         self.slot = slot
-        self.number = number
         self.clock = Clock()
-        self.reply: Reply | None = None
-        self.error: ErrorInfo | None = None
-        self.streamed = False
-        self.memo: Any = None
-        """What the recording keeps with it: the request, as bytes."""
-        self.inner: list[CallSlot] = []
+        self.inner: list[CallState] = []
         """Calls made inside it."""
 
     def keep(self, reply: Reply) -> None:
@@ -52,11 +56,22 @@ class Attempt:
         raw = reply.raw
         understood = reply.text is not None or bool(reply.tool_calls)
         keeps = understood and not isinstance(raw, tuple) and (not isinstance(raw, dict) or "choices" in raw)
-        self.error = error_of(reply.error) if self.slot.turn.recording is not None else None
+        if reply.error is not None and self.slot.turn.recording is not None:
+            self.error = error_of(reply.error)
         if reply.error is None and (keeps or raw is None):
             self.reply = reply
         else:
             self.reply = replace(reply, error=None, raw=raw if keeps else None)
+
+    def shared(self, value: object) -> Reply | None:
+        """Return the reply of the single call inside that returned this very object: it is read already."""
+        if value is None or len(self.inner) != 1 or not self.inner[0].attempts:
+            return None
+        inner = self.inner[0].final
+        reply = inner.reply
+        if reply is None or reply.raw is not value or reply.source != "provider" or inner.error is not None:
+            return None
+        return reply
 
     def completed(self, reply: Reply) -> Reply:
         """Complete the reply of a call around a single other one: tokens and price are known there."""
@@ -70,8 +85,23 @@ class Attempt:
             for name in ("text", "tool_calls", "finish_reason", "usage", "cost_usd")
             if not getattr(reply, name) and getattr(inner, name)
         }
+        raw = reply.raw
+        if inner.text and reply.text != inner.text and raw is not None and type(raw) is not str:
+            self._find_words(reply, inner.text, changes)
         # Not `reply.replace`: what a middleware changes with it is no longer the provider's.
         return replace(reply, **changes) if changes else reply
+
+    def _find_words(self, reply: Reply, words: str, changes: dict[str, Any]) -> None:
+        """Look for the reply in what was returned around it: a tuple's first text may be a name."""
+        first = isinstance(reply.raw, tuple | list)
+        if reply._details.get("shape") is not None or not (first or reply.text is None):
+            return  # it is known where the text of such a value is
+        slot, request = self.slot, self.slot.request
+        names = {slot.model, slot.label, slot.provider, self.inner[0].model}
+        asked = (request.messages, request.params) if request is not None else ()
+        text = reply_text(reply.raw, words, names.union(texts_in(asked)))
+        if text is not None or isinstance(reply.raw, tuple):
+            changes["text"] = text or words
 
     def drop_content(self) -> None:
         """Forget what was said; contexts of threads may hold this object for ever."""
@@ -79,68 +109,44 @@ class Attempt:
         self.inner = []
 
 
-class CallSlot:
+class CallState:
     """One call, with all its attempts."""
 
-    __slots__ = (
-        "apart",
-        "attempts",
-        "chosen",
-        "claimed",
-        "client",
-        "done",
-        "endpoint",
-        "engine",
-        "label",
-        "layer",
-        "listing",
-        "model",
-        "name",
-        "order",
-        "parent",
-        "provider",
-        "request",
-        "role",
-        "role_source",
-        "settled",
-        "stream",
-        "tags",
-        "turn",
-    )
+    # As above: what options and tags seldom say is not set for each call.
+    role: str | None = None
+    role_source: str | None = None
+    label: str | None = None
+    layer: int | None = None
+    model: str | None = None
+    provider: str | None = None
+    endpoint: str | None = None
+    client: object = None
+    """The SDK's client, whose keys an exception may quote."""
+    name = ""
+    """Name of the function."""
+    tags: Mapping[str, Any] = MappingProxyType({})
+    request: Request | None = None
+    chosen: Attempt | None = None
+    """The attempt whose reply the caller got, where that is known; else it is the last."""
+    stream: Any = None
+    """State of its stream while that is open."""
+    engine: object = None
+    """The stack that it went through."""
+    done = False
+    settled = False
+    """True if it had ended when its turn closed."""
+    listing: Any = None
+    """How the turn's line lists its calls, kept while there are late ones."""
+    apart = False
+    """True if it has a late line of its own, which still needs its content."""
 
     def __init__(self, turn: Turn, parent: Attempt | None, order: Order | None) -> None:
         self.turn = turn
         # A call of a nested turn is its own turn's, not an inner call of the one around.
         self.parent = parent if parent is not None and parent.slot.turn is turn else None
         self.order = (order or turn.order).take()
-        self.role: str | None = None
-        self.role_source: str | None = None
-        self.label: str | None = None
-        self.layer: int | None = None
-        self.model: str | None = None
-        self.provider: str | None = None
-        self.endpoint: str | None = None
-        self.client: object = None
-        """The SDK's client, whose keys an exception may quote."""
-        self.name = ""
-        """Name of the function."""
-        self.tags: Mapping[str, Any] = {}
-        self.request: Request | None = None
         self.attempts: list[Attempt] = []
-        self.chosen: Attempt | None = None
-        """The attempt whose reply the caller got, where that is known; else it is the last."""
-        self.stream: Any = None
-        """State of its stream while that is open."""
-        self.engine: object = None
-        """The stack that it went through."""
-        self.done = False
-        self.settled = False
-        """Whether it had ended when its turn closed."""
-        self.listing: Any = None
-        """How the turn's line lists its calls, kept while there are late ones."""
         self.claimed = once()
-        self.apart = False
-        """Whether it has a late line of its own, which still needs its content."""
         if self.parent is not None:
             self.parent.inner.append(self)
         if turn.recording is not None and not turn.over:
@@ -152,7 +158,7 @@ class CallSlot:
         return self.chosen or self.attempts[-1]
 
     @property
-    def outermost(self) -> CallSlot:
+    def outermost(self) -> CallState:
         """The call around the calls around this one, itself if there is none."""
         slot = self
         while slot.parent is not None:
@@ -161,14 +167,16 @@ class CallSlot:
 
     def attempt(self) -> Attempt:
         """Begin a further request."""
-        attempt = Attempt(self, len(self.attempts) + 1)
+        attempt = Attempt(self)
+        if self.attempts:
+            attempt.number = len(self.attempts) + 1
         self.attempts.append(attempt)
         return attempt
 
     def finish(self) -> None:
         """End the call: the recording is told while the turn is open, and of a late one with the calls inside it."""
         turn = self.turn
-        if turn.recording is not None and not turn.over and turn.alive:
+        if turn.recording is not None and not turn.over and turn.alive_in == process.pid:
             try:
                 turn.recording.ended(turn, self)
             finally:

@@ -10,10 +10,11 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any, Protocol
 
+from .. import process
 from ..flow.outcome import error_of
 from ..ids import Clock, uuid7
-from ..process import after_fork, claim, once, process_id
-from ..scope import Order, Scope, Tags, current
+from ..process import after_fork, claim, once
+from ..scope import NO_TAGS, Order, Scope, current
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -21,8 +22,9 @@ if TYPE_CHECKING:
     from ..flow.model import Call, Middleware, Outcome, Reply
     from ..flow.observers import Observer
     from ..flow.outcome import ErrorInfo
+    from ..scope import Tags
     from ..shapes.request import Request
-    from .call_state import Attempt, CallSlot
+    from .call_state import Attempt, CallState
 
 __all__ = ["Recording", "StackLike", "Turn", "current_turn", "open_turns", "turn_for_call"]
 
@@ -38,16 +40,16 @@ class Recording(Protocol):
     def opened(self, turn: Turn) -> None:
         """Learn that a turn with its request begins."""
 
-    def began(self, attempt: Attempt, call: Call) -> None:
-        """Learn that a request goes out."""
+    def began(self, attempt: Attempt, request: Call | Request, kwargs: Mapping[str, Any]) -> None:
+        """Learn that a request goes out, with these keyword arguments."""
 
-    def ended(self, turn: Turn, slot: CallSlot) -> None:
+    def ended(self, turn: Turn, slot: CallState) -> None:
         """Learn that a call of an open turn is about to end."""
 
     def closed(self, turn: Turn) -> None:
         """Learn that a turn is over."""
 
-    def ended_late(self, turn: Turn, slot: CallSlot) -> None:
+    def ended_late(self, turn: Turn, slot: CallState) -> None:
         """Learn that a call ended whose turn is over already."""
 
 
@@ -86,37 +88,24 @@ class Turn:
         implicit: Whether it was opened for a single call outside any turn.
     """
 
-    __slots__ = (
-        "__weakref__",
-        "_claimed",
-        "alive_in",
-        "answered_by",
-        "by_hand",
-        "calls",
-        "clock",
-        "entered",
-        "error",
-        "faults",
-        "hidden",
-        "id",
-        "implicit",
-        "journalled",
-        "memo",
-        "order",
-        "outcome",
-        "over",
-        "parent",
-        "preset",
-        "recording",
-        "reply",
-        "request",
-        "returned",
-        "session_id",
-        "shared",
-        "tags",
-        "trace_context",
-        "turns",
-    )
+    # Most of this is not known, or never needed, for most turns: the class holds what an attribute
+    # is until somebody sets it.
+    outcome: Outcome = "completed"
+    error: ErrorInfo | None = None
+    reply: Reply | None = None
+    """What the turn itself returned."""
+    returned: Any = None
+    """The value, where it is not a stream."""
+    answered_by: CallState | None = None
+    """The call whose own stream was returned."""
+    faults = 0
+    journalled = True
+    """True while a journal may keep its calls: until its line is written."""
+    memo: Any = None
+    shared: Any = None
+    """What the recording keeps of the last request, to know it again."""
+    trace_context: dict[str, str] | None = None
+    over = False
 
     def __init__(
         self,
@@ -134,45 +123,28 @@ class Turn:
             tags = tags.within(here.tags) if by_hand else here.tags.within(tags)
         self.parent = parent if parent is not None and parent.joinable else None
         self.id = uuid7()
-        self.session_id = tags.session_id
-        if self.session_id is None and self.parent is not None:
-            self.session_id = self.parent.session_id
-        self.preset = tags.preset
-        if self.preset is None and self.parent is not None:
-            self.preset = self.parent.preset
+        self.session_id, self.preset = tags.session_id, tags.preset
+        if self.parent is not None:
+            self.session_id = self.parent.session_id if self.session_id is None else self.session_id
+            self.preset = self.parent.preset if self.preset is None else self.preset
         self.tags: Mapping[str, Any] = dict(tags.own)
         self.by_hand = by_hand
         self.implicit = implicit
         self.recording = recording
         self.request = request
-        self.calls: list[CallSlot] = []
+        self.calls: list[CallState] = []
         self.turns: list[str] = []
         self.order = Order()
         self.entered: list[tuple[int, str, object]] = []
         """Instance, method name and function of each frame that is this turn (`super().create`)."""
-        self.outcome: Outcome = "completed"
-        self.error: ErrorInfo | None = None
-        self.reply: Reply | None = None
-        """What the turn itself returned."""
-        self.returned: Any = None
-        """The value, where it is not a stream."""
-        self.answered_by: CallSlot | None = None
-        """The call whose own stream was returned."""
-        self.faults = 0
         self.hidden: list[str] = []
-        """What an exception out of a turn inside this one may quote, and no record may tell."""
-        self.journalled = True
-        """Whether a journal may keep its calls: not once its line is written."""
-        self.memo: Any = None
-        self.shared: Any = None
-        """What the recording keeps of the last request, to know it again."""
-        self.over = False
+        """Secrets of nested turns; removed from this turn's error message before it is written."""
         self._claimed = once()
-        self.alive_in = process_id()
-        self.trace_context = _trace_context() if recording is not None else None
+        self.alive_in = process.pid
         self.clock = Clock()
         _open.add(self.id)
         if recording is not None:
+            self.trace_context = _trace_context()
             if self.parent is not None:
                 self.parent.turns.append(self.id)
             recording.opened(self)
@@ -184,19 +156,19 @@ class Turn:
     @property
     def alive(self) -> bool:
         """Whether this process opened the turn; a forked child has only a copy of it."""
-        return self.alive_in == process_id()
+        return self.alive_in == process.pid
 
     @property
     def joinable(self) -> bool:
         """Whether calls made here and now belong to it."""
-        return not self.over and self.alive
+        return not self.over and self.alive_in == process.pid
 
     def scope(self, parent: Attempt | None = None, order: Order | None = None) -> Scope:
         """Return the scope of the turn's body, or of a call's body in it."""
         here = current()
-        return Scope(self, here.tags.for_body() if here is not None else Tags(), parent, order or self.order)
+        return Scope(self, here.tags.for_body() if here is not None else NO_TAGS, parent, order or self.order)
 
-    def awaited(self) -> CallSlot | None:
+    def awaited(self) -> CallState | None:
         """
         Return the call whose open stream this turn has to wait for, if there is one.
 
@@ -231,7 +203,7 @@ class Turn:
             else:
                 self.close(outcome, known)
 
-        state.follow(with_its_stream)
+        state.add_done_callback(with_its_stream)
 
     def close(self, outcome: Outcome, error: BaseException | ErrorInfo | None = None) -> None:
         """Close the turn, once; the recording is told."""
@@ -256,7 +228,7 @@ class Turn:
     def _drop_content(self) -> None:
         for slot in self.calls:
             # What a late call, or one inside it, still has to tell is dropped with its late line.
-            around: CallSlot | None = slot
+            around: CallState | None = slot
             while around is not None and around.settled:
                 around = around.parent.slot if around.parent is not None else None
             if around is None:
@@ -272,11 +244,10 @@ def open_turns() -> int:
     return len(_open)
 
 
-def turn_for_call() -> Turn | None:
-    """Return the turn that a call made here and now belongs to, `None` outside one."""
-    here = current()
+def turn_for_call(here: Scope | None) -> Turn | None:
+    """Return the turn that a call made in this scope belongs to, `None` outside one."""
     turn = here.turn if here is not None else None
-    if here is None or turn is None or not turn.alive:
+    if here is None or turn is None or turn.alive_in != process.pid:
         return None
     if not turn.over or (here.parent is not None and not here.parent.slot.done):
         # The second: a reference that is late itself still asks its model.

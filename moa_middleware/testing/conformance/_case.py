@@ -1,4 +1,4 @@
-"""Cases: a scenario, a world and a way; running them under a test framework or by themselves."""
+"""Cases: a scenario, a harness and a way; running them under a test framework or by themselves."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 # The modules of scenarios register them.
 from . import _crowds, _forms, _replies, _streams  # noqa: F401
 from ._compare import differences, flaws
-from ._record import complaints
-from ._run import run_once
+from ._record_check import complaints
 from ._scenario import SCENARIOS
+from ._scenario_run import run_once
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from ._run import Mode, Way
+    from ._harness import ClientHarness
     from ._scenario import Scenario
-    from ._world import World
+    from ._scenario_run import Mode, Way
 
-__all__ = ["Case", "ConformanceError", "Report", "Result", "cases", "run"]
+__all__ = ["Case", "CaseResult", "ConformanceError", "ConformanceReport", "cases", "run"]
 
 _WAYS: tuple[Way, ...] = ("sync", "async")
 
@@ -32,7 +32,7 @@ class ConformanceError(AssertionError):
 
     Attributes:
         case: Name of the case.
-        mode: `bare`: the world itself does not do what it says; `off`, `on`: the run that differs.
+        mode: `bare`: the harness itself does not do what it says; `off`, `on`: the run that differs.
         what: The first difference.
     """
 
@@ -49,17 +49,17 @@ class ConformanceError(AssertionError):
 @dataclass(frozen=True, slots=True)
 class Case:
     """
-    One scenario in one world, sync or async.
+    One scenario in one harness, sync or async.
 
-    Its `str` names it: `MyWorld-closed_early-async`.
+    Its `str` names it: `MyHarness-closed_early-async`.
     """
 
-    world: type[World]
+    harness: type[ClientHarness]
     scenario: Scenario = field(repr=False)
     way: Way
 
     def __str__(self) -> str:
-        return f"{self.world.__name__}-{self.scenario.name}-{self.way}"
+        return f"{self.harness.__name__}-{self.scenario.name}-{self.way}"
 
     @property
     def description(self) -> str:
@@ -68,9 +68,9 @@ class Case:
 
     @property
     def lacking(self) -> str | None:
-        """Why it cannot be run: what the world does not support; `None` if it can."""
-        missing = sorted(self.scenario.needs - self.world.supports)
-        return f"{self.world.__name__} does not support {', '.join(missing)}" if missing else None
+        """Why it cannot be run: what the harness does not support; `None` if it can."""
+        missing = sorted(self.scenario.needs - self.harness.supports)
+        return f"{self.harness.__name__} does not support {', '.join(missing)}" if missing else None
 
     def check(self) -> None:
         """
@@ -79,7 +79,7 @@ class Case:
         Raises:
             ConformanceError: The caller saw another thing than uninstrumented, or the record is wrong. It names the case,
                 the run and the first difference.
-            unittest.SkipTest: The world lacks what the scenario needs; pytest knows it as a skip.
+            unittest.SkipTest: The harness lacks what the scenario needs; pytest knows it as a skip.
         """
         __tracebackhide__ = True  # pytest: the message says it all
         if self.lacking is not None:
@@ -89,52 +89,52 @@ class Case:
 
     def differences(self) -> Iterator[tuple[Mode, str]]:
         """Run the scenario, and yield each run and what is wrong with it."""
-        bare = run_once(self.scenario, self.world, self.way, "bare", None)
+        bare = run_once(self.scenario, self.harness, self.way, "bare", None)
         found = False
         for what in flaws(bare):
             found = True
             yield "bare", what
         if found:
             return
-        off = run_once(self.scenario, self.world, self.way, "off", bare)
+        off = run_once(self.scenario, self.harness, self.way, "off", bare)
         for what in differences(bare, off):
             yield "off", what
         if off.files:
             yield "off", "something was written"
-        on = run_once(self.scenario, self.world, self.way, "on", bare)
+        on = run_once(self.scenario, self.harness, self.way, "on", bare)
         for what in differences(bare, on):
             yield "on", what
         for what in complaints(on) if on.failure is None else ():
             yield "on", what
 
 
-def cases(world: type[World]) -> list[Case]:
+def cases(harness: type[ClientHarness]) -> list[Case]:
     """
-    Return every case of a world, those too that it lacks something for: they are skipped when they are checked.
+    Return every case of a harness, those too that it lacks something for: they are skipped when they are checked.
 
-    A world that is only sync, or only async, has no cases of the other way.
+    A harness that is only sync, or only async, has no cases of the other way.
 
-        @pytest.mark.parametrize("case", conformance.cases(MyWorld), ids=str)
+        @pytest.mark.parametrize("case", conformance.cases(MyHarness), ids=str)
         def test_it_conforms(case):
             case.check()
 
     Raises:
-        ValueError: The world supports nothing that could be called.
+        ValueError: The harness supports nothing that could be called.
     """
-    ways: list[Way] = [way for way in _WAYS if way in world.supports]
-    if not ways or not {"value", "stream"} & world.supports:
-        msg = f"{world.__name__}.supports: it needs 'sync' or 'async', and 'value' or 'stream'"
+    ways: list[Way] = [way for way in _WAYS if way in harness.supports]
+    if not ways or not {"value", "stream"} & harness.supports:
+        msg = f"{harness.__name__}.supports: it needs 'sync' or 'async', and 'value' or 'stream'"
         raise ValueError(msg)
-    return [Case(world, each, way) for each in SCENARIOS for way in ways if _fits(each, way)]
+    return [Case(harness, each, way) for each in SCENARIOS for way in ways if _fits(each, way)]
 
 
 def _fits(scenario: Scenario, way: Way) -> bool:
-    """Whether a scenario makes sense in this way."""
+    """Return True if a scenario makes sense in this way."""
     only = scenario.needs & {*_WAYS}
     return not only or way in only
 
 
-class Result(NamedTuple):
+class CaseResult(NamedTuple):
     """
     What became of a case.
 
@@ -150,28 +150,28 @@ class Result(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class ConformanceReport:
     """
-    What became of every case of a world; its `str` is a summary to print.
+    What became of every case of a harness; its `str` is a summary to print.
 
     Attributes:
         results: One for each case, in order.
     """
 
-    results: tuple[Result, ...]
+    results: tuple[CaseResult, ...]
 
     @property
-    def failures(self) -> list[Result]:
+    def failures(self) -> list[CaseResult]:
         """The cases that failed."""
         return [one for one in self.results if one.verdict == "failed"]
 
     @property
-    def skipped(self) -> list[Result]:
-        """The cases that the world lacks something for."""
+    def skipped(self) -> list[CaseResult]:
+        """The cases that the harness lacks something for."""
         return [one for one in self.results if one.verdict == "skipped"]
 
     @property
-    def passed(self) -> list[Result]:
+    def passed(self) -> list[CaseResult]:
         """The cases that passed."""
         return [one for one in self.results if one.verdict == "passed"]
 
@@ -189,33 +189,33 @@ class Report:
         count = Counter(one.verdict for one in self.results)
         lines = [f"{count['passed']} passed, {count['failed']} failed, {count['skipped']} skipped"]
         lines += [f"failed: {one.reason}" for one in self.failures]
-        lacking = {name for one in self.skipped for name in one.case.scenario.needs - one.case.world.supports}
+        lacking = {name for one in self.skipped for name in one.case.scenario.needs - one.case.harness.supports}
         lines += [f"skipped for lack of: {', '.join(sorted(lacking))}"] if lacking else []
         return "\n".join(lines)
 
 
-def run(world: type[World], *, each: Callable[[Result], object] | None = None) -> Report:
+def run(harness: type[ClientHarness], *, each: Callable[[CaseResult], object] | None = None) -> ConformanceReport:
     """
-    Run every case of a world.
+    Run every case of a harness.
 
     Args:
-        world: The world's class.
+        harness: The harness's class.
         each: Called with each result when it is there, to show progress.
     """
-    results: list[Result] = []
-    for case in cases(world):
+    results: list[CaseResult] = []
+    for case in cases(harness):
         result = _result(case)
         results.append(result)
         if each is not None:
             each(result)
-    return Report(tuple(results))
+    return ConformanceReport(tuple(results))
 
 
-def _result(case: Case) -> Result:
+def _result(case: Case) -> CaseResult:
     try:
         case.check()
     except unittest.SkipTest as skip:
-        return Result(case, "skipped", str(skip))
+        return CaseResult(case, "skipped", str(skip))
     except ConformanceError as error:
-        return Result(case, "failed", str(error))
-    return Result(case, "passed", "")
+        return CaseResult(case, "failed", str(error))
+    return CaseResult(case, "passed", "")

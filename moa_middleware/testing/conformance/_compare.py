@@ -1,4 +1,4 @@
-"""The first difference between what a caller saw in two runs: a pure function of two sights."""
+"""The first difference between what a caller saw in two runs: a pure function of two scenario runs."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from ._run import Sight
-    from ._talk import Event
+    from ._caller import Event
+    from ._scenario_run import ScenarioRun
 
 __all__ = ["clip", "contrast", "differences", "flaws"]
 
@@ -41,22 +41,22 @@ def _more(text: str, begin: int) -> str:
     return " …" if begin + _CLIP < len(text) else ""
 
 
-def differences(bare: Sight, other: Sight) -> Iterator[str]:
+def differences(bare: ScenarioRun, other: ScenarioRun) -> Iterator[str]:
     """Yield what the caller saw otherwise than in the bare run, the first difference of each kind."""
     if other.failure is not None:
         yield f"the scenario raised {other.failure}, which it does not uninstrumented"
         return
-    for number, (one, two) in enumerate(zip(bare.talks, other.talks, strict=False), 1):
+    for number, (one, two) in enumerate(zip(bare.client_calls, other.client_calls, strict=False), 1):
         found = _first(one.log, two.log)
         if found:
             yield f"call {number}, {found}"
-    if len(bare.talks) != len(other.talks):
-        yield f"calls: uninstrumented {len(bare.talks)}, here {len(other.talks)}"
+    if len(bare.client_calls) != len(other.client_calls):
+        yield f"calls: uninstrumented {len(bare.client_calls)}, here {len(other.client_calls)}"
     found = _first(bare.log, other.log)
     if found:
         yield found
     pairs: list[tuple[str, object, object]] = [
-        ("requests that reached the model", sorted(bare.world.requests), sorted(other.world.requests)),
+        ("requests that reached the model", sorted(bare.harness.requests), sorted(other.harness.requests)),
         ("printed", bare.printed, other.printed),
     ]
     # Fewer is no harm: by then the caller holds nothing any more.
@@ -75,28 +75,28 @@ def differences(bare: Sight, other: Sight) -> Iterator[str]:
             yield f"{what}: {clip(new[0])}, which it does not uninstrumented"
 
 
-def flaws(bare: Sight) -> Iterator[str]:
-    """Yield what is wrong with the bare run: then it is the world that does not do what it says."""
+def flaws(bare: ScenarioRun) -> Iterator[str]:
+    """Yield what is wrong with the bare run: then it is the harness that does not do what it says."""
     if bare.failure is not None:
         yield f"the scenario raised {bare.failure}"
         return
-    for number, talk in enumerate(bare.talks, 1):
-        expected = talk.expected
-        if expected is not None and expected.whole and talk.text != talk.plan.text:
-            yield f"call {number}: the caller read {clip(talk.text)}, the plan says {clip(talk.plan.text)}"
+    for number, client_call in enumerate(bare.client_calls, 1):
+        expected = client_call.expected
+        if expected is not None and expected.whole and client_call.text != client_call.plan.text:
+            yield f"call {number}: the caller read {clip(client_call.text)}, the plan says {clip(client_call.plan.text)}"
         if (
             expected is not None
             and expected.outcome in ("error", "cancelled", "consumer_error")
-            and talk.raised is None
+            and client_call.raised is None
         ):
-            yield f"call {number}: nothing was raised, the plan says {talk.plan.stop or expected.outcome!r}"
-    asked = {talk.question for talk in bare.talks}
-    for question in bare.world.requests:
+            yield f"call {number}: nothing was raised, the plan says {client_call.plan.stop or expected.outcome!r}"
+    asked = {client_call.question for client_call in bare.client_calls}
+    for question in bare.harness.requests:
         if question and question not in asked:
             yield f"a request nobody made reached the model: {clip(question)}"
-    got = any(talk.log and (talk.text or talk.chunks) for talk in bare.talks)
-    if got and not bare.world.requests:
-        yield "no request reached the model: does it call `received` with what it is asked?"
+    got = any(client_call.log and (client_call.text or client_call.chunks) for client_call in bare.client_calls)
+    if got and not bare.harness.requests:
+        yield "no request reached the model: does it call `plan_for` with what it is asked?"
 
 
 def _first(before: Sequence[Event], after: Sequence[Event]) -> str | None:

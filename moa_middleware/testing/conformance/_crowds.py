@@ -8,7 +8,7 @@ from ._plan import Plan
 from ._scenario import scenario
 
 if TYPE_CHECKING:
-    from ._talk import Talk, User
+    from ._caller import ClientCall, User
 
 __all__: list[str] = []
 
@@ -22,27 +22,27 @@ def _plan(number: int) -> Plan:
 @scenario("stream")
 async def read_elsewhere(user: User) -> None:
     """Read in another thread or task than the one that called."""
-    talk = await user.ask()
-    await user.elsewhere(talk.read)
-    talk.ends("completed")
+    client_call = await user.ask()
+    await user.elsewhere(client_call.read)
+    client_call.ends("completed")
 
 
 @scenario("stream")
 async def called_elsewhere(user: User) -> None:
     """Call in another thread or task than the one that reads."""
-    talk = user.prepare()
-    await user.elsewhere(talk.begin)
-    await talk.read()
-    talk.ends("completed")
+    client_call = user.prepare()
+    await user.elsewhere(client_call.begin)
+    await client_call.read()
+    client_call.ends("completed")
 
 
 @scenario("stream")
 async def dropped_elsewhere(user: User) -> None:
     """Read two pieces, and forget the stream in another thread or task."""
-    talk = await user.ask()
-    await talk.read(2)
-    await user.elsewhere(talk.drop)
-    talk.ends("abandoned")
+    client_call = await user.ask()
+    await client_call.read(2)
+    await user.elsewhere(client_call.drop)
+    client_call.ends("abandoned")
 
 
 @scenario("stream")
@@ -61,27 +61,27 @@ async def two_streams_interleaved(user: User) -> None:
 @scenario("value")
 async def many_values_at_once(user: User) -> None:
     """Ask for four replies at the same time."""
-    talks = [user.prepare(_plan(number), stream=False) for number in range(_CROWD)]
+    client_calls = [user.prepare(_plan(number), stream=False) for number in range(_CROWD)]
     if not user.is_async:
-        user.world.meet(_CROWD)
-    await user.together(*(talk.value for talk in talks))
-    for talk in talks:
-        talk.ends("completed")
+        user.harness.meet(_CROWD)
+    await user.together(*(client_call.value for client_call in client_calls))
+    for client_call in client_calls:
+        client_call.ends("completed")
 
 
 @scenario("stream")
 async def many_streams_at_once(user: User) -> None:
     """Read four streams at the same time."""
-    talks = [user.prepare(_plan(number)) for number in range(_CROWD)]
+    client_calls = [user.prepare(_plan(number)) for number in range(_CROWD)]
     if not user.is_async:
-        user.world.meet(_CROWD)
+        user.harness.meet(_CROWD)
 
-    async def use(talk: Talk) -> None:
-        await talk.begin()
-        await talk.read()
-        talk.ends("completed")
+    async def use(client_call: ClientCall) -> None:
+        await client_call.begin()
+        await client_call.read()
+        client_call.ends("completed")
 
-    await user.together(*(lambda talk=talk: use(talk) for talk in talks))
+    await user.together(*(lambda client_call=client_call: use(client_call) for client_call in client_calls))
 
 
 @scenario("stream", "cut", "close")

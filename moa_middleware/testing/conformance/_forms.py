@@ -10,255 +10,257 @@ from ._scenario import ConsumerError, scenario
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ._talk import Talk, User
+    from ._caller import ClientCall, User
 
 __all__: list[str] = []
 
 # Managers. ----------------------------------------------------------------------------------------
 
 
-async def _managed(user: User, plan: Plan | None = None) -> Talk:
-    talk = user.prepare(plan)
-    await talk.begin(lambda: user.world.manager(user.client, talk.messages))
-    return talk
+async def _managed(user: User, plan: Plan | None = None) -> ClientCall:
+    client_call = user.prepare(plan)
+    await client_call.begin(lambda: user.harness.manager(user.client, client_call.messages))
+    return client_call
 
 
 @scenario("manager")
 async def manager_read(user: User) -> None:
     """Enter a manager and read its events."""
-    talk = await _managed(user)
-    async with talk.within():
-        await talk.read()
-    talk.ends("completed", counted=False)
+    client_call = await _managed(user)
+    async with client_call.within():
+        await client_call.read()
+    client_call.ends("completed", counted=False)
 
 
 @scenario("manager")
 async def manager_asked_for_the_whole(user: User) -> None:
     """Enter a manager and ask for the whole reply, without reading."""
-    talk = await _managed(user)
-    async with talk.within():
-        talk.take_value(await talk.settled(user.world.final_of(talk.got)))
-    talk.ends("completed", counted=False)
+    client_call = await _managed(user)
+    async with client_call.within():
+        client_call.take_value(await client_call.settled(user.harness.final_of(client_call.got)))
+    client_call.ends("completed", counted=False)
 
 
 @scenario("manager")
 async def manager_read_then_asked_for_the_whole(user: User) -> None:
     """Enter a manager, read two pieces, then ask for the whole reply."""
-    talk = await _managed(user)
-    async with talk.within():
-        await talk.read(2)
-        talk.take_value(await talk.settled(user.world.final_of(talk.got)))
-    talk.ends("completed", counted=False)
+    client_call = await _managed(user)
+    async with client_call.within():
+        await client_call.read(2)
+        client_call.take_value(await client_call.settled(user.harness.final_of(client_call.got)))
+    client_call.ends("completed", counted=False)
 
 
 @scenario("manager", "until_done")
 async def manager_until_done(user: User) -> None:
     """Enter a manager and let it run to its end."""
-    talk = await _managed(user)
-    async with talk.within():
-        await talk.settled(talk.got.until_done())
-        talk.take_value(await talk.settled(user.world.final_of(talk.got)))
-    talk.ends("completed", counted=False)
+    client_call = await _managed(user)
+    async with client_call.within():
+        await client_call.settled(client_call.got.until_done())
+        client_call.take_value(await client_call.settled(user.harness.final_of(client_call.got)))
+    client_call.ends("completed", counted=False)
 
 
 @scenario("manager")
 async def manager_left_early(user: User) -> None:
     """Leave a manager after two pieces."""
-    talk = await _managed(user)
-    async with talk.within():
-        await talk.read(2)
-    talk.ends("closed", counted=False)
+    client_call = await _managed(user)
+    async with client_call.within():
+        await client_call.read(2)
+    client_call.ends("closed", counted=False)
 
 
 @scenario("manager")
 async def manager_raised_in(user: User) -> None:
     """Raise inside a manager after two pieces."""
-    talk = await _managed(user)
-    with talk.catching():
-        async with talk.within():
-            await talk.read(2)
+    client_call = await _managed(user)
+    with client_call.catching():
+        async with client_call.within():
+            await client_call.read(2)
             raise ConsumerError("mine")
-    talk.ends("consumer_error", counted=False)
+    client_call.ends("consumer_error", counted=False)
 
 
 @scenario("manager", "cut")
 async def manager_cut(user: User) -> None:
     """Lose the connection inside a manager."""
-    talk = await _managed(user, Plan(stop="cut", after=2))
-    with talk.catching():
-        async with talk.within():
-            await talk.read()
-    talk.ends("error", counted=False)
+    client_call = await _managed(user, Plan(stop="cut", after=2))
+    with client_call.catching():
+        async with client_call.within():
+            await client_call.read()
+    client_call.ends("error", counted=False)
 
 
 @scenario("manager", "refused")
 async def manager_refused(user: User) -> None:
     """Get an error in place of a manager's stream."""
-    talk = await _managed(user, Plan(stop="refused"))
-    with talk.catching():
-        async with talk.within():
-            await talk.read()
-    talk.ends("error", streamed=None, counted=False)
+    client_call = await _managed(user, Plan(stop="refused"))
+    with client_call.catching():
+        async with client_call.within():
+            await client_call.read()
+    client_call.ends("error", streamed=None, counted=False)
 
 
 # Raw responses. -----------------------------------------------------------------------------------
 
 
-async def _raw(user: User, *, stream: bool, plan: Plan | None = None) -> Talk:
-    talk = user.prepare(plan, stream=stream)
-    await talk.begin(lambda: user.world.raw(user.client, talk.messages, stream=stream))
-    _head(talk, talk.got)
-    return talk
+async def _raw(user: User, *, stream: bool, plan: Plan | None = None) -> ClientCall:
+    client_call = user.prepare(plan, stream=stream)
+    await client_call.begin(lambda: user.harness.raw(user.client, client_call.messages, stream=stream))
+    _head(client_call, client_call.got)
+    return client_call
 
 
-def _head(talk: Talk, response: Any) -> None:
+def _head(client_call: ClientCall, response: Any) -> None:
     headers = {name.lower(): value for name, value in response.headers.items()}
     headers.pop("date", None)
-    talk.note("headers", headers)
-    talk.note("status", response.status_code)
+    client_call.note("headers", headers)
+    client_call.note("status", response.status_code)
 
 
-async def _parse(talk: Talk, response: Any) -> Any:
-    parsed = await talk.settled(response.parse())
-    talk.look(parsed, "parsed")
+async def _parse(client_call: ClientCall, response: Any) -> Any:
+    parsed = await client_call.settled(response.parse())
+    client_call.look(parsed, "parsed")
     return parsed
 
 
 @scenario("raw", "value")
 async def raw_value_parsed(user: User) -> None:
     """Get a raw response with a whole reply, and parse it twice."""
-    talk = await _raw(user, stream=False)
-    value = await _parse(talk, talk.got)
-    talk.take_value(value)
-    talk.note("parsed is kept", value is await talk.settled(talk.got.parse()))
-    talk.ends("completed")
+    client_call = await _raw(user, stream=False)
+    value = await _parse(client_call, client_call.got)
+    client_call.take_value(value)
+    client_call.note("parsed is kept", value is await client_call.settled(client_call.got.parse()))
+    client_call.ends("completed")
 
 
 @scenario("raw", "value")
 async def raw_value_not_parsed(user: User) -> None:
     """Get a raw response with a whole reply, and look at its headers only."""
-    talk = await _raw(user, stream=False)
-    talk.text = talk.plan.text
-    talk.ends("completed")
+    client_call = await _raw(user, stream=False)
+    client_call.text = client_call.plan.text
+    client_call.ends("completed")
 
 
 @scenario("raw", "value", "refused")
 async def raw_value_refused(user: User) -> None:
     """Get an error in place of a raw response."""
-    talk = user.prepare(Plan(stop="refused"), stream=False)
-    with talk.catching():
-        await talk.begin(lambda: user.world.raw(user.client, talk.messages, stream=False))
-    talk.ends("error")
+    client_call = user.prepare(Plan(stop="refused"), stream=False)
+    with client_call.catching():
+        await client_call.begin(lambda: user.harness.raw(user.client, client_call.messages, stream=False))
+    client_call.ends("error")
 
 
 @scenario("raw", "stream")
 async def raw_stream_parsed(user: User) -> None:
     """Get a raw response with a stream, parse it and read."""
-    talk = await _raw(user, stream=True)
-    talk.got = await _parse(talk, talk.got)
-    await talk.read()
-    talk.ends("completed")
+    client_call = await _raw(user, stream=True)
+    client_call.got = await _parse(client_call, client_call.got)
+    await client_call.read()
+    client_call.ends("completed")
 
 
 @scenario("raw", "stream")
 async def raw_stream_broken_off(user: User) -> None:
     """Get a raw response with a stream, parse it, read two pieces and forget it."""
-    talk = await _raw(user, stream=True)
-    talk.got = await _parse(talk, talk.got)
-    await talk.read(2)
-    await talk.drop()
-    talk.ends("abandoned")
+    client_call = await _raw(user, stream=True)
+    client_call.got = await _parse(client_call, client_call.got)
+    await client_call.read(2)
+    await client_call.drop()
+    client_call.ends("abandoned")
 
 
 @scenario("raw", "stream", "close")
 async def raw_stream_closed(user: User) -> None:
     """Get a raw response with a stream, parse it, read two pieces and close it."""
-    talk = await _raw(user, stream=True)
-    talk.got = await _parse(talk, talk.got)
-    await talk.read(2)
-    await talk.close()
-    talk.ends("closed")
+    client_call = await _raw(user, stream=True)
+    client_call.got = await _parse(client_call, client_call.got)
+    await client_call.read(2)
+    await client_call.close()
+    client_call.ends("closed")
 
 
 @scenario("raw", "stream", "cut")
 async def raw_stream_cut(user: User) -> None:
     """Get a raw response with a stream, parse it, and lose the connection."""
-    talk = await _raw(user, stream=True, plan=Plan(stop="cut", after=2))
-    talk.got = await _parse(talk, talk.got)
-    with talk.catching():
-        await talk.read()
-    talk.ends("error")
+    client_call = await _raw(user, stream=True, plan=Plan(stop="cut", after=2))
+    client_call.got = await _parse(client_call, client_call.got)
+    with client_call.catching():
+        await client_call.read()
+    client_call.ends("error")
 
 
 # Responses that are read by the caller. -----------------------------------------------------------
 
 
-async def _response(user: User, *, stream: bool, use: Callable[[Talk], Any], plan: Plan | None = None) -> Talk:
+async def _response(
+    user: User, *, stream: bool, use: Callable[[ClientCall], Any], plan: Plan | None = None
+) -> ClientCall:
     """Enter the manager of a response, look at its head, and let `use` use it."""
-    talk = user.prepare(plan, stream=stream)
-    await talk.begin(lambda: user.world.raw_stream(user.client, talk.messages, stream=stream))
-    async with talk.within():
-        _head(talk, talk.got)
-        kept = await use(talk)
+    client_call = user.prepare(plan, stream=stream)
+    await client_call.begin(lambda: user.harness.raw_stream(user.client, client_call.messages, stream=stream))
+    async with client_call.within():
+        _head(client_call, client_call.got)
+        kept = await use(client_call)
     del kept
-    return talk
+    return client_call
 
 
-async def _read_value(talk: Talk) -> None:
-    talk.take_value(await _parse(talk, talk.got))
+async def _read_value(client_call: ClientCall) -> None:
+    client_call.take_value(await _parse(client_call, client_call.got))
 
 
-async def _read_stream(talk: Talk, pieces: int | None = None) -> Any:
+async def _read_stream(client_call: ClientCall, pieces: int | None = None) -> Any:
     """Return the stream, which the caller holds until the response is left."""
-    response, talk.got = talk.got, await _parse(talk, talk.got)
-    await talk.read(pieces)
-    talk.got, stream = response, talk.got
+    response, client_call.got = client_call.got, await _parse(client_call, client_call.got)
+    await client_call.read(pieces)
+    client_call.got, stream = response, client_call.got
     return stream
 
 
-async def _read_bytes(talk: Talk) -> None:
-    data = await talk.settled(talk.got.read())
-    talk.note("bytes", talk.user.world.clean(data.decode()))
-    talk.text = talk.plan.text
+async def _read_bytes(client_call: ClientCall) -> None:
+    data = await client_call.settled(client_call.got.read())
+    client_call.note("bytes", client_call.user.harness.clean(data.decode()))
+    client_call.text = client_call.plan.text
 
 
-async def _read_lines(talk: Talk) -> None:
-    lines = talk.got.iter_lines()
-    found = [line async for line in lines] if talk.user.is_async else list(lines)
-    talk.note("lines", [talk.user.world.clean(line) for line in found])
-    talk.text = talk.plan.text
+async def _read_lines(client_call: ClientCall) -> None:
+    lines = client_call.got.iter_lines()
+    found = [line async for line in lines] if client_call.user.is_async else list(lines)
+    client_call.note("lines", [client_call.user.harness.clean(line) for line in found])
+    client_call.text = client_call.plan.text
 
 
 @scenario("raw_stream", "value")
 async def response_parsed(user: User) -> None:
     """Enter a response with a whole reply, and parse it."""
-    talk = await _response(user, stream=False, use=_read_value)
-    talk.ends("completed")
+    client_call = await _response(user, stream=False, use=_read_value)
+    client_call.ends("completed")
 
 
 @scenario("raw_stream", "value")
 async def response_read_as_bytes(user: User) -> None:
     """Enter a response with a whole reply, and read its bytes."""
-    talk = await _response(user, stream=False, use=_read_bytes)
-    talk.ends("completed")
+    client_call = await _response(user, stream=False, use=_read_bytes)
+    client_call.ends("completed")
 
 
 @scenario("raw_stream", "stream")
 async def response_with_a_stream_parsed(user: User) -> None:
     """Enter a response with a stream, parse it and read."""
-    talk = await _response(user, stream=True, use=_read_stream)
-    talk.ends("completed")
+    client_call = await _response(user, stream=True, use=_read_stream)
+    client_call.ends("completed")
 
 
 @scenario("raw_stream", "stream")
 async def response_with_a_stream_left_early(user: User) -> None:
     """Enter a response with a stream, parse it, and leave after two pieces."""
-    talk = await _response(user, stream=True, use=lambda talk: _read_stream(talk, 2))
-    talk.ends("closed")
+    client_call = await _response(user, stream=True, use=lambda client_call: _read_stream(client_call, 2))
+    client_call.ends("closed")
 
 
 @scenario("raw_stream", "stream")
 async def response_with_a_stream_read_by_lines(user: User) -> None:
     """Enter a response with a stream, and read its lines."""
-    talk = await _response(user, stream=True, use=_read_lines)
-    talk.ends("completed", counted=False)
+    client_call = await _response(user, stream=True, use=_read_lines)
+    client_call.ends("completed", counted=False)

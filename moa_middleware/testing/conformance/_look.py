@@ -16,7 +16,7 @@ from collections.abc import (
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ._world import World
+    from ._harness import ClientHarness
 
 __all__ = ["describe", "describe_function", "error_of", "name_of", "walk"]
 
@@ -43,7 +43,7 @@ def name_of(kind: type) -> str:
     return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
 
 
-def describe(obj: Any, world: World) -> dict[str, object]:
+def describe(obj: Any, harness: ClientHarness) -> dict[str, object]:
     """
     Return what `isinstance`, `hasattr`, `dir` and the like say of an object.
 
@@ -53,9 +53,9 @@ def describe(obj: Any, world: World) -> dict[str, object]:
     found: dict[str, object] = {"__class__": name_of(obj.__class__), "callable": callable(obj)}
     for form in _FORMS:
         found[f"isinstance {form.__name__}"] = isinstance(obj, form)
-    for kind in world.classes:
+    for kind in harness.classes:
         found[f"isinstance {name_of(kind)}"] = isinstance(obj, kind)
-    for name in (*_ASKED, *world.attributes):
+    for name in (*_ASKED, *harness.attributes):
         found[f"hasattr {name}"] = _has(obj, name)
     found["inspect.isgenerator"] = inspect.isgenerator(obj)
     found["inspect.isasyncgen"] = inspect.isasyncgen(obj)
@@ -87,11 +87,11 @@ def describe_function(function: Any) -> dict[str, object]:
     }
 
 
-def error_of(error: BaseException, world: World) -> tuple[object, object, object, object]:
+def error_of(error: BaseException, harness: ClientHarness) -> tuple[object, object, object, object]:
     """Return class, message, notes and cause of an exception."""
     cause = error.__cause__
-    notes = tuple(world.clean(note) for note in getattr(error, "__notes__", ()))
-    return name_of(type(error)), world.clean(str(error)), notes, None if cause is None else name_of(type(cause))
+    notes = tuple(harness.clean(note) for note in getattr(error, "__notes__", ()))
+    return name_of(type(error)), harness.clean(str(error)), notes, None if cause is None else name_of(type(cause))
 
 
 def walk(obj: Any, path: str) -> tuple[Any, str]:

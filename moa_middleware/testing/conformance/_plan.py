@@ -1,4 +1,4 @@
-"""What a model does on one request, and what a world can do: plain values, which know no client and no wire."""
+"""What a model does on one request, and what a harness can do: plain values, which know no client and no wire."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ Capability: TypeAlias = Literal[
     "undo",
 ]
 """
-What a world can do; a scenario that needs more is skipped.
+What a harness can do; a scenario that needs more is skipped.
 
 * `sync`, `async`: it has `make_client`, `make_async_client`.
 * `value`, `stream`: it answers `stream=False` with a whole reply, `stream=True` with a stream.
@@ -69,7 +69,7 @@ How a reply ends too early.
 * `cut`: the connection is lost after `Plan.after` pieces.
 * `error`: the provider reports an error in the stream, after `Plan.after` pieces.
 * `interrupt`: a `KeyboardInterrupt` strikes in the client, after `Plan.after` pieces.
-* `hang`: nothing comes any more after `Plan.after` pieces; the world calls `World.hang`. Async only.
+* `hang`: nothing comes any more after `Plan.after` pieces; the harness calls `ClientHarness.hang`. Async only.
 """
 
 
@@ -98,7 +98,7 @@ class Plan:
         pieces: The text, a chunk each.
         stop: What comes in the way; `None`: nothing.
         after: Pieces that get through before `stop`.
-        finish_reason: In the words of OpenAI's chat completions; `World.finish_reason` translates.
+        finish_reason: In the words of OpenAI's chat completions; `ClientHarness.finish_reason` translates.
         usage: Tokens, by the names of the record's `usage`; `None`: the provider reports none.
         tool_calls: Tool calls, after the text.
         reasoning: Reasoning, before the text, a chunk each.

@@ -9,7 +9,7 @@ from ._plan import Plan, ToolCall
 from ._scenario import scenario
 
 if TYPE_CHECKING:
-    from ._talk import Talk, User
+    from ._caller import ClientCall, User
 
 __all__: list[str] = []
 
@@ -23,22 +23,22 @@ _NO_USAGE = Plan(usage=None)
 _CUT_OFF = Plan(finish_reason="length")
 
 
-async def _value(user: User, plan: Plan | None = None) -> Talk:
-    talk = user.prepare(plan, stream=False)
-    await talk.value()
-    talk.ends("completed")
-    return talk
+async def _value(user: User, plan: Plan | None = None) -> ClientCall:
+    client_call = user.prepare(plan, stream=False)
+    await client_call.value()
+    client_call.ends("completed")
+    return client_call
 
 
-async def _stream(user: User, plan: Plan | None = None) -> Talk:
-    talk = await user.ask(plan)
-    await talk.read()
-    talk.ends("completed")
-    return talk
+async def _stream(user: User, plan: Plan | None = None) -> ClientCall:
+    client_call = await user.ask(plan)
+    await client_call.read()
+    client_call.ends("completed")
+    return client_call
 
 
-async def _either(user: User) -> Talk:
-    return await (_stream(user) if "stream" in user.world.supports else _value(user))
+async def _either(user: User) -> ClientCall:
+    return await (_stream(user) if "stream" in user.harness.supports else _value(user))
 
 
 # What a reply holds. ------------------------------------------------------------------------------
@@ -125,9 +125,9 @@ async def stream_cut_off_by_length(user: User) -> None:
 @scenario("stream", "whole")
 async def answered_whole(user: User) -> None:
     """Ask for a stream and get a whole reply."""
-    talk = user.prepare(Plan(whole=True))
-    await talk.value()
-    talk.ends("completed", streamed=False)
+    client_call = user.prepare(Plan(whole=True))
+    await client_call.value()
+    client_call.ends("completed", streamed=False)
 
 
 # Requests that fail, and what is asked. -----------------------------------------------------------
@@ -136,20 +136,20 @@ async def answered_whole(user: User) -> None:
 @scenario("value", "refused")
 async def refused(user: User) -> None:
     """Get an error in place of a reply."""
-    talk = user.prepare(Plan(stop="refused"), stream=False)
-    with talk.catching():
-        await talk.value()
-    talk.ends("error")
+    client_call = user.prepare(Plan(stop="refused"), stream=False)
+    with client_call.catching():
+        await client_call.value()
+    client_call.ends("error")
 
 
 @scenario("stream", "refused")
 async def refused_stream(user: User) -> None:
     """Get an error in place of a stream."""
-    talk = user.prepare(Plan(stop="refused"))
-    with talk.catching():
-        await talk.begin()
-        await talk.read()
-    talk.ends("error", streamed=None)
+    client_call = user.prepare(Plan(stop="refused"))
+    with client_call.catching():
+        await client_call.begin()
+        await client_call.read()
+    client_call.ends("error", streamed=None)
 
 
 @scenario("value", "refused")
@@ -162,22 +162,22 @@ async def retried_by_the_caller(user: User) -> None:
 @scenario("value", "iterator")
 async def messages_from_a_generator(user: User) -> None:
     """Hand over an iterator of messages: the model has to get them."""
-    talk = user.prepare(stream=False)
-    given = (message for message in talk.messages)
-    talk.take_value(await talk.begin(lambda: user.world.call(user.client, given, stream=False)))
+    client_call = user.prepare(stream=False)
+    given = (message for message in client_call.messages)
+    client_call.take_value(await client_call.begin(lambda: user.harness.call(user.client, given, stream=False)))
     user.note("left in the iterator", list(given))
-    talk.ends("completed")
+    client_call.ends("completed")
 
 
 @scenario("stream", "iterator")
 async def stream_of_messages_from_a_generator(user: User) -> None:
     """Hand over an iterator of messages, and read a stream."""
-    talk = user.prepare()
-    given = (message for message in talk.messages)
-    await talk.begin(lambda: user.world.call(user.client, given, stream=True))
-    await talk.read()
+    client_call = user.prepare()
+    given = (message for message in client_call.messages)
+    await client_call.begin(lambda: user.harness.call(user.client, given, stream=True))
+    await client_call.read()
     user.note("left in the iterator", list(given))
-    talk.ends("completed")
+    client_call.ends("completed")
 
 
 # Instrumenting. -----------------------------------------------------------------------------------
@@ -186,7 +186,7 @@ async def stream_of_messages_from_a_generator(user: User) -> None:
 @scenario()
 async def looks_the_same(user: User) -> None:
     """Look at what is instrumented by introspection, then use it."""
-    for path in user.world.entry_points:
+    for path in user.harness.entry_points:
         owner, name = walk(user.client, path)
         user.note(path, describe_function(getattr(owner, name)))
     await _either(user)
@@ -196,7 +196,7 @@ async def looks_the_same(user: User) -> None:
 async def instrumented_twice(user: User) -> None:
     """Instrument a second time: it is one layer."""
     if user.instrumented:
-        user.note("the same object", user.world.instrument(user.client) is user.client)
+        user.note("the same object", user.harness.instrument(user.client) is user.client)
     else:
         user.note("the same object", True)
     await _either(user)
@@ -206,20 +206,20 @@ async def instrumented_twice(user: User) -> None:
 async def uninstrumented_again(user: User) -> None:
     """Undo the instrumentation: the attributes are as before, and nothing is recorded."""
     if user.instrumented:
-        user.world.uninstrument(user.client)
-    for path in user.world.entry_points:
+        user.harness.uninstrument(user.client)
+    for path in user.harness.entry_points:
         owner, name = walk(user.client, path)
         user.note(path, _holders(owner, name))
-    talk = await _either(user)
-    talk.expected = None
+    client_call = await _either(user)
+    client_call.expected = None
 
 
 @scenario("twice", "undo")
 async def instrumented_anew(user: User) -> None:
     """Undo the instrumentation and instrument again."""
     if user.instrumented:
-        user.world.uninstrument(user.client)
-        user.client = user.world.instrument(user.client)
+        user.harness.uninstrument(user.client)
+        user.client = user.harness.instrument(user.client)
     await _either(user)
 
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, TypeAlias
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from ._caller import User
     from ._plan import Capability
-    from ._talk import User
 
 __all__ = ["SCENARIOS", "Body", "ConsumerError", "Scenario", "scenario"]
 
@@ -23,7 +23,7 @@ class Scenario:
 
     Attributes:
         name: The name of the function.
-        needs: What the world has to support; `sync` or `async` only where it makes sense in that way alone.
+        needs: What the harness has to support; `sync` or `async` only where it makes sense in that way alone.
         body: What the caller does.
     """
 

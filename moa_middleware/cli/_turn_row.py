@@ -1,22 +1,22 @@
-"""A turn on a line: what `moa ls` and `moa tail` show of it."""
+"""The row of a turn: what `moa ls` and `moa tail` show of it on a line."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from ._format import cost_text, duration_text, time_text
 from ._marks import turn_mark
 from ._reading import parts_of
 from ._table import Column
 from ._text import one_line
-from ._words import moment, money, span
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ..read import Turn
+    from ..read import TurnView
     from ._table import Cell
 
-__all__ = ["COLUMNS", "calls_of", "cells_of", "question_of", "summary_of", "text_of"]
+__all__ = ["COLUMNS", "calls_of", "cells_of", "question_of", "summary_of"]
 
 COLUMNS = (
     Column(""),
@@ -32,22 +32,22 @@ COLUMNS = (
 _HEAD = 80
 
 
-def cells_of(turn: Turn, *, ascii_only: bool) -> Sequence[Cell]:
+def cells_of(turn: TurnView, *, ascii_only: bool) -> Sequence[Cell]:
     """Return the cells of a turn, as `COLUMNS` has them."""
     return (
         turn_mark(turn, ascii_only=ascii_only),
         (turn.name, "bold"),
-        moment(turn.at, "%m-%d %H:%M:%S"),
+        time_text(turn.at, "%m-%d %H:%M:%S"),
         turn.preset or "-",
-        span(turn.duration_ms),
+        duration_text(turn.duration_ms),
         (calls_of(turn), "red" if turn.failed_calls else "yellow" if turn.late_calls or turn.pending_calls else ""),
-        money(turn.cost),
+        cost_text(turn.cost),
         (turn.id, "dim"),
         (question_of(turn), "dim"),
     )
 
 
-def calls_of(turn: Turn) -> str:
+def calls_of(turn: TurnView) -> str:
     """Return how many calls a turn has, and what is amiss with them: `4, 1 failed`."""
     parts = [f"{turn.call_count:,}"]
     for count, what in ((turn.failed_calls, "failed"), (turn.late_calls, "late"), (turn.pending_calls, "open")):
@@ -56,31 +56,12 @@ def calls_of(turn: Turn) -> str:
     return ", ".join(parts)
 
 
-def question_of(turn: Turn, limit: int = _HEAD) -> str:
-    """Return the head of the last message of the user's, in a line."""
-    asked = turn.input_messages
-    if asked is None:
-        asked = next((call.input_messages for call in turn.all_calls if call.input_messages is not None), None)
-    if isinstance(asked, str):
-        return one_line(asked, limit)
-    texts = [one for one in asked if isinstance(one, dict)] if isinstance(asked, list) else []
-    users = [one for one in texts if one.get("role") == "user"] or texts
-    return one_line(text_of(users[-1].get("content")), limit) if users else "-"
+def question_of(turn: TurnView, limit: int = _HEAD) -> str:
+    """Return the head of what the user asked, in a line; `-` if that is unknown."""
+    return one_line(turn.question, limit) or "-"
 
 
-def text_of(content: Any) -> str:
-    """Return the text of a message's content; what is no text is named in brackets."""
-    if isinstance(content, str):
-        return content
-    if isinstance(content, list):
-        return "\n".join(map(text_of, content))
-    if isinstance(content, dict):
-        said = content.get("text", content.get("content"))
-        return text_of(said) if isinstance(said, str | list) else f"[{content.get('type', 'data')}]"
-    return "" if content is None else str(content)
-
-
-def summary_of(turn: Turn) -> dict[str, Any]:
+def summary_of(turn: TurnView) -> dict[str, Any]:
     """Return what a list tells of a turn, for JSON."""
     return parts_of(
         turn,

@@ -1,4 +1,4 @@
-"""Whether the lines say what happened: a pure function of a sight."""
+"""The check of the written lines against a scenario: a pure function of its run."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from ...records import CallRecord
-    from ._run import Sight
-    from ._talk import Talk
-    from ._world import World
+    from ._caller import ClientCall
+    from ._harness import ClientHarness
+    from ._scenario_run import ScenarioRun
 
 __all__ = ["complaints"]
 
@@ -27,42 +27,42 @@ def _schema() -> TypeAdapter[TurnRecord]:
     return TypeAdapter(TurnRecord)
 
 
-def complaints(sight: Sight) -> Iterator[str]:
+def complaints(scenario_run: ScenarioRun) -> Iterator[str]:
     """Yield what is wrong with the lines of a run; nothing else may have been written."""
-    talks = [talk for talk in sight.talks if talk.expected is not None]
-    for line in sight.lines:
+    client_calls = [client_call for client_call in scenario_run.client_calls if client_call.expected is not None]
+    for line in scenario_run.lines:
         wrong = _malformed(line)
         if wrong:
             yield wrong
             return
-    if len(talks) != len(sight.lines):
-        outcomes = [line.get("outcome") for line in sight.lines]
-        yield f"lines: {len(talks)} expected, {len(sight.lines)} written (outcomes: {clip(outcomes)})"
+    if len(client_calls) != len(scenario_run.lines):
+        outcomes = [line.get("outcome") for line in scenario_run.lines]
+        yield f"lines: {len(client_calls)} expected, {len(scenario_run.lines)} written (outcomes: {clip(outcomes)})"
         return
-    for talk in talks:
-        mine = [line for line in sight.lines if talk.question in _asked(line, sight.world)]
-        where = f"the record of {talk.question!r}"
+    for client_call in client_calls:
+        mine = [line for line in scenario_run.lines if client_call.question in _asked(line, scenario_run.harness)]
+        where = f"the record of {client_call.question!r}"
         if len(mine) != 1:
             yield f"{where}: {len(mine)} of the lines have this question in their request"
             continue
         (line,) = mine
-        call = sight.world.answer_of(line)
+        call = scenario_run.harness.answer_of(line)
         if call is None:
             yield f"{where}: no call of it answered (roles: {clip(_roles(line))})"
             continue
-        for name, wanted, found in _expected(talk, line, call):
+        for name, wanted, found in _expected(client_call, line, call):
             if wanted != found:
                 one, two = contrast(wanted, found)
                 yield f"{where}, {name}: expected {one}, found {two}"
-        yield from (f"{where}, {found}" for found in _times(talk, line, call))
+        yield from (f"{where}, {found}" for found in _times(client_call, line, call))
         try:
-            sight.world.check(line)
+            scenario_run.harness.check(line)
         except AssertionError as error:
             yield f"{where}: {error}"
 
 
-def _asked(line: TurnRecord, world: World) -> str:
-    call = world.answer_of(line)
+def _asked(line: TurnRecord, harness: ClientHarness) -> str:
+    call = harness.answer_of(line)
     return json.dumps(None if call is None else call["input_messages"], ensure_ascii=False)
 
 
@@ -95,14 +95,14 @@ def _more(line: Any, read: Any) -> list[str]:
     return []
 
 
-def _expected(talk: Talk, line: TurnRecord, call: CallRecord) -> Iterator[tuple[str, object, object]]:
+def _expected(client_call: ClientCall, line: TurnRecord, call: CallRecord) -> Iterator[tuple[str, object, object]]:
     """Yield name, expected and found value of each key that the scenario determines."""
-    expected, world = talk.expected, talk.user.world
+    expected, harness = client_call.expected, client_call.user.harness
     assert expected is not None  # noqa: S101 - the caller has asked
     yield "outcome of the turn", expected.outcome, line["outcome"]
     yield "outcome", expected.outcome, call["outcome"]
     yield "instrumentation_errors", 0, line["instrumentation_errors"]
-    yield "input_messages", world.input_of(talk.messages), call["input_messages"]
+    yield "input_messages", harness.input_of(client_call.messages), call["input_messages"]
     text = expected.text
     yield "output", text, call["output"]
     yield "output of the turn", text, line["output"]
@@ -113,35 +113,35 @@ def _expected(talk: Talk, line: TurnRecord, call: CallRecord) -> Iterator[tuple[
         if expected.chunks is not None:
             yield "chunks", expected.chunks if expected.streamed else None, call["chunks"]
     for name, error in (("error", call["error"]), ("error of the turn", line["error"])):
-        yield name, expected.error, error and (error["type"], world.clean(error["message"] or ""))
-    if world.model is not None:
-        yield "model", world.model, call["model"]
+        yield name, expected.error, error and (error["type"], harness.clean(error["message"] or ""))
+    if harness.model is not None:
+        yield "model", harness.model, call["model"]
     yield "late", False, call["late"]
     yield "source", "provider", call["source"]
     if line["implicit"]:
         yield "totals.calls", 1, line["totals"]["calls"]
     yield "totals.failed", int(expected.outcome == "error"), line["totals"]["failed"]
     if expected.whole:
-        yield from _whole(talk, call)
+        yield from _whole(client_call, call)
 
 
-def _whole(talk: Talk, call: CallRecord) -> Iterator[tuple[str, object, object]]:
+def _whole(client_call: ClientCall, call: CallRecord) -> Iterator[tuple[str, object, object]]:
     """Do the same for what only a whole reply has."""
-    plan, world = talk.plan, talk.user.world
-    if "usage" in world.supports:
-        wanted = world.usage(plan)
+    plan, harness = client_call.plan, client_call.user.harness
+    if "usage" in harness.supports:
+        wanted = harness.usage(plan)
         found = call["usage"]
         if wanted is not None:
             yield "usage", dict(wanted), {key: found.get(key) for key in wanted} if wanted else found
-    if "finish_reason" in world.supports:
-        yield "finish_reason", world.finish_reason(plan), call["finish_reason"]
-    if "tools" in world.supports:
-        yield "tool_calls", world.tool_calls(plan), call["tool_calls"]
-    if "reasoning" in world.supports:
+    if "finish_reason" in harness.supports:
+        yield "finish_reason", harness.finish_reason(plan), call["finish_reason"]
+    if "tools" in harness.supports:
+        yield "tool_calls", harness.tool_calls(plan), call["tool_calls"]
+    if "reasoning" in harness.supports:
         yield "reasoning", "".join(plan.reasoning) or None, call["reasoning"]
-    if "refusal" in world.supports:
+    if "refusal" in harness.supports:
         yield "refusal", plan.refusal, call["refusal"]
-    if "choices" in world.supports:
+    if "choices" in harness.supports:
         texts = ["".join(pieces) for pieces in (plan.pieces, *plan.more_choices)] if plan.more_choices else None
         yield "choices", texts, None if call["choices"] is None else [_text(one) for one in call["choices"]]
 
@@ -151,7 +151,7 @@ def _text(choice: Any) -> object:
     return choice.get("output", choice.get("text")) if isinstance(choice, dict) else choice
 
 
-def _times(talk: Talk, line: TurnRecord, call: CallRecord) -> Iterator[str]:
+def _times(client_call: ClientCall, line: TurnRecord, call: CallRecord) -> Iterator[str]:
     """Yield which times cannot be."""
     for what, one in (("turn", line), ("call", call)):
         started, ended, duration = one["started_at"], one["ended_at"], one["duration_ms"]
@@ -160,7 +160,7 @@ def _times(talk: Talk, line: TurnRecord, call: CallRecord) -> Iterator[str]:
         elif duration < 0 or ended < started:
             yield f"duration_ms of the {what}: it ended {started - ended:.6f} s before it began"
     first, duration = call["first_chunk_ms"], call["duration_ms"]
-    if talk.chunks and call["streamed"] and first is None:
+    if client_call.chunks and call["streamed"] and first is None:
         yield "first_chunk_ms: missing"
     if first is not None and duration is not None and not 0 <= first <= duration:
         yield f"first_chunk_ms: {first} is not between 0 and duration_ms, {duration}"

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ..read import Span, Turn
+    from ..read import Span, TurnView
 
-__all__ = ["critical"]
+__all__ = ["critical_path"]
 
 _HARDLY = 1.0
 """Milliseconds by which clocks of two threads may differ."""
 
 
-def critical(turn: Turn, spans: Sequence[Span]) -> set[int]:
+def critical_path(turn: TurnView, spans: Sequence[Span]) -> set[int]:
     """
     Return the places of the spans on the critical path.
 

@@ -1,21 +1,22 @@
-"""A turn on the screen: its head, its calls, its texts."""
+"""The view of a turn on the screen: its head, its calls, its texts."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from ..errors import QueryError
+from ..read import content_text
+from ._format import count_text, counted, duration_text, time_text
 from ._marks import call_word, name_of, role_of, turn_mark
-from ._rows import question_of, text_of
 from ._text import one_line, safe_text
+from ._turn_row import question_of
 from ._waterfall import show_figures, show_waterfall
-from ._words import counted, figure, moment, span
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any
 
-    from ..read import Call, Turn
+    from ..read import CallView, TurnView
     from ._screen import Screen
 
 __all__ = ["one_call", "show_call", "show_turn"]
@@ -24,7 +25,7 @@ _LINES = 3
 """Lines of a text that are shown of it, unless the whole is asked for."""
 
 
-def one_call(turn: Turn, name: str) -> Call:
+def one_call(turn: TurnView, name: str) -> CallView:
     """
     Return the call of a turn that is named.
 
@@ -50,7 +51,7 @@ def one_call(turn: Turn, name: str) -> Call:
 
 
 def show_turn(
-    screen: Screen, turn: Turn, inner: Sequence[Turn], outer: Turn | None, *, full: bool, inputs: bool
+    screen: Screen, turn: TurnView, inner: Sequence[TurnView], outer: TurnView | None, *, full: bool, inputs: bool
 ) -> None:
     """
     Print a turn.
@@ -70,28 +71,29 @@ def show_turn(
     if outer is not None:
         screen.line(("inside of ", "dim"), one_line(outer.name))
     screen.line()
-    show_waterfall(screen, turn)
+    spans = turn.timeline()
+    show_waterfall(screen, turn, spans)
     screen.line()
-    show_figures(screen, turn)
+    show_figures(screen, turn, spans)
     for call in turn.requests:
         if call is not turn.aggregator:
-            _said(screen, call, role_of(call, turn), full=full, inputs=inputs)
+            _show_reply(screen, call, role_of(call, turn), full=full, inputs=inputs)
     if turn.aggregator is not None:
-        _said(screen, turn.aggregator, "agg", full=full, inputs=inputs)
+        _show_reply(screen, turn.aggregator, "agg", full=full, inputs=inputs)
     if turn.output is not None and (turn.aggregator is None or turn.output != turn.aggregator.output):
         screen.heading("answer")
         _text(screen, turn.output, full=full)
 
 
-def _tells_no_tokens(call: Call) -> bool:
+def _tells_no_tokens(call: CallView) -> bool:
     asked = call.source in (None, "provider")
     return asked and call.usage.input_tokens is None and call.usage.output_tokens is None
 
 
-def _head(screen: Screen, turn: Turn) -> None:
+def _head(screen: Screen, turn: TurnView) -> None:
     mark, style = turn_mark(turn, ascii_only=screen.ascii)
     outcome = one_line(turn.outcome or "ended", 40)
-    screen.line((one_line(turn.name), "bold"), "  ", (f"{mark} {outcome}", style), f"  {moment(turn.at)}")
+    screen.line((one_line(turn.name), "bold"), "  ", (f"{mark} {outcome}", style), f"  {time_text(turn.at)}")
     usage = turn.usage
     known = usage.input_tokens is not None or usage.output_tokens is not None
     least = ">= " if known and any(_tells_no_tokens(call) for call in turn.requests) else ""
@@ -106,8 +108,8 @@ def _head(screen: Screen, turn: Turn) -> None:
             )
             if count
         ),
-        span(turn.duration_ms),
-        f"{least}{figure(usage.input_tokens)} tokens in, {least}{figure(usage.output_tokens)} out",
+        duration_text(turn.duration_ms),
+        f"{least}{count_text(usage.input_tokens)} tokens in, {least}{count_text(usage.output_tokens)} out",
     ]
     for name, value in (("id", turn.id), ("preset", turn.preset)):
         if value:
@@ -126,14 +128,14 @@ def _head(screen: Screen, turn: Turn) -> None:
         )
 
 
-def _error(of: Turn | Call) -> str:
+def _error(of: TurnView | CallView) -> str:
     error = of.error
     if error is None:
         return ""
     return one_line(f"{error.type}: {error.message if error.message is not None else '(withheld)'}")
 
 
-def _said(screen: Screen, call: Call, role: str, *, full: bool, inputs: bool) -> None:
+def _show_reply(screen: Screen, call: CallView, role: str, *, full: bool, inputs: bool) -> None:
     screen.heading(f"{one_line(role, 100)}  {one_line(name_of(call), 100)}")
     if inputs:
         _messages(screen, call.input_messages, full=full)
@@ -159,7 +161,7 @@ def _messages(screen: Screen, messages: Any, *, full: bool) -> None:
     for one in messages:
         role = one.get("role") if isinstance(one, dict) else None
         screen.line((f"saw {one_line(str(role or 'message'), 40)}", "cyan"))
-        _text(screen, text_of(one.get("content") if isinstance(one, dict) else one), full=full)
+        _text(screen, content_text(one.get("content") if isinstance(one, dict) else one), full=full)
     screen.line(("said", "cyan"))
 
 
@@ -177,15 +179,15 @@ def _text(screen: Screen, text: str, *, full: bool) -> None:
         screen.line((more, "dim"))
 
 
-def show_call(screen: Screen, turn: Turn, call: Call) -> None:
+def show_call(screen: Screen, turn: TurnView, call: CallView) -> None:
     """Print one call with its texts whole."""
     screen.line((one_line(f"{turn.name}  {role_of(call, turn)}"), "bold"), f"  {one_line(name_of(call))}")
     rows = (
         ("id", call.call_id),
-        ("ended", f"{call_word(call)} after {span(call.duration_ms)}"),
-        ("began", moment(call.started_at)),
-        ("first", span(call.first_chunk_ms) if call.first_chunk_ms is not None else None),
-        ("tokens", f"{figure(call.usage.input_tokens)} in, {figure(call.usage.output_tokens)} out"),
+        ("ended", f"{call_word(call)} after {duration_text(call.duration_ms)}"),
+        ("began", time_text(call.started_at)),
+        ("first", duration_text(call.first_chunk_ms) if call.first_chunk_ms is not None else None),
+        ("tokens", f"{count_text(call.usage.input_tokens)} in, {count_text(call.usage.output_tokens)} out"),
         ("finish", call.finish_reason),
         ("endpoint", call.endpoint),
         ("reply", call.response_id),
@@ -194,7 +196,7 @@ def show_call(screen: Screen, turn: Turn, call: Call) -> None:
     for name, value in rows:
         if value:
             screen.line((name.ljust(10), "dim"), one_line(value))
-    _said(screen, call, role_of(call, turn), full=True, inputs=True)
+    _show_reply(screen, call, role_of(call, turn), full=True, inputs=True)
     if call.reasoning:
         screen.heading("reasoning")
         _text(screen, call.reasoning, full=True)

@@ -1,5 +1,5 @@
 """
-Figures in words, short enough for a column: times, sizes, tokens, prices.
+The format of figures in a column: times, sizes, tokens, prices.
 
 Unknown is said as such, and never shown as nothing.
 """
@@ -12,14 +12,23 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from ..read import Cost
 
-__all__ = ["counted", "figure", "moment", "money", "percent", "size", "span", "usd"]
+__all__ = [
+    "cost_text",
+    "count_text",
+    "counted",
+    "duration_text",
+    "percent_text",
+    "price_text",
+    "size_text",
+    "time_text",
+]
 
 _SECOND, _MINUTE, _HOUR = 1000.0, 60_000.0, 3_600_000.0
 _DAYS = 48
 """Hours, from which on days are counted."""
 
 
-def span(ms: float | None) -> str:
+def duration_text(ms: float | None) -> str:
     """Return a duration: `79 ms`, `3.1 s`, `2 m 03 s`, `1 h 05 m`, `3 d 4 h`; `?` if it is unknown."""
     if ms is None:
         return "?"
@@ -37,7 +46,7 @@ def span(ms: float | None) -> str:
     return f"{sign}{hours:,} h {minutes:02d} m"
 
 
-def figure(value: int | None) -> str:
+def count_text(value: int | None) -> str:
     """Return a count, `?` if it is unknown."""
     return "?" if value is None else f"{value:,}"
 
@@ -47,12 +56,12 @@ def counted(count: int, what: str) -> str:
     return f"{count:,} {what}{'' if count == 1 else 's'}"
 
 
-def percent(part: float | None) -> str:
+def percent_text(part: float | None) -> str:
     """Return a part of 1 in per cent, `-` if it is unknown."""
     return "-" if part is None else f"{100 * part:z.0f} %"
 
 
-def usd(value: float | None) -> str:
+def price_text(value: float | None) -> str:
     """Return a known price as the reader words it, `?` if it is unknown."""
     from ..read import Cost
 
@@ -61,12 +70,12 @@ def usd(value: float | None) -> str:
     return f"-{Cost(-value)}" if value < 0 else str(Cost(value))
 
 
-def money(cost: Cost) -> str:
+def cost_text(cost: Cost) -> str:
     """Return a cost without its count of unpriced calls: `$0.0412`, `>= $0.0380`, `unknown`."""
     return str(cost).partition(" (")[0]
 
 
-def moment(at: float | None, form: str = "%Y-%m-%d %H:%M:%S") -> str:
+def time_text(at: float | None, form: str = "%Y-%m-%d %H:%M:%S") -> str:
     """Return a moment in local time, `?` if it is unknown or no date."""
     if at is None:
         return "?"
@@ -76,7 +85,7 @@ def moment(at: float | None, form: str = "%Y-%m-%d %H:%M:%S") -> str:
         return "?"
 
 
-def size(count: int) -> str:
+def size_text(count: int) -> str:
     """Return a number of bytes: `812 B`, `1.5 kB`, `2.0 GB`."""
     if count < 1000:  # noqa: PLR2004 - SI
         return f"{count} B"

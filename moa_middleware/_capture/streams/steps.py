@@ -1,8 +1,8 @@
 """
-The steps of a stream: each passes one chunk on, fed into the state, and ends the state where it ends.
+Single steps of a stream: each passes one chunk on, fed into the state, and ends the state where it ends.
 
 `step` is one `next` or `send`; the classes made by `steps_class` are iterators over a user's own
-generator. The loops over an SDK's stream are in `_loops`.
+generator.
 """
 
 from __future__ import annotations
@@ -12,10 +12,9 @@ from itertools import repeat
 from types import AsyncGeneratorType, GeneratorType
 from typing import TYPE_CHECKING, Any
 
+from ..flow.model import DROPPED
 from ..flow.outcome import outcome_of
 from ..scope import current, enter, leave, put_current
-from .state import DROPPED
-from .step_proxy import step_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,30 +22,37 @@ if TYPE_CHECKING:
     from ..flow.model import Outcome
     from .state import StreamState
 
-__all__ = ["came_too_early", "put_in_place", "runs", "step", "step_async", "step_next", "steps_class"]
+__all__ = [
+    "ended_by_error",
+    "ended_by_error_async",
+    "put_in_place",
+    "runs",
+    "step",
+    "step_async",
+    "stepper",
+    "steps_class",
+]
 
 
-def came_too_early(state: StreamState, error: BaseException) -> bool:
-    """Whether a step failed only because another one, in another thread or task, is under way."""
-    return (
-        state.readers > 1
-        and type(error) in (ValueError, RuntimeError)
-        and str(error).endswith(("already executing", "already running"))
-    )
+# How a step ends a stream. ------------------------------------------------------------------------
 
 
-def _thrown(error: BaseException, given: tuple[Any, ...]) -> Outcome:
-    """Return how a step ended that raised; what the consumer threw in is not the source's error."""
-    outcome = outcome_of(error)
-    if outcome == "abandoned" and given:
-        return "closed"
-    ours = any(error is item or (isinstance(item, type) and type(error) is item) for item in given)
-    return "consumer_error" if ours and outcome == "error" else outcome
+def put_in_place(proxy: Any, other: Any) -> None:
+    """Let a proxy go on with another stream, that of a resend."""
+    proxy.__wrapped__ = other
+    proxy._self_step = None
+
+
+def runs(source: Any) -> bool:
+    """Return True if a user's generator is in the middle of a step: then it cannot be closed."""
+    if isinstance(source, GeneratorType):
+        return source.gi_running
+    return isinstance(source, AsyncGeneratorType) and source.ag_running
 
 
 def _lives(source: Any) -> bool:
     """
-    Whether a user's generator goes on although a step of it raised.
+    Return True if a user's generator goes on although a step of it raised.
 
     It is running already, in another thread or further out, or the consumer misused it: what was
     raised did not come out of its body.
@@ -56,8 +62,22 @@ def _lives(source: Any) -> bool:
     return isinstance(source, AsyncGeneratorType) and source.ag_frame is not None
 
 
+def _came_too_early(state: StreamState, error: BaseException) -> bool:
+    """Return True if a step failed only because another one, in another thread or task, is under way."""
+    return (
+        state.readers > 1
+        and type(error) in (ValueError, RuntimeError)
+        and str(error).endswith(("already executing", "already running"))
+    )
+
+
 def _refused(source: Any, error: BaseException) -> bool:
-    """Whether Python refused a step of a generator that ran: no frame of its body is in the traceback, and it may be over by now."""
+    """
+    Return True if Python refused a step of a generator that ran in another thread.
+
+    By now that one may be over, so its frame says nothing; but no frame of its body is in the
+    traceback of a refusal (tests/test_generators.py: two threads on one generator).
+    """
     trace = error.__traceback__
     return (
         isinstance(source, GeneratorType)
@@ -67,23 +87,63 @@ def _refused(source: Any, error: BaseException) -> bool:
     )
 
 
-def runs(source: Any) -> bool:
-    """Whether a user's generator is in the middle of a step: then it cannot be closed."""
-    if isinstance(source, GeneratorType):
-        return source.gi_running
-    return isinstance(source, AsyncGeneratorType) and source.ag_running
-
-
-def _stepper(proxy: Any) -> Callable[..., Any]:
+def _how_ended(proxy: Any, error: BaseException, given: tuple[Any, ...]) -> Outcome | None:
     """
-    Return a function that takes one step of a proxy's stream.
+    Return how a stream ended whose step raised, None if the stream goes on.
 
-    It costs a third of `step`: what a proxy knows takes 90 ns to get, again and again. It must not
-    hold the proxy, which holds it; whoever calls it does.
+    Args:
+        proxy: Of the stream.
+        error: What the step raised, and not that the stream is exhausted.
+        given: What the consumer threw in: that is not the source's error.
+    """
+    source = proxy.__wrapped__
+    if _lives(source) or _came_too_early(proxy._self_state, error) or _refused(source, error):
+        return None
+    outcome = outcome_of(error)
+    if outcome == "abandoned" and given:
+        return "closed"
+    is_given = any(error is item or (isinstance(item, type) and type(error) is item) for item in given)
+    return "consumer_error" if is_given and outcome == "error" else outcome
+
+
+def ended_by_error(proxy: Any, error: BaseException, given: tuple[Any, ...] = ()) -> Any:
+    """End the stream of a step that raised; returns what to go on with, `None` if the exception goes on."""
+    state: StreamState = proxy._self_state
+    outcome = _how_ended(proxy, error, given)
+    return None if outcome is None else state.end(outcome, error, listening=True)
+
+
+async def ended_by_error_async(proxy: Any, error: BaseException, given: tuple[Any, ...] = ()) -> Any:
+    """Do the same as `ended_by_error` where the middleware can await."""
+    state: StreamState = proxy._self_state
+    outcome = _how_ended(proxy, error, given)
+    if outcome == "abandoned":
+        # The consumer's coroutine was closed while it waited: nothing can be awaited now.
+        state.drop()
+        return None
+    return None if outcome is None else await state.end_async(outcome, error, listening=True)
+
+
+def _ended_by(proxy: Any, error: BaseException, given: tuple[Any, ...] = ()) -> Any:
+    """End the stream of a step that raised, or that found it exhausted."""
+    if isinstance(error, StopIteration):
+        return proxy._self_state.end("completed", listening=True)
+    return ended_by_error(proxy, error, given)
+
+
+# Single steps. ------------------------------------------------------------------------------------
+
+
+def stepper(proxy: Any) -> Callable[..., Any]:
+    """
+    Return a function that takes one step of a proxy's stream, where nothing taps it.
+
+    It costs a third of `step`: what a proxy knows takes 90 ns to get, again and again. It does
+    not hold the proxy, which holds it; its caller does.
     """
     state: StreamState = proxy._self_state
     source, behind = proxy.__wrapped__, weakref.ref(proxy)
-    scope, acc, tools = state.scope, state.acc, state.acc.tools
+    scope, acc = state.scope, state.acc
     counted = not isinstance(source, GeneratorType)  # which knows itself whether it runs
 
     def one(_: object = None) -> Any:
@@ -115,49 +175,10 @@ def _stepper(proxy: Any) -> Callable[..., Any]:
                 raise
             put_in_place(behind(), other)
             return step(behind())
-        if acc.simple:
-            # This is `acc.feed` without its call, as in `_loops`.
-            try:
-                (item,) = chunk.choices
-                delta = item.delta
-                text = delta.content
-                if text and not item.index and not (tools and getattr(delta, "tool_calls", None)):
-                    acc.texts.append(text)
-                    acc.last = chunk
-                    return chunk
-            except Exception:
-                pass  # it is read as a whole then
         acc.feed(chunk)
         return chunk
 
     return one
-
-
-def step_next(proxy: Any) -> Any:
-    """Take one step with `__next__`."""
-    one = step_of(proxy)
-    if one is None:
-        if proxy._self_state.take is not None:
-            return step(proxy)
-        proxy._self_step = one = _stepper(proxy)
-    return one()
-
-
-def put_in_place(proxy: Any, other: Any) -> None:
-    """Let a proxy go on with another stream, that of a resend."""
-    proxy.__wrapped__ = other
-    proxy._self_step = None
-
-
-def _ended_by(proxy: Any, error: BaseException, given: tuple[Any, ...] = ()) -> Any:
-    """End the stream of a step that raised; returns what to go on with, `None` if the exception goes on."""
-    state: StreamState = proxy._self_state
-    if isinstance(error, StopIteration):
-        return state.end("completed", listening=True)
-    source = proxy.__wrapped__
-    if _lives(source) or came_too_early(state, error) or _refused(source, error):
-        return None
-    return state.end(_thrown(error, given), error, listening=True)
 
 
 def step(proxy: Any, method: str = "__next__", *given: Any) -> Any:
@@ -174,17 +195,15 @@ def step(proxy: Any, method: str = "__next__", *given: Any) -> Any:
             other = _ended_by(proxy, error, given if method == "throw" else ())
             if other is None:
                 raise
+            put_in_place(proxy, other)
         else:
             chunk = _took(state, raw)
             if chunk is not DROPPED:
                 return chunk
-            method, given = "__next__", ()
-            continue
         finally:
             state.readers -= 1
             if scope is not None:
                 leave(scope, former)
-        put_in_place(proxy, other)
         method, given = "__next__", ()
 
 
@@ -192,58 +211,54 @@ async def step_async(proxy: Any, method: str = "__anext__", *given: Any) -> Any:
     """Take one step with `__anext__`, `asend` or `athrow`."""
     state: StreamState = proxy._self_state
     while True:
-        scope = state.scope  # that of a resend is another one
+        scope = state.scope
         former = enter(scope) if scope is not None else None
         state.suspended = False
         state.readers += 1
         try:
             raw = await getattr(proxy.__wrapped__, method)(*given)
-        except StopAsyncIteration:
-            other = await state.end_async("completed", listening=True)
-            if other is None:
-                raise
         except BaseException as error:
-            if _lives(proxy.__wrapped__) or came_too_early(state, error):
-                raise
-            if isinstance(error, GeneratorExit) and method != "athrow":
-                # The consumer's coroutine was closed while it waited: nothing can be awaited now.
-                state.drop()
-                raise
-            outcome = _thrown(error, given if method == "athrow" else ())
-            other = await state.end_async(outcome, error, listening=True)
+            if isinstance(error, StopAsyncIteration):
+                other = await state.end_async("completed", listening=True)
+            else:
+                other = await ended_by_error_async(proxy, error, given if method == "athrow" else ())
             if other is None:
                 raise
+            put_in_place(proxy, other)
         else:
             chunk = _took(state, raw)
             if chunk is not DROPPED:
                 return chunk
-            method, given = "__anext__", ()
-            continue
         finally:
             state.readers -= 1
             if scope is not None:
                 leave(scope, former)
-        put_in_place(proxy, other)
         method, given = "__anext__", ()
 
 
 def _took(state: StreamState, raw: Any) -> Any:
     """Feed a chunk; a fault of a middleware's tap ends the stream."""
-    if state.take is None:
+    if state.on_chunk is None:
         state.acc.feed(raw)
         return raw
     try:
-        return state.take(raw)
+        return state.on_chunk(raw)
     except BaseException as error:
         state.end(outcome_of(error), error)
         raise
+
+
+# Iterators over a stream that is its own iterator. ------------------------------------------------
 
 
 class _Steps(map):  # type: ignore[type-arg]  # of what the stream gives
     """
     Iterator over a stream that is its own iterator, such as a user's generator.
 
-    A `map`, whose `__next__` calls the step from C: one of Python's own would cost as much as the scope.
+    A `map`, whose `__next__` calls the step from C: one of Python's own would cost as much as the
+    scope. It cannot be a generator, which would cost less still: Python refuses a step of a generator
+    that runs in another thread, and one of ours that let that exception out would be over, while the
+    user's goes on (`test_an_iterator_outlives_a_step_that_was_refused`).
     """
 
     __slots__ = ("__weakref__", "proxy")
@@ -251,8 +266,8 @@ class _Steps(map):  # type: ignore[type-arg]  # of what the stream gives
     proxy: Any
 
     def __new__(cls, proxy: Any) -> Any:
-        if hasattr(type(proxy.__wrapped__), "__next__") and proxy._self_state.take is None:
-            take = _stepper(proxy)
+        if hasattr(type(proxy.__wrapped__), "__next__") and proxy._self_state.on_chunk is None:
+            take = stepper(proxy)
         else:
 
             def take(_: object) -> Any:
@@ -275,7 +290,7 @@ class _Steps(map):  # type: ignore[type-arg]  # of what the stream gives
         return step_async(self.proxy)
 
     def __reduce_ex__(self, _protocol: object) -> Any:
-        # As a generator says, and not the parts of a `map`.
+        # A generator refuses to be pickled in these words; a `map` would pickle its parts.
         msg = f"cannot pickle {type(self).__name__!r} object"
         raise TypeError(msg)
 
@@ -291,6 +306,7 @@ _step_classes: weakref.WeakKeyDictionary[type, Any] = weakref.WeakKeyDictionary(
 
 
 def steps_class(kind: type) -> Any:
+    """Return the iterator's class for streams of a type, with those methods of a generator that it has."""
     found = _step_classes.get(kind)
     if found is None:
         names: dict[str, Any] = {

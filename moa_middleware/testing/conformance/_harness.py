@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from ...records import CallRecord, TurnRecord
 
-__all__ = ["IncompleteWorldError", "Message", "World"]
+__all__ = ["ClientHarness", "IncompleteHarnessError", "Message"]
 
 Message: TypeAlias = dict[str, str]
 """A message of a request: `role` and `content`."""
@@ -26,19 +26,19 @@ _ADDRESS = re.compile(r"0x[0-9a-fA-F]{6,}")
 _MEETING_SECONDS = 10.0
 
 
-class IncompleteWorldError(TypeError):
-    """A world lacks a method that a scenario needs; no scenario takes it for what its client raised."""
+class IncompleteHarnessError(TypeError):
+    """A harness lacks a method that a scenario needs; no scenario takes it for what its client raised."""
 
 
-class World:
+class ClientHarness:
     """
     A client and the model behind it, for one run of one scenario.
 
     Derive from it, set `supports`, and say in `make_client` and `call` how your client is made and
-    called. Behind the client has to be a model that obeys: for each request it asks `received`
+    called. Behind the client has to be a model that obeys: for each request it asks `plan_for`
     for the plan, and does that. A mock transport, a scripted server or a plain function will do.
 
-    A world is made anew for each run.
+    A harness is made anew for each run.
 
     Attributes:
         supports: What it can do; scenarios that need more are skipped.
@@ -191,7 +191,7 @@ class World:
 
     # What the model behind the client calls. ------------------------------------------------------
 
-    def received(self, messages: Any) -> Plan:
+    def plan_for(self, messages: Any) -> Plan:
         """
         Note a request, and return what to do about it.
 
@@ -221,7 +221,7 @@ class World:
             RuntimeError: The plan is to refuse the request, or to report an error.
             KeyboardInterrupt: The plan is to interrupt.
         """
-        plan = self.received(messages)
+        plan = self.plan_for(messages)
         if plan.stop is None:
             yield from plan.pieces
             return
@@ -230,7 +230,7 @@ class World:
 
     async def play_async(self, messages: Any) -> AsyncIterator[str]:
         """Do as `play` does, or hang."""
-        plan = self.received(messages)
+        plan = self.plan_for(messages)
         for piece in plan.pieces if plan.stop is None else plan.pieces[: plan.after]:
             await asyncio.sleep(0)
             yield piece
@@ -249,8 +249,8 @@ class World:
         """Let each request wait until `count` of them are there."""
         self._meeting = threading.Barrier(count) if count > 1 else None
 
-    def _lacks(self, name: str) -> IncompleteWorldError:
-        return IncompleteWorldError(f"{type(self).__name__} does not define `{name}`")
+    def _lacks(self, name: str) -> IncompleteHarnessError:
+        return IncompleteHarnessError(f"{type(self).__name__} does not define `{name}`")
 
 
 def _stops(plan: Plan) -> BaseException:

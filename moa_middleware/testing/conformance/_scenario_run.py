@@ -20,17 +20,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from ..._capture import recorder
+from ._caller import ClientCall, User, run_sync
 from ._look import name_of
-from ._talk import Talk, User, run_sync
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from ._caller import Event
+    from ._harness import ClientHarness
     from ._scenario import Scenario
-    from ._talk import Event
-    from ._world import World
 
-__all__ = ["Mode", "Sight", "Way", "run_once"]
+__all__ = ["Mode", "ScenarioRun", "Way", "run_once"]
 
 Mode: TypeAlias = Literal["bare", "off", "on"]
 Way: TypeAlias = Literal["sync", "async"]
@@ -41,13 +41,13 @@ _logger = logging.getLogger("moa_middleware")
 
 
 @dataclass(slots=True)
-class Sight:
+class ScenarioRun:
     """
     What was seen of one run.
 
     Attributes:
-        world: The world, closed.
-        talks: The calls, with what their callers saw.
+        harness: The harness, closed.
+        client_calls: The calls, with what their callers saw.
         log: What the caller saw beside the calls.
         failure: What the scenario itself raised.
         open_at_once: Connections open when the caller had left, before any garbage collection.
@@ -59,8 +59,8 @@ class Sight:
         files: Whether anything was written at all, an empty directory too.
     """
 
-    world: World
-    talks: list[Talk] = field(default_factory=list)
+    harness: ClientHarness
+    client_calls: list[ClientCall] = field(default_factory=list)
     log: list[Event] = field(default_factory=list)
     failure: str | None = None
     open_at_once: int = 0
@@ -72,40 +72,42 @@ class Sight:
     files: bool = False
 
 
-def run_once(scenario: Scenario, make_world: Callable[[], World], way: Way, mode: Mode, like: Sight | None) -> Sight:
+def run_once(
+    scenario: Scenario, make_harness: Callable[[], ClientHarness], way: Way, mode: Mode, like: ScenarioRun | None
+) -> ScenarioRun:
     """
     Run a scenario.
 
     Args:
         scenario: What the caller does.
-        make_world: Makes the world.
+        make_harness: Makes the harness.
         way: Whether the client is sync or async.
         mode: `bare` is uninstrumented, `off` without traces, `on` with them.
         like: The bare run: this one may leave no more connections open.
     """
-    world = make_world()
-    sight = Sight(world)
+    harness = make_harness()
+    scenario_run = ScenarioRun(harness)
     with tempfile.TemporaryDirectory(prefix="moa-conformance-") as parent:
         directory = Path(parent, "traces")
-        with _traces(directory, on=mode == "on"), _watching(sight):
-            world.open()
+        with _traces(directory, on=mode == "on"), _watching(scenario_run):
+            harness.open()
             try:
-                _drive(scenario, sight, way, mode, like)
+                _drive(scenario, scenario_run, way, mode, like)
             finally:
-                world.close()
+                harness.close()
             if mode == "on":
-                _gather(sight, directory)
-        sight.files = directory.exists()
-    return sight
+                _gather(scenario_run, directory)
+        scenario_run.files = directory.exists()
+    return scenario_run
 
 
-def _gather(sight: Sight, directory: Path) -> None:
+def _gather(scenario_run: ScenarioRun, directory: Path) -> None:
     """Read the lines, once the streams that only the collector finds are over."""
-    wanted = sum(talk.expected is not None for talk in sight.talks)
-    sight.lines = list(_lines(directory))
-    if len(sight.lines) < wanted:
+    wanted = sum(client_call.expected is not None for client_call in scenario_run.client_calls)
+    scenario_run.lines = list(_lines(directory))
+    if len(scenario_run.lines) < wanted:
         gc.collect()
-        sight.lines = list(_lines(directory))
+        scenario_run.lines = list(_lines(directory))
 
 
 def _lines(directory: Path) -> Iterator[Any]:
@@ -130,7 +132,7 @@ def _traces(directory: Path, *, on: bool) -> Iterator[None]:
             state.changed()
 
 
-class _Events(logging.Handler):
+class _NoiseHandler(logging.Handler):
     """Notes what this library logs."""
 
     def __init__(self, noise: list[str]) -> None:
@@ -143,16 +145,16 @@ class _Events(logging.Handler):
 
 
 @contextmanager
-def _watching(sight: Sight) -> Iterator[None]:
+def _watching(scenario_run: ScenarioRun) -> Iterator[None]:
     """Note warnings, output, log events and exceptions that nobody can catch; no garbage collection meanwhile."""
 
     def unraisable(found: Any) -> None:
-        sight.noise.append(f"unraisable: {type(found.exc_value).__qualname__}: {found.exc_value}")
+        scenario_run.noise.append(f"unraisable: {type(found.exc_value).__qualname__}: {found.exc_value}")
 
     def in_thread(found: Any) -> None:
-        sight.noise.append(f"in a thread: {type(found.exc_value).__qualname__}: {found.exc_value}")
+        scenario_run.noise.append(f"in a thread: {type(found.exc_value).__qualname__}: {found.exc_value}")
 
-    handler = _Events(sight.noise)
+    handler = _NoiseHandler(scenario_run.noise)
     hooks = sys.unraisablehook, threading.excepthook
     collects, out = gc.isenabled(), io.StringIO()
     _logger.addHandler(handler)
@@ -168,59 +170,59 @@ def _watching(sight: Sight) -> Iterator[None]:
             gc.enable()
         sys.unraisablehook, threading.excepthook = hooks
         _logger.removeHandler(handler)
-    sight.printed = out.getvalue()
+    scenario_run.printed = out.getvalue()
     # Sockets that a client keeps until it is collected are the client's; connections are counted.
     kinds = [(one.category, str(one.message)) for one in warned if not issubclass(one.category, ResourceWarning)]
-    sight.warned = sorted((kind.__qualname__, sight.world.clean(text)) for kind, text in kinds)
+    scenario_run.warned = sorted((kind.__qualname__, scenario_run.harness.clean(text)) for kind, text in kinds)
 
 
-def _drive(scenario: Scenario, sight: Sight, way: Way, mode: Mode, like: Sight | None) -> None:
+def _drive(scenario: Scenario, scenario_run: ScenarioRun, way: Way, mode: Mode, like: ScenarioRun | None) -> None:
     if way == "sync":
-        run_sync(_use(scenario, sight, way, mode, like))
+        run_sync(_use(scenario, scenario_run, way, mode, like))
         return
 
     def noticed(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         del loop
-        sight.noise.append(f"in the event loop: {context.get('message')}: {context.get('exception')!r}")
+        scenario_run.noise.append(f"in the event loop: {context.get('message')}: {context.get('exception')!r}")
 
     async def main() -> None:
         asyncio.get_running_loop().set_exception_handler(noticed)
         async with asyncio.timeout(_SCENARIO_SECONDS):
-            await _use(scenario, sight, way, mode, like)
+            await _use(scenario, scenario_run, way, mode, like)
 
     asyncio.run(main())
 
 
-async def _use(scenario: Scenario, sight: Sight, way: Way, mode: Mode, like: Sight | None) -> None:
+async def _use(scenario: Scenario, scenario_run: ScenarioRun, way: Way, mode: Mode, like: ScenarioRun | None) -> None:
     """Make the client, let the caller use it, and see what is left."""
-    world = sight.world
+    harness = scenario_run.harness
     try:
-        client = world.make_client() if way == "sync" else world.make_async_client()
+        client = harness.make_client() if way == "sync" else harness.make_async_client()
         if mode != "bare":
-            client = world.instrument(client)
+            client = harness.instrument(client)
     except Exception as error:
-        sight.failure = _failure(error)
+        scenario_run.failure = _failure(error)
         return
-    user = User(world, client, is_async=way == "async", instrumented=mode != "bare")
+    user = User(harness, client, is_async=way == "async", instrumented=mode != "bare")
     try:
         try:
             await scenario.body(user)
         except (KeyboardInterrupt, SystemExit):
             raise  # the scenarios catch theirs: it is the developer's
         except BaseException as error:
-            sight.failure = _failure(error)
-        sight.talks, sight.log = user.talks, user.log
+            scenario_run.failure = _failure(error)
+        scenario_run.client_calls, scenario_run.log = user.client_calls, user.log
         user.forget()
         await user.idle()
-        sight.open_at_once = _count(world, None if like is None else like.open_at_once)
-        if sight.open_at_once:
+        scenario_run.open_at_once = _count(harness, None if like is None else like.open_at_once)
+        if scenario_run.open_at_once:
             gc.collect()
             await user.idle()
-        sight.open_later = _count(world, None if like is None else like.open_later)
+        scenario_run.open_later = _count(harness, None if like is None else like.open_later)
     finally:
         if mode != "bare":
-            world.uninstrument(client)
-        await world.close_client(client)
+            harness.uninstrument(client)
+        await harness.close_client(client)
 
 
 def _failure(error: BaseException) -> str:
@@ -230,19 +232,19 @@ def _failure(error: BaseException) -> str:
     return f"{name_of(type(error))}: {error}{place}"
 
 
-def _count(world: World, wanted: int | None) -> int:
+def _count(harness: ClientHarness, wanted: int | None) -> int:
     """Count the open connections, when their number has come to rest or is no more than wanted."""
-    count = world.open_connections
-    if not world.settle_seconds:
+    count = harness.open_connections
+    if not harness.settle_seconds:
         return count
     if wanted is None:
         for _ in range(5):
-            time.sleep(world.settle_seconds / 5)
-            if not (count := world.open_connections):
+            time.sleep(harness.settle_seconds / 5)
+            if not (count := harness.open_connections):
                 break
         return count
     deadline = time.monotonic() + _WAIT_SECONDS
     while count > wanted and time.monotonic() < deadline:
         time.sleep(0.005)
-        count = world.open_connections
+        count = harness.open_connections
     return count

@@ -1,7 +1,7 @@
 """
-Until when a directory was pruned, so that what was removed on purpose is not missed.
+The mark that a prune leaves: until when lines may be missing on purpose.
 
-It stands in `.pruned` beside the traces, one JSON object. It must not know what is removed, nor who asks.
+It is in `.pruned` beside the traces, one JSON object. It must not know what is removed, nor who asks.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ _VERSION = 7
 def pruned_before(folder: Path) -> float:
     """Return when the youngest line may have been written that was removed, in epoch seconds; 0 if none was."""
     try:
-        told = json.loads((folder / _NAME).read_bytes())
+        found = json.loads((folder / _NAME).read_bytes())
     except (OSError, ValueError, RecursionError):
         return 0.0
-    return number(told.get("before")) or 0.0 if isinstance(told, dict) else 0.0
+    return number(found.get("before")) or 0.0 if isinstance(found, dict) else 0.0
 
 
 def mark(folder: Path, before: float) -> None:
@@ -51,9 +51,9 @@ def mark(folder: Path, before: float) -> None:
 
 
 def began_before(turn_id: str, moment: float) -> bool:
-    """Whether a turn began before a moment, by its id; not so for an id that tells no time."""
+    """Return True if a turn began before a moment, by its id; not so for an id that tells no time."""
     try:
-        told = UUID(turn_id)
+        found = UUID(turn_id)
     except ValueError:
         return False
-    return told.version == _VERSION and (told.int >> _SHIFT) / 1000 < moment
+    return found.version == _VERSION and (found.int >> _SHIFT) / 1000 < moment

@@ -1,4 +1,4 @@
-"""Results as JSON has them, for `--json` and for other programs."""
+"""The JSON values of results, for `--json` and for other programs."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from ..records import LateRecord, TurnRecord
 from ._cost import Cost
 from ._fields import View
 from ._problems import Problem
-from ._stats import Spread
-from ._turn import Turn
+from ._stats import DurationStats
+from ._turn import TurnView
 
-__all__ = ["json_schema", "plain"]
+__all__ = ["json_schema", "to_jsonable"]
 
 _ALSO: dict[type, tuple[str, ...]] = {
     Problem: ("name",),
     Cost: ("complete",),
-    Spread: ("count", "p50", "p95", "longest", "mean"),
+    DurationStats: ("count", "p50", "p95", "longest", "mean"),
 }
 """What follows from an object's own values, and belongs to it."""
 
 
-def plain(value: Any) -> Any:
+def to_jsonable(value: Any) -> Any:
     """
     Return a result of this package as dicts, lists, texts and numbers.
 
@@ -34,19 +34,19 @@ def plain(value: Any) -> Any:
     Args:
         value: What a function here returns, or several in a list, a tuple or a mapping.
     """
-    if isinstance(value, Turn):
+    if isinstance(value, TurnView):
         return {"name": value.name, "file": value.file, "line": value.line, "record": value.as_dict()}
     if isinstance(value, View):
         return value.as_dict()
-    if isinstance(value, Spread):
-        return {name: getattr(value, name) for name in _ALSO[Spread]}
+    if isinstance(value, DurationStats):
+        return {name: getattr(value, name) for name in _ALSO[DurationStats]}
     if is_dataclass(value) and not isinstance(value, type):
         names = [*(one.name for one in fields(value)), *_ALSO.get(type(value), ())]
-        return {name: plain(getattr(value, name)) for name in names}
+        return {name: to_jsonable(getattr(value, name)) for name in names}
     if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
+        return {str(key): to_jsonable(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [plain(one) for one in value]
+        return [to_jsonable(one) for one in value]
     if isinstance(value, os.PathLike):
         return os.fspath(value)
     return value

@@ -16,16 +16,16 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
+from ._harness import IncompleteHarnessError
 from ._look import describe, error_of
 from ._plan import Plan
-from ._world import IncompleteWorldError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Coroutine, Iterator
 
-    from ._world import Message, World
+    from ._harness import ClientHarness, Message
 
-__all__ = ["Event", "Expected", "Job", "Talk", "User", "run_sync"]
+__all__ = ["ClientCall", "Event", "Expected", "Job", "User", "run_sync"]
 
 Event: TypeAlias = tuple[str, object]
 Job: TypeAlias = Callable[[], Awaitable[object]]
@@ -76,7 +76,7 @@ class Expected:
     error: tuple[object, object] | None
 
 
-class Talk:
+class ClientCall:
     """One call, and what its caller saw of it."""
 
     def __init__(self, user: User, question: str, plan: Plan, *, stream: bool) -> None:
@@ -100,7 +100,7 @@ class Talk:
 
     def look(self, obj: Any, what: str = "looked") -> None:
         """Note what can be found out about an object."""
-        self.note(what, describe(obj, self.user.world))
+        self.note(what, describe(obj, self.user.harness))
 
     def ends(
         self, outcome: str, *, streamed: bool | None = _AS_ASKED, counted: bool = True, error: str | None = None
@@ -134,8 +134,8 @@ class Talk:
 
     async def begin(self, call: Callable[[], Any] | None = None) -> Any:
         """Call the client, in the form that `call` is, and note what comes back."""
-        world, client = self.user.world, self.user.client
-        given = world.call(client, self.messages, stream=self.streamed) if call is None else call()
+        harness, client = self.user.harness, self.user.client
+        given = harness.call(client, self.messages, stream=self.streamed) if call is None else call()
         self.look(given, "returned")
         awaited = self.user.is_async and inspect.isawaitable(given)
         self.got = await given if awaited else given
@@ -149,20 +149,20 @@ class Talk:
 
     def take_value(self, value: Any) -> None:
         """Note a whole reply."""
-        world = self.user.world
-        self.text = world.text_of(value) or ""
-        self.note("value", (self.text, world.view(value)))
+        harness = self.user.harness
+        self.text = harness.text_of(value) or ""
+        self.note("value", (self.text, harness.view(value)))
 
     # Reading. -------------------------------------------------------------------------------------
 
     def take(self, chunk: Any) -> None:
         """Note a chunk."""
-        world = self.user.world
-        piece = world.piece_of(chunk)
+        harness = self.user.harness
+        piece = harness.piece_of(chunk)
         self.text += piece
         self.pieces += bool(piece)
         self.chunks += 1
-        self.note(f"chunk {self.chunks}", (type(chunk).__qualname__, piece, world.view(chunk)))
+        self.note(f"chunk {self.chunks}", (type(chunk).__qualname__, piece, harness.view(chunk)))
 
     async def read(self, pieces: int | None = None) -> None:
         """Read by `for`, left by `break` after so many pieces of text; `None`: to the end."""
@@ -242,41 +242,41 @@ class Talk:
         """Catch what the block raises, and note it."""
         try:
             yield
-        except IncompleteWorldError:
+        except IncompleteHarnessError:
             raise
         except BaseException as error:
-            self.raised = error_of(error, self.user.world)
+            self.raised = error_of(error, self.user.harness)
         self.note("raised", self.raised)
 
 
 class User:
     """Who calls the client, in one run of a scenario."""
 
-    def __init__(self, world: World, client: Any, *, is_async: bool, instrumented: bool) -> None:
-        self.world = world
+    def __init__(self, harness: ClientHarness, client: Any, *, is_async: bool, instrumented: bool) -> None:
+        self.harness = harness
         self.client = client
         self.is_async = is_async
         self.instrumented = instrumented
-        self.talks: list[Talk] = []
+        self.client_calls: list[ClientCall] = []
         self.log: list[Event] = []
 
     def note(self, what: str, value: object = None) -> None:
         """Note what the caller saw beside the calls."""
         self.log.append((what, value))
 
-    def prepare(self, plan: Plan | None = None, *, stream: bool = True) -> Talk:
+    def prepare(self, plan: Plan | None = None, *, stream: bool = True) -> ClientCall:
         """Return a call that has not begun."""
         plan = plan or Plan()
-        talk = Talk(self, f"Question {len(self.talks) + 1}: what comes?", plan, stream=stream)
-        self.talks.append(talk)
-        self.world.plan(talk.question, plan)
-        return talk
+        client_call = ClientCall(self, f"Question {len(self.client_calls) + 1}: what comes?", plan, stream=stream)
+        self.client_calls.append(client_call)
+        self.harness.plan(client_call.question, plan)
+        return client_call
 
-    async def ask(self, plan: Plan | None = None, *, stream: bool = True) -> Talk:
+    async def ask(self, plan: Plan | None = None, *, stream: bool = True) -> ClientCall:
         """Call the client."""
-        talk = self.prepare(plan, stream=stream)
-        await talk.begin()
-        return talk
+        client_call = self.prepare(plan, stream=stream)
+        await client_call.begin()
+        return client_call
 
     async def idle(self) -> None:
         """Let the event loop close what was dropped: it does that in tasks of its own."""
@@ -286,8 +286,8 @@ class User:
 
     def expect_to_hang(self) -> asyncio.Event:
         """Return an event that is set when the model hangs."""
-        self.world.hangs = asyncio.Event()
-        return self.world.hangs
+        self.harness.hangs = asyncio.Event()
+        return self.harness.hangs
 
     async def elsewhere(self, job: Job) -> None:
         """Run a job in another thread or task, and wait for it."""
@@ -324,8 +324,8 @@ class User:
 
     def forget(self) -> None:
         """Hold nothing of the client any more."""
-        for talk in self.talks:
-            talk.got = None
+        for client_call in self.client_calls:
+            client_call.got = None
 
 
 async def _run(job: Job) -> object:

@@ -1,0 +1,176 @@
+"""
+The state of one call that runs as a conversation, and what is kept of its requests.
+
+A call with middleware or observers, or whose function returned a future, a manager, an awaitable or
+a raw response. `request` sends, `answer` checks what a middleware answered, `call` is the whole.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from time import perf_counter_ns
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from ..flow.model import Reply, complete
+from ..flow.observers import NOBODY, Observation
+from ..flow.outcome import outcome_of
+from ..ids import uuid7
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ..flow.driver import Conversation
+    from ..flow.model import Call, Middleware
+    from ..flow.observers import Observer
+    from ..shapes.accumulator import Accumulator
+    from ..streams.state import End, StreamState
+    from ..turns.call_state import Attempt, CallState
+    from .function import WrappedFunction
+    from .invocation import Invocation
+
+__all__ = ["CallExecution", "WireReply", "keep_reply"]
+
+
+class WireReply(NamedTuple):
+    """A reply from the wire."""
+
+    reply: Reply
+    value: Any
+    """What the function returned, or what holds it; `None` if the caller has it already."""
+    attempt: Attempt
+    """The request that the caller's reply came from, a report on `map_chunks` where that changed it."""
+    mapped: Accumulator | None = None
+    """What `map_chunks` made of a stream that was held back."""
+
+
+def keep_reply(known: WrappedFunction, attempt: Attempt, reply: Reply) -> Reply:
+    """Keep a reply that is new with its request, and return it."""
+    attempt.clock.ended_ns = perf_counter_ns()
+    if reply.source == "provider":
+        if attempt.inner:
+            reply = attempt.completed(reply)
+        if known.form == "plain" and reply._details.get("shape") is not None:
+            # What it returns is a chat completion, whatever its own request looks like.
+            known.form = reply._details["shape"]
+    attempt.keep(reply)
+    return reply
+
+
+class CallExecution:
+    """What is known of one call through a stack's middleware and observers."""
+
+    __slots__ = (
+        "__weakref__",
+        "answered_by",
+        "call",
+        "delivered",
+        "earlier",
+        "invocation",
+        "is_async",
+        "known",
+        "middleware",
+        "observers",
+        "reached",
+        "slot",
+        "state",
+        "talk",
+        "wire",
+    )
+
+    talk: Conversation
+
+    def __init__(
+        self,
+        invocation: Invocation,
+        slot: CallState,
+        call: Call,
+        *,
+        middleware: Sequence[Middleware] = (),
+        observers: Sequence[Observer] = (),
+    ) -> None:
+        self.invocation = invocation
+        self.known = invocation.function
+        self.call = replace(call, id=uuid7()) if middleware else call
+        self.reached = self.call
+        """The call as it was seen last: sent, answered or refused."""
+        self.answered_by = ""
+        """Name of the middleware that answered last."""
+        self.slot = slot
+        self.middleware = middleware
+        self.observers = observers
+        self.state: StreamState | None = None
+        self.delivered = False
+        """True if the consumer has a stream already; another one can only go on in its place."""
+        self.earlier: list[BaseException] = []
+        """What requests raised that a middleware may have sent once more."""
+        self.wire: list[WireReply] = []
+        """Every reply from the wire."""
+        self.is_async = self.known.is_async
+        """True if the caller awaits, as far as it is known by now."""
+
+    def is_early(self, end: End) -> bool:
+        """Return True if a stream ended before the consumer had anything of it, and by no wish of the consumer's."""
+        assert self.state is not None  # noqa: S101 - it was delivered
+        return end.listening and self.state.delivered == 0 and end.outcome not in ("closed", "consumer_error")
+
+    def begin(self, call: Call) -> tuple[Attempt, Call, Observation]:
+        """Begin a request; the observers are shown what goes out."""
+        attempt = self.slot.attempt()
+        if attempt.number == 1 and self.call.id:
+            attempt.id = self.call.id
+        if self.middleware or self.observers:
+            # Its own list: what the observers register is for this request only.
+            call = replace(call, attempt=attempt.number, id=attempt.id, _entry=attempt, _taps=[*call._taps])
+        observation = Observation(self._count_fault) if self.observers else NOBODY
+        try:
+            observation.begin(self.observers, call)
+            self._began(attempt, call)
+        except BaseException as error:
+            reply = Reply(outcome=outcome_of(error), error=error, source="middleware")
+            self.ended(attempt, observation, reply, error)
+            raise
+        return attempt, call, observation
+
+    def _began(self, attempt: Attempt, call: Call) -> None:
+        slot = self.slot
+        slot.model = call.model
+        # What a middleware named; the label that it was shown may be a stand-in.
+        if call.role != self.call.role:
+            slot.role, slot.role_source = call.role, "declared" if call.role else None
+        for name in ("label", "layer", "provider"):
+            if getattr(call, name) != getattr(self.call, name):
+                setattr(slot, name, getattr(call, name))
+        recording = slot.turn.recording
+        if recording is not None:
+            recording.began(attempt, call, call.kwargs)
+
+    def ended(
+        self, attempt: Attempt, observation: Observation, reply: Reply, error: BaseException | None = None
+    ) -> Reply:
+        """Keep the reply of a request, which is new, and show it to the observers; returns it, timed."""
+        clock = attempt.clock
+        clock.stop()
+        complete(reply, duration_ms=clock.duration_ms, first_chunk_ms=clock.first_chunk_ms)
+        reply = keep_reply(self.known, attempt, reply)
+        observation.end(reply, error)
+        return reply
+
+    def report(self, reply: Reply) -> Attempt:
+        """Record a reply that never met the wire, to the call as the middleware that answered saw it."""
+        attempt, _, observation = self.begin(self.answered_call())
+        self.ended(attempt, observation, reply)
+        return attempt
+
+    def answered_call(self) -> Call:
+        """Return the call that a middleware answered, as it saw it: redacted, where that was done further out."""
+        return replace(self.reached, _taps=[])
+
+    def report_mapped(self, mapped: Accumulator, reply: Reply) -> Attempt | None:
+        """Record what `map_chunks` made of a reply: it is what the caller, or the aggregator, read."""
+        changed = mapped.reply()
+        if changed.text == reply.text:
+            return None
+        return self.report(changed.replace(source="middleware", raw=None))
+
+    def _count_fault(self) -> None:
+        self.slot.turn.faults += 1

@@ -1,0 +1,208 @@
+"""
+The straight road: a call that nobody but the recording looks at.
+
+Entry, request snapshot, the user's function, reply, record: one function for the sync and one for
+the async world. A call with middleware or observers takes a conversation (`call`) instead, and a
+reply that is neither a plain value nor a stream goes on there from where this road ends. Both roads
+write the same record: `tests/test_two_roads.py` runs the same scripts through both.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from ..flow.driver import drive_async, start_sync
+from ..flow.model import Reply, complete
+from ..flow.outcome import outcome_of
+from ..log import count_fault
+from ..scope import NO_TAGS, Order, Scope, current, invoke, resolve
+from ..shapes.accumulator import Accumulator
+from ..streams.kinds import kind_of, underlying_stream
+from ..streams.proxies import stream_proxy
+from ..streams.proxy_class import own_state
+from ..streams.state import StreamState
+from ..turns.turn import turn_for_call
+from .call import CallConversation
+from .execution import keep_reply
+from .request import refused
+
+if TYPE_CHECKING:
+    from ..flow.driver import Conversation
+    from ..flow.model import Outcome
+    from ..shapes.request import Request
+    from ..streams.state import End
+    from ..turns.call_state import Attempt
+    from ..turns.turn import Turn
+    from .function import WrappedFunction
+    from .invocation import Invocation
+
+__all__ = ["run", "run_async"]
+
+
+class _Begun(NamedTuple):
+    """A request that is about to go out."""
+
+    attempt: Attempt
+    scope: Scope
+    request: Request
+
+
+def run(invocation: Invocation, turn: Turn | None) -> Any:
+    """Run one call of a function, and return what the caller gets."""
+    begun = _begin(invocation, current(), turn)
+    if begun is None:
+        return invocation.wrapped(*invocation.args, **invocation.kwargs)
+    attempt = begun.attempt
+    attempt.clock.start()
+    try:
+        value = invoke(begun.scope, invocation.wrapped, invocation.args, invocation.kwargs)
+    except BaseException as error:
+        _raised(attempt, error)
+        raise
+    kind = kind_of(value)
+    if kind == "value":
+        _returned(invocation.function, attempt, value)
+        return value
+    if kind == "stream" and underlying_stream(value) is None:
+        return _stream(invocation, begun, value)
+    # In a box: a frame that held a stream would keep it alive for ever.
+    box = [value]
+    value = None
+    return start_sync(_conversation(invocation, begun, box), async_stream=invocation.function.is_async_generator)
+
+
+async def run_async(invocation: Invocation) -> Any:
+    """Run one call of a coroutine function: everything, the start time too, when the coroutine runs."""
+    here = current()
+    begun = _begin(invocation, here, turn_for_call(here))
+    if begun is None:
+        return await invocation.wrapped(*invocation.args, **invocation.kwargs)
+    attempt = begun.attempt
+    attempt.clock.start()
+    try:
+        value = await resolve(begun.scope, invocation.wrapped, invocation.args, invocation.kwargs)
+    except BaseException as error:
+        _raised(attempt, error)
+        raise
+    kind = kind_of(value)
+    if kind == "value":
+        _returned(invocation.function, attempt, value)
+        return value
+    if kind == "stream" and underlying_stream(value) is None:
+        return _stream(invocation, begun, value)
+    box = [value]
+    value = None
+    return (await drive_async(_conversation(invocation, begun, box))).value
+
+
+def _begin(invocation: Invocation, here: Scope | None, turn: Turn | None) -> _Begun | None:
+    """Snapshot the request; `None` if that failed, which must not cost the user the call."""
+    attempt: Attempt | None = None
+    try:
+        named, request = invocation.read()
+        state = invocation.open_call(named, request, here, turn)
+        attempt = state.attempt()
+        turn = state.turn
+        if turn.recording is not None:
+            turn.recording.began(attempt, request, invocation.kwargs)
+        tags = NO_TAGS if here is None or here.tags is NO_TAGS else here.tags.for_body()
+        return _Begun(attempt, Scope(turn, tags, attempt, Order(state.order)), request)
+    except Exception as error:
+        if attempt is not None:
+            attempt.slot.attempts.clear()  # nothing goes out by it
+        count_fault("entry", error)
+        return None
+    except BaseException as error:
+        if attempt is not None:
+            _raised(attempt, error)
+        raise
+
+
+def _returned(function: WrappedFunction, attempt: Attempt, value: Any) -> None:
+    """Keep a reply in one piece, and end the call."""
+    try:
+        reply = attempt.shared(value) if attempt.inner and function.reads is None else None
+        if reply is None:
+            keep_reply(function, attempt, complete(function.reply_of(value), source="provider"))
+        else:
+            attempt.clock.stop()
+            attempt.keep(reply)
+        attempt.slot.chosen = attempt
+    except Exception as error:
+        # The caller has a value; that we could not read it is our fault alone.
+        count_fault("reply", error)
+        attempt.reply = Reply(source="provider")
+    finally:
+        _finish(attempt)
+
+
+def _stream(invocation: Invocation, begun: _Begun, source: Any) -> Any:
+    """Return a stream as the caller gets it; the call ends with it."""
+    attempt, function = begun.attempt, invocation.function
+    state = attempt.slot
+    attempt.streamed = True
+    inner = own_state(source)
+    if inner is not None:
+        # The stream of an instrumented call inside this one: its text is read there, once.
+        state.stream = inner
+        inner.add_done_callback(partial(_inner_ended, function, attempt, inner))
+        return source
+    acc = Accumulator(tools=function.spec.offers_tools(invocation.kwargs))
+    state.stream = stream = StreamState(None, acc, scope=begun.scope)
+    stream.slot = state
+    stream.finish = partial(_stream_ended, function, attempt, stream)
+    return stream_proxy(source, stream)
+
+
+def _stream_ended(function: WrappedFunction, attempt: Attempt, stream: StreamState, end: End) -> None:
+    """Keep the reply of a stream that is over, however it ended, and end the call."""
+    reply = stream.acc.reply()
+    attempt.clock.first_ns = stream.acc.first_ns
+    complete(reply, outcome=end.outcome, error=end.error or reply.error, source="provider")
+    keep_reply(function, attempt, reply)
+    attempt.slot.chosen = attempt
+    stream.reply = attempt.reply
+    _finish(attempt)
+
+
+def _inner_ended(
+    function: WrappedFunction, attempt: Attempt, inner: StreamState, outcome: Outcome, error: BaseException | None
+) -> None:
+    """End the call whose stream is that of the call inside it."""
+    attempt.clock.first_ns = inner.acc.first_ns
+    reply = (inner.reply or Reply()).replace(outcome=outcome, error=error, raw=None, source="provider")
+    keep_reply(function, attempt, reply)
+    attempt.slot.chosen = attempt
+    attempt.error = attempt.error or inner.error
+    _finish(attempt)
+
+
+def _finish(attempt: Attempt) -> None:
+    """End a call whose reply is kept, and with it the turn that was opened for it alone."""
+    state, reply, error = attempt.slot, attempt.reply, attempt.error
+    state.finish()
+    if state.turn.implicit and state.parent is None:
+        # Without a reply an interrupt came in between.
+        state.turn.leave(reply.outcome if reply is not None else "cancelled", error)
+
+
+def _raised(attempt: Attempt, error: BaseException) -> None:
+    """Keep what the function raised in place of a reply, and end the call."""
+    state = attempt.slot
+    attempt.clock.stop()
+    try:
+        attempt.keep(attempt.completed(complete(refused(error), source="provider")))
+    except Exception as fault:
+        count_fault("reply", fault)
+    finally:
+        state.finish()
+        if state.turn.implicit and state.parent is None:
+            state.turn.leave(outcome_of(error), error)
+
+
+def _conversation(invocation: Invocation, begun: _Begun, box: list[Any]) -> Conversation:
+    """Return the conversation that goes on with a future, a manager, an awaitable, a raw response or a helper."""
+    attempt, scope, request = begun
+    execution = CallConversation(invocation, attempt.slot, invocation.call(attempt.slot, request))
+    return execution.start((attempt, scope, box))

@@ -1,0 +1,108 @@
+"""
+How the class of a transparent proxy is made: one class per wrapped type, from a table of methods, cached.
+
+A method is there only if the wrapped object has it, and is async only if that one is, so that code
+which looks before it leaps sees no difference.
+"""
+
+from __future__ import annotations
+
+import inspect
+from copy import copy, deepcopy
+from typing import TYPE_CHECKING, Any
+
+import wrapt
+
+if TYPE_CHECKING:
+    import weakref
+
+    from .state import StreamState
+
+__all__ = ["ASYNC_CLOSE", "StateProxy", "TransparentProxy", "forward", "own_state", "proxy_class"]
+
+ASYNC_CLOSE = "close, as a coroutine function"
+"""Key of a table, for the `close` of types where that is a coroutine function."""
+
+# wrapt's proxy always has these; code that looks before it leaps must not find them.
+_CONTEXT = ("__enter__", "__exit__", "__aenter__", "__aexit__")
+_CONTAINER = ("__len__", "__getitem__", "__setitem__", "__delitem__", "__contains__", "__reversed__")
+
+
+class TransparentProxy(wrapt.BaseObjectProxy):  # type: ignore[type-arg]  # wrapt's cannot be subscribed
+    """Base of all proxies of streams."""
+
+    __moa_proxy__ = True
+
+
+class StateProxy(TransparentProxy):
+    """Base of the proxies that feed a `StreamState`."""
+
+
+def own_state(value: object) -> StreamState | None:
+    """Return the state behind a proxy of ours, None for anything else."""
+    if isinstance(value, StateProxy):
+        state: StreamState = value._self_state
+        return state
+    return None
+
+
+def forward(name: str) -> Any:
+    """Return a method that calls the wrapped object's own."""
+
+    def pass_on(self: Any, *args: Any, **kwargs: Any) -> Any:
+        return getattr(self.__wrapped__, name)(*args, **kwargs)
+
+    return pass_on
+
+
+class _Absent:
+    """A name that the wrapped object does not have."""
+
+    def __set_name__(self, _owner: type, name: str) -> None:
+        self.name = name
+
+    def __get__(self, instance: object, owner: type | None = None) -> Any:
+        msg = f"{owner.__name__ if owner else 'object'!r} object has no attribute {self.name!r}"
+        raise AttributeError(msg)
+
+
+def _contains(self: Any, item: Any) -> bool:
+    return any(item is chunk or item == chunk for chunk in self)
+
+
+_OTHERS = {"__await__": forward("__await__"), "__call__": forward("__call__")}
+# A proxy travels as what it is in place of: it copies and pickles where that does.
+_ALWAYS = {
+    "__reduce_ex__": forward("__reduce_ex__"),
+    "__reduce__": forward("__reduce__"),
+    "__repr__": lambda self: repr(self.__wrapped__),
+    "__copy__": lambda self: copy(self.__wrapped__),
+    "__deepcopy__": lambda self, memo: deepcopy(self.__wrapped__, memo),
+}
+
+
+def _has(kind: type, name: str) -> bool:
+    """Return True if instances of a type have a method; `hasattr` finds those of its metaclass too."""
+    return any(name in vars(cls) for cls in kind.__mro__)
+
+
+def _make(kind: type, base: type, table: dict[str, Any]) -> type:
+    names: dict[str, Any] = {"__module__": base.__module__, "__doc__": kind.__doc__, **_ALWAYS}
+    names.update({name: fn for name, fn in {**table, **_OTHERS}.items() if _has(kind, name)})
+    close = getattr(kind, "close", None)
+    if "close" in names and inspect.iscoroutinefunction(inspect.unwrap(close)):  # type: ignore[arg-type]
+        names["close"] = table[ASYNC_CLOSE]
+    names.update({name: _Absent() for name in _CONTEXT if not _has(kind, name)})
+    # `None` is the data model's way to say "not this one"; ABCs such as `Sized` ask for it.
+    names.update({name: None for name in _CONTAINER if not _has(kind, name)})
+    if _has(kind, "__iter__") and not _has(kind, "__contains__"):
+        names["__contains__"] = _contains  # `in` goes through whatever can be iterated
+    return type(kind.__name__, (base,), names)
+
+
+def proxy_class(kind: type, base: type, table: dict[str, Any], cache: weakref.WeakKeyDictionary[type, Any]) -> Any:
+    """Return the proxy's class for objects of a type, with those of the table's methods that they have."""
+    found = cache.get(kind)
+    if found is None:
+        found = cache[kind] = _make(kind, base, table)
+    return found

@@ -1,0 +1,74 @@
+"""The taps of a request: middleware that sees each chunk of a stream, or changes it, on its way out."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ...errors import ReplyFormError
+from ..flow.model import DROPPED, Chunk
+from ..shapes.accumulator import Accumulator, read_chunk
+from ..shapes.render import render_chunk
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from ..flow.model import Tap
+
+__all__ = ["Taps", "taps_of"]
+
+
+class Taps:
+    """The taps of one request, with the text that `map_chunks` made of its stream."""
+
+    __slots__ = ("mapped", "taps")
+
+    def __init__(self, taps: list[Tap]) -> None:
+        self.taps = taps
+        """From the wire outwards."""
+        self.mapped = Accumulator() if any(tap.kind == "map_chunks" for tap in taps) else None
+        """What the consumer gets, where a middleware may change it."""
+
+    def apply(self, raw: Any) -> Any:
+        """Show a chunk to the taps; returns the chunk that goes on, or `DROPPED`."""
+        out = self._apply(raw)
+        if self.mapped is not None and out is not DROPPED:
+            self.mapped.feed(out)
+        return out
+
+    def _apply(self, raw: Any) -> Any:
+        view = shown = read_chunk(raw)
+        for tap in self.taps:
+            try:
+                result = tap.fn(view)
+            except Exception as error:
+                if tap.guard is None:
+                    error.add_note(f"raised by a tap of the middleware `{tap.owner}`")
+                    raise
+                tap.guard(error)
+                continue
+            if tap.kind != "map_chunks":
+                continue
+            if result is None:
+                return DROPPED
+            if isinstance(result, str):
+                # The same text changes nothing: the very chunk goes on, also one without a text.
+                view = view.replace(text=result) if result != view.text else view
+            elif isinstance(result, Chunk):
+                view = result
+            else:
+                msg = f"`{tap.owner}`: map_chunks takes a Chunk, a str or None, got {type(result).__name__}"
+                raise ReplyFormError(msg)
+        return raw if view is shown else render_chunk(raw, view)
+
+
+def taps_of(taps: Iterable[Tap], *, only_read: bool = False) -> Taps | None:
+    """
+    Return the taps of a request, None if nothing sees its chunks as they pass.
+
+    Args:
+        taps: As the middleware registered them, outermost first; a tap that buffers is none of the chunks'.
+        only_read: Leave those out that would change a chunk.
+    """
+    kinds = ("on_chunk",) if only_read else ("on_chunk", "map_chunks")
+    found = [tap for tap in taps if tap.kind in kinds]
+    return Taps(found[::-1]) if found else None
