@@ -15,17 +15,17 @@ from pathlib import Path
 import pytest
 
 BUDGETS = {
-    "value call in an open turn, SDK object": 47,
-    "value call under a decorated method, SDK object": 82,
-    "value call in an open turn, openai's client": 49,
-    "value call under a decorated method, openai's client": 84,
-    "stream of 21 chunks in an open turn, SDK object": 180,
-    "stream of 21 chunks in an open turn, openai's client": 182,
-    "call outside any turn, with its line": 156,
-    "turn of one call, with its line": 183,
-    "turn of one call under a decorated method, with its line": 248,
-    "turn of 4 decorated references and a stream, with its line": 925,
-    "the same, the SDK not instrumented": 596,
+    "value call in an open turn, SDK object": 48,
+    "value call under a decorated method, SDK object": 87,
+    "value call in an open turn, openai's client": 50,
+    "value call under a decorated method, openai's client": 89,
+    "stream of 21 chunks in an open turn, SDK object": 164,
+    "stream of 21 chunks in an open turn, openai's client": 166,
+    "call outside any turn, with its line": 157,
+    "turn of one call, with its line": 185,
+    "turn of one call under a decorated method, with its line": 254,
+    "turn of 4 decorated references and a stream, with its line": 931,
+    "the same, the SDK not instrumented": 586,
 }
 
 

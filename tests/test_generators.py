@@ -1100,8 +1100,8 @@ def test_two_threads_share_a_generator(turns):
     assert [("completed", "ab")] == [(record["outcome"], record["output"]) for record in turns]
 
 
-def test_two_threads_share_an_iterator_over_a_generator(turns):
-    """The loser's iterator is not over: where Python refuses it a step, it may take the next one."""
+def test_an_iterator_outlives_a_step_that_was_refused(turns):
+    """Python refuses it a step while another thread is in one; it may take the next one."""
     entered, go_on = threading.Event(), threading.Event()
 
     @moa.turn
@@ -1112,9 +1112,10 @@ def test_two_threads_share_an_iterator_over_a_generator(turns):
         yield "b"
         yield "c"
 
-    steps = iter(fn("q"))
+    generator = fn("q")
+    steps = iter(generator)
     got = [next(steps)]
-    thread = threading.Thread(target=lambda: got.append(next(steps)))
+    thread = threading.Thread(target=lambda: got.append(next(generator)))
     thread.start()
     entered.wait(10)
     with pytest.raises(ValueError, match="already executing"):

@@ -639,7 +639,7 @@ async def _async(text):
 @pytest.mark.parametrize(
     ("given", "word"),
     [
-        ({"redact": "names"}, "no rule 'names'"),
+        ({"redact": "names"}, "unknown rule 'names'"),
         ({"redact": 5}, "int"),
         ({"redact": ["emails", 5]}, "int"),
         ({"redact": _async}, "async"),

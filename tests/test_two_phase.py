@@ -296,7 +296,7 @@ def test_an_object_made_of_the_prepared_one_can_stand_for_it(turns):
     (turn,) = turns
     assert shown(turn) == BOTH
     _prepared.alias({}, {})
-    assert not _prepared.waiting()
+    assert not _prepared.is_waiting()
 
 
 def test_an_object_that_nobody_prepared_begins_a_turn(turns):

@@ -250,8 +250,8 @@ def test_a_random_script_writes_the_same_lines_by_both_roads(plan, tmp_path_fact
 def test_the_roads_are_what_they_are_called(monkeypatch, trace_dir):
     """Without an observer no conversation is made for a value; with one there is."""
     made = []
-    real = conversation.CallTalk._run
-    monkeypatch.setattr(conversation.CallTalk, "_run", lambda self, sent: made.append(self) or real(self, sent))
+    real = conversation.CallConversation._run
+    monkeypatch.setattr(conversation.CallConversation, "_run", lambda self, sent: made.append(self) or real(self, sent))
     begun = []
     begin = straight._begin
     monkeypatch.setattr(straight, "_begin", lambda *args: begun.append(1) or begin(*args))

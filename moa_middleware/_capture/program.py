@@ -23,6 +23,7 @@ import wrapt
 from .calls.function import Options
 from .config import default_stack
 from .instrument import targets as _targets
+from .recorder import load_recorder
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -69,7 +70,7 @@ def run(args: list[str]) -> None:
         _run_module(name, rest)
         return
     elif first in ("-", "-c"):
-        _refuse(f"{first} cannot be run again by child processes: put the program into a file")
+        _refuse(f"{first} cannot be run again by child processes: put it into a file")
     elif first.startswith("-"):
         _refuse(f"there is no option {first}; Python's own go before -m: python {first} -m moa_middleware run …")
     if not first:
@@ -176,6 +177,8 @@ def _hide_our_frames(error: BaseException) -> None:
     seen: TracebackType | None = error.__traceback__
     while seen is not None and seen.tb_frame.f_code.co_filename == __file__:
         seen = seen.tb_next
+    # The traceback cannot be cut here: `raise` adds this module's frames again on the way out. So it is
+    # cut at the last moment, in the hook, which then restores and calls the program's own.
     hook = sys.excepthook
 
     def excepthook(kind: type[BaseException], value: BaseException, trace: TracebackType | None) -> None:
@@ -218,8 +221,11 @@ def apply(targets: str, *, report: bool = True) -> None:
         targets: As in `MOA_INSTRUMENT`.
         report: Whether to log what is wrong with them.
     """
+    load_recorder()
     _targets.apply(targets, default_stack, Options("call"), report=report)
 
+    # A spawned child starts a new interpreter that knows nothing of `run`. The first thing that it
+    # unpickles is the dictionary of `get_preparation_data`, before its `__main__` is imported.
     def when_imported(spawn: Any) -> None:
         asked = spawn.get_preparation_data
 

@@ -28,16 +28,8 @@ __all__ = ["add_turn_listener", "load_recorder", "loaded_outbox", "recording", "
 
 _SWITCH = "MOA_SAVE_TRACES"
 VARIABLES = (
-    _SWITCH,
-    "MOA_TRACE_DIR",
-    "MOA_SESSION_ID",
-    "MOA_TURNS",
-    "MOA_PROPAGATE_THREADS",
-    "MOA_CAPTURE",
-    "MOA_REDACT",
-    "MOA_MAX_FILE_BYTES",
-    "MOA_MAX_FIELD_BYTES",
-    "MOA_JOURNAL",
+    *(_SWITCH, "MOA_TRACE_DIR", "MOA_SESSION_ID", "MOA_TURNS", "MOA_PROPAGATE_THREADS"),
+    *("MOA_CAPTURE", "MOA_REDACT", "MOA_MAX_FILE_BYTES", "MOA_MAX_FIELD_BYTES", "MOA_JOURNAL"),
 )
 """Every variable that a tracer is made from."""
 _TARGETS = "MOA_INSTRUMENT"
@@ -133,6 +125,8 @@ def _is_on() -> bool:
 
 def recording() -> Recording | None:
     """Return who records the turn that begins now."""
+    # A tracer is kept as long as the variables are the same. Comparing them at each turn is what lets a
+    # test or a notebook set `os.environ` and see the effect, with no call of ours.
     on = _is_on()
     if not on and not state.listeners and state.on_turn is None:
         if not state.named:
@@ -169,6 +163,7 @@ def load_recorder() -> None:
     if not _is_on() and not state.listeners and state.on_turn is None:
         return
     # What is wrong is logged at the first turn, which imports once more.
+    # Under the lock that a fork waits for: a child that inherited a half-done import would hang.
     with suppress(Exception), state.lock:
         from .. import settings  # noqa: F401
         from .tracing import tracer, writer  # noqa: F401

@@ -20,7 +20,19 @@ if TYPE_CHECKING:
     from .turns.call_state import Attempt
     from .turns.turn import Turn
 
-__all__ = ["NO_TAGS", "Order", "Scope", "Tags", "carry", "current", "enter", "leave", "put_current"]
+__all__ = [
+    "NO_TAGS",
+    "Order",
+    "Scope",
+    "Tags",
+    "carry",
+    "current",
+    "enter",
+    "invoke",
+    "leave",
+    "put_current",
+    "resolve",
+]
 
 F = TypeVar("F", bound="Callable[..., Any]")
 
@@ -118,6 +130,28 @@ def leave(scope: Scope | None, former: Scope | None) -> None:
     """Go back to `former`, unless somebody else stands here by now."""
     if _current.get() is scope:
         _current.set(former)
+
+
+def invoke(scope: Scope, fn: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+    """Call a function inside a scope."""
+    former = _current.get()
+    _current.set(scope)
+    try:
+        return fn(*args, **kwargs)
+    finally:
+        if _current.get() is scope:
+            _current.set(former)
+
+
+async def resolve(scope: Scope, fn: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+    """Call a coroutine function inside a scope, and await what it returns."""
+    former = _current.get()
+    _current.set(scope)
+    try:
+        return await fn(*args, **kwargs)
+    finally:
+        if _current.get() is scope:
+            _current.set(former)
 
 
 def submitted() -> Scope | None:

@@ -88,6 +88,7 @@ class Stack:
         self, *, middleware: Iterable[Middleware] | None = None, observers: Iterable[Middleware] | None = None
     ) -> None:
         """Replace the middleware or the observers; calls under way keep theirs."""
+        # Tuples are replaced and never changed: a call that runs keeps the ones that it began with.
         if middleware is not None:
             given = checked(middleware, "middleware")
             self._marked = tuple(fn for fn in given if hasattr(fn, "__moa_observer__"))
@@ -277,15 +278,8 @@ class Stack:
             if not isinstance(decorated, type):
                 msg = f"@moa.client is for classes, got a {type(decorated).__name__}: use moa.turn"
                 raise DecorationError(msg)
-            return self.instrument(
-                decorated,
-                turn=turn,
-                reference=reference,
-                aggregator=aggregator,
-                call=call,
-                session_id=session_id,
-                preset=preset,
-            )
+            calls = {"turn": turn, "reference": reference, "aggregator": aggregator, "call": call}
+            return self.instrument(decorated, **calls, session_id=session_id, preset=preset)
 
         return decorate if cls is None else decorate(cls)
 

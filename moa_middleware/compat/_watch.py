@@ -111,9 +111,8 @@ class Watch:
             owner = getattr(owner, step, None)
         if owner is None or name not in vars(owner):
             return
-        self._patch = apply_patch(
-            owner, name, self._stack, "watch", target=owner, options=True, make=_WatchPatch, fn=self._fn
-        )
+        stack, fn = self._stack, self._fn
+        self._patch = apply_patch(_WatchPatch, owner, name, stack, "watch", target=owner, options=True, fn=fn)
 
     def undo(self) -> None:
         """Put the function back, or never replace it if its module is not there yet."""

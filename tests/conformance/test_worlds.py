@@ -11,7 +11,7 @@ from .worlds import MISSING, WORLDS
 CASES = [case for world in WORLDS for case in conformance.cases(world) if not case.lacking]
 
 
-@pytest.mark.crowd(facets=lambda case: (case.world, (case.scenario.name, case.way)))
+@pytest.mark.crowd(facets=lambda case: (case.harness, (case.scenario.name, case.way)))
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_a_caller_sees_the_same_and_the_record_says_what_happened(case):
     """A scenario runs uninstrumented, off and on."""

@@ -29,12 +29,12 @@ __all__ = ["check_readable", "check_stream", "check_value", "render_reply", "wan
 
 def wants_stream(execution: CallExecution) -> bool:
     """Whether the caller reads a stream, or the manager of one."""
-    return execution.known.shape.is_generator or execution.call.stream or execution.known.is_manager
+    return execution.known.is_generator or execution.call.stream or execution.known.is_manager
 
 
 def _is_sync(execution: CallExecution) -> bool:
     """Whether the function is known to be a sync one; one that returns an awaitable does not show."""
-    return not execution.is_async and (execution.known.shape.is_generator or execution.known.shape.family != "plain")
+    return not execution.is_async and (execution.known.is_generator or execution.known.family != "plain")
 
 
 def check_stream(execution: CallExecution, raw: Any) -> None:
@@ -73,7 +73,7 @@ def check_value(execution: CallExecution, raw: Any) -> None:
     """
     wants_raw = raw_form(execution.call.kwargs)
     if wants_raw == is_raw_type(type(raw)) and (
-        wants_raw or has_form(raw, execution.known.shape.family, execution.owner)
+        wants_raw or has_form(raw, execution.known.family, execution.invocation.instance)
     ):
         return
     form = "a raw response" if wants_raw else "a completed response"
@@ -97,7 +97,7 @@ def check_readable(execution: CallExecution, result: Reply) -> None:
 def render_reply(execution: CallExecution, reply: Reply) -> Generator[Effect, Any, Any]:
     """Return a reply in the form that the caller asked for."""
     stream, call, known = wants_stream(execution), execution.call, execution.known
-    if not can_answer(execution.owner, known.form):
+    if not can_answer(execution.invocation.instance, known.form):
         if stream != call.stream:
             call = replace(call, stream=stream)
         return render(reply, call, known.form, is_async=execution.is_async, sdk=known.sdk)
@@ -109,8 +109,8 @@ def render_reply(execution: CallExecution, reply: Reply) -> Generator[Effect, An
         reply,
         family=known.form,
         model=call.model,
-        owner=execution.owner,
-        fn=execution.fn,
+        owner=execution.invocation.instance,
+        fn=execution.invocation.wrapped,
         args=args,
         kwargs=kwargs,
         stream=stream,

@@ -2,7 +2,7 @@
 The conversation of one call, from its entry to its end.
 
 It is a generator of effects that a driver performs (`_drive`), so that one source serves sync and
-async code and every kind of stream. What a call learns on the way it puts into its `CallSlot`.
+async code and every kind of stream. What a call learns on the way it puts into its `CallState`.
 """
 
 from __future__ import annotations
@@ -16,12 +16,14 @@ from ..flow.model import SAID, Call, Reply
 from ..flow.observers import NOBODY
 from ..flow.outcome import outcome_of
 from ..log import log
+from ..scope import current
 from ..shapes.replies import read_reply
 from ..streams.kinds import is_manager, is_stream
 from ..streams.state import End
+from ..turns.turn import turn_for_call
 from .answer import check_readable, check_stream, check_value, render_reply, wants_stream
 from .execution import CallExecution
-from .request import OneRequest
+from .request import RequestExchange
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -32,8 +34,9 @@ if TYPE_CHECKING:
     from ..scope import Scope
     from ..streams.state import StreamState
     from ..turns.call_state import Attempt
+    from .invocation import Invocation
 
-__all__ = ["CallTalk"]
+__all__ = ["CallConversation", "conversation_of"]
 
 
 def as_reply(value: Any) -> Reply:
@@ -45,7 +48,30 @@ def as_reply(value: Any) -> Reply:
     return read_reply(value).replace(source="middleware")
 
 
-class CallTalk(CallExecution):
+def conversation_of(invocation: Invocation) -> Conversation:
+    """Return the conversation of a call that begins."""
+    named, request = invocation.read()
+    here = current()
+    state = invocation.open_call(named, request, here, turn_for_call(here))
+    stack = invocation.stack
+    call = invocation.call(state, request)
+    if _is_nested(stack, here):
+        # Middleware has had it, further out.
+        return CallConversation(invocation, state, call).start()
+    return CallConversation(invocation, state, call, middleware=stack.middleware, observers=stack.observers).start()
+
+
+def _is_nested(stack: object, here: Scope | None) -> bool:
+    """Return True if the running code is inside a call of this stack."""
+    attempt = here.parent if here is not None else None
+    while attempt is not None:
+        if attempt.slot.engine is stack:
+            return True
+        attempt = attempt.slot.parent
+    return False
+
+
+class CallConversation(CallExecution):
     """One call through a stack's middleware and observers to the wrapped function and back."""
 
     __slots__ = ()
@@ -69,14 +95,14 @@ class CallTalk(CallExecution):
                 # It went out by the straight road; what came back is no plain value.
                 attempt, scope, box = sent
                 sent = None
-                yield from OneRequest(self, attempt, self.call, NOBODY, scope=scope).take(box)
+                yield from RequestExchange(self, attempt, self.call, NOBODY, scope=scope).take(box)
                 _, value, slot.chosen, _ = self.wire[-1]
             elif self.middleware:
                 result = yield from self._through_middleware()
                 value = yield from self._answer(result)
             else:
                 # What the chain and the answer come to without a middleware, and half of what they cost.
-                yield from OneRequest(self, *self.begin(self.call)).send(self.fn)
+                yield from RequestExchange(self, *self.begin(self.call)).send(self.invocation.wrapped)
                 _, value, slot.chosen, _ = self.wire[-1]
             last = slot.final if slot.attempts else None
             if last is not None and last.reply is not None:
@@ -117,7 +143,9 @@ class CallTalk(CallExecution):
                         error = too_late
                     else:
                         broke = end = None
-                        got, end = yield from OneRequest(self, *self.begin(effect.call)).send(self.fn)
+                        got, end = yield from RequestExchange(self, *self.begin(effect.call)).send(
+                            self.invocation.wrapped
+                        )
                         broke = end.error if end is not None else None
                 except BaseException as raised:
                     error = raised
@@ -176,7 +204,7 @@ class CallTalk(CallExecution):
         if raw is not None and (is_stream(raw) or is_manager(raw)):
             check_stream(self, raw)
             attempt, call, observation = self.begin(self.answered_call())
-            yield from OneRequest(self, attempt, call, observation, source).receive([raw])
+            yield from RequestExchange(self, attempt, call, observation, source).receive([raw])
             return None if self.delivered else self.wire[-1].value
         if raw is not None and wants_stream(self):
             check_readable(self, result)

@@ -17,15 +17,16 @@ from ..flow.outcome import outcome_of
 from ..ids import uuid7
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from ..flow.driver import Conversation
     from ..flow.model import Call, Middleware
     from ..flow.observers import Observer
     from ..shapes.accumulator import Accumulator
     from ..streams.state import End, StreamState
-    from ..turns.call_state import Attempt, CallSlot
-    from .function import Known
+    from ..turns.call_state import Attempt, CallState
+    from .function import WrappedFunction
+    from .invocation import Invocation
 
 __all__ = ["CallExecution", "WireReply", "keep_reply"]
 
@@ -42,11 +43,9 @@ class WireReply(NamedTuple):
     """What `map_chunks` made of a stream that was held back."""
 
 
-def keep_reply(known: Known, attempt: Attempt, reply: Reply) -> Reply:
-    """Keep a reply that is new with its request; returns it, timed."""
-    clock = attempt.clock
-    clock.ended_ns = perf_counter_ns()
-    complete(reply, duration_ms=clock.duration_ms, first_chunk_ms=clock.first_chunk_ms)
+def keep_reply(known: WrappedFunction, attempt: Attempt, reply: Reply) -> Reply:
+    """Keep a reply that is new with its request, and return it."""
+    attempt.clock.ended_ns = perf_counter_ns()
     if reply.source == "provider":
         if attempt.inner:
             reply = attempt.completed(reply)
@@ -66,12 +65,11 @@ class CallExecution:
         "call",
         "delivered",
         "earlier",
-        "fn",
+        "invocation",
         "is_async",
         "known",
         "middleware",
         "observers",
-        "owner",
         "reached",
         "slot",
         "state",
@@ -83,24 +81,21 @@ class CallExecution:
 
     def __init__(
         self,
-        *,
+        invocation: Invocation,
+        slot: CallState,
         call: Call,
-        slot: CallSlot,
-        known: Known,
-        fn: Callable[..., Any],
-        owner: object,
+        *,
         middleware: Sequence[Middleware] = (),
         observers: Sequence[Observer] = (),
     ) -> None:
+        self.invocation = invocation
+        self.known = invocation.function
         self.call = replace(call, id=uuid7()) if middleware else call
         self.reached = self.call
         """The call as it was seen last: sent, answered or refused."""
         self.answered_by = ""
         """Name of the middleware that answered last."""
         self.slot = slot
-        self.known = known
-        self.fn = fn
-        self.owner = owner
         self.middleware = middleware
         self.observers = observers
         self.state: StreamState | None = None
@@ -110,7 +105,7 @@ class CallExecution:
         """What requests raised that a middleware may have sent once more."""
         self.wire: list[WireReply] = []
         """Every reply from the wire."""
-        self.is_async = known.shape.is_async
+        self.is_async = self.known.is_async
         """True if the caller awaits, as far as it is known by now."""
 
     def is_early(self, end: End) -> bool:
@@ -153,6 +148,9 @@ class CallExecution:
         self, attempt: Attempt, observation: Observation, reply: Reply, error: BaseException | None = None
     ) -> Reply:
         """Keep the reply of a request, which is new, and show it to the observers; returns it, timed."""
+        clock = attempt.clock
+        clock.stop()
+        complete(reply, duration_ms=clock.duration_ms, first_chunk_ms=clock.first_chunk_ms)
         reply = keep_reply(self.known, attempt, reply)
         observation.end(reply, error)
         return reply

@@ -24,20 +24,9 @@ from ..shapes.request import RequestSpec
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-__all__ = ["Known", "Options", "Shape", "layer_of_option", "said", "text_of", "turn_tags"]
+__all__ = ["Options", "WrappedFunction", "layer_of_option", "resolve_option", "text_of", "turn_tags"]
 
 _SDKS = frozenset({"anthropic", "groq", "litellm", "openai", "together"})
-
-
-class Shape(NamedTuple):
-    """What is known of the wrapped function."""
-
-    family: str
-    """Shape of its request."""
-    is_async: bool
-    """Whether it returns an awaitable, or an async stream."""
-    is_generator: bool
-    """Whether it returns a stream, whatever its arguments say."""
 
 
 class Options(NamedTuple):
@@ -62,21 +51,8 @@ class Options(NamedTuple):
     """Of a turn in two calls: `True` for the first, what that one returned for the second, else `None`."""
 
 
-class Known:
+class WrappedFunction:
     """What is known of one wrapped function, found out at its first traced call."""
-
-    __slots__ = (
-        "defaults",
-        "form",
-        "is_manager",
-        "name",
-        "qualname",
-        "reads",
-        "returns_coroutine",
-        "sdk",
-        "shape",
-        "spec",
-    )
 
     def __init__(self, fn: Callable[..., Any], options: Options, path: str) -> None:
         bare = _called(fn)
@@ -85,14 +61,13 @@ class Known:
         self.is_manager = path.endswith(".stream") and bool(self.sdk)
         """Whether it returns a stream manager, whatever its arguments say."""
         self.returns_coroutine = inspect.iscoroutinefunction(bare)
-        async_generator = inspect.isasyncgenfunction(bare)
+        self.is_async_generator = inspect.isasyncgenfunction(bare)
+        self.is_async = self.returns_coroutine or self.is_async_generator
+        """True if it returns an awaitable, or an async stream."""
+        self.is_generator = self.is_async_generator or (inspect.isgeneratorfunction(bare) and not _is_awaited(bare))
+        """True if it returns a stream, whatever its arguments say."""
         self.spec = RequestSpec(fn, messages=options.messages, path=path)
-        self.shape = Shape(
-            family=self.spec.family,
-            is_async=self.returns_coroutine or async_generator,
-            is_generator=async_generator or (inspect.isgeneratorfunction(bare) and not _is_awaited(bare)),
-        )
-        self.form = self.spec.family
+        self.family = self.form = self.spec.family
         """Shape of its replies: that of its request, until one has shown another."""
         self.reads = options.reads
         """What makes a reply of what it returned in one piece, where the shapes would not understand it."""
@@ -189,7 +164,7 @@ def _defaults(fn: Callable[..., Any]) -> dict[str, Any]:
     return said
 
 
-def said(option: Any, instance: object, named: Mapping[str, Any]) -> Any:
+def resolve_option(option: Any, instance: object, named: Mapping[str, Any]) -> Any:
     """Return an option's value; a function is called with the bound arguments that it takes."""
     if not callable(option):
         return option
@@ -224,9 +199,11 @@ def layer_of_option(value: Any) -> int | None:
 
 def turn_tags(options: Options, instance: object, named: Mapping[str, Any]) -> Tags:
     """Return what the decorator, or the call's own arguments, say of a turn."""
-    session = said(options.session_id, instance, named)
+    session = resolve_option(options.session_id, instance, named)
     if session is None and isinstance(named.get("session_id"), str | int):
         session = named["session_id"]
     return Tags(
-        session_id=text_of(session), preset=text_of(said(options.preset, instance, named)), own=options.tags or {}
+        session_id=text_of(session),
+        preset=text_of(resolve_option(options.preset, instance, named)),
+        own=options.tags or {},
     )

@@ -17,7 +17,7 @@ from ..streams import state
 if TYPE_CHECKING:
     from ..turns.turn import Turn
 
-__all__ = ["LIMIT", "Prepared", "alias", "find", "keep", "waiting"]
+__all__ = ["LIMIT", "Prepared", "alias", "find", "is_waiting", "keep"]
 
 LIMIT = 128
 """How many prepared turns are kept for somebody to finish."""
@@ -89,8 +89,8 @@ def find(thing: object) -> Prepared | None:
     return prepared
 
 
-def waiting() -> bool:
-    """Whether there is a prepared turn."""
+def is_waiting() -> bool:
+    """Return True if there is a prepared turn."""
     return bool(_table)
 
 

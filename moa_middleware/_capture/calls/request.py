@@ -47,10 +47,10 @@ if TYPE_CHECKING:
 
     Replied = Generator[Effect, Any, tuple[Reply, End | None]]
 
-__all__ = ["OneRequest", "refused"]
+__all__ = ["RequestExchange", "refused"]
 
 
-class OneRequest:
+class RequestExchange:
     """One request and its reply."""
 
     __slots__ = ("attempt", "call", "observation", "of", "scope", "source")

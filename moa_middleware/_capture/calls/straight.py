@@ -2,43 +2,40 @@
 The straight road: a call that nobody but the recording looks at.
 
 Entry, request snapshot, the user's function, reply, record: one function for the sync and one for
-the async world. A call with middleware or observers takes the conversation (`call`) instead, and a
-reply that is no plain value goes on there from where this road ends. Both roads write the same
-record: `tests/test_two_roads.py` runs the same scripts through both.
+the async world. A call with middleware or observers takes a conversation (`call`) instead, and a
+reply that is neither a plain value nor a stream goes on there from where this road ends. Both roads
+write the same record: `tests/test_two_roads.py` runs the same scripts through both.
 """
 
 from __future__ import annotations
 
 from functools import partial
-from time import perf_counter_ns, time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..flow.driver import drive_async, start_sync
 from ..flow.model import Reply, complete
 from ..flow.outcome import outcome_of
 from ..log import count_fault
-from ..scope import NO_TAGS, Order, Scope, current, put_current
+from ..scope import NO_TAGS, Order, Scope, current, invoke, resolve
 from ..shapes.accumulator import Accumulator
 from ..streams.kinds import kind_of, underlying_stream
 from ..streams.proxies import stream_proxy
 from ..streams.proxy_class import own_state
 from ..streams.state import StreamState
 from ..turns.turn import turn_for_call
-from .call import CallTalk
+from .call import CallConversation
 from .execution import keep_reply
-from .opening import call_of, open_call, record_iterator
 from .request import refused
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
     from ..flow.driver import Conversation
     from ..flow.model import Outcome
     from ..shapes.request import Request
     from ..streams.state import End
     from ..turns.call_state import Attempt
-    from ..turns.turn import Recording, Turn
-    from .function import Known, Options
+    from ..turns.turn import Turn
+    from .function import WrappedFunction
+    from .invocation import Invocation
 
 __all__ = ["run", "run_async"]
 
@@ -49,119 +46,68 @@ class _Begun(NamedTuple):
     attempt: Attempt
     scope: Scope
     request: Request
-    args: tuple[Any, ...]
-    kwargs: Mapping[str, Any]
 
 
-def run(  # noqa: PLR0917 - on the path of every call, where keywords cost
-    stack: object,
-    options: Options,
-    known: Known,
-    wrapped: Callable[..., Any],
-    instance: object,
-    args: tuple[Any, ...],
-    kwargs: Mapping[str, Any],
-    turn: Turn | None,
-    recording: Recording | None,
-) -> Any:
+def run(invocation: Invocation, turn: Turn | None) -> Any:
     """Run one call of a function, and return what the caller gets."""
-    former = current()
-    begun = _begin(stack, options, known, wrapped, instance, args, kwargs, former, turn, recording)
+    begun = _begin(invocation, current(), turn)
     if begun is None:
-        return wrapped(*args, **kwargs)
-    attempt, scope, _, args, kwargs = begun
-    clock = attempt.clock
-    clock.started_at, clock.started_ns = time(), perf_counter_ns()
-    put_current(scope)
+        return invocation.wrapped(*invocation.args, **invocation.kwargs)
+    attempt = begun.attempt
+    attempt.clock.start()
     try:
-        value = wrapped(*args, **kwargs)
+        value = invoke(begun.scope, invocation.wrapped, invocation.args, invocation.kwargs)
     except BaseException as error:
-        if current() is scope:
-            put_current(former)
         _raised(attempt, error)
         raise
-    if current() is scope:
-        put_current(former)
     kind = kind_of(value)
     if kind == "value":
-        _returned(known, attempt, value)
+        _returned(invocation.function, attempt, value)
         return value
     if kind == "stream" and underlying_stream(value) is None:
-        return _stream(known, begun, value)
+        return _stream(invocation, begun, value)
     # In a box: a frame that held a stream would keep it alive for ever.
     box = [value]
     value = None
-    talk = _conversation(known, wrapped, instance, begun, box)
-    return start_sync(talk, async_stream=known.shape.is_generator and known.shape.is_async)
+    return start_sync(_conversation(invocation, begun, box), async_stream=invocation.function.is_async_generator)
 
 
-async def run_async(  # noqa: PLR0917 - as above
-    stack: object,
-    options: Options,
-    known: Known,
-    wrapped: Callable[..., Any],
-    instance: object,
-    args: tuple[Any, ...],
-    kwargs: Mapping[str, Any],
-    recording: Recording | None,
-) -> Any:
+async def run_async(invocation: Invocation) -> Any:
     """Run one call of a coroutine function: everything, the start time too, when the coroutine runs."""
-    former = current()
-    turn = turn_for_call(former)
-    begun = _begin(stack, options, known, wrapped, instance, args, kwargs, former, turn, recording)
+    here = current()
+    begun = _begin(invocation, here, turn_for_call(here))
     if begun is None:
-        return await wrapped(*args, **kwargs)
-    attempt, scope, _, args, kwargs = begun
-    clock = attempt.clock
-    clock.started_at, clock.started_ns = time(), perf_counter_ns()
-    put_current(scope)
+        return await invocation.wrapped(*invocation.args, **invocation.kwargs)
+    attempt = begun.attempt
+    attempt.clock.start()
     try:
-        value = await wrapped(*args, **kwargs)
+        value = await resolve(begun.scope, invocation.wrapped, invocation.args, invocation.kwargs)
     except BaseException as error:
-        if current() is scope:
-            put_current(former)
         _raised(attempt, error)
         raise
-    if current() is scope:
-        put_current(former)
     kind = kind_of(value)
     if kind == "value":
-        _returned(known, attempt, value)
+        _returned(invocation.function, attempt, value)
         return value
     if kind == "stream" and underlying_stream(value) is None:
-        return _stream(known, begun, value)
+        return _stream(invocation, begun, value)
     box = [value]
     value = None
-    return (await drive_async(_conversation(known, wrapped, instance, begun, box))).value
+    return (await drive_async(_conversation(invocation, begun, box))).value
 
 
-def _begin(  # noqa: PLR0917 - as above
-    stack: object,
-    options: Options,
-    known: Known,
-    wrapped: Callable[..., Any],
-    instance: object,
-    args: tuple[Any, ...],
-    kwargs: Mapping[str, Any],
-    here: Scope | None,
-    turn: Turn | None,
-    recording: Recording | None,
-) -> _Begun | None:
-    """Take the request down; `None` if that failed, which must not cost the user the call."""
+def _begin(invocation: Invocation, here: Scope | None, turn: Turn | None) -> _Begun | None:
+    """Snapshot the request; `None` if that failed, which must not cost the user the call."""
     attempt: Attempt | None = None
     try:
-        spec = known.spec
-        named = known.bind(args, kwargs)
-        request = spec.read(named)
-        if type(request.messages) is not list:
-            request, args, kwargs = record_iterator(spec, request, args, kwargs)
-        slot = open_call(stack, options, known, wrapped, instance, named, request, here, turn, recording)
-        attempt = slot.attempt()
-        turn = slot.turn
+        named, request = invocation.read()
+        state = invocation.open_call(named, request, here, turn)
+        attempt = state.attempt()
+        turn = state.turn
         if turn.recording is not None:
-            turn.recording.began(attempt, request, kwargs)
+            turn.recording.began(attempt, request, invocation.kwargs)
         tags = NO_TAGS if here is None or here.tags is NO_TAGS else here.tags.for_body()
-        return _Begun(attempt, Scope(turn, tags, attempt, Order(slot.order)), request, args, kwargs)
+        return _Begun(attempt, Scope(turn, tags, attempt, Order(state.order)), request)
     except Exception as error:
         if attempt is not None:
             attempt.slot.attempts.clear()  # nothing goes out by it
@@ -173,12 +119,12 @@ def _begin(  # noqa: PLR0917 - as above
         raise
 
 
-def _returned(known: Known, attempt: Attempt, value: Any) -> None:
+def _returned(function: WrappedFunction, attempt: Attempt, value: Any) -> None:
     """Keep a reply in one piece, and end the call."""
     try:
-        reply = attempt.shared(value) if attempt.inner and known.reads is None else None
+        reply = attempt.shared(value) if attempt.inner and function.reads is None else None
         if reply is None:
-            keep_reply(known, attempt, complete(known.reply_of(value), source="provider"))
+            keep_reply(function, attempt, complete(function.reply_of(value), source="provider"))
         else:
             attempt.clock.stop()
             attempt.keep(reply)
@@ -191,42 +137,42 @@ def _returned(known: Known, attempt: Attempt, value: Any) -> None:
         _finish(attempt)
 
 
-def _stream(known: Known, begun: _Begun, source: Any) -> Any:
+def _stream(invocation: Invocation, begun: _Begun, source: Any) -> Any:
     """Return a stream as the caller gets it; the call ends with it."""
-    attempt = begun.attempt
-    slot = attempt.slot
+    attempt, function = begun.attempt, invocation.function
+    state = attempt.slot
     attempt.streamed = True
     inner = own_state(source)
     if inner is not None:
         # The stream of an instrumented call inside this one: its text is read there, once.
-        slot.stream = inner
-        inner.add_done_callback(partial(_inner_ended, known, attempt, inner))
+        state.stream = inner
+        inner.add_done_callback(partial(_inner_ended, function, attempt, inner))
         return source
-    acc = Accumulator(tools=known.spec.offers_tools(begun.kwargs))
-    slot.stream = state = StreamState(None, acc, scope=begun.scope)
-    state.slot = slot
-    state.finish = partial(_stream_ended, known, attempt, state)
-    return stream_proxy(source, state)
+    acc = Accumulator(tools=function.spec.offers_tools(invocation.kwargs))
+    state.stream = stream = StreamState(None, acc, scope=begun.scope)
+    stream.slot = state
+    stream.finish = partial(_stream_ended, function, attempt, stream)
+    return stream_proxy(source, stream)
 
 
-def _stream_ended(known: Known, attempt: Attempt, state: StreamState, end: End) -> None:
-    """Take a stream down that is over, however it ended, and end the call."""
-    reply = state.acc.reply()
-    attempt.clock.first_ns = state.acc.first_ns
+def _stream_ended(function: WrappedFunction, attempt: Attempt, stream: StreamState, end: End) -> None:
+    """Keep the reply of a stream that is over, however it ended, and end the call."""
+    reply = stream.acc.reply()
+    attempt.clock.first_ns = stream.acc.first_ns
     complete(reply, outcome=end.outcome, error=end.error or reply.error, source="provider")
-    keep_reply(known, attempt, reply)
+    keep_reply(function, attempt, reply)
     attempt.slot.chosen = attempt
-    state.reply = attempt.reply
+    stream.reply = attempt.reply
     _finish(attempt)
 
 
 def _inner_ended(
-    known: Known, attempt: Attempt, inner: StreamState, outcome: Outcome, error: BaseException | None
+    function: WrappedFunction, attempt: Attempt, inner: StreamState, outcome: Outcome, error: BaseException | None
 ) -> None:
     """End the call whose stream is that of the call inside it."""
     attempt.clock.first_ns = inner.acc.first_ns
     reply = (inner.reply or Reply()).replace(outcome=outcome, error=error, raw=None, source="provider")
-    keep_reply(known, attempt, reply)
+    keep_reply(function, attempt, reply)
     attempt.slot.chosen = attempt
     attempt.error = attempt.error or inner.error
     _finish(attempt)
@@ -234,32 +180,29 @@ def _inner_ended(
 
 def _finish(attempt: Attempt) -> None:
     """End a call whose reply is kept, and with it the turn that was opened for it alone."""
-    slot, reply, error = attempt.slot, attempt.reply, attempt.error
-    slot.finish()
-    if slot.turn.implicit and slot.parent is None:
+    state, reply, error = attempt.slot, attempt.reply, attempt.error
+    state.finish()
+    if state.turn.implicit and state.parent is None:
         # Without a reply an interrupt came in between.
-        slot.turn.leave(reply.outcome if reply is not None else "cancelled", error)
+        state.turn.leave(reply.outcome if reply is not None else "cancelled", error)
 
 
 def _raised(attempt: Attempt, error: BaseException) -> None:
     """Keep what the function raised in place of a reply, and end the call."""
-    slot = attempt.slot
+    state = attempt.slot
     attempt.clock.stop()
     try:
         attempt.keep(attempt.completed(complete(refused(error), source="provider")))
     except Exception as fault:
         count_fault("reply", fault)
     finally:
-        slot.finish()
-        if slot.turn.implicit and slot.parent is None:
-            slot.turn.leave(outcome_of(error), error)
+        state.finish()
+        if state.turn.implicit and state.parent is None:
+            state.turn.leave(outcome_of(error), error)
 
 
-def _conversation(
-    known: Known, wrapped: Callable[..., Any], instance: object, begun: _Begun, box: list[Any]
-) -> Conversation:
-    """Return the conversation that goes on with what the function returned: a future, a manager, an awaitable."""
-    attempt, scope, request, args, kwargs = begun
-    call = call_of(attempt.slot, known, request, args, kwargs)
-    execution = CallTalk(call=call, slot=attempt.slot, known=known, fn=wrapped, owner=instance)
+def _conversation(invocation: Invocation, begun: _Begun, box: list[Any]) -> Conversation:
+    """Return the conversation that goes on with a future, a manager, an awaitable, a raw response or a helper."""
+    attempt, scope, request = begun
+    execution = CallConversation(invocation, attempt.slot, invocation.call(attempt.slot, request))
     return execution.start((attempt, scope, box))

@@ -1,4 +1,9 @@
-"""The conversation of one turn: the body of a `create`, to the end of what it returned."""
+"""
+One turn: the body of a `create`, to the end of what it returned.
+
+A turn of one function takes the straight road; one in two calls, or one whose function returns a
+future, a manager or an awaitable, a conversation.
+"""
 
 from __future__ import annotations
 
@@ -8,54 +13,44 @@ from typing import TYPE_CHECKING, Any
 from ..flow.driver import Deliver, Invoke, Resolve, drive_async, start_sync
 from ..flow.model import complete
 from ..flow.outcome import outcome_of
-from ..scope import current, put_current
+from ..log import count_fault
+from ..scope import current, invoke, resolve
 from ..shapes.accumulator import Accumulator
 from ..streams.kinds import is_awaitable, is_future, is_manager, is_stream, is_value, kind_of, outcome_of_future
 from ..streams.proxies import manager_proxy, stream_proxy
 from ..streams.proxy_class import own_state
 from ..streams.state import End, FutureDone, ManagerEntered, StreamState, follow, future_done
-from .prepared import keep
+from ..turns.turn import current_turn
+from .function import resolve_option
+from .prepared import find, keep
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Mapping
+    from collections.abc import Generator
 
     from ..flow.driver import Conversation, Effect
     from ..flow.model import Outcome
     from ..flow.outcome import ErrorInfo
     from ..turns.turn import Turn
+    from .invocation import Invocation
     from .prepared import Prepared
 
-    Opened = tuple[Turn, tuple[Any, ...], Mapping[str, Any]]
-    """A turn that is open, and the arguments that its function gets."""
-
-__all__ = ["TurnTalk", "run", "run_async"]
+__all__ = ["conversation_of_half", "run", "run_async"]
 
 
-def run(turn: Turn, fn: Callable[..., Any], args: Any, kwargs: Any, *, async_stream: bool) -> Any:
+def run(invocation: Invocation) -> Any:
     """
     Run a turn whose function is called here and now, and return what the caller gets.
 
-    A value ends it at once; anything else goes on as a conversation.
-
-    Args:
-        turn: The turn, just opened.
-        fn: The wrapped function.
-        args: Its positional arguments.
-        kwargs: Its keyword arguments.
-        async_stream: Whether the function is known to return an async stream.
+    A value ends it at once, a stream when it is over; anything else goes on as a conversation.
     """
-    former = current()
-    scope = turn.scope()
-    put_current(scope)
+    turn = _open(invocation)
+    if turn is None:
+        return invocation.wrapped(*invocation.args, **invocation.kwargs)
     try:
-        value = fn(*args, **kwargs)
+        value = invoke(turn.scope(), invocation.wrapped, invocation.args, invocation.kwargs)
     except BaseException as error:
-        if current() is scope:
-            put_current(former)
         turn.leave(outcome_of(error), error)
         raise
-    if current() is scope:
-        put_current(former)
     kind = kind_of(value)
     if kind == "value":
         turn.returned = value
@@ -66,35 +61,20 @@ def run(turn: Turn, fn: Callable[..., Any], args: Any, kwargs: Any, *, async_str
     # In a box: a frame that held a manager would keep it alive for ever.
     box = [value]
     value = None
-    return start_sync(TurnTalk(turn, fn, args, kwargs).start(box), async_stream=async_stream)
+    conversation = TurnConversation(turn, invocation).start(box)
+    return start_sync(conversation, async_stream=invocation.function.is_async_generator)
 
 
-async def run_async(make: Callable[[], Opened | None], fn: Callable[..., Any], args: Any, kwargs: Any) -> Any:
-    """
-    Run a turn whose function is a coroutine function; the turn opens when the coroutine runs.
-
-    Args:
-        make: Opens the turn, `None` if that failed or it goes on in the one around.
-        fn: The wrapped function.
-        args: Its positional arguments, where no turn opens.
-        kwargs: Its keyword arguments, likewise.
-    """
-    opened = make()
-    if opened is None:
-        return await fn(*args, **kwargs)
-    turn, args, kwargs = opened
-    former = current()
-    scope = turn.scope()
-    put_current(scope)
+async def run_async(invocation: Invocation) -> Any:
+    """Run a turn of a coroutine function; it opens when the coroutine runs."""
+    turn = _open(invocation)
+    if turn is None:
+        return await invocation.wrapped(*invocation.args, **invocation.kwargs)
     try:
-        value = await fn(*args, **kwargs)
+        value = await resolve(turn.scope(), invocation.wrapped, invocation.args, invocation.kwargs)
     except BaseException as error:
-        if current() is scope:
-            put_current(former)
         turn.leave(outcome_of(error), error)
         raise
-    if current() is scope:
-        put_current(former)
     kind = kind_of(value)
     if kind == "value":
         turn.returned = value
@@ -104,7 +84,41 @@ async def run_async(make: Callable[[], Opened | None], fn: Callable[..., Any], a
         return _stream(turn, value)
     box = [value]
     value = None
-    return (await drive_async(TurnTalk(turn, fn, args, kwargs).start(box))).value
+    return (await drive_async(TurnConversation(turn, invocation).start(box))).value
+
+
+def _open(invocation: Invocation) -> Turn | None:
+    """Open the turn; `None` if that failed, which must not cost the user the call."""
+    try:
+        return invocation.open_turn(*invocation.read())
+    except Exception as error:
+        count_fault("entry", error)
+        return None
+
+
+def conversation_of_half(invocation: Invocation) -> Conversation | None:
+    """Return the conversation of a turn in two calls, `None` where it goes on in the one around."""
+    instance, name = invocation.instance, invocation.function.name
+    named, request = invocation.read()
+    phase = resolve_option(invocation.options.prepares, instance, named)
+    is_half = phase is not None and phase is not False
+    if is_half and _is_within(instance, name):
+        return None  # a client that prepares inside its own turn
+    prepared = find(phase) if is_half and phase is not True else None
+    if prepared is None:
+        turn = invocation.open_turn(named, request)
+    else:
+        turn = prepared.turn
+        invocation.enter(turn)
+    return TurnConversation(turn, invocation, prepares=phase is True, prepared=prepared).start()
+
+
+def _is_within(instance: object, name: str) -> bool:
+    """Return True if this is the same method of the same client as a turn around that is open."""
+    turn, here = current_turn(), current()
+    if turn is None or instance is None or here is None or here.parent is not None:
+        return False
+    return any(entered[:2] == (id(instance), name) for entered in turn.entered)
 
 
 def _stream(turn: Turn, source: Any) -> Any:
@@ -130,29 +144,20 @@ def _stream_ended(turn: Turn, state: StreamState, end: End) -> None:
     turn.leave(end.outcome, end.error)
 
 
-class TurnTalk:
-    """One execution of a function that is a turn, or the first or second half of one."""
+class TurnConversation:
+    """One execution of a function that is a turn, or the first or second half of one, as a conversation."""
 
-    __slots__ = ("args", "fn", "kwargs", "prepared", "prepares", "talk", "turn")
+    __slots__ = ("invocation", "prepared", "prepares", "talk", "turn")
 
     talk: Conversation
 
     def __init__(
-        self,
-        turn: Turn,
-        fn: Callable[..., Any],
-        args: Any,
-        kwargs: Any,
-        *,
-        prepares: bool = False,
-        prepared: Prepared | None = None,
+        self, turn: Turn, invocation: Invocation, *, prepares: bool = False, prepared: Prepared | None = None
     ) -> None:
         self.turn = turn
-        self.fn = fn
-        self.args = args
-        self.kwargs = kwargs
+        self.invocation = invocation
         self.prepares = prepares
-        """Whether another call will finish the turn, with what this one returns."""
+        """True if another call will finish the turn, with what this one returns."""
         self.prepared = prepared
         """The turn as it was prepared, where this call finishes it."""
         if prepared is not None:
@@ -191,7 +196,8 @@ class TurnTalk:
     def _run(self) -> Conversation:
         try:
             # In a box: a suspended frame that held a proxy would keep it alive for ever.
-            box = [(yield Invoke(self.fn, self.args, self.kwargs, self.turn.scope()))]
+            invocation = self.invocation
+            box = [(yield Invoke(invocation.wrapped, invocation.args, invocation.kwargs, self.turn.scope()))]
         except BaseException as error:
             self._leave(outcome_of(error), error)
             raise

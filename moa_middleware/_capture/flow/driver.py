@@ -15,7 +15,7 @@ import wrapt
 
 from ...errors import AsyncOnSyncError
 from ..log import log
-from ..scope import Scope, enter, leave
+from ..scope import Scope, enter, invoke, leave
 from .effects import Sleep, Wait
 
 if TYPE_CHECKING:
@@ -41,14 +41,6 @@ class Invoke(NamedTuple):
     args: tuple[Any, ...]
     kwargs: Any
     scope: Scope
-
-    def run(self) -> Any:
-        """Do it; a coroutine function only returns its coroutine here."""
-        former = enter(self.scope)
-        try:
-            return self.fn(*self.args, **self.kwargs)
-        finally:
-            leave(self.scope, former)
 
 
 class Resolve(NamedTuple):
@@ -132,7 +124,7 @@ def drive_sync(
                 raise NeedsAsync(effect)
             try:
                 if type(effect) is Invoke:
-                    value = effect.run()
+                    value = invoke(effect.scope, effect.fn, effect.args, effect.kwargs)
                 elif type(effect) is Sleep:
                     _sleep(effect.seconds)
                 elif type(effect) is Drain:
@@ -173,7 +165,7 @@ async def drive_async(
                 return _delivered(effect)
             try:
                 if type(effect) is Invoke:
-                    value = effect.run()
+                    value = invoke(effect.scope, effect.fn, effect.args, effect.kwargs)
                 elif type(effect) is Resolve:
                     value = await _resolve(effect)
                 elif type(effect) is Sleep:

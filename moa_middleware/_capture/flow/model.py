@@ -26,7 +26,7 @@ Outcome: TypeAlias = Literal["completed", "closed", "abandoned", "cancelled", "c
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Usage:
     """
-    Tokens of one call; `None` where the provider did not say.
+    Tokens of one call; `None` where the provider reported none.
 
     Attributes:
         input_tokens: Tokens of the prompt, without those read from a cache.
@@ -263,16 +263,13 @@ def _nothing(_chunk: Chunk) -> None:
     """Stand in where a tap has no function."""
 
 
+# The `__init__` of a frozen dataclass sets each field by a call of `object.__setattr__`, at five times the
+# cost of a plain store, and each request of a model takes one call and one reply. So these are made in
+# two steps: an object of a class with the same slots that is not frozen is filled, then its class is
+# changed, which Python allows where the layout is the same. `shapes.choice` and `shapes.usage` do so too.
+# `tests/test_shapes.py` shows that the result is as one that was constructed.
 class _CallDraft:
-    """
-    A call that is being filled.
-
-    The `__init__` of a frozen dataclass sets each field with a call of `object.__setattr__`, at five
-    times the cost of a plain store, and each request of a model takes one call and one reply. So these
-    are made in two steps: an object of a class with the same slots that is not frozen is filled, then
-    its class is changed, which Python allows where the layout is the same. `shapes.choice` and
-    `shapes.usage` do the same; `tests/test_shapes.py` shows that the result is no different.
-    """
+    """A call that is being filled."""
 
     __slots__ = Call.__slots__
 
@@ -309,7 +306,7 @@ def new_call(  # noqa: PLR0917 - on the path of every call, where keywords cost
 
 
 def complete(reply: Reply, **changes: Any) -> Reply:
-    """Change a reply that nobody has seen yet, and return it: a copy costs 6 µs."""
+    """Change a reply that is still ours alone, and return it: a copy costs 6 µs."""
     put = object.__setattr__
     for name, value in changes.items():
         put(reply, name, value)

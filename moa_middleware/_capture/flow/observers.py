@@ -97,6 +97,8 @@ class ObserverRun:
 
     def begin(self, call: Call) -> bool:
         """Show it the call; return True if it waits for the reply."""
+        # It gets a copy of the call, with a list of its own for what it registers: neither a change of the
+        # call nor a tap that would change chunks can reach the stream.
         taps = _ReadOnlyTaps(self)
         try:
             flow = self.observer.fn(replace(call, _taps=taps, _outer=0, _owner=self.observer.name, _guard=self.fault))
@@ -151,6 +153,8 @@ class Observation:
 
     def end(self, reply: Reply, error: BaseException | None = None) -> None:
         """Give every observer the reply, or throw the exception that came in its place."""
+        # Every observer gets its turn, also after one that raised Ctrl-C. `ObserverRun.end` drops ordinary
+        # exceptions, so what arrives here must not be dropped; the last one goes on.
         urgent: BaseException | None = None
         for run in self._live:
             try:
@@ -163,7 +167,7 @@ class Observation:
             try:
                 raise urgent
             finally:
-                urgent = None
+                urgent = None  # its traceback holds this frame: without this, a cycle that keeps the reply
 
 
 NOBODY = Observation(lambda: None)

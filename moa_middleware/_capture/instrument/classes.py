@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 __all__ = ["forget_path", "lock", "watch_class"]
 
+# Not `patch.lock`: under this one attributes of the user's are read, and a property may import. If the
+# module is being imported by another thread, that thread may wait for `patch.lock` in an SDK's import
+# hook: a deadlock.
 lock = ForkSafeLock()
 """Held while an object is instrumented: two threads that instrument the same one make one layer."""
 
@@ -59,6 +62,8 @@ class _SubclassPatch(Patch):
                 with lock:
                     self.instrument_subclass(sub)
 
+        # Stacks wrap each other's hooks. The chain of `__moa_had__` is how a hook finds the class that it
+        # belongs to when it is not the outermost, and how `Patch.is_in_place` sees it below others.
         hook: Any = classmethod(__init_subclass__)
         hook.__moa_had__ = had
         return hook
@@ -86,7 +91,7 @@ class _SubclassPatch(Patch):
 
     def _watch_init(self, cls: type) -> None:
         """Resolve dotted paths on each instance, after its `__init__`."""
-        patch = apply_patch(cls, "__init__", self.stack, "init", target=self, options=True, make=_InitPatch)
+        patch = apply_patch(_InitPatch, cls, "__init__", self.stack, "init", target=self, options=True)
         Undo(self.owner, self.stack, self, patch=patch)
 
     def resolve(self, instance: Any) -> None:
@@ -119,6 +124,8 @@ class _InitPatch(Patch):
                 wrapped(*args, **kwargs)
             else:
                 self._next_init(instance, args, kwargs)
+            # `super().__init__()` runs this wrapper once for each class that is watched. Only the most
+            # derived one resolves the paths: before it returns, attributes may be missing.
             mro = type(instance).__mro__
             watched = (cls for cls in mro if known_patch(cls, "__init__", self.stack, "init") is not None)
             if next(watched, None) is not self.owner:
@@ -161,16 +168,8 @@ def watch_class(
         targets: Paths, each with its options.
         wrap_instance: Wraps what a path leads to from an instance; called like `wrap_at`.
     """
-    hook: Any = apply_patch(
-        cls,
-        "__init_subclass__",
-        stack,
-        "subclass",
-        target=cls,
-        options=True,
-        make=_SubclassPatch,
-        wrap_instance=wrap_instance,
-    )
+    kind, of = "subclass", {"target": cls, "options": True, "wrap_instance": wrap_instance}
+    hook: Any = apply_patch(_SubclassPatch, cls, "__init_subclass__", stack, kind, **of)
     Undo(cls, stack, cls, patch=hook)
     hook.add(targets)
 

@@ -37,6 +37,7 @@ class BoundInstrumented(wrapt.BoundFunctionWrapper):  # type: ignore[type-arg]  
         return self
 
     def __deepcopy__(self, memo: Any) -> Any:
+        # As Python copies a bound method: it is bound to the copy of its object.
         owner = getattr(self, "__self__", None)
         return self if owner is None else getattr(deepcopy(owner, memo), self.__name__)
 
@@ -72,6 +73,9 @@ class Instrumented(wrapt.FunctionWrapper):  # type: ignore[type-arg]  # wrapt's 
         """The `Patch` that made the wrapper, `None` for a decorator."""
 
     def __reduce_ex__(self, _protocol: Any) -> Any:
+        # By name where that leads back here, as functions are pickled: the other process has imported the
+        # module, and its decorator or its own `instrument` decides what is traced there. A wrapper's
+        # stack, lock and patch could not travel anyway.
         name = getattr(self, "__qualname__", None)
         if name is not None and (self._self_patch is not None or not self._has_hidden_name(name)):
             return name
@@ -135,6 +139,7 @@ def _by_name(qualname: str, module: str | None) -> Any:
 
 
 def _package() -> Any:
+    # Not imported: the default stack is on a higher floor, and the package may still be loading.
     return sys.modules[__name__.partition(".")[0]]
 
 

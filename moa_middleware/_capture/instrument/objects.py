@@ -25,17 +25,9 @@ if TYPE_CHECKING:
 __all__ = ["instrument", "uninstrument"]
 
 _KNOWN_PATHS = (
-    "chat.completions.create",
-    "chat.completions.parse",
-    "chat.completions.stream",
-    "responses.create",
-    "responses.parse",
-    "responses.stream",
-    "messages.create",
-    "messages.stream",
-    "create",
-    "completion",
-    "acompletion",
+    *("chat.completions.create", "chat.completions.parse", "chat.completions.stream"),
+    *("responses.create", "responses.parse", "responses.stream", "messages.create", "messages.stream"),
+    *("create", "completion", "acompletion"),
 )
 
 

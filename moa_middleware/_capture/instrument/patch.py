@@ -50,11 +50,15 @@ class Identities:
         Raises:
             TypeError: The object cannot be referenced weakly.
         """
+        # The callback holds the dictionary and not the mapping: one that is replaced (`Patch.undo`) may go
+        # while its entries wait for their objects.
         key, items = id(obj), self._items
         items[key] = (weakref.ref(obj, lambda _: items.pop(key, None)), value)
 
     def get(self, obj: Any) -> Any:
         """Return what is kept with an object, `None` if nothing is."""
+        # An id is used again once its object is gone, so the object is compared too: the callback that
+        # removes the entry may not have run yet.
         found = self._items.get(id(obj))
         return found[1] if found is not None and found[0]() is obj else None
 
@@ -99,6 +103,8 @@ class Patch:
             self._original = inspect.getattr_static(owner, name)
         else:
             self._original = getattr(owner, name)
+        # Stacks are undone in any order. If the patch below was undone first, what this one has as its
+        # original is a dead wrapper, and `undo` goes on to the original of that one.
         self._below = next((p for p in list(_patches.values()) if p.wrapper is self._original), None)
         """The patch of another stack, or of another kind, that was there before."""
         self.wrapper: Any = self.wrap(self._original)
@@ -148,6 +154,7 @@ class Patch:
             self.undone = True
             _patches.pop(self.key, None)
             if vars(self.owner).get(self.name) is not self.wrapper:
+                # Somebody has wrapped it since, and restoring the original would undo theirs as well.
                 return
             last = self
             while last._below is not None and last._below.undone:
@@ -160,6 +167,8 @@ class Patch:
     @property
     def is_in_place(self) -> bool:
         """Whether the attribute is still the wrapper, or something around it."""
+        # A host may put its own function back while we are not looking (`monkeypatch` does). Then the
+        # patch is dead, and `known_patch` must not return it: a new one is needed.
         value = vars(self.owner).get(self.name)
         for _ in range(_DEPTH):
             if value is None or value is self.wrapper:
@@ -189,6 +198,8 @@ class CallPatch(Patch):
         call_through, cache, path, via = self.stack.call_through, dict[str, Any](), self.path, self.via
 
         def wrapper(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
+            # `MARK`: the in-memory client by which a middleware's reply gets the SDK's form. Its calls are
+            # no requests to a model.
             options = self.options_for(via(instance) if via else instance)
             if options is None or getattr(getattr(instance, "_client", None), MARK, False):
                 return wrapped(*args, **kwargs)
@@ -202,6 +213,7 @@ _patches: weakref.WeakValueDictionary[tuple[Any, ...], Patch] = weakref.WeakValu
 
 
 def apply_patch(
+    make: Callable[..., Patch],
     owner: Any,
     name: str,
     stack: StackLike,
@@ -209,21 +221,20 @@ def apply_patch(
     *,
     target: Any,
     options: Any,
-    make: Callable[..., Patch] = CallPatch,
     **of: Any,
 ) -> Patch:
     """
     Let the patch of an attribute act for a target; it is made if there is none.
 
     Args:
+        make: Makes the patch: a class of patches.
         owner: The class, module or instance whose attribute it is.
         name: The attribute's name.
         stack: The stack.
         kind: `call`, `turn`, or a kind of its own for a class of patches.
         target: The owner for everyone, else one object or class.
         options: The options for the target.
-        make: The class of the patch.
-        **of: Further arguments of that class.
+        **of: Further arguments of `make`.
 
     Returns:
         The patch.
@@ -271,6 +282,8 @@ class Undo:
         patch: Patch | None = None,
         take_back: Callable[[Any], object] | None = None,
     ) -> None:
+        # Everything is held weakly. What was instrumented may be collected as if it had not been, and its
+        # entry goes with it (tests/test_instrument.py counts the entries).
         key = id(self)
         self.root = _weak(root)
         """The object that `uninstrument` is given."""
@@ -310,6 +323,7 @@ def undo(obj: Any, stack: StackLike, which: Callable[[Undo], bool] | None = None
         stack: The stack.
         which: Returns True for what is to be undone; everything without it.
     """
+    # The latest first, so that each attribute gets back what it had before its own patch.
     for key, one in reversed(list(_undos.items())):
         if one.stack is stack and (obj is None or one.root() is obj) and (which is None or which(one)):
             _undos.pop(key, None)

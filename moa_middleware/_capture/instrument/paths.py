@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...errors import TargetError
 from .function_proxy import layer_of
-from .patch import Undo, apply_patch
+from .patch import CallPatch, Undo, apply_patch
 
 if TYPE_CHECKING:
     from ..calls.function import Options
@@ -131,7 +131,7 @@ def wrap_at(obj: Any, path: str, stack: StackLike, options: Options, *, root: An
                 msg = f"{name_of(owner)} objects cannot be referenced weakly; instrument the class"
                 raise TargetError(msg) from None
     try:
-        patch = apply_patch(place, name, stack, kind, target=owner, options=options, path=path)
+        patch = apply_patch(CallPatch, place, name, stack, kind, target=owner, options=options, path=path)
     except (AttributeError, TypeError, ValueError) as error:
         msg = f"{name_of(place)}.{name} cannot be replaced: {error} (target {path!r})"
         raise TargetError(msg) from error

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import wrapt
 
 from ..log import log
-from .patch import Identities, Patch, Undo, apply_patch, known_patch, lock, patches_of, undo
+from .patch import CallPatch, Identities, Patch, Undo, apply_patch, known_patch, lock, patches_of, undo
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -70,8 +70,6 @@ _COPIES = ("copy", "with_options")
 class _Wanted:
     """What a stack has instrumented: single clients, and whole SDKs."""
 
-    __slots__ = ("clients", "everywhere", "hooked")
-
     def __init__(self) -> None:
         self.clients = Identities()
         self.everywhere: dict[str, Options] = {}
@@ -103,12 +101,13 @@ def instrument_client(client: Any, stack: StackLike, options: Options) -> None:
     sdk, clients = sdk_of(client), _wanted.setdefault(stack, _Wanted()).clients
     if sdk is None or clients.get(client) is not None:
         return
+    # Before the patches: a hook that runs in another thread from here on finds the client.
     clients.add(client, options)
     _forget_bound(client, client, 0)
     _act(stack, sdk, client, options)
     for name in _COPIES:
         owner = next(c for c in type(client).__mro__ if name in vars(c))
-        apply_patch(owner, name, stack, "copy", target=client, options=options, make=_CopyPatch)
+        apply_patch(_CopyPatch, owner, name, stack, "copy", target=client, options=options)
 
 
 _BOUND = ("with_raw_response", "with_streaming_response")
@@ -148,14 +147,20 @@ def instrument_sdk(name: str, stack: StackLike, options: Options) -> None:
 def _act(stack: StackLike, sdk: str, target: Any, options: Options) -> None:
     """Patch an SDK's modules, now or when they are imported, for a client, or for everyone if it is `None`."""
     hooked = _wanted[stack].hooked
-    modules = [resource.module for resource in _CLIENTS.get(sdk, ())] or [sdk]
-    for name in dict.fromkeys(modules):
+    for name in _modules(sdk):
         loaded = sys.modules.get(name)
+        # A module that is being imported is in `sys.modules` and half empty: its hook patches it later.
         if loaded is not None and not getattr(getattr(loaded, "__spec__", None), "_initializing", False):
             _patch_module(stack, sdk, loaded, target, options)
         elif name not in hooked:
+            # By a weak reference: an import hook lives as long as the process, a stack need not.
             hooked.add(name)
             wrapt.register_post_import_hook(_hook(weakref.ref(stack), sdk), name)
+
+
+def _modules(sdk: str) -> list[str]:
+    """Return the names of the modules that have what is to be patched."""
+    return [*dict.fromkeys(resource.module for resource in _CLIENTS.get(sdk, ()))] or [sdk]
 
 
 def _hook(reference: weakref.ref[Any], sdk: str) -> Callable[[Any], None]:
@@ -182,7 +187,7 @@ def _patch_module(stack: StackLike, sdk: str, module: Any, target: Any, options:
     for owner, name, path in _methods(sdk, module):
         via = None if owner is module else _client_of
         whom = owner if target is None else target
-        apply_patch(owner, name, stack, options.kind, target=whom, options=options, path=path, via=via)
+        apply_patch(CallPatch, owner, name, stack, options.kind, target=whom, options=options, path=path, via=via)
 
 
 def _methods(sdk: str, module: Any) -> list[tuple[Any, str, str]]:
@@ -204,8 +209,7 @@ def uninstrument_sdk(name: str | None, stack: StackLike) -> None:
             return
         for sdk in [sdk for sdk in wanted.everywhere if name in (None, sdk)]:
             del wanted.everywhere[sdk]
-            modules = [resource.module for resource in _CLIENTS.get(sdk, ())] or [sdk]
-            for module in [sys.modules[name] for name in dict.fromkeys(modules) if name in sys.modules]:
+            for module in [sys.modules[name] for name in _modules(sdk) if name in sys.modules]:
                 for owner, method, _ in _methods(sdk, module):
                     patch = known_patch(owner, method, stack, "call")
                     if patch is not None:

@@ -123,6 +123,7 @@ class PendingTarget:
         if module is not None and strict:
             self._wrap(module)
             return
+        # For a module that is there wrapt runs the hook at once, and the hook logs instead of raising.
         # Weakly: a hook cannot be taken back, but a target that was undone must go.
         pending = weakref.ref(self)
 
@@ -178,6 +179,8 @@ class PendingTarget:
         """Put back what was wrapped, unless another name needs it."""
         root = self.root()
         if root is not None:
+            # Two names may hold the same function, `hermes` and a target that spells it out: one layer,
+            # which stays until both are undone.
             others = {
                 (other.rest, other.target.kind)
                 for things in _asked.values()
@@ -316,11 +319,13 @@ def apply(text: str, stack: StackLike, default: Options, *, report: bool = True)
         try:
             instrument(entry, stack, default, report=report, strict=False)
         except Exception as error:
-            is_ours = isinstance(error, TargetError)
-            is_unknown = is_ours and not isinstance(error, BrokenTargetError)
-            if report:
-                event = "moa.target_unknown" if is_unknown else "moa.target_failed"
-                log(event, key=entry, target=entry, error=str(error) if is_ours else type(error).__qualname__)
+            text_of_error = str(error) if isinstance(error, TargetError) else type(error).__qualname__
+            if not report:
+                continue
+            if isinstance(error, TargetError) and not isinstance(error, BrokenTargetError):
+                log("moa.target_unknown", key=entry, target=entry, error=text_of_error)
+            else:
+                log("moa.target_failed", key=entry, target=entry, error=text_of_error)
 
 
 def uninstrument(text: str | None, stack: StackLike) -> None:
@@ -351,6 +356,8 @@ def _report_unused() -> None:
     """Log each target that was spelt out and whose module was never imported."""
     from pathlib import Path
 
+    # `python app.py` runs the module `app` under the name `__main__`, a usual reason why a target of
+    # `app:…` was never met; the message says so.
     ran = Path(sys.argv[0]).stem if sys.argv else ""
     things = [one for things in list(_asked.values()) for one in things]
     for one in things if _reporting == [os.getpid()] else ():

@@ -1,6 +1,8 @@
 """
 What is known of each SDK's request, chunk and reply.
 
-`request` finds the parts of a request in the arguments of a function, once per function; `reply`
-reads chunks and values by duck typing, per object; one file an SDK below them. No SDK is imported.
+`request` finds the parts of a request in the arguments of a function, once per function. `accumulator`
+reads chunks and `replies` values, by duck typing, per object, with the module of each SDK below them.
+`render`, `in_memory_client` and `wire` go the other way: from a middleware's reply to an SDK's object.
+No SDK is imported.
 """

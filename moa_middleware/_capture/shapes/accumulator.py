@@ -31,9 +31,9 @@ class Accumulator(StreamContent):
     def __init__(self, *, single: bool = False, tools: bool = True) -> None:
         super().__init__(single=single)
         self.tools = tools
-        """Whether tool calls may come next to a text."""
+        """True if tool calls may come next to a text."""
         self.words = False
-        """Whether the chunks so far are strings."""
+        """True if the chunks so far are strings."""
         self.last: Any = None
         """The chunk with the last of the texts that are not settled."""
         self.first_ns: int | None = None
@@ -91,6 +91,8 @@ class Accumulator(StreamContent):
         self.read_whole += number - self.settled
         self.settled = number
         last, self.last = self.last, None
+        # One chunk of a run is enough: the id, the model and the fingerprint are in each, and the finish
+        # reason and the usage come with the last text or after it.
         try:
             if last is not None and not openai_chat.is_used_again(last, chunk):
                 openai_chat.feed_rest(self, last)
@@ -108,6 +110,7 @@ class Accumulator(StreamContent):
             if read is not None and isinstance(chunk, cls):
                 self.add(read(chunk))
                 return True
+        # Most events of hand-written generators are dicts of none of the SDKs: one look in place of three.
         if type(chunk) is dict and _TELLING.isdisjoint(chunk):
             return plain.feed(self, chunk)
         return any(shape.feed(self, chunk) for shape in _SHAPES)
@@ -132,12 +135,14 @@ class Accumulator(StreamContent):
 
     @property
     def finished(self) -> bool:
-        """Whether every choice has given its finish reason, so that nothing of it is missing."""
+        """True if every choice has its finish reason, so that nothing of it is missing."""
         self.settle()
         return bool(self.choices) and all(choice.finish_reason is not None for choice in self.choices.values())
 
     def _answering_choice(self, choices: list[Choice]) -> Choice | None:
         """Return the first choice; of several speakers the one who began when all others had ended, if there is one."""
+        # A generator that streams several references and then the aggregator's answer names each as the
+        # source of its pieces. Only a voice that begins when the others are silent can have read them.
         if len(self.speakers) > 1:
             last = max(choices, key=lambda choice: choice.began)
             others = [choice.spoke for choice in choices if choice is not last]
@@ -147,9 +152,11 @@ class Accumulator(StreamContent):
     def reply(self) -> Reply:
         """Return what has been gathered so far, as a reply that is new; never raises."""
         self.settle()
+        # The stream is over, and its text is there: whatever else raises must not cost it. The one thing
+        # kept that is an object of somebody else's is the usage, so it goes first.
         try:
             return self._reply()
-        except Exception:  # for example an odd usage object
+        except Exception:
             self.usage = None
             self.unread += 1
             return self._reply()

@@ -96,7 +96,9 @@ def feed(gathered: StreamContent, chunk: Any) -> bool:
         if kind == "message_start":
             gathered.has_events = True
         elif kind in ("message_delta", "ping") and not gathered.has_events:
-            return False  # a word that others use as well
+            # Words that others use as well, for events of their own: they are Anthropic's only in a stream
+            # that began with `message_start`, as the API reference says that each does.
+            return False
         handle = _EVENTS[kind]
         if handle is not None:
             handle(gathered, data)
@@ -160,6 +162,8 @@ def _details(message: Data) -> dict[str, Any]:
 
 def _merged(former: Any, usage: Any) -> Any:
     """Return two reports as one: the later one counts where both have a value."""
+    # `message_start` has the tokens of the prompt and of the cache, `message_delta` those of the reply, and,
+    # since tools run on the server, once more those of the prompt, which have grown by then.
     if usage is None:
         return former
     fields = usage if isinstance(usage, dict) else getattr(usage, "__dict__", {})

@@ -41,11 +41,14 @@ class Choice:
         if not isinstance(ident, str | int):
             ident = None
         name = get(function, "name") or get(delta, "name")
-        # LangChain's calls have `args`, in pieces or decoded.
+        # Several forms come here: OpenAI's, whose name and arguments are under `function`; a chat's delta of
+        # one, which has an index and a piece of the arguments; Anthropic's and the Responses API's, which
+        # their readers bring into OpenAI's form; and LangChain's, which has `args`, in pieces or decoded.
         arguments = get(function, "arguments") if function is not None else get(delta, "args")
         found: tuple[Any, dict[str, Any], list[str]] | None = None
         for tool in reversed(self.tools):
-            # No index: it goes on with the last call unless it names itself.
+            # Pieces of parallel calls come interleaved and differ by the index alone: only the first
+            # piece of each has an id. No index: it goes on with the last call unless it names itself.
             if (index is None and not ident) or (index is not None and tool[0] == index):
                 found = tool
                 break
@@ -72,6 +75,8 @@ class Choice:
         pieces: list[Any] = getattr(self, kind)
         if not pieces:
             return None
+        # The hot loops of a stream append what `content` holds without a look at its type, and a server may
+        # send a list of parts there. To find it out here costs an exception in that case only.
         try:
             return "".join(pieces)
         except TypeError:  # a content that is a list of parts
@@ -106,37 +111,23 @@ class StreamContent:
     """
 
     __slots__ = (
-        "choices",
-        "cost_usd",
-        "details",
-        "failure",
-        "has_events",
-        "is_single",
-        "kind_of_first",
-        "read_whole",
-        "settled",
-        "shape",
-        "simple",
-        "speakers",
-        "texts",
-        "usage",
+        *("choices", "cost_usd", "details", "failure", "has_events", "is_single", "kind_of_first"),
+        *("read_whole", "settled", "shape", "simple", "speakers", "texts", "usage"),
     )
 
     def __init__(self, *, single: bool = False) -> None:
         self.is_single = single
-        """Whether it takes one chunk, for a tap: an event that repeats others has nothing to say then."""
+        """True if it takes one chunk, for a tap: an event that repeats others adds nothing then."""
         self.read_whole = 0
         """Number of chunks that were read as a whole."""
         self.simple = False
-        """
-        Whether the chunks so far are OpenAI's with one choice that says nothing but text.
-
-        From then on the text of each is all that is read at once, with its tool calls where the
-        request offers tools: each further attribute of a pydantic model costs 25 ns on Python 3.11,
-        a tenth of the whole. What else may come with a text is read from the last of a run of texts.
-        The first text and all chunks without one are read as a whole, so that a stream that thinks
-        or calls tools is not simple.
-        """
+        """True if the chunks so far are OpenAI's with one choice that says nothing but text."""
+        # From then on the text of each is all that is read at once, with its tool calls where the request
+        # offers tools: each further attribute of a pydantic model costs 25 ns on Python 3.11, a tenth of
+        # the whole. What else may come with a text, the finish reason or the usage, is read from the last
+        # of a run of texts. The first text and all chunks without one are read as a whole, so that a stream
+        # that thinks or calls tools is not simple. `n` in the request is no hint: a server may send a
+        # choice of index 1 unasked. `tests/test_fast_path.py` reads the same streams both ways.
         self.texts: list[Any] = []
         """The texts of that choice."""
         self.settled = 0
@@ -148,7 +139,7 @@ class StreamContent:
         self.shape: str | None = None
         """The family, where it is known that the chunks are an SDK's."""
         self.has_events = False
-        """Whether they are Anthropic's events, whose types are words that others use as well."""
+        """True if they are Anthropic's events, whose types are words that others use as well."""
         self.kind_of_first: object = None
         """Class and `type` of the first plain object that carried text."""
         self.speakers: dict[str | None, int] = {}
@@ -170,7 +161,7 @@ class StreamContent:
 
     def choice_of_speaker(self, speaker: str | None) -> Choice:
         """
-        Return the choice of whoever speaks, so that models that speak at once are not joined.
+        Return the choice of one speaker, so that models that speak at once are not joined.
 
         Pieces without a name belong to the first who has one, until somebody else speaks.
         """
@@ -236,6 +227,7 @@ def texts_of(content: Any) -> list[str]:
     return []
 
 
+# `json` is imported here and not with the package: few calls have arguments that are not text already.
 def json_text(value: Any) -> str:
     """Return a value as JSON, a pydantic model as its fields, what else JSON does not know as a string."""
     import json
@@ -252,6 +244,8 @@ def replaced(obj: Any, name: str, value: Any) -> Any:
     """Return a copy of a chunk with another value under one name; the SDK's own object stays as it is."""
     if isinstance(obj, dict):
         return {**obj, name: value}
+    # Not `model_copy`: a look-alike has none, and a pydantic model's `__copy__` copies its fields' dict, so
+    # that what is set on the copy is not seen by others who hold the SDK's object.
     made = copy(obj)
     setattr(made, name, value)
     return made

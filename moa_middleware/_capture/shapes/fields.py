@@ -21,6 +21,9 @@ _MOST = 512
 """How many types are remembered, and kept alive, for each fact."""
 
 
+# What is found out once for a type is found out by a C call afterwards, which enters no frame of ours.
+# The number of types is bounded because a program may make classes at run time (a pydantic model for
+# each schema), and a cache without a bound would keep all of them alive.
 def of_type(fact: Callable[[type], bool]) -> Callable[[type], bool]:
     """Remember what a function says of a type: to ask a pydantic class for what it lacks costs 2 µs each time."""
     return cast("Callable[[type], bool]", lru_cache(maxsize=_MOST)(fact))
@@ -35,7 +38,9 @@ def _is_bare(kind: type) -> bool:
     if kind.__getattribute__ not in _USUAL:
         return False
     found = {name: value for base in reversed(kind.__mro__) for name, value in vars(base).items()}
-    # A name of the class's own may be a property, or a default that the object has not overridden.
+    # A name of the class's own may be a property, or a default that the object has not overridden: then
+    # `getattr` finds it and the `__dict__` does not. Where the class has no such name, both find the
+    # same. `__dict__` is a member of the C type in `SimpleNamespace`, and a get-set of Python's elsewhere.
     return (
         isinstance(found.get("__dict__"), GetSetDescriptorType | MemberDescriptorType)
         and "__getattr__" not in found
@@ -55,6 +60,8 @@ def fields_of(obj: Any, *, models_only: bool = False) -> Any:
     """
     if type(obj) is dict:
         return obj
+    # Pydantic keeps the fields that a class does not declare, a new key of a provider's or OpenRouter's
+    # `cost`, in a dict of their own; it is `None` for a class that allows none.
     extra = getattr(obj, "__pydantic_extra__", False)
     if extra is None or type(extra) is dict:
         return {**obj.__dict__, **extra} if extra else obj.__dict__
@@ -70,7 +77,10 @@ def get(obj: Any, name: str) -> Any:
 
 def getter(obj: Any) -> Callable[[str], Any]:
     """Return a function that looks names up as `get` does, for an object of which many are asked."""
-    fields = obj if type(obj) is dict else fields_of(obj)
+    if not getattr(obj, "__pydantic_extra__", True):
+        fields = obj.__dict__  # a model without extra fields, as most are: `fields_of` without its call
+    else:
+        fields = obj if type(obj) is dict else fields_of(obj)
     return fields.get if type(fields) is dict else partial(get, fields)
 
 
@@ -79,6 +89,8 @@ def _slots_of(kind: type) -> tuple[str, ...] | None:
     """Return the names of a class's slots, `None` for a proxy: what it has is not its own."""
     if hasattr(kind, "__object_proxy__"):
         return None
+    # By the class and not by `dir`, which asks the metaclass; a base's slot that a subclass hides behind
+    # a property is not data any more, so later classes override earlier ones.
     found = {name: value for base in reversed(kind.__mro__) for name, value in vars(base).items()}
     return tuple(
         name for name, value in found.items() if isinstance(value, MemberDescriptorType) and not name.startswith("__")

@@ -30,7 +30,7 @@ _RAW_HEADER = "X-Stainless-Raw-Response"
 
 
 def raw_form(kwargs: Mapping[str, Any]) -> bool:
-    """Whether the caller of an SDK's method gets a raw response."""
+    """Return True if the caller of an SDK's method gets a raw response."""
     headers = kwargs.get("extra_headers")
     return isinstance(headers, dict) and _RAW_HEADER in headers
 
@@ -46,7 +46,7 @@ def _http_of(client: Any) -> Any:
 
 
 def can_answer(owner: object, family: str) -> bool:
-    """Whether this is a resource of an SDK's client, and its family is known."""
+    """Return True if this is a resource of an SDK's client, and its family is known."""
     return family in FAMILIES and _http_of(getattr(owner, "_client", None)) is not None
 
 
@@ -81,19 +81,24 @@ def answer(
     def respond(request: Any) -> Any:
         return http.Response(200, headers={"content-type": kind}, content=body, request=request)
 
+    # A copy of the client and not `with_options()`: that calls the class of the user's client, which may
+    # be a subclass whose `__init__` takes other arguments. The copy shares all else with the client.
     shadow = copy(client)
     setattr(shadow, MARK, True)
     is_async = isinstance(client._client, http.AsyncClient)
-    # Not the environment's: a proxy that it names would be set up for nothing.
+    # `MockTransport` is public API of httpx, and what the SDK sees is a real response: it parses, streams
+    # and closes it as any other. The environment is left out, or a proxy that it names is set up for nothing.
     make = http.AsyncClient if is_async else http.Client
     shadow._client = make(transport=http.MockTransport(respond), base_url=client._client.base_url, trust_env=False)
-    # Nothing is sent, so nobody is asked for a token, and no hook of the user's sees a request.
+    # Nothing is sent, so no token is fetched, and no hook of the user's sees a request.
     shadow._prepare_options = _keep_options_async if is_async else _keep_options
     shadow._prepare_request = _ignore_request_async if is_async else _ignore_request
     if not getattr(shadow, "api_key", "none"):
         shadow.api_key = "none"
     twin = copy(owner)
     twin._client = shadow
+    # A resource keeps bound methods of its client as its own attributes (`_post`, `_get`), by which the
+    # request would go to the network in spite of the other client.
     for name, bound in vars(owner).items():
         if getattr(bound, "__self__", None) is client:
             setattr(twin, name, getattr(shadow, bound.__name__))  # `_post` and the like

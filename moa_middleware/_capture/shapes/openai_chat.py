@@ -40,6 +40,8 @@ def _take_message(choice: Choice, message: Any, *, text: bool = True) -> None:
     find = getter(message)
     if text:
         choice.text += texts_of(find("content"))
+    # OpenAI's API shows no reasoning. DeepSeek, Qwen and vLLM call it `reasoning_content`, OpenRouter,
+    # Groq and Ollama `reasoning`.
     reasoning = find("reasoning_content") or find("reasoning")
     if isinstance(reasoning, str):
         choice.reasoning.append(reasoning)
@@ -86,7 +88,9 @@ def _choices(obj: Any) -> Any:
 
 
 def _are_choices(items: Any) -> bool:
-    """Whether a list of this name is one of replies."""
+    """Return True if a list of this name is one of replies."""
+    # `choices` is a word that others use as well, for the options of a question in a user's own result.
+    # One item that looks right is enough: a server may send `null` for another.
     if type(items) is not list and (not isinstance(items, Sequence) or isinstance(items, str)):
         return False
     for item in items:
@@ -107,13 +111,16 @@ def feed(gathered: StreamContent, chunk: Any) -> bool:
     return True
 
 
+# The text of this chunk was taken by the hot loop when it passed. What else it says was not looked at.
 def feed_rest(gathered: StreamContent, chunk: Any) -> None:
-    """Take in what a chunk says beside its text, which has been read."""
+    """Take in all of a chunk but its text, which has been read."""
     _feed(gathered, chunk, chunk.choices, text=False)
 
 
 def is_used_again(last: Any, chunk: Any) -> bool:
-    """Whether the next chunk is made of the same objects as the last."""
+    """Return True if the next chunk is made of the same objects as the last."""
+    # A client that writes each delta into one object to save memory has overwritten what the last chunk
+    # said. By identity of the innermost object that is read, because the outer ones may be new.
     if last is chunk:
         return True
     try:
@@ -168,8 +175,9 @@ def read_value(value: Any, fields: Any, raw: Any) -> Reply | None:
     first = text = finish = None
     choices: list[Choice] = []
     if type(items) is list and len(items) == 1:
-        # Nearly every reply is one choice with nothing but a text. To read it by the general way below
-        # takes three times as long, so what that would find is looked up here.
+        # Nearly every reply is one choice with nothing but a text, and the general way below takes three
+        # times as long. So what that would find is looked up here, in the dicts themselves, and whatever
+        # is not exactly so goes the general way. An empty `reasoning` is one that the general way keeps.
         item = fields_of(items[0])
         message = fields_of(item.get("message")) if type(item) is dict else None
         if type(message) is dict and not any(map(message.get, _NOT_TEXT)) and message.get("reasoning") is None:
@@ -259,6 +267,7 @@ def render_chunk(raw: Any, chunk: Chunk) -> Any:
     """Return a copy of a raw chunk with the text, reasoning and refusal of a changed one."""
     from copy import deepcopy
 
+    # Deep, because the text is two objects down, and the consumer may hold the SDK's chunk elsewhere.
     copy = deepcopy(raw)
     for item in get(copy, "choices") or ():
         if (get(item, "index") or 0) != chunk.choice:

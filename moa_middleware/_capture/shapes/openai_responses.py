@@ -46,7 +46,8 @@ def _on_arguments(gathered: StreamContent, event: Data) -> None:
 def _on_item_added(gathered: StreamContent, event: Data) -> None:
     call = _tool_call(data_of(event.get("item")))
     if call is not None:
-        # Its arguments come in pieces, or with the item when it is done.
+        # The item comes with empty arguments. They come in pieces, or with the item when it is done: a server
+        # that runs the tool itself (web search, code) sends no pieces.
         function = {**call["function"], "arguments": ""}
         index = _index(event.get("output_index"))
         gathered.choice(0).add_tool_call({**call, "index": index, "function": function})
@@ -69,7 +70,9 @@ def _on_begin(gathered: StreamContent, event: Data) -> None:
 
 
 def _on_end(gathered: StreamContent, event: Data) -> None:
-    # A single event, for a tap, repeats what others have said.
+    # The last event holds the whole response once more. In a stream it fills in what no delta said (a
+    # server that sends no deltas, a text that a proxy dropped). A tap sees this event alone, and would
+    # take the whole text for a piece.
     _take_response(gathered, data_of(event.get("response")), repeats=gathered.is_single)
 
 
@@ -209,6 +212,7 @@ def _read_output(response: Data) -> Choice:
                     choice.text.append(text)
                 if refusal is not None:
                     add_text(choice.refusal, refusal)
+        # The summary is what OpenAI shows of the reasoning; models with open weights put all of it in the content.
         elif kind == "reasoning":
             for part in (*(data.get("summary") or ()), *(data.get("content") or ())):
                 add_text(choice.reasoning, data_of(part).get("text"))
@@ -226,6 +230,8 @@ def _tool_call(item: Data) -> dict[str, Any] | None:
         return None
     kind = kind.removesuffix("_call").removesuffix("_tool")
     arguments: Any = ""
+    # By the API reference: function and MCP calls have `arguments`, custom tools `input`, computer and
+    # shell calls `action`, the code interpreter `code`, file search `queries`.
     for name in ("arguments", "input", "action", "code", "queries"):
         if item.get(name) is not None:
             arguments = item.get(name)

@@ -1,7 +1,7 @@
 """
 Which parameters of a request are recorded: an allow-list, for each family of functions; and URLs without credentials.
 
-A credential in an argument that nobody thought of is named, and never shown.
+An argument that is not on the list, which may be a credential, is named and never shown.
 """
 
 from __future__ import annotations
@@ -12,38 +12,16 @@ from typing import Any
 
 __all__ = ["bare_url", "bare_url_of", "read_params"]
 
+# By the API references of OpenAI (*Chat*, *Responses*) and Anthropic (*Messages*), and what OpenRouter, vLLM
+# and Ollama take as well. An allow-list, because an argument that is new tomorrow may be a credential:
+# what is missing here is named in the record, and costs a reader its value, which can be added.
 _PARAMS = frozenset(
     {
-        "audio",
-        "frequency_penalty",
-        "logit_bias",
-        "logprobs",
-        "max_completion_tokens",
-        "max_output_tokens",
-        "max_tokens",
-        "min_p",
-        "modalities",
-        "n",
-        "parallel_tool_calls",
-        "presence_penalty",
-        "reasoning",
-        "reasoning_effort",
-        "repetition_penalty",
-        "response_format",
-        "seed",
-        "service_tier",
-        "stop",
-        "stop_sequences",
-        "stream_options",
-        "temperature",
-        "text_format",
-        "thinking",
-        "tool_choice",
-        "tools",
-        "top_k",
-        "top_logprobs",
-        "top_p",
-        "verbosity",
+        *("temperature", "top_p", "top_k", "min_p", "frequency_penalty", "presence_penalty", "repetition_penalty"),
+        *("max_tokens", "max_completion_tokens", "max_output_tokens", "stop", "stop_sequences", "seed", "n"),
+        *("reasoning", "reasoning_effort", "thinking", "verbosity", "response_format", "text_format"),
+        *("tools", "tool_choice", "parallel_tool_calls", "modalities", "audio"),
+        *("logit_bias", "logprobs", "top_logprobs", "service_tier", "stream_options"),
     }
 )
 _FAMILIES = {
@@ -51,6 +29,8 @@ _FAMILIES = {
     | {"include", "max_tool_calls", "previous_response_id", "prompt", "store", "text", "truncation"},
     "anthropic": _PARAMS | {"output_config", "output_format"},
 }
+# By the SDKs, `extra_body` is merged into the JSON of the request. The keys are those of OpenRouter, vLLM
+# and Qwen that are parameters of a model; any other may be an account's id or a key.
 _EXTRA_BODY = frozenset(
     {"reasoning", "thinking", "provider", "top_k", "min_p", "repetition_penalty", "chat_template_kwargs"}
 )
@@ -59,18 +39,8 @@ _ELSEWHERE = frozenset({"model", "stream", "session_id", "preset"})
 
 _TOOL_SECRETS = frozenset(
     {
-        "access_token",
-        "api_key",
-        "apikey",
-        "authorization",
-        "authorization_token",
-        "client_secret",
-        "cookie",
-        "domain_secrets",
-        "headers",
-        "password",
-        "secret",
-        "token",
+        *("access_token", "api_key", "apikey", "authorization", "authorization_token"),
+        *("client_secret", "cookie", "domain_secrets", "headers", "password", "secret", "token"),
         "x-api-key",
     }
 )
@@ -97,6 +67,7 @@ def read_params(
     for name, value in named.items():
         if name in elsewhere or name in _ELSEWHERE or value is None:
             continue
+        # A tool may be a server that the provider calls (`mcp`): then its definition has a credential in it.
         if name == "tools":
             shown, hidden = _without_credentials(value)
             if shown is not None:
@@ -128,6 +99,7 @@ def _without_credentials(tools: Any) -> tuple[Any, list[str]]:
 def _shown(value: Any, hidden: set[str], depth: int) -> Any:
     if isinstance(value, list | tuple):
         return [_shown(item, hidden, depth - 1) for item in value] if depth else []
+    # A pydantic model as its JSON, since an SDK's own class may hold a credential; a class is a schema.
     dump = getattr(value, "model_dump", None)
     if callable(dump) and not isinstance(value, type):
         value = dump(mode="json", exclude_unset=True)

@@ -74,7 +74,8 @@ def _is_result(gathered: StreamContent, kind: tuple[type, Any], text: str, piece
     if isinstance(kind[1], str) and kind[1].endswith(_LAST):
         whole = "".join(pieces)
         return text.strip() in whole or whole.strip() in text
-    # The lengths come first: this is asked of every chunk. A lone piece may be said twice, but not by another class.
+    # A generator that yields pieces and then its result would have its text twice in the record. The
+    # lengths come first: this is asked of every chunk. A lone piece may be said twice, but not by another class.
     if len(pieces) == 1 and gathered.kind_of_first == kind:
         return False
     return len(text) >= len(pieces) and text.startswith(pieces[0]) and text == "".join(pieces)
@@ -108,6 +109,7 @@ def feed(gathered: StreamContent, chunk: Any) -> bool:
         return True
     data = data_of(chunk)
     is_known = False
+    # LangChain's messages have `usage_metadata`, everybody else's objects `usage`.
     usage = data.get("usage") or data.get("usage_metadata")
     if usage is not None and read_usage(usage) is not None:
         gathered.usage = usage
@@ -146,7 +148,8 @@ def read_value(value: Any, data: Mapping[str, Any], raw: Any) -> Reply | None:
     if isinstance(value, str):
         return new_reply(value, raw=raw)
     if isinstance(value, BaseException):
-        # A reference that returns its failure, for `gather(return_exceptions=True)` or by hand.
+        # Nothing was raised, and yet it failed: a reference that returns its failure, for
+        # `gather(return_exceptions=True)` or by hand.
         return Reply(outcome=outcome_of(value), error=value, source="provider", raw=raw)
     if isinstance(value, tuple):
         for item in value:

@@ -1,8 +1,8 @@
 """
 Replies and chunks that a middleware made, in the form that the caller asked for.
 
-Those of an SDK's client are made by the SDK (`shadow`); here are those of look-alikes, and of plain
-functions. The SDK's classes are used where the SDK is loaded; nothing is imported for it.
+Those of an SDK's client are made by the SDK, in `in_memory_client`; here are those of look-alikes and of
+plain functions. The SDK's classes are used where the SDK is loaded; nothing is imported for it.
 """
 
 from __future__ import annotations
@@ -29,12 +29,15 @@ def render_chunk(raw: Any, chunk: Chunk) -> Any:
     Raises:
         ReplyFormError: The raw chunk has no place for a text.
     """
+    # By the chunk and not by the function: an SDK's look-alike may stream what it likes.
     if get(raw, "choices"):
         return openai_chat.render_chunk(raw, chunk)
     changed = openai_responses.render_chunk(raw, chunk) or anthropic.render_chunk(raw, chunk)
     if changed is None:
         changed = plain.render_chunk(raw, chunk)
     if changed is None:
+        # The events of an SDK that carry no text (a start, a ping) pass every tap, and a tap that returns
+        # one with an empty text means to leave it alone.
         if not chunk.text:
             return raw
         msg = f"map_chunks: a chunk of type {type(raw).__name__} has no place for another text"
@@ -105,7 +108,7 @@ _NEEDED = {"openai_chat": "choices", "openai_responses": "output", "anthropic": 
 
 
 def has_form(value: Any, family: str, owner: object) -> bool:
-    """Whether a raw value, no stream, is one that such a function returns; of a plain one it is not known."""
+    """Return True if a raw value is one that such a function returns; a plain function may return any."""
     name = _NEEDED.get(family)
     if name is None:
         return True

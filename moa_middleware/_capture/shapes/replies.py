@@ -60,6 +60,8 @@ def read_reply(value: Any) -> Reply:
         body = _body_of(value) if is_raw_type(type(value)) else None
         if body is None:
             body = value
+        # Each shape is asked by the one key that it cannot lack, so that a reply is read by its own shape
+        # alone. Chat comes first, as most replies are; plain takes whatever it can.
         fields = body if type(body) is dict else fields_of(body)
         reply = None
         if type(fields) is not dict or "choices" in fields or _has_choices(type(body)):

@@ -26,12 +26,14 @@ if TYPE_CHECKING:
 __all__ = ["Recorder", "Request", "RequestSpec", "recorder_of"]
 
 _SYSTEM = {"anthropic": "system", "openai_responses": "instructions"}
-"""Name of the argument that stands before the messages, by family."""
+"""Name of the argument that the model reads before the messages, by family."""
 _MESSAGES = ("messages", "prompt", "query", "input", "task", "question", "conversation")
 _SENTINELS = frozenset({"Omit", "NotGiven"})
 """Names of the classes of an SDK's words for "not given" (`omit`, `NOT_GIVEN`)."""
 
 
+# The types of Python's own iterators, found by making one of each: most have no name that could be
+# imported. An iterator of a class of the user's may be a file or a socket, so only these are recorded.
 _ITERABLES: tuple[Any, ...] = ([], (), {}, {}.values(), {}.items(), set(), "", "é", range(0), range(1 << 70))
 _ITERATORS = frozenset(
     (
@@ -72,7 +74,8 @@ class Recorder(wrapt.BaseObjectProxy):  # type: ignore[type-arg]  # wrapt's C ty
         return item
 
     def __copy__(self) -> Recorder:
-        # `itertools.tee` asks for one: both read on from here, and what either pulls is kept.
+        # Wrapt refuses to copy a proxy, and Python to copy a generator, but `itertools.tee` asks for a copy:
+        # both read on from here, and what either pulls is kept.
         made = type(self)(self.__wrapped__)
         made._self_items, made._self_position = self._self_items, self._self_position
         made._self_head = self._self_head
@@ -222,7 +225,7 @@ class RequestSpec:
         )
 
     def offers_tools(self, kwargs: Mapping[str, Any]) -> bool:
-        """Whether a request may be answered with tool calls, as far as can be told."""
+        """Return True if a request may be answered with tool calls, or if that is not known."""
         return self.family == "plain" or any(map(kwargs.get, _TOOLS))
 
     def put(
@@ -277,7 +280,8 @@ class RequestSpec:
                     kwargs.pop(name, None)
         before, named = self.bind(call.args, call.kwargs), self.bind(args, kwargs)
         request = self.read(named)
-        # What the function's own defaults say stands in no argument, before or after.
+        # A parameter of `call.params` may come from no argument at all: its default in the signature is
+        # recorded, too, and a change of the arguments leaves it as it is.
         implied = {n: value for n, value in call.params.items() if n not in before and n not in named}
         given = before.keys() | named.keys()
         return {

@@ -78,7 +78,10 @@ def read_usage_and_cost(raw: Any, hidden: Any = None) -> tuple[Usage | None, flo
             written = count_in("cache_write_tokens", count_in("cache_creation"))
             prompt = count("prompt_tokens", None if inside is None else count("input_tokens"))
             draft: Any = _UsageDraft()
-            # OpenAI counts cached tokens in the prompt, the record counts them apart.
+            # OpenAI counts cached tokens in the prompt, Anthropic and the record count them apart. The two
+            # differ by their names: only OpenAI has `prompt_tokens`, and where `input_tokens`
+            # comes with details it is the Responses API's, or LangChain's. Should a server report more
+            # cached tokens than tokens, the rest is 0 and not below.
             draft.input_tokens = count("input_tokens") if prompt is None else max(prompt - (cached or 0), 0)
             draft.output_tokens = count("completion_tokens", count("output_tokens"))
             if cached is None:

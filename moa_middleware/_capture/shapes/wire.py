@@ -63,6 +63,8 @@ def _model_name(reply: Reply, model: str | None) -> str:
 
 
 def _chat_usage(reply: Reply) -> dict[str, Any] | None:
+    # The providers' classes have no place for an unknown number, and `usage` has for an unknown usage: what
+    # a middleware left out is 0 next to numbers that it gave.
     usage = reply.usage
     if usage is None:
         return None
@@ -242,7 +244,7 @@ FAMILIES: dict[str, tuple[Any, Any]] = {
 
 def body_of_reply(reply: Reply, model: str | None, family: str, *, stream: bool) -> tuple[str, bytes]:
     """Return the type and the content of the body that says a reply."""
-    import json  # not with the package, as in `_raw`
+    import json  # not with the package: it is needed only when a middleware answers
 
     whole, events = FAMILIES[family]
     if not stream:

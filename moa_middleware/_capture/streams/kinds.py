@@ -158,9 +158,9 @@ def is_raw(value: object) -> bool:
 
 
 def underlying_stream(value: object) -> Any:
-    """Return the raw stream that a helper of an SDK reads (`messages.stream()`), `None` for anything else."""
-    kind = _unwrapped_type(value)
-    if hasattr(kind, "__moa_proxy__"):
-        return None
+    """Return the raw stream that a helper of an SDK reads (`messages.stream()`), None for anything else."""
     raw = getattr(value, "__dict__", {}).get("_raw_stream")
-    return raw if raw is not None and is_stream(raw) and not _is_mock(kind) else None
+    if raw is None:
+        return None
+    kind = _unwrapped_type(value)
+    return raw if is_stream(raw) and not _is_mock(kind) and not hasattr(kind, "__moa_proxy__") else None

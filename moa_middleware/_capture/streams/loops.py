@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..flow.model import DROPPED
 from ..scope import current, enter, leave, put_current
+from ..shapes.fields import of_type
 from .steps import ended_by_error, ended_by_error_async, put_in_place
 
 if TYPE_CHECKING:
@@ -139,14 +140,15 @@ _SDKS = frozenset({"openai", "anthropic", "together", "groq", "litellm"})
 """Roots of the modules whose streams make no calls of their own."""
 
 
-def makes_no_calls(stream: object) -> bool:
-    """Return True if the steps of a stream need no scope."""
-    return type(stream).__module__.partition(".")[0] in _SDKS
+@of_type
+def makes_no_calls(kind: type) -> bool:
+    """Return True if the steps of streams of a type need no scope."""
+    return kind.__module__.partition(".")[0] in _SDKS
 
 
 def _scoped(stream: object, state: StreamState, source: Any, within: Callable[[Any, Scope], Any]) -> Any:
     """Return `source`, the iterator of `stream`, with its steps in the scope of the call."""
-    if state.scope is None or makes_no_calls(stream):
+    if state.scope is None or makes_no_calls(type(stream)):
         return source
     return within(source, state.scope)
 

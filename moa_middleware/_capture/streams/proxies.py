@@ -288,7 +288,7 @@ _manager_classes: weakref.WeakKeyDictionary[type, Any] = weakref.WeakKeyDictiona
 
 def stream_proxy(source: Any, state: StreamState, *, keep: object = None) -> Any:
     """Return a proxy around a stream that feeds `state`."""
-    if makes_no_calls(source):
+    if makes_no_calls(type(source)):
         state.scope = None
     proxy = proxy_class(type(source), StreamProxy, _STREAM, _stream_classes)(source, state, keep)
     if keep is None:

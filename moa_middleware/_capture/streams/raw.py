@@ -109,7 +109,7 @@ def raw_proxy(source: Any, state: StreamState, attempt: Attempt, *, asked: bool,
     proxy = proxy_class(type(source), RawProxy, table, _classes)(source, state, stream_proxy)
     # Not the proxy: whoever reads the HTTP response itself may have dropped that.
     state.watch(source.http_response)
-    _tap(source.http_response, state, _Body(source.http_response, state, attempt, asked=asked))
+    _watch(source.http_response, state, _Body(source.http_response, state, attempt, asked=asked))
     return proxy
 
 
@@ -117,7 +117,10 @@ def raw_proxy(source: Any, state: StreamState, attempt: Attempt, *, asked: bool,
 
 
 def _in_exit() -> bool:
-    """Whether a response is closed by leaving a `with`: the exception that Python handles then is that of its block."""
+    """Return True if a response is closed by leaving a `with`."""
+    # The SDK's `__exit__` gets the exception of the block and passes none of it on to `close`. While it
+    # runs, Python handles that exception, so `sys.exc_info` has it; but the same is true of a `close` in
+    # an `except` block of the consumer's, whose exception did not end the stream. The frames tell which.
     frame: FrameType | None = sys._getframe(1)
     for _ in range(_FRAMES):
         frame = frame.f_back if frame is not None else None
@@ -206,16 +209,11 @@ class _Body(_BodyEvents):
     def _fed(self, event: Any) -> None:
         (self.state.on_chunk or self.state.acc.feed)(event)
 
-    def understands(self, method: str) -> bool:
-        """Whether what a method gives can be read: raw bytes may be compressed."""
-        return not (self.encoded and method.endswith("_raw"))
-
     def left(self) -> tuple[Outcome, BaseException | None] | None:
         """
-        Return how the response is left, which closes it; `None` if it is read at this moment.
+        Return how the response is left, which closes it; None if it is read at this moment.
 
-        The SDK closes it itself when all is read. What a `with` tells of an exception it tells the
-        SDK's manager only, but Python knows it too.
+        The SDK closes it itself when all is read.
         """
         if self.stepping:
             return None
@@ -241,39 +239,44 @@ _BODY = "_moa_body"
 """Attribute of a response that is looked at."""
 
 
-def _untap(response: Any) -> None:
+def _unwatch(response: Any) -> None:
     """Let a response be of its own class again."""
     body = vars(response).pop(_BODY, None) if response is not None else None
     if body is not None:
         response.__class__ = body.kind
 
 
-def _tap(response: Any, state: StreamState, body: _Body) -> None:
-    """
-    Look at the bytes of a response as they pass; every way to read its body goes through a few methods.
-
-    This one response is of a subclass of its class until it is over. Methods put on the object
-    itself would hold it, a cycle that keeps its connection open, or lose it while it is collected.
-    """
+def _watch(response: Any, state: StreamState, body: _Body) -> None:
+    """Look at the bytes of a response as they pass, until it is over."""
+    # The response is not wrapped: the SDK holds it too, reads it behind any proxy of ours, and so may
+    # the caller (`response.http_response`). Every way to read its body goes through six methods, so
+    # this one object becomes an instance of a subclass that overrides them, by an assignment to its
+    # `__class__`, and an instance of its own class again when the body is over. What else was tried:
+    # methods put on the object itself are a cycle with it, which keeps its connection open until the
+    # collector runs; methods that hold it weakly lose it while it is collected, which is when httpx
+    # closes it; and a patch of the class would look at every response of the process. The subclass has
+    # the name, the module and the docstring of the class, `isinstance` holds, and a pickle names the
+    # class itself (`_reduce`). Guarded by `test_a_raw_response_is_of_its_own_class_again` and
+    # `test_a_raw_response_in_a_cycle_is_closed_when_it_is_collected` in tests/sdks/test_details.py.
     body.kind = type(response)
     vars(response)[_BODY] = body
-    response.__class__ = _tapped(body.kind)
+    response.__class__ = _watched_class(body.kind)
     there = weakref.ref(response)
-    state.add_done_callback(lambda *_: _untap(there()))
+    state.add_done_callback(lambda *_: _unwatch(there()))
 
 
-_tapped_classes: weakref.WeakKeyDictionary[type, Any] = weakref.WeakKeyDictionary()
+_watched_classes: weakref.WeakKeyDictionary[type, Any] = weakref.WeakKeyDictionary()
 
 
-def _tapped(kind: Any) -> Any:
-    found = _tapped_classes.get(kind)
+def _watched_class(kind: Any) -> Any:
+    found = _watched_classes.get(kind)
     if found is None:
         names: dict[str, Any] = {name: _reading(kind, name) for name in ("iter_bytes", "iter_raw")}
-        names.update({name: _reading_later(kind, name) for name in ("aiter_bytes", "aiter_raw")})
-        names.update({"close": _closing(kind.close), "aclose": _closing_later(kind.aclose)})
+        names.update({name: _reading_async(kind, name) for name in ("aiter_bytes", "aiter_raw")})
+        names.update({"close": _closing(kind.close), "aclose": _closing_async(kind.aclose)})
         names.update({"__reduce_ex__": _reduce, "__doc__": kind.__doc__})
         names.update({"__module__": kind.__module__, "__qualname__": kind.__qualname__})
-        found = _tapped_classes[kind] = type(kind.__name__, (kind,), names)
+        found = _watched_classes[kind] = type(kind.__name__, (kind,), names)
     return found
 
 
@@ -283,14 +286,24 @@ def _reduce(self: Any, _protocol: Any) -> Any:
     return copyreg._reconstructor, (vars(self)[_BODY].kind, object, None), state  # type: ignore[attr-defined]
 
 
+def _body_to_read(response: Any, name: str) -> _Body | None:
+    """Return the body that a method of a response reads, None if it is read in another way, or compressed."""
+    body: _Body | None = vars(response).get(_BODY)
+    # `iter_bytes` steps through `iter_raw`: only the outer one of the two is looked at. Raw bytes of an
+    # encoded body cannot be read.
+    if body is None or body.parsed or body.stepping or (body.encoded and name.endswith("_raw")):
+        return None
+    return body
+
+
 def _reading(kind: Any, name: str) -> Any:
     original = getattr(kind, name)
 
     def read(self: Any, *args: Any, **kwargs: Any) -> Iterator[bytes]:
         source = original(self, *args, **kwargs)
-        body: _Body | None = vars(self).get(_BODY)
-        if body is None or body.parsed or body.stepping or not body.understands(name):
-            yield from source  # nothing to see, or the other one, which passes it on, is looked at
+        body = _body_to_read(self, name)
+        if body is None:
+            yield from source
             return
         while True:
             body.stepping = True
@@ -311,13 +324,13 @@ def _reading(kind: Any, name: str) -> Any:
     return read
 
 
-def _reading_later(kind: Any, name: str) -> Any:
+def _reading_async(kind: Any, name: str) -> Any:
     original = getattr(kind, name)
 
     async def read(self: Any, *args: Any, **kwargs: Any) -> AsyncIterator[bytes]:
         source = original(self, *args, **kwargs)
-        body: _Body | None = vars(self).get(_BODY)
-        if body is None or body.parsed or body.stepping or not body.understands(name):
+        body = _body_to_read(self, name)
+        if body is None:
             async for data in source:
                 yield data
             return
@@ -346,19 +359,21 @@ def _closing(original: Any) -> Any:
         try:
             original(self)
         finally:
-            if body is not None and (how := body.left()) is not None:
-                body.state.end(*how)
+            how = body.left() if body is not None else None
+            if body is not None and how is not None:
+                body.state.end(how[0], how[1])
 
     return close
 
 
-def _closing_later(original: Any) -> Any:
+def _closing_async(original: Any) -> Any:
     async def aclose(self: Any) -> None:
         body: _Body | None = vars(self).get(_BODY)
         try:
             await original(self)
         finally:
-            if body is not None and (how := body.left()) is not None:
-                await body.state.end_async(*how)
+            how = body.left() if body is not None else None
+            if body is not None and how is not None:
+                await body.state.end_async(how[0], how[1])
 
     return aclose

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from ..flow.model import Outcome, Reply
     from ..scope import Scope
     from ..shapes.accumulator import Accumulator
-    from ..turns.call_state import CallSlot
+    from ..turns.call_state import CallState
     from .taps import Taps
 
 __all__ = ["End", "FutureDone", "ManagerEntered", "StreamState", "finish_broken_off", "follow", "future_done"]
@@ -66,10 +66,15 @@ class StreamState:
     """
     What is known of one stream while it runs.
 
-    It never holds the proxy, which holds it. That would be a cycle: a stream that the consumer drops
-    would then live until the collector runs, its SDK's connection would stay open for as long, and
-    the turn would not be written (tests/test_lifetimes.py, which turns the collector off).
+    It never holds the proxy, which holds it: that would be a cycle.
     """
+
+    # With a cycle, a stream that the consumer drops would live until the collector runs; its SDK's
+    # connection would stay open, and its turn open and unwritten, for as long. So neither the state nor
+    # what it calls at the end may hold the proxy: a suspended conversation keeps its values in a box
+    # that it empties before it waits, and `finish` is let go of when it was called. Guarded by
+    # tests/test_lifetimes.py, which turns the collector off, and
+    # `test_a_dropped_stream_is_final_without_the_collector`.
 
     __slots__ = (
         "__weakref__",
@@ -136,7 +141,7 @@ class StreamState:
         self.error: ErrorInfo | None = None
         self.callbacks: list[Callable[[Outcome, BaseException | None], None]] = []
         self.finalizer: weakref.finalize[Any, Any] | None = None
-        self.slot: CallSlot | None = None
+        self.slot: CallState | None = None
         """The call whose stream it is, `None` for a turn's."""
         self.reply: Reply | None = None
         """The whole reply, once the stream is over."""
@@ -163,8 +168,7 @@ class StreamState:
         """
         End as abandoned when the proxy is collected, or is still there at interpreter exit.
 
-        By `weakref.finalize`: a `__del__` would not run at exit, and one of ours on the proxy's class
-        could be shadowed by the wrapped object's.
+        By `weakref.finalize`, since Python need not call the `__del__` of what is alive at exit.
         """
         if self.finalizer is not None:
             self.finalizer.detach()
@@ -215,9 +219,12 @@ class StreamState:
     def _settle(self, end: End) -> None:
         if self.finalizer is not None:
             self.finalizer.detach()
-        self.error = error_of(end.error or self.acc.failure)
+        failure = end.error or self.acc.failure
+        if failure is not None:
+            self.error = error_of(failure)
         self.ended = end.outcome
-        self._call_back(end.error)
+        if self.callbacks:
+            self._call_back(end.error)
 
     def _finish(self, end: End) -> None:
         """Call the plain function that waits for the end; what it raises is a fault of ours, not the consumer's."""
@@ -235,7 +242,9 @@ class StreamState:
         self._settle(end)
         if raised is not end.error:
             return True
-        # The caller re-raises it: frames of ours in its traceback would hold it, a cycle.
+        # The caller re-raises it. On its way through the conversation its traceback came to hold frames of
+        # ours, and those hold it in their variables: a cycle, and with it the consumer's frames and the
+        # stream in them (`test_an_error_of_a_stream_is_no_cycle`).
         without_our_frames(raised)
         return False
 
@@ -332,12 +341,15 @@ class StreamState:
         """
         End the stream where nobody listens; never raises.
 
-        A finaliser runs inside any allocation, in any thread, also inside our own writer. So nothing
-        on this path takes a lock that its thread can hold, or waits: an RLock would let it in between
-        two statements of the block that it guards, a Lock would stop the thread for ever. The flag is
-        one atomic `pop` of a list, and a forked child ends nothing that its parent opened
-        (tests/test_writer.py, tests/test_processes.py).
+        The finaliser of a proxy comes here.
         """
+        # A finaliser runs inside any allocation, in any thread, also in the middle of our own writer. So
+        # nothing on this path takes a lock that its thread can hold: a `Lock` would stop the thread for
+        # ever, and an `RLock` would let it in between two statements of the block that it guards. Whether
+        # the stream is over is one atomic `pop` of a list, and the lines wait in a queue while the writer
+        # is at work. In a forked child nothing ends that its parent opened. Guarded by
+        # `test_collections_during_writing_neither_hang_nor_lose` and
+        # `test_a_fork_with_an_open_stream_writes_nothing_twice` in tests/test_processes.py.
         how: tuple[Outcome, BaseException | None] = outcome, None
         if self.closing is not None and outcome == "abandoned":
             how = self.closing

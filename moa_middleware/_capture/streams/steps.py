@@ -138,8 +138,8 @@ def stepper(proxy: Any) -> Callable[..., Any]:
     """
     Return a function that takes one step of a proxy's stream, where nothing taps it.
 
-    It costs a third of `step`: what a proxy knows takes 90 ns to get, again and again. It must not
-    hold the proxy, which holds it; whoever calls it does.
+    It costs a third of `step`: what a proxy knows takes 90 ns to get, again and again. It does
+    not hold the proxy, which holds it; its caller does.
     """
     state: StreamState = proxy._self_state
     source, behind = proxy.__wrapped__, weakref.ref(proxy)
@@ -257,8 +257,8 @@ class _Steps(map):  # type: ignore[type-arg]  # of what the stream gives
 
     A `map`, whose `__next__` calls the step from C: one of Python's own would cost as much as the
     scope. It cannot be a generator, which would cost less still: Python refuses a step of a generator
-    that runs in another thread, and a generator that let that exception out would be over, while the
-    user's goes on (tests/test_generators.py).
+    that runs in another thread, and one of ours that let that exception out would be over, while the
+    user's goes on (`test_an_iterator_outlives_a_step_that_was_refused`).
     """
 
     __slots__ = ("__weakref__", "proxy")

@@ -51,7 +51,7 @@ class Taps:
             if result is None:
                 return DROPPED
             if isinstance(result, str):
-                # The same text is no change: the very chunk goes on, also one without a text.
+                # The same text changes nothing: the very chunk goes on, also one without a text.
                 view = view.replace(text=result) if result != view.text else view
             elif isinstance(result, Chunk):
                 view = result

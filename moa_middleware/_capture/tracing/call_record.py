@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from ..flow.model import Reply, Usage
     from ..flow.outcome import ErrorInfo
-    from ..turns.call_state import Attempt, CallSlot
+    from ..turns.call_state import Attempt, CallState
     from .snapshot import Snapshot
 
 __all__ = ["ENCODED", "Entry", "RecordedCall", "call_json", "credentials_of", "entries_of", "error_record", "within"]
@@ -79,7 +79,7 @@ class Entry(RecordedCall):
     __slots__ = ("attempt", "slot")
 
     def __init__(
-        self, slot: CallSlot, attempt: Attempt, fields: dict[str, Any], *, is_last: bool, has_inner: bool
+        self, slot: CallState, attempt: Attempt, fields: dict[str, Any], *, is_last: bool, has_inner: bool
     ) -> None:
         super().__init__(fields, is_last=is_last, has_inner=has_inner)
         self.slot = slot
@@ -106,7 +106,7 @@ class Entry(RecordedCall):
         )
 
 
-def within(slot: CallSlot | None, outer: CallSlot) -> bool:
+def within(slot: CallState | None, outer: CallState) -> bool:
     """Return True if a call is another one, or was made inside it."""
     while slot is not None:
         if slot is outer:
@@ -147,7 +147,7 @@ def credentials_of(attempt: Attempt) -> list[str]:
     return sorted(found, key=len, reverse=True)
 
 
-def _fields(slot: CallSlot, attempt: Attempt, *, late: bool) -> dict[str, Any]:
+def _fields(slot: CallState, attempt: Attempt, *, late: bool) -> dict[str, Any]:
     """Return the record of one attempt, roles and index still open."""
     shot: Snapshot | None = attempt.memo
     clock = attempt.clock
@@ -180,7 +180,7 @@ def _fields(slot: CallSlot, attempt: Attempt, *, late: bool) -> dict[str, Any]:
     return fields
 
 
-def _is_followed(slot: CallSlot, attempt: Attempt) -> bool:
+def _is_followed(slot: CallState, attempt: Attempt) -> bool:
     """Return True if a further request came after this one, so that it has ended even if its call has not."""
     return len(slot.attempts) > attempt.number
 
@@ -264,7 +264,7 @@ def _text(value: Any) -> str | None:
 
 
 def _add_inner(
-    fields: dict[str, Any], inside: Sequence[tuple[CallSlot, Attempt]], credentials: list[str], *, late: bool
+    fields: dict[str, Any], inside: Sequence[tuple[CallState, Attempt]], credentials: list[str], *, late: bool
 ) -> None:
     """
     Complete the record of a call from the single call inside it, and from the single one inside that.
@@ -345,7 +345,7 @@ def _add_inner_reply(fields: dict[str, Any], reply: Reply, attempt: Attempt) -> 
         fields["source"] = reply.source
 
 
-def entries_of(slot: CallSlot, *, late: bool = False, apart: Collection[CallSlot] = ()) -> list[Entry]:
+def entries_of(slot: CallState, *, late: bool = False, apart: Collection[CallState] = ()) -> list[Entry]:
     """
     Return the records of a call and of the calls inside it.
 
@@ -360,10 +360,10 @@ def entries_of(slot: CallSlot, *, late: bool = False, apart: Collection[CallSlot
     return entries
 
 
-def _entries_of_request(slot: CallSlot, attempt: Attempt, *, late: bool, apart: Collection[CallSlot]) -> list[Entry]:
+def _entries_of_request(slot: CallState, attempt: Attempt, *, late: bool, apart: Collection[CallState]) -> list[Entry]:
     """Return the record of a request, behind those of the calls inside it that are not one with it."""
     entries: list[Entry] = []
-    inside: list[tuple[CallSlot, Attempt]] = []
+    inside: list[tuple[CallState, Attempt]] = []
     inner = [call for call in attempt.inner if call.attempts] if attempt.inner else []
     while len(inner) == 1 and inner[0] not in apart:
         (call,) = inner
@@ -387,5 +387,5 @@ def _entries_of_request(slot: CallSlot, attempt: Attempt, *, late: bool, apart: 
     return entries
 
 
-def _failed(requests: Iterable[tuple[CallSlot, Attempt]]) -> bool:
+def _failed(requests: Iterable[tuple[CallState, Attempt]]) -> bool:
     return any(request.error is not None for _, request in requests)

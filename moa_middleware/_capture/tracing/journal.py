@@ -24,7 +24,7 @@ from .writer import make_directory
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from ..turns.call_state import CallSlot
+    from ..turns.call_state import CallState
     from ..turns.turn import Turn
     from .content import Content
 
@@ -60,7 +60,7 @@ class Journal:
         """Whether a turn of this process has a file."""
         return turn_id in self._begun
 
-    def add(self, turn: Turn, slot: CallSlot, content: Content | None) -> BaseException | None:
+    def add(self, turn: Turn, slot: CallState, content: Content | None) -> BaseException | None:
         """
         Append a call that ended, with the calls inside it.
 
@@ -123,7 +123,7 @@ def _unlink(path: str) -> None:
         return  # `recover` removes it
 
 
-def _line(turn: Turn, slot: CallSlot, *, first: bool) -> dict[str, Any]:
+def _line(turn: Turn, slot: CallState, *, first: bool) -> dict[str, Any]:
     """Return a line: who writes, the turn's own request in the first one, and the calls."""
     entries = entries_of(slot, late=True)
     calls, places = [], []
@@ -160,7 +160,7 @@ def _header(turn: Turn) -> dict[str, Any]:
     return {key: known[key] for key in OF_TURN}
 
 
-def _ids(slot: CallSlot) -> Iterator[str]:
+def _ids(slot: CallState) -> Iterator[str]:
     """Yield the ids of a call's requests and of those inside: a later line stands for those of an earlier one."""
     for attempt in slot.attempts:
         yield attempt.id

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from ..flow.model import Call
     from ..shapes.request import Request
-    from ..turns.call_state import Attempt, CallSlot
+    from ..turns.call_state import Attempt, CallState
     from ..turns.turn import Turn
     from .content import Content
     from .writer import Writer
@@ -129,7 +129,7 @@ class Tracer:
         except BaseException as error:
             self._fault(error, attempt.slot.turn)
 
-    def ended(self, turn: Turn, slot: CallSlot) -> None:
+    def ended(self, turn: Turn, slot: CallState) -> None:
         """Keep a call until its turn is written; that of a turn of its own is written next."""
         if self._journal is None or not slot.attempts or (turn.implicit and slot.parent is None):
             return
@@ -160,7 +160,7 @@ class Tracer:
                 outbox.send(lines or self._lines_of(turn, number))
             self._fault(error, turn)
 
-    def ended_late(self, turn: Turn, slot: CallSlot) -> None:
+    def ended_late(self, turn: Turn, slot: CallState) -> None:
         """Write the lines of a call that outlived its turn, likewise."""
         lines: list[Line] = []
         try:
@@ -219,7 +219,7 @@ class Tracer:
         if journal.has(turn.id):
             line.fallback = partial(journal.keep_line, turn.id, line.data)
 
-    def _late_lines_of(self, turn: Turn, slot: CallSlot) -> list[Line]:
+    def _late_lines_of(self, turn: Turn, slot: CallState) -> list[Line]:
         lines = turn_record.late_records(turn, slot, ts=time.time())
         return [self._line(turn.session_id, (line,), late=True) for line in lines]
 
@@ -261,7 +261,7 @@ def _raise(error: BaseException, _record: object) -> None:
     raise error
 
 
-def _drop_content(slot: CallSlot) -> None:
+def _drop_content(slot: CallState) -> None:
     """Forget a late call whose lines are out, and what has ended inside it."""
     for attempt in slot.attempts:
         for inner in attempt.inner:

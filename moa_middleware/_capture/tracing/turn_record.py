@@ -23,7 +23,7 @@ from .snapshot import known_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from ..turns.call_state import CallSlot
+    from ..turns.call_state import CallState
     from ..turns.turn import Turn
     from .snapshot import Snapshot
 
@@ -292,7 +292,7 @@ def _array(calls: list[dict[str, Any]]) -> Raw:
     return Raw(b"[%b]" % b",".join(map(call_json, calls)))
 
 
-def late_records(turn: Turn, slot: CallSlot, *, ts: float) -> Iterator[Raw]:
+def late_records(turn: Turn, slot: CallState, *, ts: float) -> Iterator[Raw]:
     """
     Yield the lines of a call that ended after its turn: its own comes last.
 
@@ -319,9 +319,9 @@ def late_records(turn: Turn, slot: CallSlot, *, ts: float) -> Iterator[Raw]:
         )
 
 
-def _apart(slot: CallSlot) -> set[CallSlot]:
+def _apart(slot: CallState) -> set[CallState]:
     """Return the calls inside a late one that have lines of their own: they still run, or are being written just now."""
-    apart: set[CallSlot] = set()
+    apart: set[CallState] = set()
     for attempt in slot.attempts:
         for inner in attempt.inner:
             if not inner.done or not (inner.settled or claim(inner.claimed)):
@@ -340,9 +340,9 @@ def _credentials(turn: Turn, entries: list[Entry]) -> list[str]:
     return found
 
 
-def _listing_of(slot: CallSlot) -> _Listing | None:
+def _listing_of(slot: CallState) -> _Listing | None:
     """Return the listing of the turn's line, from a call or from one around it if it began later."""
-    around: CallSlot | None = slot
+    around: CallState | None = slot
     while around is not None:
         if around.listing is not None:
             listing: _Listing = around.listing

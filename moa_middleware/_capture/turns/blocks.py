@@ -57,15 +57,8 @@ def checked_tags(where: str, given: Mapping[str, Any]) -> Tags:
         if name == "tags" and not (isinstance(value, dict) and all(isinstance(key, str) for key in value)):
             msg = f"{where}(tags=…) takes a dict with str keys, got {type(value).__name__}"
             raise TagError(msg)
-    own = given.get("tags") or {}
-    return Tags(
-        role=given.get("role"),
-        layer=given.get("layer"),
-        label=given.get("label"),
-        session_id=given.get("session_id"),
-        preset=given.get("preset"),
-        own=dict(own),
-    )
+    own = dict(given.get("tags") or {})
+    return Tags(own=own, **{name: given.get(name) for name in (*_TEXTS, "layer")})
 
 
 class TagWords(TypedDict, total=False):
@@ -98,6 +91,8 @@ class Tag:
 
     def __exit__(self, *_: object) -> None:
         """Restore the tags from before."""
+        # Only where the tags still apply. In another context, or with a later block still open, there is
+        # nothing of ours to restore, and raising would hide the error of the body.
         here = current()
         if here is not None and here.block is self:
             put_current(here.previous)
@@ -139,6 +134,8 @@ class TurnBlock:
         tags = NO_TAGS if here is None or here.tags is NO_TAGS else here.tags.for_body()
         if self._tags.own:
             tags = tags._replace(own={**tags.own, **self._tags.own})
+        # By id, on the block and for the process. A task or a thread that never leaves the block, as a
+        # generator fixture that is not finished, must not lose the line.
         self._open[turn.id] = turn
         _left_open[turn.id] = turn
         put_current(Scope(turn, tags, None, turn.order, previous=here, block=self))

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from ..shapes.request import Request
     from .turn import Turn
 
-__all__ = ["Attempt", "CallSlot"]
+__all__ = ["Attempt", "CallState"]
 
 
 class Attempt:
@@ -40,11 +40,11 @@ class Attempt:
     memo: Any = None
     """What the recording keeps with it: the request, as bytes."""
 
-    def __init__(self, slot: CallSlot) -> None:
+    def __init__(self, slot: CallState) -> None:
         self.id = uuid7()
         self.slot = slot
         self.clock = Clock()
-        self.inner: list[CallSlot] = []
+        self.inner: list[CallState] = []
         """Calls made inside it."""
 
     def keep(self, reply: Reply) -> None:
@@ -109,7 +109,7 @@ class Attempt:
         self.inner = []
 
 
-class CallSlot:
+class CallState:
     """One call, with all its attempts."""
 
     # As above: what options and tags seldom say is not set for each call.
@@ -158,7 +158,7 @@ class CallSlot:
         return self.chosen or self.attempts[-1]
 
     @property
-    def outermost(self) -> CallSlot:
+    def outermost(self) -> CallState:
         """The call around the calls around this one, itself if there is none."""
         slot = self
         while slot.parent is not None:

@@ -65,6 +65,8 @@ def _submit(wrapped: Any, _instance: Any, args: tuple[Any, ...], kwargs: dict[st
     scope = submitted()
     if scope is None or scope.turn is None or not scope.turn.joinable or not args:
         return wrapped(*args, **kwargs)
+    # `asyncio.to_thread` submits `partial(context.run, fn, …)`: the context has the turn already, and only
+    # the number is missing, so `fn` is wrapped and not `context.run`.
     fn, *rest = args
     if isinstance(fn, partial) and fn.args and _is_context_run(fn.func):
         fn = partial(fn.func, _finer(scope, fn.args[0]), *fn.args[1:], **fn.keywords)
@@ -107,6 +109,8 @@ def _start(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str,
         return wrapped(*args, **kwargs)
     own = attributes.get("run")
 
+    # `run` is replaced on the object for the time between `start` and the new thread's first step. A
+    # wrapper around `Thread.run` would miss subclasses that override it.
     def put_back() -> None:
         # Somebody may keep the thread object: leave it as it was.
         if own is None:
@@ -163,6 +167,7 @@ def _when_imported(module: Any) -> None:
 
 def remove() -> None:
     """Put both back, where nobody else has wrapped them since."""
+    # A wrapper that others have wrapped stays in their chain. It does nothing outside a turn.
     with _lock:
         for owner, name, original, wrapped in installed:
             if vars(owner).get(name) is wrapped:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from ..flow.outcome import ErrorInfo
     from ..scope import Tags
     from ..shapes.request import Request
-    from .call_state import Attempt, CallSlot
+    from .call_state import Attempt, CallState
 
 __all__ = ["Recording", "StackLike", "Turn", "current_turn", "open_turns", "turn_for_call"]
 
@@ -43,13 +43,13 @@ class Recording(Protocol):
     def began(self, attempt: Attempt, request: Call | Request, kwargs: Mapping[str, Any]) -> None:
         """Learn that a request goes out, with these keyword arguments."""
 
-    def ended(self, turn: Turn, slot: CallSlot) -> None:
+    def ended(self, turn: Turn, slot: CallState) -> None:
         """Learn that a call of an open turn is about to end."""
 
     def closed(self, turn: Turn) -> None:
         """Learn that a turn is over."""
 
-    def ended_late(self, turn: Turn, slot: CallSlot) -> None:
+    def ended_late(self, turn: Turn, slot: CallState) -> None:
         """Learn that a call ended whose turn is over already."""
 
 
@@ -88,37 +88,24 @@ class Turn:
         implicit: Whether it was opened for a single call outside any turn.
     """
 
-    __slots__ = (
-        "__weakref__",
-        "_claimed",
-        "alive_in",
-        "answered_by",
-        "by_hand",
-        "calls",
-        "clock",
-        "entered",
-        "error",
-        "faults",
-        "hidden",
-        "id",
-        "implicit",
-        "journalled",
-        "memo",
-        "order",
-        "outcome",
-        "over",
-        "parent",
-        "preset",
-        "recording",
-        "reply",
-        "request",
-        "returned",
-        "session_id",
-        "shared",
-        "tags",
-        "trace_context",
-        "turns",
-    )
+    # Most of this is not known, or never needed, for most turns: the class holds what an attribute
+    # is until somebody sets it.
+    outcome: Outcome = "completed"
+    error: ErrorInfo | None = None
+    reply: Reply | None = None
+    """What the turn itself returned."""
+    returned: Any = None
+    """The value, where it is not a stream."""
+    answered_by: CallState | None = None
+    """The call whose own stream was returned."""
+    faults = 0
+    journalled = True
+    """True while a journal may keep its calls: until its line is written."""
+    memo: Any = None
+    shared: Any = None
+    """What the recording keeps of the last request, to know it again."""
+    trace_context: dict[str, str] | None = None
+    over = False
 
     def __init__(
         self,
@@ -136,45 +123,28 @@ class Turn:
             tags = tags.within(here.tags) if by_hand else here.tags.within(tags)
         self.parent = parent if parent is not None and parent.joinable else None
         self.id = uuid7()
-        self.session_id = tags.session_id
-        if self.session_id is None and self.parent is not None:
-            self.session_id = self.parent.session_id
-        self.preset = tags.preset
-        if self.preset is None and self.parent is not None:
-            self.preset = self.parent.preset
+        self.session_id, self.preset = tags.session_id, tags.preset
+        if self.parent is not None:
+            self.session_id = self.parent.session_id if self.session_id is None else self.session_id
+            self.preset = self.parent.preset if self.preset is None else self.preset
         self.tags: Mapping[str, Any] = dict(tags.own)
         self.by_hand = by_hand
         self.implicit = implicit
         self.recording = recording
         self.request = request
-        self.calls: list[CallSlot] = []
+        self.calls: list[CallState] = []
         self.turns: list[str] = []
         self.order = Order()
         self.entered: list[tuple[int, str, object]] = []
         """Instance, method name and function of each frame that is this turn (`super().create`)."""
-        self.outcome: Outcome = "completed"
-        self.error: ErrorInfo | None = None
-        self.reply: Reply | None = None
-        """What the turn itself returned."""
-        self.returned: Any = None
-        """The value, where it is not a stream."""
-        self.answered_by: CallSlot | None = None
-        """The call whose own stream was returned."""
-        self.faults = 0
         self.hidden: list[str] = []
-        """What an exception out of a turn inside this one may quote, and no record may tell."""
-        self.journalled = True
-        """Whether a journal may keep its calls: not once its line is written."""
-        self.memo: Any = None
-        self.shared: Any = None
-        """What the recording keeps of the last request, to know it again."""
-        self.over = False
+        """Secrets of nested turns; removed from this turn's error message before it is written."""
         self._claimed = once()
         self.alive_in = process.pid
-        self.trace_context = _trace_context() if recording is not None else None
         self.clock = Clock()
         _open.add(self.id)
         if recording is not None:
+            self.trace_context = _trace_context()
             if self.parent is not None:
                 self.parent.turns.append(self.id)
             recording.opened(self)
@@ -198,7 +168,7 @@ class Turn:
         here = current()
         return Scope(self, here.tags.for_body() if here is not None else NO_TAGS, parent, order or self.order)
 
-    def awaited(self) -> CallSlot | None:
+    def awaited(self) -> CallState | None:
         """
         Return the call whose open stream this turn has to wait for, if there is one.
 
@@ -258,7 +228,7 @@ class Turn:
     def _drop_content(self) -> None:
         for slot in self.calls:
             # What a late call, or one inside it, still has to tell is dropped with its late line.
-            around: CallSlot | None = slot
+            around: CallState | None = slot
             while around is not None and around.settled:
                 around = around.parent.slot if around.parent is not None else None
             if around is None:

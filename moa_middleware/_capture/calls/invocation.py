@@ -1,0 +1,136 @@
+"""One invocation of a wrapped function, and the turn or call that it opens."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ..flow.model import new_call
+from ..scope import NO_TAGS
+from ..shapes.request import recorder_of
+from ..turns.call_state import CallState
+from ..turns.turn import Turn
+from .function import layer_of_option, resolve_option, text_of, turn_tags
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from ..flow.model import Call
+    from ..scope import Scope
+    from ..shapes.request import Request
+    from ..turns.turn import Recording, StackLike
+    from .function import Options, WrappedFunction
+
+__all__ = ["Invocation"]
+
+
+class Invocation:
+    """Who called what: the stack, the wrapped function with what is known of it, and the arguments."""
+
+    __slots__ = ("args", "function", "instance", "kwargs", "options", "recording", "stack", "wrapped")
+
+    def __init__(  # noqa: PLR0917 - on the path of every call, where keywords cost
+        self,
+        stack: StackLike,
+        options: Options,
+        function: WrappedFunction,
+        wrapped: Callable[..., Any],
+        instance: object,
+        args: tuple[Any, ...],
+        kwargs: Mapping[str, Any],
+        recording: Recording | None,
+    ) -> None:
+        self.stack = stack
+        self.options = options
+        self.function = function
+        self.wrapped = wrapped
+        self.instance = instance
+        self.args = args
+        self.kwargs = kwargs
+        self.recording = recording
+
+    def read(self) -> tuple[dict[str, Any], Request]:
+        """Return the arguments by name, and the request in them; an iterator of messages is replaced by a recorder."""
+        function = self.function
+        named = function.bind(self.args, self.kwargs)
+        request = function.spec.read(named)
+        if type(request.messages) is not list:
+            recorder = recorder_of(request.messages, request.system)
+            if recorder is not None:
+                self.args, self.kwargs = function.spec.put(self.args, self.kwargs, request.place, recorder)
+                request = request._replace(messages=recorder)
+        return named, request
+
+    def open_turn(self, named: Mapping[str, Any], request: Request) -> Turn:
+        """Open a turn of the function's own."""
+        turn = Turn(turn_tags(self.options, self.instance, named), self.recording, request=request)
+        self.enter(turn)
+        return turn
+
+    def enter(self, turn: Turn) -> None:
+        """Remember which method of which object is the turn: its `super()` call joins it."""
+        if self.instance is not None:
+            fn = getattr(self.wrapped, "__func__", self.wrapped)
+            turn.entered.append((id(self.instance), self.function.name, fn))
+
+    def open_call(self, named: Mapping[str, Any], request: Request, here: Scope | None, turn: Turn | None) -> CallState:
+        """
+        Return the state of a call that begins, in `turn` or in a turn of its own.
+
+        Tags win over what the decorator says. Most of its options are not set, and the check costs
+        less than asking for their value.
+        """
+        options, instance = self.options, self.instance
+        if turn is None:
+            turn = Turn(turn_tags(options, instance, named), self.recording, implicit=True)
+        if here is not None and here.turn is turn:
+            state = CallState(turn, here.parent, here.order)
+        else:
+            state = CallState(turn, None, None)
+        tags = here.tags if here is not None else NO_TAGS
+        if tags.role:
+            state.role, state.role_source = tags.role, "tag"
+        elif options.role is not None:
+            role = options.role
+            state.role = text_of(resolve_option(role, instance, named)) if callable(role) else role
+            state.role_source = "declared" if state.role else None
+        if tags.layer is not None:
+            state.layer = tags.layer
+        elif options.layer is not None:
+            state.layer = layer_of_option(resolve_option(options.layer, instance, named))
+        if tags.label:
+            state.label = tags.label
+        elif options.label is not None:
+            state.label = text_of(resolve_option(options.label, instance, named))
+        state.model = request.model
+        if not state.model and options.model is not None:
+            state.model = text_of(resolve_option(options.model, instance, named))
+        state.provider, state.endpoint = self.function.sdk_and_endpoint(instance, self.wrapped)
+        if state.endpoint is not None and turn.recording is not None:
+            state.client = getattr(instance, "_client", None)
+        if options.provider is not None:
+            state.provider = text_of(resolve_option(options.provider, instance, named)) or state.provider
+        state.name = self.function.name
+        state.engine = self.stack
+        if options.tags or tags.own:
+            state.tags = {**(options.tags or {}), **tags.own}
+        state.request = request
+        return state
+
+    def call(self, state: CallState, request: Request) -> Call:
+        """Return the call as middleware sees it."""
+        return new_call(
+            state.turn.id,
+            state.role,
+            state.label or state.model or self.function.name,
+            state.layer,
+            state.parent.id if state.parent is not None else None,
+            state.model,
+            state.provider,
+            request.messages,
+            request.params,
+            state.tags or {},
+            self.args,
+            self.kwargs,
+            self.function.spec,
+            stream=request.stream,
+        )
