@@ -535,7 +535,7 @@ def test_a_fault_of_ours_costs_the_content_and_not_the_line(told, monkeypatch):
     def broken(*_):
         raise ZeroDivisionError
 
-    monkeypatch.setattr(content._Copy, "make", broken)
+    monkeypatch.setattr(content._Edited, "make", broken)
     moa.configure(redact="emails")
     say(canary("question"))
     assert "redactor_failed" == call_of(told.records[0])["omitted"]["output"]["reason"]

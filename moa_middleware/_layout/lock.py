@@ -7,6 +7,7 @@ systems) `acquire` says so, and the caller writes without one.
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from contextlib import suppress
@@ -15,7 +16,17 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["COOL_DOWN", "PATIENCE", "acquire", "acquire_at_once", "gave_up", "in_event_loop", "patience", "release"]
+__all__ = [
+    "COOL_DOWN",
+    "PATIENCE",
+    "acquire",
+    "acquire_at_once",
+    "gave_up",
+    "in_event_loop",
+    "is_at",
+    "patience",
+    "release",
+]
 
 PATIENCE = 0.25
 """Longest wait for a lock, in seconds."""
@@ -106,3 +117,11 @@ def release(descriptor: int) -> None:
     if _flock is not None:
         with suppress(OSError):
             _flock(descriptor, _UNLOCK)
+
+
+def is_at(path: os.PathLike[str] | str, status: os.stat_result) -> bool:
+    """Return True if a path still leads to the file that is open: it may have been renamed or deleted meanwhile."""
+    try:
+        return os.path.samestat(os.lstat(path), status)
+    except OSError:
+        return False

@@ -18,7 +18,7 @@ from ._text import one_line
 from ._verbs import VERBS
 
 if TYPE_CHECKING:
-    from .._capture.tracing.recover import Finding
+    from .._capture.tracing.recover import RecoveredJournal
     from ..settings import Settings
 
 __all__ = ["app"]
@@ -67,7 +67,7 @@ def recover(
     if not folder.is_dir() and (directory is not None or "trace_dir" in settings.model_fields_set):
         whose = "" if directory is not None else " (MOA_TRACE_DIR)"
         raise Failure(f"moa recover: {one_line(str(folder))} is no directory{whose}", UNREADABLE)
-    found: list[Finding] = []
+    found: list[RecoveredJournal] = []
     try:
         writer = FileWriter(folder, max_file_bytes=settings.max_file_bytes)
         for finding in recover_all(writer, dry_run=dry_run, elsewhere=elsewhere):
@@ -95,7 +95,7 @@ def _settings() -> Settings:
         raise Failure(f"moa recover: {describe_problem(error)}", USAGE) from None
 
 
-def _finding_text(finding: Finding, *, dry_run: bool) -> str:
+def _finding_text(finding: RecoveredJournal, *, dry_run: bool) -> str:
     name = one_line(finding.path.name.removesuffix(".jsonl"))
     says = (_WOULD_SAY if dry_run else _SAYS)[finding.what]
     if finding.what == "recovered":
@@ -103,7 +103,7 @@ def _finding_text(finding: Finding, *, dry_run: bool) -> str:
     return f"{name}  {says}{f': {finding.error}' if finding.error else ''}"
 
 
-def _summary(found: list[Finding], folder: Path, *, dry_run: bool) -> dict[str, object]:
+def _summary(found: list[RecoveredJournal], folder: Path, *, dry_run: bool) -> dict[str, object]:
     return {
         "directory": str(folder),
         "dry_run": dry_run,

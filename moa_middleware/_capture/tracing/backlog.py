@@ -2,7 +2,7 @@
 Lines, and those that wait because their writer refused them.
 
 A backlog is bounded by number and by bytes; the oldest falls out. It takes no lock, so that a
-finaliser may come in between; whoever tries a line holds its token for so long.
+finaliser may come in between; who tries a line holds its token meanwhile.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Line:
         session_id: The turn's session.
         writer: Takes it, `None` if only listeners do.
         late: Whether it is that of a late call.
-        listeners: Are told of it once, written or not.
+        listeners: Called with it once, written or not.
         after: Called when it is written.
     """
 
@@ -86,7 +86,7 @@ class Line:
 
     @property
     def key(self) -> Hashable:
-        """What tells its writer from others; two writers into one directory are one."""
+        """The identity of its writer; two writers into one directory are one."""
         writer = self.writer
         return str(writer.trace_dir) if isinstance(writer, FileWriter) else id(writer)
 
@@ -97,12 +97,12 @@ class Line:
 
     @property
     def ours(self) -> bool:
-        """Whether this process owes it; a forked child owes none of its parent's."""
+        """True if this process has to write it; a forked child writes none of its parent's."""
         return self.pid == process_id()
 
     def hand_over(self) -> None:
         """
-        Give the line to its writer; the receipt tells whether that has it.
+        Give the line to its writer; the receipt shows whether that has it.
 
         Raises:
             BaseException: What the writer raised, or what interrupted it.

@@ -131,9 +131,9 @@ def _usage(usage: Usage) -> dict[str, Any]:
     }
 
 
-def error_record(error: ErrorInfo, secret: Sequence[str] = ()) -> dict[str, str]:
+def error_record(error: ErrorInfo, credentials: Sequence[str] = ()) -> dict[str, str]:
     """Return an exception as the record holds it; SDKs put refused keys into their messages."""
-    return {"type": error.type, "message": hide(error.message, secret)}
+    return {"type": error.type, "message": hide(error.message, credentials)}
 
 
 def credentials_of(attempt: Attempt) -> list[str]:
@@ -264,7 +264,7 @@ def _text(value: Any) -> str | None:
 
 
 def _add_inner(
-    fields: dict[str, Any], inside: Sequence[tuple[CallState, Attempt]], secret: list[str], *, late: bool
+    fields: dict[str, Any], inside: Sequence[tuple[CallState, Attempt]], credentials: list[str], *, late: bool
 ) -> None:
     """
     Complete the record of a call from the single call inside it, and from the single one inside that.
@@ -277,7 +277,7 @@ def _add_inner(
     Args:
         fields: The record of the outer call.
         inside: The calls inside it and their requests, the innermost last.
-        secret: Texts that no error may quote.
+        credentials: Texts that no error may quote.
         late: Whether they ended after their turn.
     """
     shot: Snapshot | None = inside[-1][1].memo
@@ -294,14 +294,14 @@ def _add_inner(
             # Its function handed the inner call's stream out in a holder: the reply ended as that stream did.
             duration = attempt.clock.duration_ms if reply is not None else None
             fields["outcome"] = reply.outcome if reply is not None else None
-            fields["error"] = error_record(error, secret) if error is not None else None
+            fields["error"] = error_record(error, credentials) if error is not None else None
             fields["duration_ms"] = duration
             fields["ended_at"] = attempt.clock.started_at + duration / 1e3 if duration is not None else None
         elif fields["outcome"] == "completed" and reply is not None and reply.outcome in ("error", "cancelled"):
             fields["outcome"], fields["handled"] = reply.outcome, True
-            fields["error"] = error_record(error, secret) if error is not None else None
+            fields["error"] = error_record(error, credentials) if error is not None else None
         elif fields["outcome"] == "error" and fields["error"] is None and error is not None:
-            fields["error"] = error_record(error, secret)
+            fields["error"] = error_record(error, credentials)
         fields["model"] = slot.model or fields["model"]
         fields["endpoint"] = slot.endpoint or fields["endpoint"]
         fields["provider"] = fields["provider"] or slot.provider

@@ -21,7 +21,9 @@ from ..log import count_fault
 from .redact import RedactionError, Redactor, is_word
 
 if TYPE_CHECKING:
-    from .redact import Run
+    from collections.abc import Iterable
+
+    from .redact import LineRedaction
 
 __all__ = ["Content"]
 
@@ -52,7 +54,7 @@ class Content:
 
     def line(self, line: bytes) -> tuple[bytes, BaseException | None]:
         """
-        Return a line as it may be written; a fault of ours costs it its content, never the line.
+        Return a line as it may be written; a fault of ours costs its content, never the line.
 
         The second is what interrupted the program inside a user's function, to be raised when the
         line is written.
@@ -60,25 +62,25 @@ class Content:
         Args:
             line: A JSON object, without its newline.
         """
-        run = self._redactor.run()
+        redaction = self._redactor.begin()
         try:
-            data = self._line(line, run)
+            data = self._line(line, redaction)
         except Exception as error:
             count_fault("redact", error)
             record = _loaded(line)
             _withhold(record, "redactor_failed")
             data = _dumped(record)
-        return data, run.urgent
+        return data, redaction.urgent
 
-    def _line(self, line: bytes, run: Run) -> bytes:
+    def _line(self, line: bytes, redaction: LineRedaction) -> bytes:
         record = _loaded(line)
         if self._metadata:
             _withhold(record, "metadata")
         else:
             for part in _parts(record):
-                _Copy(part, run, self._limit).make()
-            if run.faults and type(record.get("instrumentation_errors")) is int:
-                record["instrumentation_errors"] += run.faults
+                _Edited(part, redaction, self._limit).make()
+            if redaction.faults and type(record.get("instrumentation_errors")) is int:
+                record["instrumentation_errors"] += redaction.faults
         return _dumped(record)
 
 
@@ -108,6 +110,12 @@ def _parts(record: dict[str, Any]) -> list[dict[str, Any]]:
     return [part for part in parts if isinstance(part, dict)]
 
 
+def _withhold(record: dict[str, Any], reason: str) -> None:
+    """Put `null` in the place of all content, in place, and list what was there."""
+    for part in _parts(record):
+        _Withheld(part, reason).make()
+
+
 def _size(value: Any) -> int:
     """Return the UTF-8 bytes of a text, or those of anything else as JSON."""
     if not isinstance(value, str):
@@ -120,96 +128,25 @@ def _step(path: str, key: str | int) -> str:
     return f"{path}.{name}" if path else name
 
 
-# Nothing but sizes --------------------------------------------------------------------------------
+class _Part:
+    """
+    One turn or call whose content is changed, in place: the one walk over the keys that hold any.
 
+    Args:
+        part: The turn or call.
+    """
 
-def _withhold(record: dict[str, Any], reason: str) -> None:
-    """Put `null` in the place of all content, in place, and list what was there."""
-    for part in _parts(record):
-        _Sizes(part, reason).make()
-
-
-class _Sizes:
-    """One turn or call without its content."""
-
-    def __init__(self, part: dict[str, Any], reason: str) -> None:
+    def __init__(self, part: dict[str, Any]) -> None:
         self.part = part
-        self.reason = reason
         self.omitted: dict[str, Any] = {}
 
-    def make(self) -> None:
-        part = self.part
-        for name in _WHOLE:
-            if part.get(name) is not None:
-                part[name] = self.gone(part[name], name)
-        error = part.get("error")
-        if isinstance(error, dict) and error.get("message") is not None:
-            error["message"] = self.gone(error["message"], "error.message")
-        calls = part.get("tool_calls")
-        if isinstance(calls, list):
-            part["tool_calls"] = [self.tool_call(call, _step("tool_calls", n)) for n, call in enumerate(calls)]
-        if part.get("usage_raw") is not None:
-            part["usage_raw"] = self.figures(part["usage_raw"], "usage_raw")
-        params = part.get("params")
-        if isinstance(params, dict):
-            part["params"] = {name: self.param(value, name) for name, value in params.items()}
-        tags = part.get("tags")
-        if isinstance(tags, dict):
-            part["tags"] = {name: self.gone(value, _step("tags", name)) for name, value in tags.items()}
-        if self.omitted:
-            part["omitted"] = self.omitted
+    def value(self, value: Any, path: str, name: str | None = None) -> Any:
+        """Return what is written of a value that is content; `name` is its key in the mapping that holds it."""
+        raise NotImplementedError
 
-    def gone(self, value: Any, path: str) -> Any:
-        """Return `None`, with a note of what was there."""
-        if value is not None:
-            self.omitted[path] = {"reason": self.reason, "bytes": _size(value)}
-        return None
-
-    def tool_call(self, value: Any, path: str) -> Any:
-        if not isinstance(value, dict):
-            return self.gone(value, path)
-        shown: dict[str, Any] = {}
-        for key, item in value.items():
-            if key in _OF_TOOL_CALLS and isinstance(item, str | int | None):
-                shown[key] = item
-            elif key in ("function", "custom") and isinstance(item, dict):
-                shown[key] = self.tool_call(item, _step(path, key))
-            else:
-                shown[key] = self.gone(item, _step(path, key))
-        return shown
-
-    def figures(self, value: Any, path: str) -> Any:
-        if isinstance(value, dict):
-            return {key: self.figures(item, _step(path, key)) for key, item in value.items()}
-        if isinstance(value, list):
-            return [self.figures(item, _step(path, place)) for place, item in enumerate(value)]
-        return self.gone(value, path) if isinstance(value, str) else value
-
-    def param(self, value: Any, name: str) -> Any:
-        path = _step("params", name)
-        if name == "extra_body" and isinstance(value, dict):
-            return {
-                key: item if _is_harmless(key, item, _HARMLESS_IN_EXTRA_BODY) else self.gone(item, _step(path, key))
-                for key, item in value.items()
-            }
-        return value if _is_harmless(name, value, _HARMLESS_PARAMS) else self.gone(value, path)
-
-
-def _is_harmless(name: str, value: Any, names: frozenset[str]) -> bool:
-    return value is None or isinstance(value, bool | int | float) or name in names
-
-
-# Redacted and cut ---------------------------------------------------------------------------------
-
-
-class _Copy:
-    """One turn or call with its content redacted and cut."""
-
-    def __init__(self, part: dict[str, Any], run: Run, limit: int | None) -> None:
-        self.part = part
-        self.run = run
-        self.limit = limit
-        self.omitted: dict[str, Any] = {}
+    def usage_keys(self, keys: Iterable[str]) -> list[str]:
+        """Return what is written of the keys of the provider's usage object."""
+        return [*keys]
 
     def make(self) -> None:
         part = self.part
@@ -217,13 +154,13 @@ class _Copy:
             if part.get(name) is not None:
                 part[name] = self.value(part[name], name)
         error = part.get("error")
-        if isinstance(error, dict) and isinstance(error.get("message"), str):
-            error["message"] = self.text(error["message"], "error.message", None)
+        if isinstance(error, dict) and error.get("message") is not None:
+            error["message"] = self.value(error["message"], "error.message")
         calls = part.get("tool_calls")
         if isinstance(calls, list):
             part["tool_calls"] = [self.tool_call(call, _step("tool_calls", n)) for n, call in enumerate(calls)]
         if part.get("usage_raw") is not None:
-            part["usage_raw"] = self.texts(part["usage_raw"], "usage_raw")
+            part["usage_raw"] = self.usage(part["usage_raw"], "usage_raw")
         params = part.get("params")
         if isinstance(params, dict):
             part["params"] = {name: self.param(value, name) for name, value in params.items()}
@@ -232,58 +169,6 @@ class _Copy:
             part["tags"] = {key: self.value(value, _step("tags", key), key) for key, value in tags.items()}
         if self.omitted:
             part["omitted"] = {**part.get("omitted", {}), **self.omitted}
-
-    def value(self, value: Any, path: str, name: str | None = None) -> Any:
-        """Return any value with the texts, keys and figures in it redacted."""
-        try:
-            return self._value(value, path, name)
-        except RecursionError:
-            return self.failed(value, path)
-
-    def _value(self, value: Any, path: str, name: str | None) -> Any:
-        kind = type(value)
-        if kind is str:
-            return self.text(value, path, name)
-        if kind is dict:
-            try:
-                keys = unique([self.run.key(key) for key in value])
-            except RedactionError:
-                return self.failed(value, path)
-            return {
-                key: self._value(item, _step(path, key), original)
-                for key, (original, item) in zip(keys, value.items(), strict=True)
-            }
-        if kind is list:
-            return [self._value(item, _step(path, place), name) for place, item in enumerate(value)]
-        if kind is int or kind is float:
-            try:
-                return self.run.number(value, name)
-            except RedactionError:
-                return self.failed(value, path)
-        return value
-
-    def text(self, text: str, path: str, name: str | None) -> str | None:
-        if is_word(text, name):
-            return text
-        try:
-            text = self.run.text(text, name)
-        except RedactionError:
-            self.failed(text, path)
-            return None
-        return text if self.limit is None or len(text) * 4 <= self.limit else self.cut(text, path, self.limit)
-
-    def cut(self, text: str, path: str, limit: int) -> str:
-        data = text.encode("utf-8", "surrogatepass")
-        if len(data) <= limit:
-            return text
-        self.omitted[path] = {"reason": "limit", "bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
-        end = limit
-        while end and data[end] & 0xC0 == 0x80:  # noqa: PLR2004 - a continuation byte of UTF-8
-            end -= 1
-        return data[:end].decode("utf-8", "surrogatepass")
-
-    def failed(self, value: Any, path: str) -> None:
-        self.omitted[path] = {"reason": "redactor_failed", "bytes": _size(value)}
 
     def tool_call(self, value: Any, path: str) -> Any:
         if not isinstance(value, dict):
@@ -298,20 +183,17 @@ class _Copy:
                 shown[key] = self.value(item, _step(path, key), key)
         return shown
 
-    def texts(self, value: Any, path: str) -> Any:
-        """Return the provider's usage with its texts redacted: its figures are counts."""
+    def usage(self, value: Any, path: str) -> Any:
+        """Return the provider's usage: its figures are counts, its texts are content."""
         if isinstance(value, dict):
             try:
-                # `prompt_tokens` and its like are the provider's words.
-                keys = unique(
-                    [key if key.endswith(("_tokens", "_tokens_details")) else self.run.key(key) for key in value]
-                )
+                keys = self.usage_keys(value)
             except RedactionError:
-                return self.failed(value, path)
-            return {key: self.texts(item, _step(path, key)) for key, item in zip(keys, value.values(), strict=True)}
+                return self.omit(value, path, "redactor_failed")
+            return {key: self.usage(item, _step(path, key)) for key, item in zip(keys, value.values(), strict=True)}
         if isinstance(value, list):
-            return [self.texts(item, _step(path, place)) for place, item in enumerate(value)]
-        return self.text(value, path, None) if isinstance(value, str) else value
+            return [self.usage(item, _step(path, place)) for place, item in enumerate(value)]
+        return self.value(value, path) if isinstance(value, str) else value
 
     def param(self, value: Any, name: str) -> Any:
         path = _step("params", name)
@@ -323,3 +205,88 @@ class _Copy:
                 for key, item in value.items()
             }
         return value if _is_harmless(name, value, _HARMLESS_PARAMS) else self.value(value, path, name)
+
+    def omit(self, value: Any, path: str, reason: str) -> None:
+        """Note a value that is not written, and why."""
+        self.omitted[path] = {"reason": reason, "bytes": _size(value)}
+
+
+def _is_harmless(name: str, value: Any, names: frozenset[str]) -> bool:
+    return value is None or isinstance(value, bool | int | float) or name in names
+
+
+class _Withheld(_Part):
+    """One turn or call without its content, and with a note of what was there."""
+
+    def __init__(self, part: dict[str, Any], reason: str) -> None:
+        super().__init__(part)
+        self.reason = reason
+
+    def value(self, value: Any, path: str, name: str | None = None) -> Any:  # noqa: ARG002 - as in the base
+        """Note what was there."""
+        if value is not None:
+            self.omit(value, path, self.reason)
+
+
+class _Edited(_Part):
+    """One turn or call with its content redacted and cut."""
+
+    def __init__(self, part: dict[str, Any], redaction: LineRedaction, limit: int | None) -> None:
+        super().__init__(part)
+        self.redaction = redaction
+        self.limit = limit
+
+    def value(self, value: Any, path: str, name: str | None = None) -> Any:
+        """Return any value with the texts, keys and figures in it redacted."""
+        try:
+            return self._value(value, path, name)
+        except RecursionError:
+            return self.omit(value, path, "redactor_failed")
+
+    def _value(self, value: Any, path: str, name: str | None) -> Any:
+        kind = type(value)
+        if kind is str:
+            return self.text(value, path, name)
+        if kind is dict:
+            try:
+                keys = unique([self.redaction.key(key) for key in value])
+            except RedactionError:
+                return self.omit(value, path, "redactor_failed")
+            return {
+                key: self._value(item, _step(path, key), original)
+                for key, (original, item) in zip(keys, value.items(), strict=True)
+            }
+        if kind is list:
+            return [self._value(item, _step(path, place), name) for place, item in enumerate(value)]
+        if kind is int or kind is float:
+            try:
+                return self.redaction.number(value, name)
+            except RedactionError:
+                return self.omit(value, path, "redactor_failed")
+        return value
+
+    def text(self, text: str, path: str, name: str | None) -> str | None:
+        if is_word(text, name):
+            return text
+        try:
+            text = self.redaction.text(text, name)
+        except RedactionError:
+            self.omit(text, path, "redactor_failed")
+            return None
+        return text if self.limit is None or len(text) * 4 <= self.limit else self.cut(text, path, self.limit)
+
+    def cut(self, text: str, path: str, limit: int) -> str:
+        data = text.encode("utf-8", "surrogatepass")
+        if len(data) <= limit:
+            return text
+        self.omitted[path] = {"reason": "limit", "bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+        end = limit
+        while end and data[end] & 0xC0 == 0x80:  # noqa: PLR2004 - a continuation byte of UTF-8
+            end -= 1
+        return data[:end].decode("utf-8", "surrogatepass")
+
+    def usage_keys(self, keys: Iterable[str]) -> list[str]:
+        """Return the keys redacted; `prompt_tokens` and its like are the provider's words."""
+        return unique(
+            [key if key.endswith(("_tokens", "_tokens_details")) else self.redaction.key(key) for key in keys]
+        )

@@ -1,8 +1,9 @@
 """
 The credentials of one call, by value: what an exception quotes of them is taken out of its message.
 
-`_patterns` knows credentials by their form. A key of no known form, a header's value or a part of a
-query is known only because this very call was made with it.
+`_redaction` knows credentials by their form. A key of no known form, a header's value or a part of a
+query is known only because this very call was made with it. This is not a part of `redact`, which
+knows no calls, and which is imported only where redaction is asked for.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["hide", "texts"]
 
 _SHORTEST = 6
-"""Characters of a value below which it may stand in a message by chance."""
+"""Characters of a value below which a message may contain it by chance."""
 _DEPTH = 4
 _TELLING = re.compile("auth|key|token|secret|cookie|password", re.IGNORECASE)
 """Names of headers whose values are credentials."""
@@ -37,7 +38,7 @@ _OF_CLIENTS = (
 
 
 def texts(hidden: Iterable[Any], client: object) -> list[str]:
-    """Return what must not be told: the texts in arguments that are not recorded, and a client's keys; long ones first."""
+    """Return what no message may quote: the texts in arguments that are not recorded, and a client's keys; long ones first."""
     values = [*hidden, *_of_client(client)] if client is not None else [*hidden]
     found = {text for value in values for text in _within(value, _DEPTH) if len(text) >= _SHORTEST}
     return sorted(found, key=len, reverse=True)
@@ -80,8 +81,8 @@ def _within(value: Any, depth: int) -> Iterator[str]:
             yield from _within(item, depth - 1)
 
 
-def hide(message: str, told: Iterable[str]) -> str:
+def hide(message: str, values: Iterable[str]) -> str:
     """Return a message without these texts, and without credentials of a known form."""
-    for text in told:
+    for text in values:
         message = message.replace(text, MARK)
     return secrets(message)

@@ -1,10 +1,11 @@
 """
 Values as strict JSON bytes, whatever they are.
 
-The fast path is `pydantic_core.to_json`, behind a guard: it would drain iterators before it asks
-anybody. What the guard refuses takes a slow walk that consumes nothing, and that runs no code of a
-value's own but a model's `model_dump`: whatever else is unknown is named by its type. Texts that no fast encoder
-takes (lone surrogates) are written as ASCII escapes.
+The fast path is `pydantic_core.to_json`. It drains iterators, so it comes behind a guard: `marshal`
+takes exact builtin types only, runs no code of a value's, and is quicker than any walk in Python.
+What the guard refuses takes a slow walk that consumes nothing, and runs no code of a value's own but
+a model's `model_dump`: any other unknown value is named by its type. Texts that no fast encoder takes
+(lone surrogates) are written as ASCII escapes.
 """
 
 from __future__ import annotations
@@ -95,22 +96,22 @@ def encode(value: Any) -> Raw:
         try:
             text = json.dumps(_plain(value), ensure_ascii=True, allow_nan=False, separators=(",", ":"))
         except Exception:
-            # Near the end of the stack, say: a word in its place, so that the rest of the record stands.
+            # For example near the end of the stack: its type in its place, so that the rest of the record is kept.
             return Raw(_to_json(_safe_str(value)))
         return Raw(text.encode("ascii"))
 
 
 def encode_again(value: Any, before: Encoded | None) -> tuple[Raw, Encoded | None]:
     """
-    Return a value as JSON, and what tells that the next one is the same.
+    Return a value as JSON, and the form by which an equal one is known.
 
     Args:
         value: The value.
         before: What was returned for the one before.
 
     The references of a turn are mostly asked the same, and `marshal` finds that out in a tenth of
-    the time that JSON takes: equal bytes are equal values. It cannot be told by the identity of a
-    list, which may have been changed meanwhile.
+    the time that JSON takes: equal bytes are equal values. The identity of a list shows nothing: it
+    may have been changed meanwhile.
     """
     try:
         form = marshal.dumps(value)

@@ -1,9 +1,9 @@
 """
 The journal: what the calls of an open turn said, kept until the turn's own line is written.
 
-Each call that ends is appended at once to `<trace_dir>/open/<turn id>.jsonl`; the file goes with the
-turn's line. What a killed process leaves there is made a turn of by `recover`. Each line stands for
-itself, since threads append in any order and the last line may be torn. This module must not know
+Each call that ends is appended at once to `<trace_dir>/open/<turn id>.jsonl`; the file is removed when
+the turn's line is written. `recover` makes a turn of what a killed process leaves there. Each line is
+complete by itself, since threads append in any order and the last line may be torn. This module must not know
 how a turn is put together again.
 """
 
@@ -92,7 +92,7 @@ class Journal:
                 append(path, data + b"\n", receipt)
         finally:
             if first and not receipt.whole:
-                token.append(True)  # the next call's line tells it
+                token.append(True)  # the next call's line has it
             if not turn.journalled:
                 # The turn's line was written meanwhile, and its journal removed.
                 self._begun.pop(turn.id, None)
@@ -174,7 +174,7 @@ _known: dict[int, dict[str, Any]] = {}
 
 
 def this_process() -> dict[str, Any]:
-    """Return what tells this process from every other, on this machine and elsewhere."""
+    """Return the identity of this process, among all on this machine and elsewhere."""
     pid = process_id()
     found = _known.get(pid)
     if found is None:

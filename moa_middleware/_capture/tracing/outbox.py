@@ -1,9 +1,11 @@
 """
-How lines leave: those of one thread in turn, each to its writer and its listeners.
+The outbox: lines on their way to writers and listeners, one after the other in each thread.
 
-A turn may close inside a finaliser, in the middle of another line's writing on the same thread.
-Such a line joins the queue that the running write drains. What a writer refuses waits in the
-backlog; it goes first at the next line for that writer, and is tried by `flush` and at exit.
+A turn may close inside a finaliser, and the garbage collector may run one at any allocation, so also
+while the same thread writes another line. With a lock that thread would wait for itself for ever; a
+second write in the middle of the first would tear it. So such a line joins the thread's own queue,
+which the write that is under way drains. What a writer refuses waits in the backlog: it goes first
+at the next line for that writer, and is tried by `flush` and at exit.
 """
 
 from __future__ import annotations
@@ -37,7 +39,13 @@ _INTERRUPTS = 2
 
 
 class Tally:
-    """What became of the lines of this process, counted without a lock: a finaliser may come in between."""
+    """
+    Counts of the lines of this process, without a lock: a finaliser may come in between.
+
+    `self.written += 1` is four instructions, and another thread or a signal handler between them
+    loses a count. `next` of an `itertools.count` is one, in C. Its next number cannot be read without
+    being taken, except in its `repr`, which is documented: `count(3)`.
+    """
 
     def __init__(self) -> None:
         self.reset()
@@ -73,7 +81,7 @@ class Tally:
 
 
 def _next_of(counter: count[int]) -> int:
-    """Return the number that a counter would give next; only its `repr` tells without taking it."""
+    """Return the number that a counter would give next, without taking it."""
     return int(repr(counter).removeprefix("count(").removesuffix(")"))
 
 
@@ -94,7 +102,7 @@ _queue = _Queue()
 
 
 def forget() -> None:
-    """Owe nothing: for a forked child, which stands inside its parent's write perhaps, and for tests."""
+    """Drop all lines: in a forked child they are its parent's, perhaps half written; also for tests."""
     _queue.empty()
     backlog.clear()
 
@@ -187,7 +195,7 @@ def flush() -> None:
 
 
 def _deliver(line: Line) -> None:
-    """Write one line, after those that wait for the same writer; then tell its listeners."""
+    """Write one line, after those that wait for the same writer; then call its listeners."""
     try:
         if line.writer is not None and not line.receipt.whole and not line.refused:
             if backlog:
@@ -208,7 +216,7 @@ def _record_of(data: bytes) -> Any:
     try:
         return json.loads(data)
     except ValueError:
-        # More digits than Python reads: whoever looks at them gets a text.
+        # More digits than Python reads: they become a text.
         return json.loads(data, parse_int=lambda figures: int(figures) if len(figures) <= _DIGITS else figures)
 
 
@@ -255,7 +263,7 @@ def _at_exit() -> None:
     if backlog:
         tally.add(lost=len(backlog))
     if tally.lost:
-        # All of them: what was told before was told once a minute.
+        # All of them: what was logged before was logged once a minute.
         log("moa.trace_lost", key="exit", lines=tally.lost, reason="refused until the process ended, or fallen out")
 
 

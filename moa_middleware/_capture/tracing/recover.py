@@ -1,13 +1,14 @@
 """
-Turns of processes that died, put together again from their journals.
+Recovery: the turns of processes that died, put together again from their journals.
 
-A journal belongs to whoever holds its lock; its turn is written before it is removed, and not
-written where its line is there already. So this may be stopped at any point, run again, and run
-beside writers and beside another of its kind. What stands in a journal has been redacted.
+A journal belongs to the process that holds its lock. Its turn is written before it is removed, and
+not written if its line is there already. So a recovery may be stopped at any point, run again, and
+run while writers, or another recovery, are at work. What a journal contains has been redacted.
 """
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import stat
@@ -15,34 +16,40 @@ import time
 from contextlib import suppress
 from copy import deepcopy
 from itertools import islice
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from ..._layout import lock
+from ...records import SCHEMA
 from .call_record import RecordedCall
 from .encode import encode
 from .journal import FOLDER, JOURNAL_SCHEMA, OF_TURN, is_alive
-from .trace_file import Receipt
+from .trace_file import Receipt, segments
 from .tracer import counters
 from .turn_record import arrange, name_roles
-from .written import Written, is_line_of, loaded
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
-    from pathlib import Path
 
     from .writer import FileWriter
 
-__all__ = ["Finding", "recover"]
+__all__ = ["RecoveredJournal", "recover"]
 
 # A pipe in the file's place must not hold us; files know no such wait.
 _FLAGS = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NONBLOCK", 0)
 _YOUNG = 60.0
 """Seconds for which a journal that says nothing may be one that is being begun."""
 
+_DIGITS = 4300
+_KEY = b'"turn_id":"'
+_HEAD = 500
+"""Bytes of a line among which its turn's id stands."""
+_LONGEST = 100
+
 What = Literal["recovered", "written", "empty", "live", "elsewhere", "new", "busy", "unreadable", "failed"]
 
 
-class Finding(NamedTuple):
+class RecoveredJournal(NamedTuple):
     """
     What became of one journal.
 
@@ -63,7 +70,7 @@ class Finding(NamedTuple):
     error: str | None = None
 
 
-def recover(writer: FileWriter, *, dry_run: bool = False, elsewhere: bool = False) -> Iterator[Finding]:
+def recover(writer: FileWriter, *, dry_run: bool = False, elsewhere: bool = False) -> Iterator[RecoveredJournal]:
     """
     Write the turns of dead processes, as `crashed`, and yield what was done with each journal.
 
@@ -80,36 +87,36 @@ def recover(writer: FileWriter, *, dry_run: bool = False, elsewhere: bool = Fals
         names = sorted(entry.name for entry in os.scandir(folder) if entry.name.endswith(".jsonl"))
     except FileNotFoundError:
         return
-    written = Written(writer, {name.removesuffix(".jsonl") for name in names})
+    written = _WrittenTurns(writer, {name.removesuffix(".jsonl") for name in names})
     for name in names:
         finding = _one(folder / name, written, dry_run=dry_run, elsewhere=elsewhere)
         if finding is not None:
             yield finding
 
 
-def _one(path: Path, written: Written, *, dry_run: bool, elsewhere: bool) -> Finding | None:
+def _one(path: Path, written: _WrittenTurns, *, dry_run: bool, elsewhere: bool) -> RecoveredJournal | None:
     """Deal with one journal; `None` if somebody else has removed it."""
     try:
         descriptor = _opened(path)
     except FileNotFoundError:
         return None
     except OSError as error:
-        return Finding(path, "unreadable", error=_words(error))
+        return RecoveredJournal(path, "unreadable", error=_words(error))
     try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            return Finding(path, "unreadable", error="it is no regular file")
+            return RecoveredJournal(path, "unreadable", error="it is no regular file")
         if lock.acquire(descriptor, time.monotonic() + lock.PATIENCE) is False:
-            return Finding(path, "busy")
-        if not _is_at(path, descriptor):
+            return RecoveredJournal(path, "busy")
+        if not lock.is_at(path, os.fstat(descriptor)):
             return None
         with open(descriptor, "rb", closefd=False) as file:
             lines = [line for line in file.read().split(b"\n") if line.strip()]
         return _judge(path, lines, written, dry_run=dry_run, elsewhere=elsewhere)
     except OSError as error:
-        return Finding(path, "failed", error=_words(error))
+        return RecoveredJournal(path, "failed", error=_words(error))
     except Exception as error:
         # Another's file, or another version's: it must not keep the others from being recovered.
-        return Finding(path, "unreadable", error=type(error).__qualname__)
+        return RecoveredJournal(path, "unreadable", error=type(error).__qualname__)
     finally:
         lock.release(descriptor)
         os.close(descriptor)
@@ -123,52 +130,46 @@ def _opened(path: Path) -> int:
         return os.open(path, _FLAGS | os.O_RDONLY)
 
 
-def _judge(path: Path, lines: list[bytes], written: Written, *, dry_run: bool, elsewhere: bool) -> Finding:
+def _judge(
+    path: Path, lines: list[bytes], written: _WrittenTurns, *, dry_run: bool, elsewhere: bool
+) -> RecoveredJournal:
     turn_id = path.name.removesuffix(".jsonl")
-    told = [line for line in map(loaded, lines) if _is_journal(line, turn_id)]
-    if not told:
+    lines_read = [line for line in map(_loaded, lines) if _is_journal(line, turn_id)]
+    if not lines_read:
         if lines:
-            return Finding(path, "unreadable", error="it holds no whole line")
+            return RecoveredJournal(path, "unreadable", error="it holds no whole line")
         if time.time() - path.stat().st_mtime < _YOUNG:
-            return Finding(path, "new")
-        return _removed(Finding(path, "empty"), dry_run=dry_run)
-    alive = is_alive(told[-1]["process"])
+            return RecoveredJournal(path, "new")
+        return _removed(RecoveredJournal(path, "empty"), dry_run=dry_run)
+    alive = is_alive(lines_read[-1]["process"])
     if alive is None and not elsewhere:
-        return Finding(path, "elsewhere")
+        return RecoveredJournal(path, "elsewhere")
     if alive:
-        return Finding(path, "live")
-    session_id = told[-1]["session_id"]
+        return RecoveredJournal(path, "live")
+    session_id = lines_read[-1]["session_id"]
     writer = written.writer
     if written.has(session_id, turn_id):
-        return _removed(Finding(path, "written"), dry_run=dry_run)
-    own = next((line for line in lines if is_line_of(line, turn_id)), None)
+        return _removed(RecoveredJournal(path, "written"), dry_run=dry_run)
+    own = next((line for line in lines if _is_line_of(line, turn_id)), None)
     if own is not None:
         # It had ended, and its line was refused until its process ended.
         if not dry_run:
             writer.append(session_id, own + b"\n", Receipt())
-        return _removed(Finding(path, "recovered", _calls_in(loaded(own))), dry_run=dry_run)
-    record, calls = _record_of_whole(turn_id, session_id, told)
+        return _removed(RecoveredJournal(path, "recovered", _calls_in(_loaded(own))), dry_run=dry_run)
+    record, calls = _record_of_whole(turn_id, session_id, lines_read)
     if not dry_run:
-        # Its number last: one that is taken and not written would tell of a line that is missing.
+        # Its number last: one that is taken and not written would stand for a line that is missing.
         number = next(islice(counters.numbers(), 1))
         record["writer"] = counters.writer_fields(number)
         writer.append(session_id, encode(record) + b"\n", Receipt())
-    return _removed(Finding(path, "recovered", calls), dry_run=dry_run)
+    return _removed(RecoveredJournal(path, "recovered", calls), dry_run=dry_run)
 
 
-def _removed(finding: Finding, *, dry_run: bool) -> Finding:
+def _removed(finding: RecoveredJournal, *, dry_run: bool) -> RecoveredJournal:
     if not dry_run:
         with suppress(FileNotFoundError):
             finding.path.unlink()
     return finding
-
-
-def _is_at(path: Path, descriptor: int) -> bool:
-    """Whether the path leads to the open file still: another recovery may have been faster."""
-    try:
-        return os.path.samestat(path.lstat(), os.fstat(descriptor))
-    except OSError:
-        return False
 
 
 def _words(error: OSError) -> str:
@@ -211,10 +212,10 @@ class _Saved(RecordedCall):
         self.order: list[int] = place["order"]
 
 
-def _saved(told: Iterable[dict[str, Any]]) -> list[_Saved]:
+def _saved(lines_read: Iterable[dict[str, Any]]) -> list[_Saved]:
     """Return the calls in the order of submission; a later line replaces the calls that it covers."""
     found: dict[str, _Saved] = {}
-    for line in told:
+    for line in lines_read:
         for call_id in line["covers"]:
             found.pop(call_id, None)
         for fields, place in zip(line["calls"], line["places"], strict=True):
@@ -227,33 +228,35 @@ def _saved(told: Iterable[dict[str, Any]]) -> list[_Saved]:
     return saved
 
 
-def _record_of_whole(turn_id: str, session_id: str | None, told: list[dict[str, Any]]) -> tuple[dict[str, Any], int]:
+def _record_of_whole(
+    turn_id: str, session_id: str | None, lines_read: list[dict[str, Any]]
+) -> tuple[dict[str, Any], int]:
     """Return the same as `_record`, without the lines that it cannot read: they cost only themselves."""
     try:
-        return _record(turn_id, session_id, told)
+        return _record(turn_id, session_id, lines_read)
     except Exception:
         whole = []
-        for line in told:
+        for line in lines_read:
             with suppress(Exception):
                 _record(turn_id, session_id, [deepcopy(line)])
                 whole.append(line)
         return _record(turn_id, session_id, whole)
 
 
-def _record(turn_id: str, session_id: str | None, told: list[dict[str, Any]]) -> tuple[dict[str, Any], int]:
+def _record(turn_id: str, session_id: str | None, lines_read: list[dict[str, Any]]) -> tuple[dict[str, Any], int]:
     """Return the record of a turn but for its writer, and how many calls were saved."""
-    saved = _saved(told)
-    turn: dict[str, Any] = next((line["turn"] for line in told if "turn" in line), {})
+    saved = _saved(lines_read)
+    turn: dict[str, Any] = next((line["turn"] for line in lines_read if "turn" in line), {})
     name_roles(saved, ended=False)
     record, _ = arrange(saved)
     del record["writer"]  # the caller adds it, behind `omitted`
     record |= {key: turn[key] for key in (*OF_TURN, "omitted") if turn.get(key) is not None}
     record["ts"] = time.time()
     record["turn_id"], record["session_id"] = turn_id, session_id
-    record["outcome"], record["error"] = "crashed", _death_of(told[-1]["process"])
+    record["outcome"], record["error"] = "crashed", _death_of(lines_read[-1]["process"])
     record["started_at"] = turn.get("started_at") or min((call.fields["started_at"] for call in saved), default=0.0)
-    record["turns"] = told[-1].get("turns") or []
-    record["instrumentation_errors"] = max(line.get("instrumentation_errors", 0) for line in told)
+    record["turns"] = lines_read[-1].get("turns") or []
+    record["instrumentation_errors"] = max(line.get("instrumentation_errors", 0) for line in lines_read)
     return record, len(saved)
 
 
@@ -262,3 +265,66 @@ def _death_of(process: dict[str, Any]) -> dict[str, str]:
     pid, host = process.get("pid"), process.get("host")
     where = f" on {host}" if isinstance(host, str) else ""
     return {"type": "ProcessDied", "message": f"process {pid if type(pid) is int else 'unknown'}{where}"}
+
+
+# What is written already ----------------------------------------------------------------------------
+
+
+def _loaded(line: bytes) -> Any:
+    """Return the JSON of a line, `None` if it is torn."""
+    try:
+        return json.loads(line, parse_int=_integer)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _integer(figures: str) -> int | str:
+    # More digits than Python reads.
+    return int(figures) if len(figures) <= _DIGITS else figures
+
+
+def _is_line_of(line: bytes, turn_id: str) -> bool:
+    """Whether it is the turn's own line."""
+    record = _loaded(line)
+    return isinstance(record, dict) and (record.get("schema"), record.get("turn_id")) == (SCHEMA, turn_id)
+
+
+class _WrittenTurns:
+    """
+    Which of some turns are written: each file is read once, and what is appended meanwhile.
+
+    Args:
+        writer: Names the files.
+        wanted: Ids of the turns.
+    """
+
+    def __init__(self, writer: FileWriter, wanted: set[str]) -> None:
+        self.writer = writer
+        self._wanted = {turn_id.encode() for turn_id in wanted}
+        self._found: dict[str, set[str]] = {}
+        self._read: dict[tuple[int, int], int] = {}
+        """How far a file was read, by device and inode: a sealed one has another name."""
+
+    def has(self, session_id: str | None, turn_id: str) -> bool:
+        """Whether a turn's line is in its session's file, or in a sealed segment of it."""
+        path = os.fspath(self.writer.path_of(session_id))
+        found = self._found.setdefault(path, set())
+        # The file first: if it is sealed after that, it is among the segments.
+        for name in (path, *segments(path)):
+            if turn_id not in found:
+                self._look(name, found)
+        return turn_id in found
+
+    def _look(self, name: str, found: set[str]) -> None:
+        with suppress(FileNotFoundError), Path(name).open("rb") as file:
+            status = os.fstat(file.fileno())
+            key = (status.st_dev, status.st_ino)
+            begin = self._read.get(key, 0)
+            file.seek(begin if begin <= status.st_size else 0)
+            for line in file:
+                if line.endswith(b"\n"):
+                    self._read[key] = file.tell()
+                place = line.find(_KEY, 0, _HEAD) + len(_KEY)
+                turn_id = line[place : place + _LONGEST].partition(b'"')[0]
+                if turn_id in self._wanted and _is_line_of(line, turn_id.decode()):
+                    found.add(turn_id.decode())

@@ -18,7 +18,7 @@ from ..log import count_fault
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-__all__ = ["RedactionError", "Redactor", "Run", "is_word"]
+__all__ = ["LineRedaction", "RedactionError", "Redactor", "is_word"]
 
 _QUOTED = frozenset({"arguments", "partial_json"})
 """Keys whose text is JSON by contract: the functions get the texts inside it."""
@@ -55,12 +55,12 @@ class Redactor:
         self.rules = tuple(rules)
         self.functions = tuple(functions)
 
-    def run(self) -> Run:
-        """Return a fresh run, for one line."""
-        return Run(self)
+    def begin(self) -> LineRedaction:
+        """Return a fresh redaction, for one line."""
+        return LineRedaction(self)
 
 
-class Run:
+class LineRedaction:
     """
     One redactor over the texts of one line; equal texts are asked for once.
 

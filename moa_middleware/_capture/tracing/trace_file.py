@@ -18,7 +18,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from ..._layout.lock import acquire, acquire_at_once, gave_up, patience, release
+from ..._layout.lock import acquire, acquire_at_once, gave_up, is_at, patience, release
 from ..process import after_fork
 
 __all__ = ["Receipt", "append", "segments"]
@@ -134,7 +134,7 @@ def _append(
                 # at once and nobody seals, that is a few microseconds: one that was deleted has no link left,
                 # one that was renamed gets the line, as if that had been written first. It saves an `lstat`.
                 doubtful = deadline is not None or limit is not None or not status.st_nlink
-                if doubtful and not _is_at(path, status):
+                if doubtful and not is_at(path, status):
                     continue
                 if limit is not None and _is_full(status.st_size, len(line), limit) and _seal(path):
                     continue
@@ -163,14 +163,6 @@ def _release(files: list[int]) -> None:
         except (OSError, IndexError):
             pass
     _opened.pop(id(files), None)
-
-
-def _is_at(path: str, status: os.stat_result) -> bool:
-    """Whether the path still leads to the file that is open."""
-    try:
-        return os.path.samestat(os.lstat(path), status)
-    except OSError:
-        return False
 
 
 def _is_full(size: int, more: int, limit: int) -> bool:

@@ -76,7 +76,7 @@ class Tracer:
         fanout_only: Record only turns that ran references.
         propagate_threads: Carry turns into bare threads and executors.
         content: What is written of content, `None` for all of it.
-        journal: Keep the calls of open turns beside the files.
+        journal: Keep the calls of open turns on disk, too.
     """
 
     def __init__(
@@ -133,7 +133,7 @@ class Tracer:
         if self._journal is None or not slot.attempts or (turn.implicit and slot.parent is None):
             return
         while slot.parent is not None and slot.parent.slot.done:
-            slot = slot.parent.slot  # it ended first, and is completed from this one: it is told again
+            slot = slot.parent.slot  # it ended first, and is completed from this one: it is written again
         try:
             urgent = self._journal.add(turn, slot, self._content)
             if urgent is not None:

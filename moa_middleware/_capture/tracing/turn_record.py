@@ -296,7 +296,7 @@ def late_records(turn: Turn, slot: CallState, *, ts: float) -> Iterator[Raw]:
     Yield the lines of a call that ended after its turn: its own comes last.
 
     Before it come its earlier requests and the calls inside it, but for those that the turn's line
-    told whole, and for those that still run and will have a line of their own.
+    contains whole, and for those that still run and will have a line of their own.
     """
     apart = _apart(slot)
     for entry in entries_of(slot, late=True, apart=apart):
@@ -319,7 +319,7 @@ def late_records(turn: Turn, slot: CallState, *, ts: float) -> Iterator[Raw]:
 
 
 def _apart(slot: CallState) -> set[CallState]:
-    """Return the calls inside a late one that are not told with it: they still run, or tell of themselves at this moment."""
+    """Return the calls inside a late one that have lines of their own: they still run, or are being written just now."""
     apart: set[CallState] = set()
     for attempt in slot.attempts:
         for inner in attempt.inner:
@@ -340,7 +340,7 @@ def _credentials(turn: Turn, entries: list[Entry]) -> list[str]:
 
 
 def _listing_of(slot: CallState) -> _Listing | None:
-    """Return the listing that a call, or the one around it where it began later, was told of."""
+    """Return the listing of the turn's line, from a call or from one around it if it began later."""
     around: CallState | None = slot
     while around is not None:
         if around.listing is not None:

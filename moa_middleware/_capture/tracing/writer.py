@@ -98,7 +98,7 @@ class FileWriter:
         Args:
             session_id: Names the file.
             line: Ends with a newline.
-            receipt: Tells, whatever is raised, whether the line is in the file.
+            receipt: Shows, whatever is raised, whether the line is in the file.
             late: Whether it is that of a late call.
 
         Raises:
