@@ -124,12 +124,12 @@ def test_a_module_that_cannot_be_patched_is_imported(output_of):
 def test_a_fork_while_another_thread_instruments_can_instrument(output_of):
     """The child has no such thread: it must not wait for it. A server that forks its workers would hang at its start."""
     body = """
-    from moa_middleware._capture.instrument.patch import locked
+    from moa_middleware._capture.instrument.patch import lock
 
     held, go_on = threading.Event(), threading.Event()
 
     def hold():
-        with locked():
+        with lock:
             held.set()
             go_on.wait(30)
 

@@ -9,9 +9,9 @@ import pytest
 from pydantic import RootModel
 
 import moa_middleware as moa
-from moa_middleware._capture.shapes import replies
+from moa_middleware._capture.shapes import registry
+from moa_middleware._capture.shapes.accumulator import Accumulator, read_chunk
 from moa_middleware._capture.shapes.params import read_params
-from moa_middleware._capture.shapes.replies import Accumulator, read_chunk
 from moa_middleware._capture.shapes.wire import body_of_reply
 
 HELLO = [{"role": "user", "content": "hi"}]
@@ -33,7 +33,7 @@ def chunk(*choices):
 
 def test_a_chunk_of_a_registered_class_is_read_once_and_whole(turns, monkeypatch):
     """Also where it looks like a chunk of an SDK: the user's own reader is the one that counts."""
-    monkeypatch.setattr(replies, "_registered", [])
+    monkeypatch.setattr(registry, "registered", [])
 
     class Token:
         def __init__(self, **said):
@@ -56,11 +56,7 @@ def test_a_chunk_of_a_registered_class_is_read_once_and_whole(turns, monkeypatch
     found = turns[0]["aggregator"]
     assert ("hmm, yes", "an answer", "but not more") == (found["reasoning"], found["output"], found["refusal"])
     assert ["look"] == [tool["function"]["name"] for tool in found["tool_calls"]]
-    assert ("stop", 3, 2) == (
-        found["finish_reason"],
-        found["usage"]["input_tokens"],
-        found["usage"]["output_tokens"],
-    )
+    assert ("stop", 3, 2) == (found["finish_reason"], found["usage"]["input_tokens"], found["usage"]["output_tokens"])
 
 
 # Chunks that middleware changes ---------------------------------------------------------------------
@@ -168,7 +164,7 @@ def test_a_tool_whose_part_is_a_model_of_no_mapping_is_recorded():
 
 
 def test_a_price_among_hidden_parameters_is_on_record(turns):
-    """litellm computes a price and keeps it on the reply, outside of its fields."""
+    """A price that litellm computes is kept on the reply, outside of its fields: it is the cost of the call."""
 
     @moa.reference
     def ask(messages):

@@ -281,3 +281,28 @@ def test_in_asks_the_stream_itself(turns):
     assert "other" not in stream
     assert 2 == len(list(stream))
     assert "a" == turns[0]["output"]
+
+
+def test_an_error_of_middleware_behind_a_broken_stream_is_a_note_on_it(turns):
+    """The consumer had a part of the answer: it gets the model's error, and hears of the middleware's as well."""
+
+    def translate(call):
+        reply = yield call
+        if reply.error is not None:
+            raise LookupError("no other model is left")
+        return reply
+
+    @moa.Stack([translate]).reference
+    def ask(messages):
+        yield "a"
+        raise ConnectionError("reset by peer")
+
+    stream = ask(HELLO)
+    assert "a" == next(stream)
+    with pytest.raises(ConnectionError, match="reset by peer") as caught:
+        next(stream)
+    (note,) = caught.value.__notes__
+    assert note.startswith("after that, LookupError was raised by the middleware `")
+    assert "translate" in note
+    (call,) = calls_of(turns[0])
+    assert ("error", "a") == (call["outcome"], call["output"])

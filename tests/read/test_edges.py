@@ -15,7 +15,7 @@ import moa_middleware as moa
 from moa_middleware import read
 from moa_middleware.read import _prune
 
-from .conftest import Plain, ask, late_turn, records, write
+from .conftest import ask, late_turn, records, write
 
 # Two runs -------------------------------------------------------------------------------------------
 
@@ -45,7 +45,12 @@ def lines(path, *found):
 
 def test_turns_that_fail_only_in_the_second_run_are_counted(desk, answered):
     """Of three turns that fail in B, one did not fail in A and one failed there too; a third is not in A."""
-    a = lines(desk / "a.jsonl", asked(answered, "fine"), asked(answered, "bad", failed=True), asked(answered, "better", failed=True))
+    a = lines(
+        desk / "a.jsonl",
+        asked(answered, "fine"),
+        asked(answered, "bad", failed=True),
+        asked(answered, "better", failed=True),
+    )
     b = lines(
         desk / "b.jsonl",
         asked(answered, "fine", failed=True),
@@ -61,7 +66,9 @@ def test_turns_that_fail_only_in_the_second_run_are_counted(desk, answered):
 def test_the_worst_turns_are_as_many_as_were_asked_for(desk, answered):
     """`worst=1` shows the one with the greatest rise."""
     a = lines(desk / "a.jsonl", *[asked(answered, text, cost=1.0) for text in "xyz"])
-    b = lines(desk / "b.jsonl", *[asked(answered, text, cost=cost) for text, cost in zip("xyz", (2, 4, 3), strict=True)])
+    b = lines(
+        desk / "b.jsonl", *[asked(answered, text, cost=cost) for text, cost in zip("xyz", (2, 4, 3), strict=True)]
+    )
     assert [3.0] == [pair.cost_usd for pair in read.compare(a, b, worst=1).costlier]
     assert [3.0, 2.0] == [pair.cost_usd for pair in read.compare(a, b, worst=2).costlier]
     assert () == read.compare(a, b, worst=0).costlier
