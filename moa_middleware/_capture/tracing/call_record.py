@@ -153,9 +153,9 @@ def _fields(slot: CallState, attempt: Attempt, *, late: bool) -> dict[str, Any]:
     clock = attempt.clock
     fields: dict[str, Any] = {
         **EMPTY_CALL,
-        "label": slot.label,
-        "model": slot.model,
-        "provider": slot.provider,
+        "label": attempt.label or slot.label,
+        "model": attempt.model or slot.model,
+        "provider": attempt.provider or slot.provider,
         "input_messages": NULL,
         "streamed": attempt.streamed,
         "call_id": attempt.id,
@@ -302,9 +302,9 @@ def _add_inner(
             fields["error"] = error_record(error, credentials) if error is not None else None
         elif fields["outcome"] == "error" and fields["error"] is None and error is not None:
             fields["error"] = error_record(error, credentials)
-        fields["model"] = slot.model or fields["model"]
+        fields["model"] = attempt.model or slot.model or fields["model"]
         fields["endpoint"] = slot.endpoint or fields["endpoint"]
-        fields["provider"] = fields["provider"] or slot.provider
+        fields["provider"] = fields["provider"] or attempt.provider or slot.provider
         fields["streamed"] = fields["streamed"] or attempt.streamed
         if reply is not None:
             words = reply.text or words
