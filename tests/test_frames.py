@@ -21,11 +21,11 @@ BUDGETS = {
     "value call under a decorated method, openai's client": 89,
     "stream of 21 chunks in an open turn, SDK object": 164,
     "stream of 21 chunks in an open turn, openai's client": 166,
-    "call outside any turn, with its line": 157,
-    "turn of one call, with its line": 185,
-    "turn of one call under a decorated method, with its line": 254,
-    "turn of 4 decorated references and a stream, with its line": 931,
-    "the same, the SDK not instrumented": 586,
+    "call outside any turn, with its line": 151,
+    "turn of one call, with its line": 179,
+    "turn of one call under a decorated method, with its line": 248,
+    "turn of 4 decorated references and a stream, with its line": 917,
+    "the same, the SDK not instrumented": 572,
 }
 
 
