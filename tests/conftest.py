@@ -78,7 +78,8 @@ def _alone(monkeypatch, tmp_path):
     moa.uninstrument()
     structlog.reset_defaults()
     for path in tmp_path.rglob("*.jsonl"):
-        lines_of(path)
+        if "golden" not in path.parts:  # of a clone of this repository
+            lines_of(path)
 
 
 @pytest.fixture

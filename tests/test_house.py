@@ -17,12 +17,8 @@ from benchmarks.house import modules as house_modules
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "moa_middleware"
 
-# Imports that run against the declared order: the circles that are known. The list only gets shorter.
-UPWARD = {
-    ("_capture.scope", "_capture.turns.call_state"),
-    ("_capture.scope", "_capture.turns.turn"),
-    ("_capture.turns.call_state", "_capture.turns.turn"),
-}
+UPWARD: set[tuple[str, str]] = set()
+"""Imports against the declared order that are put up with, as (importer, imported): none."""
 # Files and folders, wherever they are, that run only once traces are on, or never in a host's calls.
 NEED_NOT_BE_LIGHT = {
     *("settings", "records", "tracing", "recorder", "config", "program"),

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import pytest
 
 import moa_middleware as moa
-from moa_middleware._capture.turns.words import reply_text
+from moa_middleware._capture.calls.reply_text import reply_text
 from moa_middleware.testing import capture_turns
 
 from .conftest import check

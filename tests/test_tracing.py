@@ -851,6 +851,33 @@ def test_every_setting_is_looked_at_each_turn():
     assert expected == set(recorder.VARIABLES)
 
 
+@pytest.mark.parametrize("kind", [dict, UserDict])
+def test_a_mapping_in_the_place_of_the_environment_is_read(tmp_path, monkeypatch, kind):
+    """A host or a test may replace `os.environ`; what is set there counts at the next turn, and what was, after it."""
+
+    def lines():
+        return sum(len(path.read_text().splitlines()) for path in tmp_path.rglob("*.jsonl"))
+
+    ask("hi")
+    with monkeypatch.context() as patched:
+        replaced = kind({**os.environ, "MOA_SAVE_TRACES": "1", "MOA_TRACE_DIR": str(tmp_path)})
+        patched.setattr(os, "environ", replaced)
+        ask("hi")
+        assert 1 == lines()
+        replaced["MOA_SAVE_TRACES"] = " Off "
+        ask("hi")
+        assert 1 == lines()
+        replaced["MOA_SAVE_TRACES"] = "yes"
+        ask("hi")
+        assert 2 == lines()
+    ask("hi")
+    assert 2 == lines()
+    monkeypatch.setenv("MOA_TRACE_DIR", str(tmp_path))
+    monkeypatch.setenv("MOA_SAVE_TRACES", "TRUE")
+    ask("hi")
+    assert 3 == lines()
+
+
 def test_an_implicit_turn_has_the_request_of_its_call(turns):
     """It is a turn of one call: the caller's request is the call's."""
     ask("hi")

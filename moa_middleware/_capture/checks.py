@@ -74,7 +74,7 @@ def redaction(given: Any) -> tuple[str | None, tuple[Callable[[str], str], ...]]
 
 def unknown(where: str, name: str, known: Sequence[str]) -> str:
     """Return the message for an unknown keyword."""
-    import difflib
+    import difflib  # here, because only an error needs it
 
     near = difflib.get_close_matches(name, known, n=1)
     hint = f", did you mean {near[0]!r}?" if near else ";"
@@ -88,6 +88,8 @@ def check_parameter(fn: Any, parameter: str, name: str) -> None:
     Raises:
         DecorationError: It does not.
     """
+    # Not every callable has a signature, C functions among them. Then the parameter may be there, and the
+    # first call shows it.
     try:
         parameters = inspect.signature(getattr(fn, "__func__", fn)).parameters
     except (TypeError, ValueError):

@@ -30,6 +30,7 @@ __all__ = ["Status", "add_turn_ids", "configure", "default_stack", "flush", "res
 
 default_stack = Stack()
 
+# Handed down: the recorder is on a lower floor, and must not know the default stack or its targets.
 state.was_asked_for_targets = lambda: targets.was_asked(default_stack)
 
 
@@ -104,6 +105,8 @@ def configure(
         given["redact"], redactors = redaction(redact)
     given = {name: value for name, value in given.items() if value is not _UNSET}
     overrides = {name: value for name, value in {**state.overrides, **given}.items() if value is not None}
+    # Checked now, so that the error is raised at the line that made it. Pydantic is imported for it, but
+    # not where a program only sets middleware or a writer.
     if overrides != state.overrides and overrides:
         _validate(overrides)
     if writer is not _UNSET and writer is not None and not callable(getattr(writer, "write", None)):

@@ -70,7 +70,7 @@ def run(args: list[str]) -> None:
         _run_module(name, rest)
         return
     elif first in ("-", "-c"):
-        _refuse(f"{first} cannot be run again by child processes: put it into a file")
+        _refuse(f"{first} cannot be run again by child processes: put the program into a file")
     elif first.startswith("-"):
         _refuse(f"there is no option {first}; Python's own go before -m: python {first} -m moa_middleware run …")
     if not first:

@@ -17,8 +17,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Generator, Mapping
 
-    from .turns.call_state import Attempt
-    from .turns.turn import Turn
 
 __all__ = [
     "NO_TAGS",
@@ -90,15 +88,25 @@ class Order:
 
 
 class Scope:
-    """One place to stand; a new one is made for each step inwards."""
+    """
+    One place to stand; a new one is made for each step inwards.
+
+    Attributes:
+        turn: The `Turn`, of which this module knows no more than whether it is `joinable`.
+        tags: What blocks and decorators around say.
+        parent: The `Attempt` of the call around, `None` in the body of a turn.
+        order: Numbers what begins here.
+        previous: Where the code stood before the block.
+        block: The block that is open here, `None` for a function's body.
+    """
 
     __slots__ = ("block", "order", "parent", "previous", "tags", "turn")
 
     def __init__(
         self,
-        turn: Turn | None,
+        turn: Any,
         tags: Tags,
-        parent: Attempt | None = None,
+        parent: Any = None,
         order: Order | None = None,
         *,
         previous: Scope | None = None,

@@ -124,6 +124,7 @@ class Stack:
             return fn
         if options.messages is not None:
             check_parameter(fn, options.messages, name)
+        # While the module is imported, and not in the first turn, which may run in an event loop.
         load_recorder()
         return instrumented(fn, self, options)
 
@@ -352,6 +353,7 @@ class Stack:
         if isinstance(obj, str):
             targets.uninstrument(obj, self)
             return
+        # Names first: each of them knows what it has done, and leaves what another one needs.
         if obj is None:
             targets.uninstrument(None, self)
         objects.uninstrument(obj, self)

@@ -154,6 +154,10 @@ class CallView(View):
     """Reasoning that the provider showed."""
     refusal = Field(text)
     """The refusal, if the model refused."""
+    model_output = Field(text)
+    """What the model itself said, where that differs from `output`."""
+    handled = Field(flag)
+    """True if the function caught this call's error or cancellation and went on."""
     choices = Field(items)
     """Every choice, where there was more than one."""
     params = Field(mapping)

@@ -16,7 +16,7 @@ import time
 import traceback
 import warnings
 
-from moa_middleware import _default, _log
+from moa_middleware._capture import config, log
 from moa_middleware.cli import main
 
 READ_AT_START = ("PYTHON", "LC_", "LANG", "COVERAGE")
@@ -73,8 +73,8 @@ def _child(args, env, cwd, streams):
         sys.argv = ["moa", *args]
         warnings.resetwarnings()
         warnings.simplefilter("ignore")
-        _default.reset()
-        _log.forget()
+        config.reset()
+        log.forget()
         try:
             main()
             code = 0

@@ -23,6 +23,7 @@ from ..streams.state import End
 from ..turns.turn import turn_for_call
 from .answer import check_readable, check_stream, check_value, render_reply, wants_stream
 from .execution import CallExecution
+from .kept_reply import keep
 from .request import RequestExchange
 
 if TYPE_CHECKING:
@@ -32,11 +33,12 @@ if TYPE_CHECKING:
     from ..flow.model import Outcome
     from ..flow.outcome import ErrorInfo
     from ..scope import Scope
+    from ..shapes.request import Request
     from ..streams.state import StreamState
-    from ..turns.call_state import Attempt
+    from ..turns.turn import Attempt
     from .invocation import Invocation
 
-__all__ = ["CallConversation", "conversation_of"]
+__all__ = ["CallConversation", "conversation_of", "go_on"]
 
 
 def as_reply(value: Any) -> Reply:
@@ -59,6 +61,22 @@ def conversation_of(invocation: Invocation) -> Conversation:
         # Middleware has had it, further out.
         return CallConversation(invocation, state, call).start()
     return CallConversation(invocation, state, call, middleware=stack.middleware, observers=stack.observers).start()
+
+
+def go_on(invocation: Invocation, attempt: Attempt, scope: Scope, request: Request, box: list[Any]) -> Conversation:
+    """
+    Return the conversation that goes on with a request which went out by the straight road.
+
+    Args:
+        invocation: Of the function.
+        attempt: The request.
+        scope: Where it was made.
+        request: Its parts.
+        box: Holds what the function returned: a future, a manager, an awaitable, a raw response or a helper.
+    """
+    return CallConversation(invocation, attempt.slot, invocation.call(attempt.slot, request)).start(
+        (attempt, scope, box)
+    )
 
 
 def _is_nested(stack: object, here: Scope | None) -> bool:
@@ -187,7 +205,7 @@ class CallConversation(CallExecution):
                 if reply._details is not result._details or not _same_answer(reply, result):
                     continue
                 # The same with something noted on it, such as its price.
-                attempt.keep(result)
+                keep(attempt, result)
             self.slot.chosen = attempt
             if mapped is not None:
                 self.slot.chosen = self.report_mapped(mapped, reply) or attempt

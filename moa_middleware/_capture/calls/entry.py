@@ -62,8 +62,8 @@ def call_through(  # noqa: PLR0917 - on the path of every call, where keywords c
     if is_watched:
         return _converse(invocation, call.conversation_of)
     if not function.returns_coroutine:
-        return straight.run(invocation, turn)
-    return _named(straight.run_async(invocation), function)
+        return straight.run(invocation, turn, call.go_on)
+    return _named(straight.run_async(invocation, call.go_on), function)
 
 
 def _named(coroutine: Any, function: WrappedFunction) -> Any:

@@ -8,13 +8,13 @@ a raw response. `request` sends, `answer` checks what a middleware answered, `ca
 from __future__ import annotations
 
 from dataclasses import replace
-from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..flow.model import Reply, complete
 from ..flow.observers import NOBODY, Observation
 from ..flow.outcome import outcome_of
 from ..ids import uuid7
+from .kept_reply import keep_reply
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,11 +24,10 @@ if TYPE_CHECKING:
     from ..flow.observers import Observer
     from ..shapes.accumulator import Accumulator
     from ..streams.state import End, StreamState
-    from ..turns.call_state import Attempt, CallState
-    from .function import WrappedFunction
+    from ..turns.turn import Attempt, CallState
     from .invocation import Invocation
 
-__all__ = ["CallExecution", "WireReply", "keep_reply"]
+__all__ = ["CallExecution", "WireReply"]
 
 
 class WireReply(NamedTuple):
@@ -41,19 +40,6 @@ class WireReply(NamedTuple):
     """The request that the caller's reply came from, a report on `map_chunks` where that changed it."""
     mapped: Accumulator | None = None
     """What `map_chunks` made of a stream that was held back."""
-
-
-def keep_reply(known: WrappedFunction, attempt: Attempt, reply: Reply) -> Reply:
-    """Keep a reply that is new with its request, and return it."""
-    attempt.clock.ended_ns = perf_counter_ns()
-    if reply.source == "provider":
-        if attempt.inner:
-            reply = attempt.completed(reply)
-        if known.form == "plain" and reply._details.get("shape") is not None:
-            # What it returns is a chat completion, whatever its own request looks like.
-            known.form = reply._details["shape"]
-    attempt.keep(reply)
-    return reply
 
 
 class CallExecution:

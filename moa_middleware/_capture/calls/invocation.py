@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 from ..flow.model import new_call
 from ..scope import NO_TAGS
 from ..shapes.request import recorder_of
-from ..turns.call_state import CallState
-from ..turns.turn import Turn
+from ..turns.turn import CallState, Turn
 from .function import layer_of_option, resolve_option, text_of, turn_tags
 
 if TYPE_CHECKING:

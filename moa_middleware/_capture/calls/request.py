@@ -16,7 +16,6 @@ from ..flow.outcome import drop_frames, outcome_of
 from ..log import log
 from ..scope import Order
 from ..shapes.accumulator import Accumulator
-from ..shapes.replies import read_reply
 from ..shapes.request import Recorder
 from ..streams.kinds import (
     is_awaitable,
@@ -34,6 +33,7 @@ from ..streams.raw import raw_proxy, read_body
 from ..streams.state import End, FutureDone, ManagerEntered, StreamState, follow, future_done
 from ..streams.taps import taps_of
 from .execution import WireReply
+from .kept_reply import reply_of_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -42,12 +42,12 @@ if TYPE_CHECKING:
     from ..flow.model import Call
     from ..flow.observers import Observation
     from ..scope import Scope
-    from ..turns.call_state import Attempt
+    from ..turns.turn import Attempt
     from .execution import CallExecution
 
     Replied = Generator[Effect, Any, tuple[Reply, End | None]]
 
-__all__ = ["RequestExchange", "refused"]
+__all__ = ["RequestExchange"]
 
 
 class RequestExchange:
@@ -82,7 +82,7 @@ class RequestExchange:
             # In a box: a suspended frame that held a proxy would keep it alive for ever.
             box = [(yield Invoke(fn, call.args, call.kwargs, self.scope))]
         except BaseException as error:
-            self._ended(complete(refused(error), source=self.source), error)
+            self._ended(complete(reply_of_error(error), source=self.source), error)
             raise
         return (yield from self.take(box))
 
@@ -93,7 +93,7 @@ class RequestExchange:
                 self.of.is_async = True
                 box.append((yield Resolve(box.pop(), self.scope)))
         except BaseException as error:
-            self._ended(complete(refused(error), source=self.source), error)
+            self._ended(complete(reply_of_error(error), source=self.source), error)
             raise
         return (yield from self.receive(box))
 
@@ -337,20 +337,3 @@ class RequestExchange:
             held = box[0]
         self._wired(reply, held, taps.mapped if taps is not None else None)
         return reply, None
-
-
-def refused(error: BaseException) -> Reply:
-    """Return the reply, a new one, of a request that raised: an SDK that cannot parse one has had it all the same."""
-    completion = getattr(error, "completion", None)  # openai's, of a reply that is too long or was filtered
-    trace = error.__traceback__
-    while completion is None and trace is not None:
-        if trace.tb_frame.f_code.co_name == "parser":
-            values = trace.tb_frame.f_locals
-            completion = next((values[name] for name in _UNPARSED if name in values), None)
-        trace = trace.tb_next
-    reply = Reply() if completion is None else read_reply(completion)
-    return reply.replace(outcome=outcome_of(error), error=error, raw=None)
-
-
-_UNPARSED = ("raw_completion", "raw_response", "response")
-"""Names of the reply in the function by which the SDKs' `parse` makes the caller's class of it."""

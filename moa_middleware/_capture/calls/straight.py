@@ -23,19 +23,20 @@ from ..streams.proxies import stream_proxy
 from ..streams.proxy_class import own_state
 from ..streams.state import StreamState
 from ..turns.turn import turn_for_call
-from .call import CallConversation
-from .execution import keep_reply
-from .request import refused
+from .kept_reply import completed, keep, keep_reply, reply_of_error, shared
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ..flow.driver import Conversation
     from ..flow.model import Outcome
     from ..shapes.request import Request
     from ..streams.state import End
-    from ..turns.call_state import Attempt
-    from ..turns.turn import Turn
+    from ..turns.turn import Attempt, Turn
     from .function import WrappedFunction
     from .invocation import Invocation
+
+    GoOn = Callable[[Invocation, Attempt, Scope, Request, list[Any]], Conversation]
 
 __all__ = ["run", "run_async"]
 
@@ -48,8 +49,15 @@ class _Begun(NamedTuple):
     request: Request
 
 
-def run(invocation: Invocation, turn: Turn | None) -> Any:
-    """Run one call of a function, and return what the caller gets."""
+def run(invocation: Invocation, turn: Turn | None, go_on: GoOn) -> Any:
+    """
+    Run one call of a function, and return what the caller gets.
+
+    Args:
+        invocation: Of the function.
+        turn: The turn that the call belongs to, `None` if it opens one of its own.
+        go_on: Returns the conversation that goes on with what is neither a value nor a stream.
+    """
     begun = _begin(invocation, current(), turn)
     if begun is None:
         return invocation.wrapped(*invocation.args, **invocation.kwargs)
@@ -69,10 +77,10 @@ def run(invocation: Invocation, turn: Turn | None) -> Any:
     # In a box: a frame that held a stream would keep it alive for ever.
     box = [value]
     value = None
-    return start_sync(_conversation(invocation, begun, box), async_stream=invocation.function.is_async_generator)
+    return start_sync(go_on(invocation, *begun, box), async_stream=invocation.function.is_async_generator)
 
 
-async def run_async(invocation: Invocation) -> Any:
+async def run_async(invocation: Invocation, go_on: GoOn) -> Any:
     """Run one call of a coroutine function: everything, the start time too, when the coroutine runs."""
     here = current()
     begun = _begin(invocation, here, turn_for_call(here))
@@ -93,7 +101,7 @@ async def run_async(invocation: Invocation) -> Any:
         return _stream(invocation, begun, value)
     box = [value]
     value = None
-    return (await drive_async(_conversation(invocation, begun, box))).value
+    return (await drive_async(go_on(invocation, *begun, box))).value
 
 
 def _begin(invocation: Invocation, here: Scope | None, turn: Turn | None) -> _Begun | None:
@@ -122,12 +130,12 @@ def _begin(invocation: Invocation, here: Scope | None, turn: Turn | None) -> _Be
 def _returned(function: WrappedFunction, attempt: Attempt, value: Any) -> None:
     """Keep a reply in one piece, and end the call."""
     try:
-        reply = attempt.shared(value) if attempt.inner and function.reads is None else None
+        reply = shared(attempt, value) if attempt.inner and function.reads is None else None
         if reply is None:
             keep_reply(function, attempt, complete(function.reply_of(value), source="provider"))
         else:
             attempt.clock.stop()
-            attempt.keep(reply)
+            keep(attempt, reply)
         attempt.slot.chosen = attempt
     except Exception as error:
         # The caller has a value; that we could not read it is our fault alone.
@@ -192,17 +200,10 @@ def _raised(attempt: Attempt, error: BaseException) -> None:
     state = attempt.slot
     attempt.clock.stop()
     try:
-        attempt.keep(attempt.completed(complete(refused(error), source="provider")))
+        keep(attempt, completed(attempt, complete(reply_of_error(error), source="provider")))
     except Exception as fault:
         count_fault("reply", fault)
     finally:
         state.finish()
         if state.turn.implicit and state.parent is None:
             state.turn.leave(outcome_of(error), error)
-
-
-def _conversation(invocation: Invocation, begun: _Begun, box: list[Any]) -> Conversation:
-    """Return the conversation that goes on with a future, a manager, an awaitable, a raw response or a helper."""
-    attempt, scope, request = begun
-    execution = CallConversation(invocation, attempt.slot, invocation.call(attempt.slot, request))
-    return execution.start((attempt, scope, box))

@@ -65,6 +65,8 @@ class Observer:
         """Note a fault."""
         count_fault(self.name, error)
         self._bad += 1
+        # An observer that fails at each call would cost time and log space in all of them. It is tried
+        # again after a pause, since what it needs may be back: a disk, a server.
         if self._bad >= _FAULTS_IN_A_ROW:
             self._bad = 0
             self._until = time.monotonic() + _PAUSE_SECONDS

@@ -46,6 +46,8 @@ def instrument(obj: Any, stack: StackLike, targets: Sequence[tuple[str, Options]
         TargetError: A target leads nowhere, or there is none and no known path exists.
     """
     with lock:
+        # Objects that are gone may have been the last targets of a patch. Nothing runs when one dies, as a
+        # finaliser must take no lock, so what they leave is put back here.
         sweep()
         if not targets:
             if isinstance(obj, ModuleType) and obj.__name__ in SDKS:
@@ -64,6 +66,7 @@ def instrument(obj: Any, stack: StackLike, targets: Sequence[tuple[str, Options]
         for path, options in now:
             wrap_at(obj, path, stack, options)
         if isinstance(obj, type):
+            # Even with nothing to wait for now: a subclass may override what was wrapped.
             watch_class(obj, stack, targets, _wrap_instance)
 
 
@@ -107,6 +110,8 @@ def _has_path(obj: Any, path: str) -> bool:
 def uninstrument(obj: Any, stack: StackLike) -> None:
     """Undo what `instrument` did to an object, or for every object of this stack if it is `None`."""
     with lock:
+        # What is on record first, then what has no record: SDKs for everyone, and patches whose targets are
+        # gone.
         undo(obj, stack)
         uninstrument_client(obj, stack)
         if obj is None:

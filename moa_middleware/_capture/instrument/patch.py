@@ -125,7 +125,9 @@ class Patch:
 
     def options_for(self, instance: Any) -> Any:
         """Return the options for an object, `None` if the patch does not act for it."""
-        found = self.targets.get(instance)
+        # `Identities.get` without its frame: this is asked at each call.
+        entry = self.targets._items.get(id(instance))
+        found = entry[1] if entry is not None and entry[0]() is instance else None
         if found is None and self._for_classes:
             kind = instance if isinstance(instance, type) else type(instance)
             found = next((o for o in map(self.targets.get, kind.__mro__) if o is not None), None)
@@ -185,22 +187,22 @@ class CallPatch(Patch):
     """A function that has become a call or a turn."""
 
     def __init__(
-        self, owner: Any, name: str, stack: StackLike, kind: str, *, path: str, via: Callable[[Any], Any] | None = None
+        self, owner: Any, name: str, stack: StackLike, kind: str, *, path: str, by_client: bool = False
     ) -> None:
         self.kind = kind
         self.path = path
-        self.via = via
-        """From the object whose method is called to the one that was instrumented."""
+        self.by_client = by_client
+        """Whether the targets are clients of an SDK, and the method is one of their resources'."""
         super().__init__(owner, name, stack, kind)
 
     def wrap(self, original: Any) -> Any:
         """Return a wrapper that acts for the targets."""
-        call_through, cache, path, via = self.stack.call_through, dict[str, Any](), self.path, self.via
+        call_through, cache, path, by_client = self.stack.call_through, dict[str, Any](), self.path, self.by_client
 
         def wrapper(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
             # `MARK`: the in-memory client by which a middleware's reply gets the SDK's form. Its calls are
-            # no requests to a model.
-            options = self.options_for(via(instance) if via else instance)
+            # no requests to a model. An object that is not instrumented is not asked for its `_client`.
+            options = self.options_for(getattr(instance, "_client", None) if by_client else instance)
             if options is None or getattr(getattr(instance, "_client", None), MARK, False):
                 return wrapped(*args, **kwargs)
             return call_through(options, cache, path, wrapped, instance, args, kwargs)

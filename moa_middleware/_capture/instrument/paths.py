@@ -50,6 +50,8 @@ def walk(obj: Any, path: str) -> tuple[Any, str]:
     for step in steps:
         found = _step(owner, step, so_far, path)
         so_far = f"{so_far}.{step}"
+        # A property may make a new object at each access. What is wrapped on one would be gone at the next,
+        # and nobody would be told that nothing is traced.
         if found is not getattr(owner, step):
             fresh = fresh or so_far
         owner = found
@@ -118,12 +120,16 @@ def wrap_at(obj: Any, path: str, stack: StackLike, options: Options, *, root: An
     owner, name = walk(obj, path)
     kind = options.kind
     place = _place(owner, name)
+    # A decorator's wrapper is enough, and so is another patch's that acts for this owner already: its
+    # attribute may be on a base, or on the instance itself. A second one would be a second call.
     layer = layer_of(inspect.getattr_static(owner, name, None), stack, kind)
     if layer is not None:
         by = layer._self_patch
         if by is None or (by.owner is not place and by.options_for(owner) is not None):
-            return  # decorated already, where it is defined
+            return
     if not isinstance(owner, type | ModuleType):
+        # A patch on a class knows its instances by weak references. One that allows none could be kept
+        # alive for ever, or mistaken for another object with its id later.
         try:
             weakref.ref(owner)
         except TypeError:

@@ -92,10 +92,6 @@ def sdk_of(obj: object) -> str | None:
     return None
 
 
-def _client_of(resource: Any) -> Any:
-    return getattr(resource, "_client", None)
-
-
 def instrument_client(client: Any, stack: StackLike, options: Options) -> None:
     """Let the SDK's classes act for this client."""
     sdk, clients = sdk_of(client), _wanted.setdefault(stack, _Wanted()).clients
@@ -185,9 +181,8 @@ def _hook(reference: weakref.ref[Any], sdk: str) -> Callable[[Any], None]:
 
 def _patch_module(stack: StackLike, sdk: str, module: Any, target: Any, options: Options) -> None:
     for owner, name, path in _methods(sdk, module):
-        via = None if owner is module else _client_of
-        whom = owner if target is None else target
-        apply_patch(CallPatch, owner, name, stack, options.kind, target=whom, options=options, path=path, via=via)
+        whom, of = owner if target is None else target, {"path": path, "by_client": owner is not module}
+        apply_patch(CallPatch, owner, name, stack, options.kind, target=whom, options=options, **of)
 
 
 def _methods(sdk: str, module: Any) -> list[tuple[Any, str, str]]:

@@ -233,6 +233,8 @@ def instrument(text: str, stack: StackLike, default: Options, *, report: bool = 
     if not entries:
         msg = f"{text!r:.80} names no target; {_choices()}"
         raise TargetError(msg)
+    # Everything is read, loaded and checked before anything is wrapped: an error in the last entry must
+    # not leave the first ones instrumented.
     pending: list[PendingTarget] = []
     named: list[tuple[str, list[Any]]] = []
     for entry in entries:
@@ -289,6 +291,8 @@ def _use(name: str, things: Sequence[Any], stack: StackLike, default: Options, *
         if isinstance(thing, Target):
             thing.options_over(default)  # raises for an unknown option, before the first is wrapped
             done.append(PendingTarget(thing, stack, default, report=report, is_spelt_out=False))
+    # In the registry before they start: a target whose module is there is wrapped at once, and `undo` of
+    # another name must see that this one needs it.
     _asked[id(stack), name] = done
     for one in done:
         if isinstance(one, PendingTarget):

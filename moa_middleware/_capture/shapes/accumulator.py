@@ -45,9 +45,6 @@ class Accumulator(StreamContent):
 
     def feed(self, chunk: Any) -> None:
         """Take one chunk in; never raises."""
-        if self.words and type(chunk) is str:
-            self.texts.append(chunk)
-            return
         if self.simple:
             # The loops of `streams` hold a copy of this: a call costs as much again.
             try:
@@ -60,11 +57,15 @@ class Accumulator(StreamContent):
                     return
             except Exception:
                 pass  # it is read as a whole then
+        if self.words and type(chunk) is str:
+            self.texts.append(chunk)
+            return
         self.feed_whole(chunk)
 
     def feed_whole(self, chunk: Any) -> None:
         """Take one chunk in with all that it says; never raises."""
-        self.settle(chunk)
+        if self.settled != len(self.texts):
+            self.settle(chunk)
         if not self.read_whole:
             self.first_ns = perf_counter_ns()
         self.read_whole += 1
@@ -95,7 +96,7 @@ class Accumulator(StreamContent):
         # reason and the usage come with the last text or after it.
         try:
             if last is not None and not openai_chat.is_used_again(last, chunk):
-                openai_chat.feed_rest(self, last)
+                openai_chat.feed(self, last, text=False)
         except Exception:
             self.unread += 1
 
@@ -113,7 +114,10 @@ class Accumulator(StreamContent):
         # Most events of hand-written generators are dicts of none of the SDKs: one look in place of three.
         if type(chunk) is dict and _TELLING.isdisjoint(chunk):
             return plain.feed(self, chunk)
-        return any(shape.feed(self, chunk) for shape in _SHAPES)
+        for shape in _SHAPES:  # noqa: SIM110 - a generator's steps are calls
+            if shape.feed(self, chunk):
+                return True
+        return False
 
     def add(self, chunk: Chunk | None) -> None:
         """Take in a chunk that a reader of the user's has read."""

@@ -24,9 +24,11 @@ if TYPE_CHECKING:
     from ..flow.model import Chunk, Reply
     from .choice import StreamContent
 
-__all__ = ["feed", "feed_rest", "is_used_again", "read_value", "render_chunk", "render_chunks", "render_value"]
+__all__ = ["feed", "is_used_again", "read_value", "render_chunk", "render_chunks", "render_value"]
 
 _NONE = object()
+_MESSAGE = frozenset({"delta", "message", "text"})
+"""Keys of an item of `choices`, of which each has one."""
 _DETAILS = (
     ("id", "response_id"),
     ("model", "response_model"),
@@ -35,39 +37,38 @@ _DETAILS = (
 )
 
 
-def _take_message(choice: Choice, message: Any, *, text: bool = True) -> None:
-    """Take in a delta, or a whole message: they have the same keys."""
-    find = getter(message)
-    if text:
-        choice.text += texts_of(find("content"))
-    # OpenAI's API shows no reasoning. DeepSeek, Qwen and vLLM call it `reasoning_content`, OpenRouter,
-    # Groq and Ollama `reasoning`.
-    reasoning = find("reasoning_content") or find("reasoning")
-    if isinstance(reasoning, str):
-        choice.reasoning.append(reasoning)
-    refusal = find("refusal")
-    if isinstance(refusal, str) and refusal:
-        choice.refusal.append(refusal)
-    calls = find("tool_calls")
-    for call in calls or ():
-        choice.add_tool_call(call)
-    function = find("function_call")  # the form before tools
-    if function is not None and not calls and isinstance(get(function, "name") or get(function, "arguments"), str):
-        choice.add_tool_call({"function": function})
-
-
-def _take_item(choice: Choice, find: Callable[[str], Any], message: Any, *, text: bool = True) -> None:
+def _take(choice: Choice, find: Callable[[str], Any], message: Any, *, text: bool = True) -> None:
     """
     Take in an item of the `choices` of a chunk, or of a whole response.
 
     Args:
         choice: The choice.
         find: Looks up the fields of the item.
-        message: Its delta, or its whole message.
+        message: Its delta, or its whole message: they have the same keys.
         text: Whether its text has not been read yet.
     """
     if message is not None:
-        _take_message(choice, message, text=text)
+        of_message = getter(message)
+        content = of_message("content") if text else None
+        if type(content) is str:
+            if content:
+                choice.text.append(content)
+        elif content is not None:
+            choice.text += texts_of(content)
+        # OpenAI's API shows no reasoning. DeepSeek, Qwen and vLLM call it `reasoning_content`, OpenRouter,
+        # Groq and Ollama `reasoning`.
+        reasoning = of_message("reasoning_content") or of_message("reasoning")
+        if isinstance(reasoning, str):
+            choice.reasoning.append(reasoning)
+        refusal = of_message("refusal")
+        if isinstance(refusal, str) and refusal:
+            choice.refusal.append(refusal)
+        calls = of_message("tool_calls")
+        for call in calls or ():
+            choice.add_tool_call(call)
+        function = of_message("function_call")  # the form before tools
+        if function is not None and not calls and isinstance(get(function, "name") or get(function, "arguments"), str):
+            choice.add_tool_call({"function": function})
     elif text and isinstance(find("text"), str):  # the completions that were there before chat
         choice.text.append(find("text"))
     finish = find("finish_reason")
@@ -84,37 +85,18 @@ def _choices(obj: Any) -> Any:
     if not choices:
         # A refusal, or the last chunk, with the usage; a dict that says its text itself is another thing.
         return None if isinstance(obj, dict) and isinstance(obj.get("text") or obj.get("content"), str) else ()
-    return choices if _are_choices(choices) else None
-
-
-def _are_choices(items: Any) -> bool:
-    """Return True if a list of this name is one of replies."""
+    if type(choices) is not list and (not isinstance(choices, Sequence) or isinstance(choices, str)):
+        return None
     # `choices` is a word that others use as well, for the options of a question in a user's own result.
     # One item that looks right is enough: a server may send `null` for another.
-    if type(items) is not list and (not isinstance(items, Sequence) or isinstance(items, str)):
-        return False
-    for item in items:
+    for item in choices:
         fields = fields_of(item)
-        for name in ("delta", "message", "text"):
-            if name in fields if isinstance(fields, dict) else hasattr(item, name):
-                return True
-    return False
-
-
-def feed(gathered: StreamContent, chunk: Any) -> bool:
-    """Take one chunk in; `False` if it is not of this shape."""
-    choices = _choices(chunk)
-    if choices is None:
-        return False
-    gathered.shape = "openai_chat"
-    _feed(gathered, chunk, choices)
-    return True
-
-
-# The text of this chunk was taken by the hot loop when it passed. What else it says was not looked at.
-def feed_rest(gathered: StreamContent, chunk: Any) -> None:
-    """Take in all of a chunk but its text, which has been read."""
-    _feed(gathered, chunk, chunk.choices, text=False)
+        if isinstance(fields, dict):
+            if not _MESSAGE.isdisjoint(fields):
+                return choices
+        elif any(map(partial(hasattr, item), _MESSAGE)):
+            return choices
+    return None
 
 
 def is_used_again(last: Any, chunk: Any) -> bool:
@@ -130,8 +112,19 @@ def is_used_again(last: Any, chunk: Any) -> bool:
         return False
 
 
-def _feed(gathered: StreamContent, chunk: Any, choices: Any, *, text: bool = True) -> None:
-    is_dict = isinstance(chunk, dict)
+def feed(gathered: StreamContent, chunk: Any, *, text: bool = True) -> bool:
+    """
+    Take one chunk in; `False` if it is not of this shape.
+
+    Args:
+        gathered: The stream so far.
+        chunk: The chunk.
+        text: Whether its text is new, and was not taken when the chunk passed.
+    """
+    choices = _choices(chunk)
+    if choices is None:
+        return False
+    gathered.shape = "openai_chat"
     find = getter(chunk)
     for name, key in _DETAILS:
         value = find(name)
@@ -143,10 +136,10 @@ def _feed(gathered: StreamContent, chunk: Any, choices: Any, *, text: bool = Tru
     choice = None
     for item in choices:
         find = getter(item)
-        index = find("index")
-        choice = gathered.choice(index if type(index) is int else 0)
-        delta = find("delta")
-        _take_item(choice, find, find("message") if delta is None else delta, text=text)
+        index, delta = find("index"), find("delta")
+        index = index if type(index) is int else 0
+        choice = gathered.choices.get(index) or gathered.choice(index)
+        _take(choice, find, find("message") if delta is None else delta, text=text)
     if choice is not None:
         gathered.texts = choice.text
         gathered.simple = (
@@ -154,8 +147,9 @@ def _feed(gathered: StreamContent, chunk: Any, choices: Any, *, text: bool = Tru
             and choice.index == 0
             and bool(choice.text)
             and not (choice.reasoning or choice.refusal or choice.tools or gathered.speakers or gathered.is_single)
-            and not is_dict
+            and not isinstance(chunk, dict)
         )
+    return True
 
 
 _NOT_TEXT = ("refusal", "tool_calls", "function_call", "reasoning_content", "reasoning")
@@ -224,7 +218,7 @@ def _read_choice(item: Any, position: int) -> Choice:
     find = getter(item)
     index, message = find("index"), find("message")
     choice = Choice(index if type(index) is int else position)
-    _take_item(choice, find, find("delta") if message is None else message)
+    _take(choice, find, find("delta") if message is None else message)
     return choice
 
 

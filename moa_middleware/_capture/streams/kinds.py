@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 from ..shapes.fields import of_type
 from ..shapes.replies import is_raw_type, read_reply
+from .stream_types import is_foreign_proxy, is_mock, is_stream, is_stream_type, underlying_stream, unwrapped_type
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,32 +36,8 @@ Kind = Literal["value", "awaitable", "manager", "future", "raw", "stream"]
 
 
 @of_type
-def _is_foreign_proxy(kind: type) -> bool:
-    return hasattr(kind, "__object_proxy__") and not hasattr(kind, "__moa_proxy__")
-
-
-def _unwrapped_type(value: Any) -> type:
-    """Return the type of what a foreign proxy wraps: the proxy's own type has every method there is."""
-    kind = type(value)
-    while _is_foreign_proxy(kind):
-        value = value.__wrapped__
-        kind = type(value)
-    return kind
-
-
-def _is_mock(kind: type) -> bool:
-    """Return True if it is a class of `unittest.mock`: a mock has any attribute, and tests compare it by identity."""
-    return hasattr(kind, "mock_calls") and hasattr(kind, "assert_has_calls")
-
-
-@of_type
-def _is_stream_type(kind: type) -> bool:
-    return (hasattr(kind, "__next__") or hasattr(kind, "__anext__")) and not _is_mock(kind)
-
-
-@of_type
 def _is_entered_type(kind: type) -> bool:
-    return (hasattr(kind, "__enter__") or hasattr(kind, "__aenter__")) and not _is_mock(kind)
+    return (hasattr(kind, "__enter__") or hasattr(kind, "__aenter__")) and not is_mock(kind)
 
 
 @of_type
@@ -70,14 +47,16 @@ def _is_future_type(kind: type) -> bool:
 
 def _judged(kind: type) -> Kind | None:
     """Return the kind of every object of a type, `None` if each object has to be judged by itself."""
-    if _is_foreign_proxy(kind):
-        return None
+    if is_foreign_proxy(kind):
+        return None  # whatever it wraps
     is_future = _is_future_type(kind)
     if issubclass(kind, Awaitable) and not is_future:
         return "awaitable"
-    is_stream = _is_stream_type(kind)
+    is_stream = is_stream_type(kind)
     is_raw = is_raw_type(kind)
     if (_is_entered_type(kind) and not is_stream) or (is_raw and not is_future):
+        # An object with `__enter__` may have its text already, a raw response its body: each is a value
+        # then. The order of the questions is that of `_kind_of_object`, which reads the object.
         return None
     if is_future:
         return "future"
@@ -134,15 +113,10 @@ def outcome_of_future(future: Any) -> tuple[Any, BaseException | None]:
         return None, error
 
 
-def is_stream(value: object) -> bool:
-    """Return True if a value is a stream. `__iter__` proves nothing: pydantic's models have it."""
-    return _is_stream_type(_unwrapped_type(value))
-
-
 def is_manager(value: object) -> bool:
     """Return True if a value has to be entered before it is a stream."""
-    kind = _unwrapped_type(value)
-    if not _is_entered_type(kind) or _is_stream_type(kind):
+    kind = unwrapped_type(value)
+    if not _is_entered_type(kind) or is_stream_type(kind):
         return False
     # A response object that can be closed by `with` is a value: it has its text already.
     return read_reply(value).text is None
@@ -151,16 +125,7 @@ def is_manager(value: object) -> bool:
 def is_raw(value: object) -> bool:
     """Return True if a value is an SDK's response around an HTTP response whose body is still to be read."""
     kind = type(value)
-    if not is_raw_type(kind) or _is_mock(kind):
+    if not is_raw_type(kind) or is_mock(kind):
         return False
     response = getattr(value, "http_response", None)
     return getattr(response, "is_closed", True) is False and hasattr(response, "__dict__")
-
-
-def underlying_stream(value: object) -> Any:
-    """Return the raw stream that a helper of an SDK reads (`messages.stream()`), None for anything else."""
-    raw = getattr(value, "__dict__", {}).get("_raw_stream")
-    if raw is None:
-        return None
-    kind = _unwrapped_type(value)
-    return raw if is_stream(raw) and not _is_mock(kind) and not hasattr(kind, "__moa_proxy__") else None

@@ -136,6 +136,10 @@ async def iterate_async(proxy: Any, state: StreamState, source: AsyncIterator[An
         state.readers -= 1
 
 
+# The body of a user's stream may call an SDK, so each of its steps runs in the scope of its call, which
+# is put back after it: the consumer's own calls between two steps are not inside the stream
+# (`test_calls_made_by_a_stream_belong_to_its_turn`). The two `ContextVar.set` are a good half of what
+# such a step costs, and streams of these SDKs make no calls of their own.
 _SDKS = frozenset({"openai", "anthropic", "together", "groq", "litellm"})
 """Roots of the modules whose streams make no calls of their own."""
 

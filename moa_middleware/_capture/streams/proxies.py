@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any
 from ..flow.outcome import left, outcome_of
 from ..log import log
 from ..scope import enter, leave
-from .kinds import is_stream, underlying_stream
 from .loops import iterate, iterate_async, makes_no_calls
 from .proxy_class import ASYNC_CLOSE, StateProxy, TransparentProxy, forward, own_state, proxy_class
 from .steps import runs, step, step_async, stepper, steps_class
+from .stream_types import is_stream, underlying_stream
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -43,6 +43,8 @@ class StreamProxy(StateProxy):
         self._self_keep = keep
         self._self_step: Any = None
         """Takes a step, once one was taken."""
+        # `_self_keep` is what has to live as long as the stream: the manager that it came out of, whose
+        # collection would close it, or the raw response. It is never read.
 
 
 _step_of: Callable[[Any], Any] = vars(StreamProxy)["_self_step"].__get__
@@ -84,6 +86,7 @@ class _Within:
 def _iter(self: Any) -> Any:
     source = iter(self.__wrapped__)
     if source is self.__wrapped__:
+        # A generator of a user's: `yield from` has to reach its `send`, `throw` and return value.
         return steps_class(type(source))(self)
     return iterate(self, self._self_state, source)
 

@@ -23,7 +23,9 @@ __all__ = ["ASYNC_CLOSE", "StateProxy", "TransparentProxy", "forward", "own_stat
 ASYNC_CLOSE = "close, as a coroutine function"
 """Key of a table, for the `close` of types where that is a coroutine function."""
 
-# wrapt's proxy always has these; code that looks before it leaps must not find them.
+# wrapt's proxy always has these. `contextlib.closing`, SDKs and users ask with `hasattr` whether a
+# stream can be entered or measured, and must not find what the wrapped object lacks. Their lookups go
+# to the type, so that it takes a class per wrapped type to answer them (tests/test_proxies.py).
 _CONTEXT = ("__enter__", "__exit__", "__aenter__", "__aexit__")
 _CONTAINER = ("__len__", "__getitem__", "__setitem__", "__delitem__", "__contains__", "__reversed__")
 

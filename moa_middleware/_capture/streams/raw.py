@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any
 from ..flow.outcome import left, outcome_of
 from ..log import count_fault
 from ..shapes.accumulator import Accumulator
-from .kinds import is_stream
 from .proxy_class import StateProxy, proxy_class
+from .stream_types import is_stream
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from ..flow.driver import Ended
     from ..flow.model import Outcome, Reply
-    from ..turns.call_state import Attempt
+    from ..turns.turn import Attempt
     from .state import StreamState
 
     StreamProxyMaker = Callable[..., Any]

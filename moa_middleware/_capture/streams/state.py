@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from ..flow.model import Outcome, Reply
     from ..scope import Scope
     from ..shapes.accumulator import Accumulator
-    from ..turns.call_state import CallState
+    from ..turns.turn import CallState
     from .taps import Taps
 
 __all__ = ["End", "FutureDone", "ManagerEntered", "StreamState", "finish_broken_off", "follow", "future_done"]

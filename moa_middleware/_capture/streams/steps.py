@@ -142,8 +142,9 @@ def stepper(proxy: Any) -> Callable[..., Any]:
     not hold the proxy, which holds it; its caller does.
     """
     state: StreamState = proxy._self_state
+    # Strong references to what the proxy holds, and a weak one to itself: the proxy keeps this function.
     source, behind = proxy.__wrapped__, weakref.ref(proxy)
-    scope, acc = state.scope, state.acc
+    scope, acc, feed = state.scope, state.acc, state.acc.feed
     counted = not isinstance(source, GeneratorType)  # which knows itself whether it runs
 
     def one(_: object = None) -> Any:
@@ -175,7 +176,7 @@ def stepper(proxy: Any) -> Callable[..., Any]:
                 raise
             put_in_place(behind(), other)
             return step(behind())
-        acc.feed(chunk)
+        feed(chunk)
         return chunk
 
     return one

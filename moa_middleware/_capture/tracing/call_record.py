@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from ..flow.model import Reply, Usage
     from ..flow.outcome import ErrorInfo
-    from ..turns.call_state import Attempt, CallState
+    from ..turns.turn import Attempt, CallState
     from .snapshot import Snapshot
 
 __all__ = ["ENCODED", "call_json", "credentials_of", "entries_of", "error_record", "hollow_call"]

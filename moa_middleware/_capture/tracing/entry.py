@@ -8,7 +8,7 @@ from ..turns.roles import Node
 from .encode import encode
 
 if TYPE_CHECKING:
-    from ..turns.call_state import Attempt, CallState
+    from ..turns.turn import Attempt, CallState
 
 __all__ = ["Entry", "RecordedCall", "within"]
 

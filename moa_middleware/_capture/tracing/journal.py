@@ -24,8 +24,7 @@ from .writer import make_directory
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from ..turns.call_state import CallState
-    from ..turns.turn import Turn
+    from ..turns.turn import CallState, Turn
     from .content import Content
 
 __all__ = ["FOLDER", "JOURNAL_SCHEMA", "OF_TURN", "Journal", "is_alive", "this_process"]

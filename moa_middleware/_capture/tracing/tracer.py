@@ -28,8 +28,7 @@ if TYPE_CHECKING:
 
     from ..flow.model import Call
     from ..shapes.request import Request
-    from ..turns.call_state import Attempt, CallState
-    from ..turns.turn import Turn
+    from ..turns.turn import Attempt, CallState, Turn
     from .content import Content
     from .writer import Writer
 

@@ -24,8 +24,7 @@ from .snapshot import known_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from ..turns.call_state import CallState
-    from ..turns.turn import Turn
+    from ..turns.turn import CallState, Turn
     from .snapshot import Snapshot
 
 __all__ = ["arrange", "late_records", "name_roles", "ran_references", "turn_pieces", "turn_record", "unrecorded"]

@@ -131,6 +131,7 @@ class TurnBlock:
             raise TagError(msg)
         turn = Turn(self._tags, self._stack.recording(), by_hand=True)
         here = current()
+        # Role, label and layer of a tag were meant for the turn, and do not go on to the calls in it.
         tags = NO_TAGS if here is None or here.tags is NO_TAGS else here.tags.for_body()
         if self._tags.own:
             tags = tags._replace(own={**tags.own, **self._tags.own})

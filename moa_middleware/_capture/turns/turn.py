@@ -1,5 +1,5 @@
 """
-A turn and the calls in it: what is known of them while they run, and when a turn is over.
+A turn, its calls and their requests: what is known of them while they run, and when a turn is over.
 
 A turn closes once, when what it returned is complete. "Closed" is an event: whoever records
 (`Recording`) is told of it and reads the calls then. Nothing here writes, encodes or infers.
@@ -8,6 +8,7 @@ A turn closes once, when what it returned is complete. "Closed" is an event: who
 from __future__ import annotations
 
 import sys
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Protocol
 
 from .. import process
@@ -24,9 +25,8 @@ if TYPE_CHECKING:
     from ..flow.outcome import ErrorInfo
     from ..scope import Tags
     from ..shapes.request import Request
-    from .call_state import Attempt, CallState
 
-__all__ = ["Recording", "StackLike", "Turn", "current_turn", "open_turns", "turn_for_call"]
+__all__ = ["Attempt", "CallState", "Recording", "StackLike", "Turn", "current_turn", "open_turns", "turn_for_call"]
 
 _open: set[str] = set()
 """Ids of the turns that are open in this process."""
@@ -75,6 +75,129 @@ class StackLike(Protocol):
         """Run one invocation of a wrapped function."""
 
 
+class Attempt:
+    """One request of a call and its reply; a retry is another attempt."""
+
+    # Most of this is not known, or never needed, for most requests: the class holds what an
+    # attribute is until somebody sets it. Each call makes one of these.
+    number = 1
+    reply: Reply | None = None
+    error: ErrorInfo | None = None
+    streamed = False
+    memo: Any = None
+    """What the recording keeps with it: the request, as bytes."""
+
+    def __init__(self, slot: CallState) -> None:
+        self.id = uuid7()
+        self.slot = slot
+        self.clock = Clock()
+        self.inner: list[CallState] = []
+        """Calls made inside it."""
+
+    def drop_content(self) -> None:
+        """Forget what was said; contexts of threads may hold this object for ever."""
+        self.reply = self.memo = self.error = None
+        self.inner = []
+
+
+class CallState:
+    """One call, with all its attempts."""
+
+    # As above: what options and tags seldom say is not set for each call.
+    role: str | None = None
+    role_source: str | None = None
+    label: str | None = None
+    layer: int | None = None
+    model: str | None = None
+    provider: str | None = None
+    endpoint: str | None = None
+    client: object = None
+    """The SDK's client, whose keys an exception may quote."""
+    name = ""
+    """Name of the function."""
+    tags: Mapping[str, Any] = MappingProxyType({})
+    request: Request | None = None
+    chosen: Attempt | None = None
+    """The attempt whose reply the caller got, where that is known; else it is the last."""
+    stream: Any = None
+    """State of its stream while that is open."""
+    engine: object = None
+    """The stack that it went through."""
+    done = False
+    settled = False
+    """True if it had ended when its turn closed."""
+    listing: Any = None
+    """How the turn's line lists its calls, kept while there are late ones."""
+    apart = False
+    """True if it has a late line of its own, which still needs its content."""
+
+    def __init__(self, turn: Turn, parent: Attempt | None, order: Order | None) -> None:
+        self.turn = turn
+        # A call of a nested turn is its own turn's, not an inner call of the one around.
+        self.parent = parent if parent is not None and parent.slot.turn is turn else None
+        self.order = (order or turn.order).take()
+        self.attempts: list[Attempt] = []
+        self.claimed = once()
+        if self.parent is not None:
+            self.parent.inner.append(self)
+        if turn.recording is not None and not turn.over:
+            turn.calls.append(self)
+
+    @property
+    def final(self) -> Attempt:
+        """The attempt that the call came down to."""
+        return self.chosen or self.attempts[-1]
+
+    @property
+    def outermost(self) -> CallState:
+        """The call around the calls around this one, itself if there is none."""
+        slot = self
+        while slot.parent is not None:
+            slot = slot.parent.slot
+        return slot
+
+    def attempt(self) -> Attempt:
+        """Begin a further request."""
+        attempt = Attempt(self)
+        if self.attempts:
+            attempt.number = len(self.attempts) + 1
+        self.attempts.append(attempt)
+        return attempt
+
+    def finish(self) -> None:
+        """End the call: the recording is told while the turn is open, and of a late one with the calls inside it."""
+        turn = self.turn
+        if turn.recording is not None and not turn.over and turn.alive_in == process.pid:
+            try:
+                turn.recording.ended(turn, self)
+            finally:
+                self._end()
+        else:
+            self._end()
+
+    def _end(self) -> None:
+        self.done = True
+        self.stream = None
+        turn = self.turn
+        if self.parent is not None and not self.parent.slot.done:
+            return  # that one is completed from it
+        if turn.recording is None:
+            self.drop_content()
+        elif turn.over and turn.alive and claim(self.claimed):
+            turn.recording.ended_late(turn, self)
+            self.drop_content()
+
+    def drop_content(self) -> None:
+        """Forget the requests and those of the calls inside, as far as they have ended."""
+        attempts, self.attempts = self.attempts, []
+        self.chosen = self.request = self.client = None
+        for attempt in attempts:
+            for slot in attempt.inner:
+                if slot.done and not slot.apart:
+                    slot.drop_content()
+            attempt.drop_content()
+
+
 class Turn:
     """
     One execution of a Mixture-of-Agents client's `create`.
@@ -121,7 +244,7 @@ class Turn:
         if here is not None:
             # A block opened by hand names its own; a decorator's default yields to a tag around it.
             tags = tags.within(here.tags) if by_hand else here.tags.within(tags)
-        self.parent = parent if parent is not None and parent.joinable else None
+        self.parent: Turn | None = parent if parent is not None and parent.joinable else None
         self.id = uuid7()
         self.session_id, self.preset = tags.session_id, tags.preset
         if self.parent is not None:
@@ -246,7 +369,7 @@ def open_turns() -> int:
 
 def turn_for_call(here: Scope | None) -> Turn | None:
     """Return the turn that a call made in this scope belongs to, `None` outside one."""
-    turn = here.turn if here is not None else None
+    turn: Turn | None = here.turn if here is not None else None
     if here is None or turn is None or turn.alive_in != process.pid:
         return None
     if not turn.over or (here.parent is not None and not here.parent.slot.done):
@@ -258,7 +381,7 @@ def turn_for_call(here: Scope | None) -> Turn | None:
 def current_turn() -> Turn | None:
     """Return the turn that the running code belongs to, `None` outside one."""
     here = current()
-    turn = here.turn if here is not None else None
+    turn: Turn | None = here.turn if here is not None else None
     return turn if turn is not None and turn.joinable else None
 
 

@@ -1,0 +1,112 @@
+"""
+The reply of a request as it is kept: completed from the call inside, and without what holds frames.
+
+This module must not know how a reply was read, or on which road it came.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from time import perf_counter_ns
+from typing import TYPE_CHECKING, Any
+
+from ..flow.model import Reply
+from ..flow.outcome import error_of, outcome_of
+from ..shapes.replies import read_reply
+from .reply_text import reply_text, texts_in
+
+if TYPE_CHECKING:
+    from ..turns.turn import Attempt
+    from .function import WrappedFunction
+
+__all__ = ["completed", "keep", "keep_reply", "reply_of_error", "shared"]
+
+
+def keep_reply(known: WrappedFunction, attempt: Attempt, reply: Reply) -> Reply:
+    """Keep a reply that is new with its request, and return it."""
+    attempt.clock.ended_ns = perf_counter_ns()
+    if reply.source == "provider":
+        if attempt.inner:
+            reply = completed(attempt, reply)
+        if known.form == "plain" and reply._details.get("shape") is not None:
+            # What it returns is a chat completion, whatever its own request looks like.
+            known.form = reply._details["shape"]
+    keep(attempt, reply)
+    return reply
+
+
+def keep(attempt: Attempt, reply: Reply) -> None:
+    """
+    Keep a reply: its exception as words, and its value only if that tells it from others.
+
+    A value that is not understood may hold an open stream, which would then never be dropped.
+    """
+    raw = reply.raw
+    understood = reply.text is not None or bool(reply.tool_calls)
+    keeps = understood and not isinstance(raw, tuple) and (not isinstance(raw, dict) or "choices" in raw)
+    if reply.error is not None and attempt.slot.turn.recording is not None:
+        attempt.error = error_of(reply.error)
+    if reply.error is None and (keeps or raw is None):
+        attempt.reply = reply
+    else:
+        attempt.reply = replace(reply, error=None, raw=raw if keeps else None)
+
+
+def shared(attempt: Attempt, value: object) -> Reply | None:
+    """Return the reply of the single call inside that returned this very object: it is read already."""
+    if value is None or len(attempt.inner) != 1 or not attempt.inner[0].attempts:
+        return None
+    inner = attempt.inner[0].final
+    reply = inner.reply
+    if reply is None or reply.raw is not value or reply.source != "provider" or inner.error is not None:
+        return None
+    return reply
+
+
+def completed(attempt: Attempt, reply: Reply) -> Reply:
+    """Complete the reply of a call around a single other one: tokens and price are known there."""
+    if len(attempt.inner) != 1 or not attempt.inner[0].attempts:
+        return reply
+    inner = attempt.inner[0].final.reply
+    if inner is None:
+        return reply
+    changes = {
+        name: getattr(inner, name)
+        for name in ("text", "tool_calls", "finish_reason", "usage", "cost_usd")
+        if not getattr(reply, name) and getattr(inner, name)
+    }
+    raw = reply.raw
+    if inner.text and reply.text != inner.text and raw is not None and type(raw) is not str:
+        _find_words(attempt, reply, inner.text, changes)
+    # Not `reply.replace`: what a middleware changes with it is no longer the provider's.
+    return replace(reply, **changes) if changes else reply
+
+
+def _find_words(attempt: Attempt, reply: Reply, words: str, changes: dict[str, Any]) -> None:
+    """Look for the reply in what was returned around it: a tuple's first text may be a name."""
+    first = isinstance(reply.raw, tuple | list)
+    if reply._details.get("shape") is not None or not (first or reply.text is None):
+        return  # it is known where the text of such a value is
+    slot, request = attempt.slot, attempt.slot.request
+    names = {slot.model, slot.label, slot.provider, attempt.inner[0].model}
+    asked = (request.messages, request.params) if request is not None else ()
+    text = reply_text(reply.raw, words, names.union(texts_in(asked)))
+    if text is not None or isinstance(reply.raw, tuple):
+        changes["text"] = text or words
+
+
+def reply_of_error(error: BaseException) -> Reply:
+    """Return the reply, a new one, of a request that raised: an SDK that cannot parse one has had it all the same."""
+    completion = getattr(error, "completion", None)  # openai's, of a reply that is too long or was filtered
+    trace = error.__traceback__
+    while completion is None and trace is not None:
+        if trace.tb_frame.f_code.co_name == "parser":
+            values = trace.tb_frame.f_locals
+            completion = next((values[name] for name in _UNPARSED if name in values), None)
+        trace = trace.tb_next
+    reply = Reply() if completion is None else read_reply(completion)
+    return reply.replace(outcome=outcome_of(error), error=error, raw=None)
+
+
+_UNPARSED = ("raw_completion", "raw_response", "response")
+"""Names of the reply in the function by which the SDKs' `parse` makes the caller's class of it."""

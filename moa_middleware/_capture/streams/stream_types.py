@@ -1,0 +1,57 @@
+"""
+Which types are streams.
+
+A stream has `__next__` or `__anext__`. `__iter__` proves nothing: pydantic's models have it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..shapes.fields import of_type
+
+__all__ = ["is_foreign_proxy", "is_mock", "is_stream", "is_stream_type", "underlying_stream", "unwrapped_type"]
+
+
+@of_type
+def is_foreign_proxy(kind: type) -> bool:
+    """Return True if it is a class of `wrapt`'s proxies, and none of ours."""
+    return hasattr(kind, "__object_proxy__") and not hasattr(kind, "__moa_proxy__")
+
+
+def unwrapped_type(value: Any) -> type:
+    """Return the type of what a foreign proxy wraps."""
+    # The class of such a proxy has every special method, whatever it wraps, so it says nothing. Ours
+    # have those of the wrapped type only (`proxy_class`), and are judged by themselves.
+    kind = type(value)
+    while is_foreign_proxy(kind):
+        value = value.__wrapped__
+        kind = type(value)
+    return kind
+
+
+def is_mock(kind: type) -> bool:
+    """Return True if it is a class of `unittest.mock`."""
+    # A mock has any attribute that is asked for, so each would pass for a stream and for a manager; but
+    # people compare mocks by identity (`test_a_mock_comes_back_as_itself`).
+    return hasattr(kind, "mock_calls") and hasattr(kind, "assert_has_calls")
+
+
+@of_type
+def is_stream_type(kind: type) -> bool:
+    """Return True if objects of a type are streams."""
+    return (hasattr(kind, "__next__") or hasattr(kind, "__anext__")) and not is_mock(kind)
+
+
+def is_stream(value: object) -> bool:
+    """Return True if a value is a stream."""
+    return is_stream_type(unwrapped_type(value))
+
+
+def underlying_stream(value: object) -> Any:
+    """Return the raw stream that a helper of an SDK reads (`messages.stream()`), None for anything else."""
+    raw = getattr(value, "__dict__", {}).get("_raw_stream")
+    if raw is None:
+        return None
+    kind = unwrapped_type(value)
+    return raw if is_stream(raw) and not is_mock(kind) and not hasattr(kind, "__moa_proxy__") else None
