@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     from ..shapes.request import Request
     from ..turns.turn import Turn
 
-__all__ = ["NULL", "Snapshot", "known_of", "of_call", "of_request"]
+__all__ = ["EMPTY", "NULL", "Snapshot", "known_of", "of_call", "of_request"]
 
 NULL = Raw(b"null")
+EMPTY = Raw(b"{}")
 _LARGEST = sys.float_info.max
-_EMPTY = Raw(b"{}")
 
 
 class Snapshot:
@@ -46,7 +46,7 @@ class Snapshot:
             self._messages = encode(messages)
         else:
             self._messages, turn.shared = encode_again(messages, turn.shared)
-        self.params = encode(dict(params)) if params else _EMPTY
+        self.params = encode(dict(params)) if params else EMPTY
         temperature = params.get("temperature")
         self.temperature: float | None = None
         if isinstance(temperature, int | float) and not isinstance(temperature, bool):
