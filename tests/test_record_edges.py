@@ -68,6 +68,7 @@ def test_a_temperature_that_json_has_no_number_for_is_null(value):
 def test_a_listener_gets_a_number_that_python_does_not_read():
     """A provider reports a count of 5,000 digits: `on_turn` gets it as a text, and other counts as numbers."""
     heard = []
+    faults = moa.status().faults
     moa.configure(on_turn=heard.append)
 
     @moa.reference
@@ -79,4 +80,4 @@ def test_a_listener_gets_a_number_that_python_does_not_read():
     (record,) = heard
     usage = record["references"][0]["usage"]
     assert ("1" + "0" * 5000, 7) == (usage["input_tokens"], usage["output_tokens"])
-    assert 0 == moa.status().faults
+    assert faults == moa.status().faults
