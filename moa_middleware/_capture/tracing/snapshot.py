@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     from ..shapes.request import Request
     from ..turns.turn import Turn
 
-__all__ = ["NULL", "Snapshot", "known_of", "of_call", "of_request"]
+__all__ = ["EMPTY", "NULL", "Snapshot", "known_of", "of_call", "of_request"]
 
 NULL = Raw(b"null")
-_EMPTY = Raw(b"{}")
+EMPTY = Raw(b"{}")
 
 
 class Snapshot:
@@ -44,7 +44,7 @@ class Snapshot:
             self._messages = encode(messages)
         else:
             self._messages, turn.shared = encode_again(messages, turn.shared)
-        self.params = encode(dict(params)) if params else _EMPTY
+        self.params = encode(dict(params)) if params else EMPTY
         temperature = params.get("temperature")
         usable = isinstance(temperature, int | float) and not isinstance(temperature, bool)
         self.temperature = temperature if usable else None
