@@ -15,7 +15,8 @@ from contextlib import suppress
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
-from ..process import once, process_id
+from .. import process
+from ..process import once
 from .trace_file import Receipt
 from .writer import FileWriter
 
@@ -78,7 +79,7 @@ class Line:
         self.listeners = listeners
         self.after = after
         self.receipt = Receipt()
-        self.pid = process_id()
+        self.pid = process.pid
         self.count_once: Iterator[bool] = iter((True,))
         """Gives one, to the first that counts the line as written."""
         if listeners:
@@ -98,7 +99,7 @@ class Line:
     @property
     def ours(self) -> bool:
         """True if this process has to write it; a forked child writes none of its parent's."""
-        return self.pid == process_id()
+        return self.pid == process.pid
 
     def hand_over(self) -> None:
         """
@@ -140,18 +141,18 @@ class Backlog:
     def __init__(self, most_lines: int = MOST_LINES, most_bytes: int = MOST_BYTES) -> None:
         self.most_lines = most_lines
         self.most_bytes = most_bytes
-        self._lines: deque[Line] = deque()
+        self.lines: deque[Line] = deque()
         self._refused: dict[Hashable, int] = {}
         """Files that refused a line when it was tried again, in the order in which they did."""
         self._numbers = count(1)
 
     def __len__(self) -> int:
         """Count the lines."""
-        return len(self._lines)
+        return len(self.lines)
 
     def clear(self) -> None:
         """Forget all lines."""
-        self._lines.clear()
+        self.lines.clear()
         self._refused.clear()
 
     def add(self, line: Line) -> int:
@@ -164,8 +165,8 @@ class Backlog:
         if len(line.data) > self.most_bytes:
             return 1
         line.busy_once = once()
-        self._lines.append(line)
-        lines = list(self._lines)
+        self.lines.append(line)
+        lines = list(self.lines)
         size = sum(len(one.data) for one in lines)
         left, fallen = len(lines), 0
         for one in lines:
@@ -177,7 +178,7 @@ class Backlog:
 
     def _drop(self, line: Line) -> bool:
         try:
-            self._lines.remove(line)
+            self.lines.remove(line)
         except ValueError:
             return False
         return True
@@ -214,7 +215,7 @@ class Backlog:
     def _by_place(self, key: Hashable) -> list[list[Line]]:
         """Return the lines of each file, those files first that have not refused one, or not lately."""
         found: dict[Hashable, list[Line]] = {}
-        for line in list(self._lines):
+        for line in list(self.lines):
             if key is None or line.key == key:
                 found.setdefault(line.place, []).append(line)
         for place in self._refused.keys() - found.keys() if key is None else ():

@@ -18,6 +18,7 @@ import marshal
 import math
 from collections import OrderedDict, deque
 from datetime import date, datetime, time
+from functools import partial
 from itertools import chain
 from secrets import token_hex
 from types import MappingProxyType, SimpleNamespace
@@ -26,9 +27,9 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from pydantic_core import to_json
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
-__all__ = ["HOLE", "Encoded", "Raw", "encode", "encode_again", "fast_json", "hollow", "join", "pieces_of", "warm_up"]
+__all__ = ["HOLE", "Encoded", "Raw", "encode", "encode_again", "hollow", "join", "pieces_of", "to_bytes", "warm_up"]
 
 _DEPTH = 150
 """Levels below which a value is cut; pydantic_core gives up at 255."""
@@ -66,8 +67,10 @@ def _safe_str(value: Any) -> str:
         return name
 
 
-def _to_json(value: Any) -> bytes:
-    return to_json(value, fallback=_safe_str, inf_nan_mode="strings", bytes_mode="base64", serialize_unknown=True)
+to_bytes: Callable[[Any], bytes] = partial(
+    to_json, fallback=_safe_str, inf_nan_mode="strings", bytes_mode="base64", serialize_unknown=True
+)
+"""The fast encoder. It would drain an iterator."""
 
 
 def warm_up() -> None:
@@ -76,7 +79,7 @@ def warm_up() -> None:
 
     Its first call takes 6 ms, and it is unsafe while the interpreter exits or another thread forks.
     """
-    _to_json({"text": "", "number": 1.5, "list": [None, True]})
+    to_bytes({"text": "", "number": 1.5, "list": [None, True]})
 
 
 def encode(value: Any) -> Raw:
@@ -87,17 +90,17 @@ def encode(value: Any) -> Raw:
     except Exception:
         value = _plain(value)
     try:
-        data = _to_json(value)
+        data = to_bytes(value)
         # In each such run of digits there is a whole block of digits: one look at each block's first one, mostly.
         if len(data) > _DIGITS and any(data[at : at + _BLOCK].isdigit() for at in range(0, len(data), _BLOCK)):
-            data = _to_json(_plain(value))
+            data = to_bytes(_plain(value))
         return Raw(data)
     except Exception:
         try:
             text = json.dumps(_plain(value), ensure_ascii=True, allow_nan=False, separators=(",", ":"))
         except Exception:
             # For example near the end of the stack: its type in its place, so that the rest of the record is kept.
-            return Raw(_to_json(_safe_str(value)))
+            return Raw(to_bytes(_safe_str(value)))
         return Raw(text.encode("ascii"))
 
 
@@ -151,21 +154,6 @@ def pieces_of(data: bytes, ready: list[Raw]) -> list[bytes]:
     return list(chain.from_iterable(zip(data.split(_HOLE_JSON), (*ready, b""), strict=True)))
 
 
-def fast_json(value: Any, guarded: Any) -> bytes:
-    """
-    Return a value as JSON by the fast encoder alone.
-
-    Args:
-        value: The value, of a record of ours.
-        guarded: The parts of it that came from elsewhere.
-
-    Raises:
-        ValueError: A part is of another type than JSON's; the encoder might drain it.
-    """
-    marshal.dumps(guarded)
-    return _to_json(value)
-
-
 def join(parts: Mapping[str, Any], keys: Iterable[str] | None = None) -> Raw:
     """
     Return an object as JSON whose values may be encoded already.
@@ -176,11 +164,7 @@ def join(parts: Mapping[str, Any], keys: Iterable[str] | None = None) -> Raw:
     """
     ready: list[Raw] = []
     rest = hollow(parts, parts if keys is None else keys, ready)
-    try:
-        data = fast_json(rest, rest)
-    except Exception:
-        data = encode(rest)
-    return Raw(b"".join(pieces_of(data, ready)))
+    return Raw(b"".join(pieces_of(encode(rest), ready)))
 
 
 def _plain(value: Any, depth: int = 0, above: tuple[int, ...] = ()) -> Any:

@@ -128,7 +128,9 @@ def send(lines: Iterable[Line]) -> None:
     Those that are on their way stay as they are, so that it can be repeated after an interrupt.
     """
     items = _queue.items
-    items.extend([line for line in lines if not line.begun and line not in items])
+    for line in lines:
+        if not line.begun and line not in items:
+            items.append(line)
     drain()
 
 
@@ -198,7 +200,7 @@ def _deliver(line: Line) -> None:
     """Write one line, after those that wait for the same writer; then call its listeners."""
     try:
         if line.writer is not None and not line.receipt.whole and not line.refused:
-            if backlog:
+            if backlog.lines:
                 backlog.retry(_try, key=line.key, seconds=_SECONDS_IN_LOOP if in_event_loop() else _SECONDS)
             error = _try(line)
             if error is not None and line.ours:
@@ -233,9 +235,10 @@ def _try(line: Line) -> BaseException | None:
             raise
         refusal = error
     finally:
-        if line.receipt.whole and line.ours and tally.add_written(line) and line.after is not None:
+        whole = line.receipt.whole
+        if whole and line.ours and tally.add_written(line) and line.after is not None:
             line.after()
-    return None if line.receipt.whole else refusal
+    return None if whole else refusal
 
 
 def _refuse(line: Line, error: BaseException) -> None:

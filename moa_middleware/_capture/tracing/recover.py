@@ -15,6 +15,7 @@ import stat
 import time
 from contextlib import suppress
 from copy import deepcopy
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
@@ -159,7 +160,7 @@ def _judge(
     record, calls = _record_of_whole(turn_id, session_id, lines_read)
     if not dry_run:
         # Its number last: one that is taken and not written would stand for a line that is missing.
-        number = next(islice(counters.numbers(), 1))
+        number = next(islice(counters.lines, 1))
         record["writer"] = counters.writer_fields(number)
         writer.append(session_id, encode(record) + b"\n", Receipt())
     return _removed(RecoveredJournal(path, "recovered", calls), dry_run=dry_run)
@@ -200,16 +201,11 @@ def _is_journal(line: Any, turn_id: str) -> bool:
     )
 
 
+@dataclass(slots=True, eq=False)
 class _Saved(RecordedCall):
     """A call of a journal."""
 
-    __slots__ = ("order",)
-
-    def __init__(self, fields: dict[str, Any], place: dict[str, Any]) -> None:
-        super().__init__(fields, is_last=place["chosen"], has_inner=place["sum"])
-        if not math.isfinite(fields["started_at"] + (fields["duration_ms"] or 0.0)):
-            raise ValueError("a time that JSON has no number for")
-        self.order: list[int] = place["order"]
+    order: list[int]
 
 
 def _saved(lines_read: Iterable[dict[str, Any]]) -> list[_Saved]:
@@ -219,7 +215,9 @@ def _saved(lines_read: Iterable[dict[str, Any]]) -> list[_Saved]:
         for call_id in line["covers"]:
             found.pop(call_id, None)
         for fields, place in zip(line["calls"], line["places"], strict=True):
-            found[fields["call_id"]] = _Saved(fields, place)
+            if not math.isfinite(fields["started_at"] + (fields["duration_ms"] or 0.0)):
+                raise ValueError("a time that JSON has no number for")
+            found[fields["call_id"]] = _Saved(fields, place["chosen"], place["sum"], place["order"])
     saved = sorted(found.values(), key=lambda call: call.order)
     for index, call in enumerate(saved):
         call.fields["index"] = index

@@ -65,11 +65,10 @@ class Receipt:
     interrupt at each instruction (`test_an_interrupt_anywhere_in_an_append_writes_the_line_once`).
     """
 
-    __slots__ = ("results", "wanted")
+    wanted: int | None = None
+    """Bytes to be written; `None` if the results are no numbers of bytes."""
 
     def __init__(self) -> None:
-        self.wanted: int | None = None
-        """Bytes to be written; `None` if the results are no numbers of bytes."""
         self.results: list[Any] = []
 
     @property
@@ -77,11 +76,6 @@ class Receipt:
         """Whether the line is written."""
         results = self.results
         return bool(results) and (self.wanted is None or results == [self.wanted])
-
-    def begin(self, wanted: int) -> None:
-        """Begin with the line, once more if need be."""
-        self.results = []
-        self.wanted = wanted
 
 
 def append(path: str, line: bytes, receipt: Receipt, *, limit: int | None = None, create: bool = True) -> None:
@@ -209,9 +203,9 @@ def _write(files: list[int], line: bytes, receipt: Receipt, status: os.stat_resu
     apart = not held or not _ends_line(files[0], size)
     for _ in range(_PIECES):
         data = b"\n" + line if apart else line
-        receipt.begin(len(data))
+        receipt.results, receipt.wanted = [], len(data)
         receipt.results.extend(map(os.write, files, (data,)))
-        if not receipt.whole and not _write_rest(files, data, receipt):
+        if receipt.results != [len(data)] and not _write_rest(files, data, receipt):
             apart = True
             continue
         if apart:
@@ -221,7 +215,7 @@ def _write(files: list[int], line: bytes, receipt: Receipt, status: os.stat_resu
             return
         # Somebody without the lock has put a torn line before ours: ours is lost in it.
         apart = True
-    receipt.begin(len(line))
+    receipt.results = []
     raise OSError(errno.EIO, "Others write into each line")
 
 

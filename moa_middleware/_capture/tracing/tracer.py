@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..._version import __version__
 from ..log import count_fault, log
+from ..process import after_fork
 from ..turns import threads
 from . import outbox, snapshot, turn_record
 from .backlog import Line
@@ -24,7 +25,7 @@ from .journal import Journal
 from .writer import FileWriter
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from ..flow.model import Call
     from ..shapes.request import Request
@@ -44,13 +45,6 @@ class Counters:
         self.pid = os.getpid()
         self.lines = count(1)
 
-    def numbers(self) -> Iterator[int]:
-        """Return the numbers that are still to be given."""
-        if self.pid != os.getpid():
-            # A forked child counts its own lines.
-            self.__init__()  # type: ignore[misc]
-        return self.lines
-
     def writer_fields(self, number: int) -> dict[str, Any]:
         """Return the record's `writer`."""
         return {
@@ -63,6 +57,7 @@ class Counters:
 
 
 counters = Counters()
+after_fork(counters.__init__)  # type: ignore[misc] # a forked child counts its own lines
 
 
 class Tracer:
@@ -115,7 +110,8 @@ class Tracer:
             if turn.session_id is None:
                 turn.session_id = self._session_id
             if turn.request is not None:
-                turn.memo = snapshot.of_request(turn, turn.request)
+                request = turn.request
+                turn.memo = snapshot.Snapshot(turn, request.messages, request.params, request.omitted)
         except BaseException as error:
             self._fault(error, turn)
 
@@ -124,7 +120,7 @@ class Tracer:
         try:
             slot = attempt.slot
             omitted = slot.request.omitted if slot.request is not None else ()
-            attempt.memo = snapshot.of_call(slot.turn, request, omitted, kwargs)
+            attempt.memo = snapshot.Snapshot(slot.turn, request.messages, request.params, omitted, kwargs)
         except BaseException as error:
             self._fault(error, attempt.slot.turn)
 
@@ -226,7 +222,7 @@ class Tracer:
         number = [] if number is None else number
         if not number:
             # A line that only listeners get takes no number of those that are written: no gap.
-            numbers = counters.numbers() if self._writer is not None else self._unwritten
+            numbers = counters.lines if self._writer is not None else self._unwritten
             number.extend(islice(numbers, 1))
         return counters.writer_fields(number[0])
 

@@ -8,16 +8,18 @@ ones, and those that the trace functions of Hermes Agent write.
 
 from __future__ import annotations
 
-from itertools import count
-from operator import itemgetter
+import marshal
+from functools import partial
+from itertools import chain, count, repeat
+from operator import attrgetter, is_not, itemgetter
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from ...records import EMPTY_TURN, LATE_SCHEMA, TOKENS
 from ..process import claim
 from ..shapes.replies import read_reply
 from ..turns.roles import infer
-from .call_record import call_json, credentials_of, entries_of, error_record, hollow_call
-from .encode import Raw, encode, fast_json, hollow, join, pieces_of
+from .call_record import call_json, credentials_of, entries_of, error_record
+from .encode import HOLE, Raw, encode, hollow, join, pieces_of, to_bytes
 from .entry import Entry, RecordedCall, within
 from .snapshot import known_of
 
@@ -128,35 +130,40 @@ def arrange(calls: Sequence[_C], answered: Callable[[_C], bool] | None = None) -
         calls: The turn's calls, with roles, in the order of submission.
         answered: Returns True for a call whose stream the turn returned.
     """
-    aggregators = [call for call in calls if call.is_last and call.fields["role"] == "aggregator"]
+    references: list[dict[str, Any]] = []
+    others: list[dict[str, Any]] = []
+    aggregators: list[_C] = []
+    for call in calls:
+        role = call.fields["role"] if call.is_last else None
+        if role == "aggregator":
+            aggregators.append(call)
+        (references if role == "reference" else others).append(call.fields)
     found = aggregators
     if len(found) > 1:
         found = [call for call in found if not call.failed] or aggregators
         if answered is not None:
             found = [call for call in aggregators if answered(call)] or found
     aggregator = found[-1] if found else None
-    references: list[dict[str, Any]] = []
-    others: list[dict[str, Any]] = []
-    for call in calls:
-        if call is not aggregator:
-            (references if call.is_last and call.fields["role"] == "reference" else others).append(call.fields)
-    record = {
-        **EMPTY_TURN,
-        "references": references,
-        "aggregator": aggregator.fields if aggregator is not None else None,
-        "calls": others,
-        "totals": _totals(calls),
-    }
+    if aggregator is not None:
+        others.remove(aggregator.fields)
+    record: dict[str, Any] = dict(
+        EMPTY_TURN,
+        references=references,
+        aggregator=aggregator.fields if aggregator is not None else None,
+        calls=others,
+        totals=_totals(calls),
+    )
     return record, aggregator
 
 
 _NO_TOKENS = dict.fromkeys(TOKENS)
+_is_known = partial(is_not, None)
 
 
 def _totals(calls: Sequence[RecordedCall]) -> dict[str, Any]:
     """Sum over the calls that asked a model themselves, so that nothing counts twice."""
     own = failed = unpriced = 0
-    usage: dict[str, Any] = {}
+    reported: list[dict[str, Any]] = []
     total: float | None = None
     for call in calls:
         if call.has_inner:
@@ -171,17 +178,19 @@ def _totals(calls: Sequence[RecordedCall]) -> dict[str, Any]:
             unpriced += 1
         else:
             total = cost if total is None else total + cost
-        tokens = fields["usage"]
-        if tokens and not usage:
-            usage = {**_NO_TOKENS, **tokens}
-        else:
-            for name, known in tokens.items():
-                if known is not None:
-                    usage[name] = known + (usage.get(name) or 0)
+        if fields["usage"]:
+            reported.append(fields["usage"])
+    usage = {**_NO_TOKENS, **reported[0]} if reported else {}
+    for name in dict.fromkeys(chain(TOKENS, *reported)) if len(reported) > 1 else ():
+        known = [*filter(_is_known, map(dict.get, reported, repeat(name)))]
+        usage[name] = sum(known) if known else None
     return {"calls": own, "failed": failed, "usage": usage, "cost_usd": total, "unpriced": unpriced}
 
 
 # A live turn -------------------------------------------------------------------------------------
+
+
+_submission: Any = attrgetter("slot.order", "attempt.number")
 
 
 def _all_entries(turn: Turn) -> list[Entry]:
@@ -189,7 +198,8 @@ def _all_entries(turn: Turn) -> list[Entry]:
     for slot in turn.calls:
         if slot.parent is None and slot.attempts:
             entries += entries_of(slot)
-    entries.sort(key=lambda entry: (entry.slot.order, entry.attempt.number))
+    if len(entries) > 1:
+        entries.sort(key=_submission)
     for index, entry in enumerate(entries):
         entry.fields["index"] = index
     return entries
@@ -212,27 +222,34 @@ def ran_references(turn: Turn) -> bool:
     return any(slot.role in (None, "reference") for slot in turn.calls if slot.attempts)
 
 
+_settled = attrgetter("settled")
+
+
 def turn_record(turn: Turn, *, ts: float) -> dict[str, Any]:
     """Return the record of a turn but for its writer."""
     entries = _all_entries(turn)
     name_roles(entries)
     record, aggregator = arrange(entries, lambda entry: within(turn.answered_by, entry.slot))
-    if not all(slot.settled for slot in turn.calls):
+    if not all(map(_settled, turn.calls)):
         listing = _Listing(entries)
         for slot in turn.calls:
             slot.listing = listing
     shot: Snapshot | None = turn.memo
     if shot is None and turn.implicit and entries:
         shot = entries[-1].attempt.memo
-    record |= known_of(turn, shot)
-    record["ts"] = ts
+    duration = turn.clock.duration_ms
+    record.update(
+        known_of(turn, shot),
+        ts=ts,
+        outcome=turn.outcome,
+        ended_at=turn.clock.started_at + duration / 1e3 if duration is not None else None,
+        duration_ms=duration,
+        output=_output(turn, aggregator, entries),
+    )
     if turn.tags:
         record["tags"] = encode(record["tags"])
-    record["outcome"] = turn.outcome
     if turn.error is not None:
         record["error"] = error_record(turn.error, _credentials(turn, entries))
-    record["ended_at"], record["duration_ms"] = turn.clock.ended_at, turn.clock.duration_ms
-    record["output"] = _output(turn, aggregator, entries)
     return record
 
 
@@ -244,6 +261,7 @@ def unrecorded(turn: Turn, error: BaseException, *, ts: float) -> dict[str, Any]
         **known_of(turn, None),
         "ts": ts,
         "input_messages": None,
+        "params": {},
         "outcome": turn.outcome,
         "ended_at": turn.clock.ended_at,
         "duration_ms": turn.clock.duration_ms,
@@ -283,25 +301,39 @@ def turn_pieces(record: Mapping[str, Any]) -> list[bytes]:
 
 def _encoded_at_once(record: Mapping[str, Any], ready: list[Raw]) -> bytes:
     """Return the record with placeholders; `ready` gets the values in the order of their places."""
-    rest = hollow(record, ("input_messages", "params"), ready)
-    references, aggregator = record["references"], record["aggregator"]
-    listed = [*references, *((aggregator,) if aggregator is not None else ()), *record["calls"]]
-    calls = [hollow_call(call, ready) for call in listed]
+    references, aggregator, tags = record["references"], record["aggregator"], record["tags"]
     at = len(references)
-    rest["references"] = calls[:at]
-    if aggregator is not None:
-        rest["aggregator"] = calls[at]
-        at += 1
-    rest["calls"] = calls[at:]
-    if type(record["tags"]) is Raw:
-        rest.update(hollow({"tags": record["tags"]}, ("tags",), ready))
-    kinds = {*map(type, rest.values())}
-    for call in calls:
+    ready += (record["input_messages"], record["params"])
+    calls = [*references, *((aggregator,) if aggregator is not None else ()), *record["calls"]]
+    kinds: set[type] = set()
+    for number, fields in enumerate(calls):
+        usage = fields["usage_raw"]
+        is_ready = type(usage) is Raw
+        ready += (
+            (fields["input_messages"], fields["params"], usage)
+            if is_ready
+            else (fields["input_messages"], fields["params"])
+        )
+        calls[number] = call = dict(fields, input_messages=HOLE, params=HOLE, usage_raw=HOLE if is_ready else usage)
         kinds.update(map(type, call.values()))
+    if type(tags) is Raw:
+        ready.append(tags)
+        tags = HOLE
+    rest = dict(
+        record,
+        input_messages=HOLE,
+        params=HOLE,
+        references=calls[:at],
+        aggregator=calls[at] if aggregator is not None else None,
+        calls=calls[at + (aggregator is not None) :],
+        tags=tags,
+    )
+    kinds.update(map(type, rest.values()))
     if not kinds <= _KINDS:
         raise TypeError
     # Flat values are known by their types; the encoder would drain an iterator inside the others.
-    return fast_json(rest, [*map(_nested, calls)])
+    marshal.dumps([*map(_nested, calls)])
+    return to_bytes(rest)
 
 
 def _array(calls: list[dict[str, Any]]) -> Raw:
