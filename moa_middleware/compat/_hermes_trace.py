@@ -205,5 +205,5 @@ def _write(
     record["turn_id"], record["session_id"], record["preset"] = uuid7(), session, _text(preset)
     record["started_at"] = min(call["started_at"] for call in calls)
     record["output"] = aggregator["output"]
-    record["writer"] = tracer._writer_fields()
-    tracer._put(session, bytes(encode(record)), late=False)
+    record["writer"] = tracer._writer_fields([])
+    tracer._put(session, bytes(encode(record)))

@@ -14,7 +14,7 @@ from ..._redaction import secrets
 from ...records import EMPTY_CALL, TOKENS
 from ..shapes.fields import fields_of
 from .credentials import hide, texts
-from .encode import Raw, encode, join
+from .encode import encode
 from .entry import Entry
 from .snapshot import EMPTY, NULL
 
@@ -26,21 +26,14 @@ if TYPE_CHECKING:
     from ..turns.turn import Attempt, CallState
     from .snapshot import Snapshot
 
-__all__ = ["ENCODED", "call_json", "credentials_of", "entries_of", "error_record"]
+__all__ = ["credentials_of", "entries_of", "error_record"]
 
-ENCODED = ("input_messages", "params", "usage_raw")
-"""Keys of a call whose values may be encoded already, in the record's order."""
 _WORDS = frozenset({"response_id", "response_model", "system_fingerprint", "service_tier"})
 _TEXTS = _WORDS | {"cost_status", "cost_source"}
 _EMPTY: dict[str, Any] = {**EMPTY_CALL, "input_messages": NULL, "params": EMPTY}
 _tokens: Any = attrgetter(*TOKENS)
 # What a call around a single other one says itself, where it knows it; else the call inside says it.
 _OUTERMOST = ("finish_reason", "reasoning", "refusal", "chunks")
-
-
-def call_json(fields: Mapping[str, Any]) -> Raw:
-    """Return the record of a call as JSON."""
-    return join(fields, ENCODED)
 
 
 def error_record(error: ErrorInfo, credentials: Sequence[str] = ()) -> dict[str, str]:

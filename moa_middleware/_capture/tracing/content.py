@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from ..._redaction.inside import unique
 from ...records import content_below, figures_below
 from ..log import count_fault
+from .encode import decode
 from .redact import RedactionError, Redactor, is_word
 
 if TYPE_CHECKING:
@@ -34,7 +35,6 @@ _HARMLESS_PARAMS = figures_below("params")
 _HARMLESS_IN_EXTRA_BODY = figures_below("params.extra_body")
 _OF_TOOL_CALLS = figures_below("tool_calls")
 """What tells one tool call from another; the rest of it is content."""
-_DIGITS = 4300
 
 
 class Content:
@@ -67,13 +67,13 @@ class Content:
             data = self._line(line, redaction)
         except Exception as error:
             count_fault("redact", error)
-            record = _loaded(line)
+            record = decode(line)
             _withhold(record, "redactor_failed")
             data = _dumped(record)
         return data, redaction.urgent
 
     def _line(self, line: bytes, redaction: LineRedaction) -> bytes:
-        record = _loaded(line)
+        record = decode(line)
         if self._metadata:
             _withhold(record, "metadata")
         else:
@@ -82,16 +82,6 @@ class Content:
             if redaction.faults and type(record.get("instrumentation_errors")) is int:
                 record["instrumentation_errors"] += redaction.faults
         return _dumped(record)
-
-
-def _loaded(line: bytes) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(line, parse_int=_integer)
-    return found
-
-
-def _integer(figures: str) -> int | str:
-    # More digits than Python reads.
-    return int(figures) if len(figures) <= _DIGITS else figures
 
 
 def _dumped(record: dict[str, Any]) -> bytes:

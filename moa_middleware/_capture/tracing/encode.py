@@ -29,7 +29,19 @@ from pydantic_core import to_json
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-__all__ = ["HOLE", "Encoded", "Raw", "encode", "encode_again", "hollow", "join", "pieces_of", "to_bytes", "warm_up"]
+__all__ = [
+    "HOLE",
+    "Encoded",
+    "Raw",
+    "decode",
+    "encode",
+    "encode_again",
+    "join",
+    "join_all",
+    "pieces_of",
+    "to_bytes",
+    "warm_up",
+]
 
 _DEPTH = 150
 """Levels below which a value is cut; pydantic_core gives up at 255."""
@@ -41,6 +53,7 @@ _BLOCK = 2048
 _MAPPINGS: tuple[Any, ...] = (OrderedDict, dict, MappingProxyType)
 _SEQUENCES: tuple[Any, ...] = (list, tuple, set, frozenset, deque)
 _TIMES: tuple[Any, ...] = (datetime, date, time)
+_NOT_FINITE = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}
 _VALUES = frozenset({"datetime", "decimal", "fractions", "ipaddress", "pathlib", "pathlib._local", "uuid", "zoneinfo"})
 """Modules whose types are values: their `str` is safe."""
 
@@ -131,40 +144,38 @@ HOLE = f"moa {token_hex(16)}"
 _HOLE_JSON = f'"{HOLE}"'.encode()
 
 
-def hollow(parts: Mapping[str, Any], keys: Iterable[str], ready: list[Raw]) -> dict[str, Any]:
-    """
-    Return a copy of an object with placeholders for the values that are encoded already.
-
-    Args:
-        parts: The object.
-        keys: Where such values may be, in the order of the object's keys.
-        ready: The values are appended to it.
-    """
-    rest = {**parts}
-    for key in keys:
-        value = parts[key]
-        if type(value) is Raw:
-            ready.append(value)
-            rest[key] = HOLE
-    return rest
-
-
 def pieces_of(data: bytes, ready: list[Raw]) -> list[bytes]:
-    """Return the JSON of a hollow object in pieces, the values in their places: what is long is copied once, by `join`."""
+    """Return JSON in pieces, values in the places that were held for them: what is long is copied once, by `join`."""
     return list(chain.from_iterable(zip(data.split(_HOLE_JSON), (*ready, b""), strict=True)))
 
 
-def join(parts: Mapping[str, Any], keys: Iterable[str] | None = None) -> Raw:
-    """
-    Return an object as JSON whose values may be encoded already.
-
-    Args:
-        parts: The object.
-        keys: Where such values may be, in the order of the object's keys; `None` looks at all.
-    """
+def join(parts: Mapping[str, Any]) -> Raw:
+    """Return an object as JSON whose values may be encoded already."""
+    rest = {**parts}
     ready: list[Raw] = []
-    rest = hollow(parts, parts if keys is None else keys, ready)
+    for key, value in parts.items():
+        if type(value) is Raw:
+            ready.append(value)
+            rest[key] = HOLE
     return Raw(b"".join(pieces_of(encode(rest), ready)))
+
+
+def join_all(records: Iterable[Mapping[str, Any]]) -> Raw:
+    """Return such objects as a JSON array."""
+    return Raw(b"[%b]" % b",".join(map(join, records)))
+
+
+def decode(data: bytes) -> Any:
+    """
+    Return the value of a line of ours; what has more digits than Python reads becomes a text.
+
+    Raises:
+        ValueError: It is no JSON.
+    """
+    try:
+        return json.loads(data)
+    except ValueError:
+        return json.loads(data, parse_int=lambda figures: int(figures) if len(figures) <= _DIGITS else figures)
 
 
 def _plain(value: Any, depth: int = 0, above: tuple[int, ...] = ()) -> Any:
@@ -173,7 +184,8 @@ def _plain(value: Any, depth: int = 0, above: tuple[int, ...] = ()) -> Any:
     if kind in (str, bool, type(None)):
         return value
     if kind is float:
-        return value if math.isfinite(value) else _not_finite(value)
+        # The words that the fast path writes too: JSON has no number for these.
+        return value if math.isfinite(value) else _NOT_FINITE[str(value)]
     if kind is int:
         # More digits than Python reads or writes: exact, as a text.
         return value if value.bit_length() < _BITS else f"{value:#x}"
@@ -186,13 +198,6 @@ def _plain(value: Any, depth: int = 0, above: tuple[int, ...] = ()) -> Any:
         return "..."
     except Exception:
         return _safe_str(value)
-
-
-def _not_finite(value: float) -> str:
-    """Return the word that the fast path writes too: JSON has no number for it."""
-    if math.isnan(value):
-        return "NaN"
-    return "Infinity" if value > 0 else "-Infinity"
 
 
 def _walk(value: Any, depth: int, above: tuple[int, ...]) -> Any:

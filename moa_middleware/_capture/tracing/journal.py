@@ -10,13 +10,14 @@ how a turn is put together again.
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..._layout.owner import is_alive, machine, started
 from ..process import claim, once, process_id
-from .call_record import call_json, entries_of
-from .encode import Raw, join
+from .call_record import entries_of
+from .encode import join, join_all
 from .snapshot import known_of
 from .trace_file import Receipt, append
 from .writer import make_directory
@@ -51,9 +52,9 @@ class Journal:
         self._begun: dict[str, list[bool]] = {}
         """For each turn that has a file, the right to write down what the turn was asked."""
 
-    def path_of(self, turn_id: str) -> Path:
+    def path_of(self, turn_id: str) -> str:
         """Return the file of a turn."""
-        return self._directory / f"{turn_id}.jsonl"
+        return f"{self._directory}{os.sep}{turn_id}.jsonl"
 
     def has(self, turn_id: str) -> bool:
         """Whether a turn of this process has a file."""
@@ -84,7 +85,7 @@ class Journal:
             data: bytes = join(_line(turn, slot, first=first))
             if content is not None:
                 data, urgent = content.line(data)
-            path = os.fspath(self.path_of(turn.id))
+            path = self.path_of(turn.id)
             try:
                 append(path, data + b"\n", receipt)
             except FileNotFoundError:
@@ -96,7 +97,7 @@ class Journal:
             if not turn.journalled:
                 # The turn's line was written meanwhile, and its journal removed.
                 self._begun.pop(turn.id, None)
-                _unlink(os.fspath(self.path_of(turn.id)))
+                _unlink(self.path_of(turn.id))
         return urgent
 
     def keep_line(self, turn_id: str, line: bytes) -> None:
@@ -106,30 +107,26 @@ class Journal:
         Raises:
             OSError: The disk refuses this one too.
         """
-        append(os.fspath(self.path_of(turn_id)), line, Receipt())
+        append(self.path_of(turn_id), line, Receipt())
 
     def remove(self, turn: Turn) -> None:
         """Remove the file of a turn whose line is written, or that has none."""
         turn.journalled = False
         if self._begun.pop(turn.id, None) is not None:
-            _unlink(os.fspath(self.path_of(turn.id)))
+            _unlink(self.path_of(turn.id))
 
 
 def _unlink(path: str) -> None:
-    try:
+    with suppress(OSError):  # what is left `recover` removes
         os.unlink(path)  # noqa: PTH108 - a `Path` costs more
-    except OSError:
-        return  # `recover` removes it
 
 
 def _line(turn: Turn, slot: CallState, *, first: bool) -> dict[str, Any]:
     """Return a line: who writes, the turn's own request in the first one, and the calls."""
     entries = entries_of(slot, late=True)
-    calls, places = [], []
+    places = []
     for entry in entries:
-        fields = entry.fields
-        fields["late"] = False
-        calls.append(call_json(fields))
+        entry.fields["late"] = False
         places.append(
             {
                 "order": [*entry.slot.order, entry.attempt.number],
@@ -148,15 +145,10 @@ def _line(turn: Turn, slot: CallState, *, first: bool) -> dict[str, Any]:
         "places": places,
     }
     if first:
-        line["turn"] = join(_header(turn))
-    line["calls"] = Raw(b"[%b]" % b",".join(calls))
+        known = known_of(turn, turn.memo)
+        line["turn"] = join({key: known[key] for key in OF_TURN})
+    line["calls"] = join_all(entry.fields for entry in entries)
     return line
-
-
-def _header(turn: Turn) -> dict[str, Any]:
-    """Return what is known of a turn before it ends."""
-    known = known_of(turn, turn.memo)
-    return {key: known[key] for key in OF_TURN}
 
 
 def _ids(slot: CallState) -> Iterator[str]:

@@ -11,18 +11,18 @@ at the next line for that writer, and is tried by `flush` and at exit.
 from __future__ import annotations
 
 import atexit
-import json
 import threading
 from collections import deque
 from contextlib import suppress
 from itertools import count, islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ..._layout.lock import in_event_loop
 from ..flow.outcome import outcome_of
 from ..log import count_fault, log
 from ..process import after_fork, claim
 from .backlog import Backlog
+from .encode import decode
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -209,20 +209,9 @@ def _deliver(line: Line) -> None:
         if line.listeners and line.ours and claim(line.notify_once):
             for listener in line.listeners:
                 try:
-                    listener(_record_of(line.data))
+                    listener(decode(line.data))
                 except Exception as error:
                     count_fault("on_turn", error)
-
-
-def _record_of(data: bytes) -> Any:
-    try:
-        return json.loads(data)
-    except ValueError:
-        # More digits than Python reads: they become a text.
-        return json.loads(data, parse_int=lambda figures: int(figures) if len(figures) <= _DIGITS else figures)
-
-
-_DIGITS = 4300
 
 
 def _try(line: Line) -> BaseException | None:

@@ -8,7 +8,6 @@ run while writers, or another recovery, are at work. What a journal contains has
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import stat
@@ -22,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from ..._layout import lock
 from ...records import SCHEMA
-from .encode import encode
+from .encode import decode, encode
 from .entry import RecordedCall
 from .journal import FOLDER, JOURNAL_SCHEMA, OF_TURN, is_alive
 from .trace_file import Receipt, segments
@@ -41,7 +40,6 @@ _FLAGS = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os
 _YOUNG = 60.0
 """Seconds for which a journal that says nothing may be one that is being begun."""
 
-_DIGITS = 4300
 _KEY = b'"turn_id":"'
 _HEAD = 500
 """Bytes of a line among which its turn's id stands."""
@@ -271,14 +269,9 @@ def _death_of(process: dict[str, Any]) -> dict[str, str]:
 def _loaded(line: bytes) -> Any:
     """Return the JSON of a line, `None` if it is torn."""
     try:
-        return json.loads(line, parse_int=_integer)
+        return decode(line)
     except (ValueError, RecursionError):
         return None
-
-
-def _integer(figures: str) -> int | str:
-    # More digits than Python reads.
-    return int(figures) if len(figures) <= _DIGITS else figures
 
 
 def _is_line_of(line: bytes, turn_id: str) -> bool:

@@ -22,6 +22,7 @@ from . import outbox, snapshot, turn_record
 from .backlog import Line
 from .encode import encode, warm_up
 from .journal import Journal
+from .late_record import late_records
 from .writer import FileWriter
 
 if TYPE_CHECKING:
@@ -145,35 +146,39 @@ class Tracer:
 
     def closed(self, turn: Turn) -> None:
         """Write the turn's line; an interrupt goes on after that."""
-        lines: list[Line] = []
-        number: list[int] = []
-        try:
-            lines += self._lines_of(turn, number)
-            outbox.send(lines)
-        except BaseException as error:
-            if not outbox.is_ours(error):
-                outbox.send(lines or self._lines_of(turn, number))
-            self._fault(error, turn)
+        self._send(turn, partial(self._lines_of, turn, []))
 
     def ended_late(self, turn: Turn, slot: CallState) -> None:
         """Write the lines of a call that outlived its turn, likewise."""
-        lines: list[Line] = []
         try:
-            lines += self._late_lines_of(turn, slot)
-            outbox.send(lines)
-        except BaseException as error:
-            if not outbox.is_ours(error):
-                outbox.send(lines or self._late_lines_of(turn, slot))
-            self._fault(error, turn)
+            self._send(turn, partial(self._late_lines_of, turn, slot))
         finally:
             _drop_content(slot)
 
+    def _send(self, turn: Turn, make: Callable[[], list[Line]]) -> None:
+        """Make lines and send them; if an interrupt comes in between, once more, and then it goes on."""
+        lines: list[Line] = []
+        try:
+            lines += make()
+            outbox.send(lines)
+        except BaseException as error:
+            if not outbox.is_ours(error):
+                outbox.send(lines or make())
+            self._fault(error, turn)
+
     def _lines_of(self, turn: Turn, number: list[int]) -> list[Line]:
-        """Return the turn's line, if it has one; its journal goes when that is written."""
+        """Return the turn's line, if it has one. Its journal goes when that is written, and keeps it if it is refused."""
         line = self._line_of(turn, number)
-        if self._journal is not None:
-            self._attach_journal(self._journal, turn, line)
-        return [line] if line is not None else []
+        journal = self._journal
+        if line is None:
+            if journal is not None:
+                journal.remove(turn)
+            return []
+        if journal is not None:
+            line.after = partial(journal.remove, turn)
+            if journal.has(turn.id):
+                line.fallback = partial(journal.keep_line, turn.id, line.data)
+        return [line]
 
     def _line_of(self, turn: Turn, number: list[int]) -> Line | None:
         """
@@ -204,22 +209,11 @@ class Tracer:
                 encode(record) + b"\n", session_id=turn.session_id, writer=self._writer, listeners=self._listeners
             )
 
-    @staticmethod
-    def _attach_journal(journal: Journal, turn: Turn, line: Line | None) -> None:
-        """Have the turn's journal removed with its line, and keep the line if that is refused."""
-        if line is None:
-            journal.remove(turn)
-            return
-        line.after = partial(journal.remove, turn)
-        if journal.has(turn.id):
-            line.fallback = partial(journal.keep_line, turn.id, line.data)
-
     def _late_lines_of(self, turn: Turn, slot: CallState) -> list[Line]:
-        lines = turn_record.late_records(turn, slot, ts=time.time())
+        lines = late_records(turn, slot, ts=time.time())
         return [self._line(turn.session_id, (line,), late=True) for line in lines]
 
-    def _writer_fields(self, number: list[int] | None = None) -> dict[str, Any]:
-        number = [] if number is None else number
+    def _writer_fields(self, number: list[int]) -> dict[str, Any]:
         if not number:
             # A line that only listeners get takes no number of those that are written: no gap.
             numbers = counters.lines if self._writer is not None else self._unwritten
@@ -248,8 +242,8 @@ class Tracer:
             b"".join((*pieces, b"\n")), session_id=session_id, writer=self._writer, late=late, listeners=listeners
         )
 
-    def _put(self, session_id: str | None, *lines: bytes, late: bool) -> None:
-        outbox.send([self._line(session_id, (line,), late=late) for line in lines])
+    def _put(self, session_id: str | None, line: bytes) -> None:
+        outbox.send([self._line(session_id, (line,), late=False)])
 
 
 def _raise(error: BaseException, _record: object) -> None:

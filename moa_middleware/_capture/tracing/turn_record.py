@@ -10,54 +10,29 @@ from __future__ import annotations
 
 import marshal
 from functools import partial
-from itertools import chain, count, repeat
+from itertools import chain, repeat
 from operator import attrgetter, is_not, itemgetter
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from ...records import EMPTY_TURN, LATE_SCHEMA, TOKENS
-from ..process import claim
+from ...records import EMPTY_TURN, TOKENS
 from ..shapes.replies import read_reply
 from ..turns.roles import infer
-from .call_record import call_json, credentials_of, entries_of, error_record
-from .encode import HOLE, Raw, encode, hollow, join, pieces_of, to_bytes
+from .call_record import credentials_of, entries_of, error_record
+from .encode import HOLE, Raw, encode, join, join_all, pieces_of, to_bytes
 from .entry import Entry, RecordedCall, within
+from .late_record import Listing
 from .snapshot import known_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
-    from ..turns.turn import CallState, Turn
+    from ..turns.turn import Turn
     from .snapshot import Snapshot
 
-__all__ = ["arrange", "late_records", "name_roles", "ran_references", "turn_pieces", "turn_record", "unrecorded"]
+__all__ = ["arrange", "name_roles", "ran_references", "turn_pieces", "turn_record", "unrecorded"]
 
 
 _C = TypeVar("_C", bound=RecordedCall)
-
-
-class _ListedPlace(NamedTuple):
-    """How the line of a turn lists a request."""
-
-    number: int
-    role: str
-    role_source: str
-    layer: int | None
-    ended: bool
-
-
-class _Listing:
-    """The places of a turn's requests, so that late lines go on where the turn's line stopped."""
-
-    __slots__ = ("further", "places")
-
-    def __init__(self, entries: Sequence[Entry]) -> None:
-        self.places: dict[str, _ListedPlace] = {}
-        for entry in entries:
-            fields = entry.fields
-            self.places[entry.attempt.id] = _ListedPlace(
-                fields["index"], fields["role"], fields["role_source"], fields["layer"], fields["outcome"] is not None
-            )
-        self.further = count(len(entries))
 
 
 # Any turn ----------------------------------------------------------------------------------------
@@ -90,7 +65,7 @@ def name_roles(calls: Sequence[RecordedCall], *, ended: bool = True) -> None:
             open_layers.append(fields)
         elif role == "reference":
             has_layers = True
-    if not open_roles and not has_layers and _asked_alike(open_layers):
+    if not open_roles and not has_layers and len({*map(id, map(_request_of, open_layers))}) <= 1:
         # One round, as most are: none of them can have read another.
         for fields in open_layers:
             fields["layer"] = 1
@@ -114,12 +89,7 @@ def _escape(text: str) -> bytes:
     return encode(text)[1:-1]
 
 
-def _asked_alike(references: list[dict[str, Any]]) -> bool:
-    """Return True if calls were all sent the very same request."""
-    if not references:
-        return True
-    first = references[0]["input_messages"]
-    return all(fields["input_messages"] is first for fields in references)
+_request_of = itemgetter("input_messages")
 
 
 def arrange(calls: Sequence[_C], answered: Callable[[_C], bool] | None = None) -> tuple[dict[str, Any], _C | None]:
@@ -231,7 +201,7 @@ def turn_record(turn: Turn, *, ts: float) -> dict[str, Any]:
     name_roles(entries)
     record, aggregator = arrange(entries, lambda entry: within(turn.answered_by, entry.slot))
     if not all(map(_settled, turn.calls)):
-        listing = _Listing(entries)
+        listing = Listing(entries)
         for slot in turn.calls:
             slot.listing = listing
     shot: Snapshot | None = turn.memo
@@ -287,15 +257,14 @@ def turn_pieces(record: Mapping[str, Any]) -> list[bytes]:
     try:
         data = _encoded_at_once(record, ready)
     except Exception:
-        ready = []
         aggregator = record["aggregator"]
         parts = {
             **record,
-            "references": _array(record["references"]),
-            "aggregator": call_json(aggregator) if aggregator is not None else None,
-            "calls": _array(record["calls"]),
+            "references": join_all(record["references"]),
+            "aggregator": join(aggregator) if aggregator is not None else None,
+            "calls": join_all(record["calls"]),
         }
-        data = encode(hollow(parts, parts, ready))
+        return [join(parts)]
     return pieces_of(data, ready)
 
 
@@ -336,49 +305,6 @@ def _encoded_at_once(record: Mapping[str, Any], ready: list[Raw]) -> bytes:
     return to_bytes(rest)
 
 
-def _array(calls: list[dict[str, Any]]) -> Raw:
-    return Raw(b"[%b]" % b",".join(map(call_json, calls)))
-
-
-def late_records(turn: Turn, slot: CallState, *, ts: float) -> Iterator[Raw]:
-    """
-    Yield the lines of a call that ended after its turn: its own comes last.
-
-    Before it come its earlier requests and the calls inside it, but for those that the turn's line
-    contains whole, and for those that still run and will have a line of their own.
-    """
-    apart = _apart(slot)
-    for entry in entries_of(slot, late=True, apart=apart):
-        if entry.slot in apart:
-            continue
-        listing = _listing_of(entry.slot)
-        place = listing.places.get(entry.attempt.id) if listing is not None else None
-        if place is not None and place.ended:
-            continue
-        _place_late(entry, listing, place)
-        yield join(
-            {
-                "schema": LATE_SCHEMA,
-                "turn_id": turn.id,
-                "session_id": turn.session_id,
-                "ts": ts,
-                "call": call_json(entry.fields),
-            }
-        )
-
-
-def _apart(slot: CallState) -> set[CallState]:
-    """Return the calls inside a late one that have lines of their own: they still run, or are being written just now."""
-    apart: set[CallState] = set()
-    for attempt in slot.attempts:
-        for inner in attempt.inner:
-            if not inner.done or not (inner.settled or claim(inner.claimed)):
-                inner.apart = True
-                apart.add(inner)
-            apart |= _apart(inner)
-    return apart
-
-
 def _credentials(turn: Turn, entries: list[Entry]) -> list[str]:
     """Return what the exception of a turn may quote: it is mostly that of one of its calls, or of a turn inside it."""
     found = [text for entry in entries if entry.attempt.error is not None for text in credentials_of(entry.attempt)]
@@ -386,32 +312,3 @@ def _credentials(turn: Turn, entries: list[Entry]) -> list[str]:
     if turn.parent is not None:
         turn.parent.hidden += found
     return found
-
-
-def _listing_of(slot: CallState) -> _Listing | None:
-    """Return the listing of the turn's line, from a call or from one around it if it began later."""
-    around: CallState | None = slot
-    while around is not None:
-        if around.listing is not None:
-            listing: _Listing = around.listing
-            return listing
-        around = around.parent.slot if around.parent is not None else None
-    return None
-
-
-def _place_late(entry: Entry, listing: _Listing | None, place: _ListedPlace | None) -> None:
-    """Give a late request the place that the turn's line lists, or the next one."""
-    fields = entry.fields
-    if listing is None:
-        fields["index"] = entry.slot.order[0]
-    else:
-        fields["index"] = place.number if place is not None else next(listing.further)
-        if place is None and entry.is_last:
-            # A further request of a call that is listed: it takes the call's role over.
-            place = next((p for a in entry.slot.attempts if (p := listing.places.get(a.id))), None)
-    if place is not None:
-        fields["role"], fields["role_source"], fields["layer"] = place.role, place.role_source, place.layer
-    fields["role"] = fields["role"] or "call"
-    fields["role_source"] = fields["role_source"] or "inferred"
-    if fields["role"] == "reference" and fields["layer"] is None and place is None:
-        fields["layer"] = 1
