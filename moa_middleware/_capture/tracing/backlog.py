@@ -164,6 +164,10 @@ class Backlog:
         """
         if len(line.data) > self.most_bytes:
             return 1
+        # No lock protects the deque: a finaliser of the same thread may add a line while this one is added. So
+        # the sizes are taken from a copy, and a line falls out only if `remove` finds it, since another thread
+        # may have dropped or written it in between. A line whose token is taken is being written at this
+        # moment, and stays (`test_a_line_in_flight_does_not_fall_out`).
         line.busy_once = once()
         self.lines.append(line)
         lines = list(self.lines)
@@ -195,6 +199,10 @@ class Backlog:
                 `None` tries all.
             seconds: When to stop, though lines are left.
         """
+        # Lines of one file keep their order, so after a refusal the rest of that file is left alone; but one
+        # file that always refuses must not hold the others up. Files that refused lately therefore come last,
+        # and a live call, which names its writer by `key`, gives up after a few of them
+        # (`test_one_that_is_always_refused_does_not_hold_up_the_others`).
         end = None if seconds is None else time.monotonic() + seconds
         refused = 0
         for lines in self._by_place(key):
@@ -227,6 +235,9 @@ class Backlog:
         error: BaseException | None = None
         try:
             with suppress(IndexError):
+                # `map` in C pops and stores in one step. With `token = busy_once.pop()` an interrupt between the two
+                # would lose the token, and with it the line: nobody could try it any more
+                # (`test_an_interrupt_while_one_is_tried_leaves_it_waiting`).
                 token.extend(map(list.pop, (line.busy_once,)))
             if token and not line.receipt.whole:
                 error = _no_room(line) or attempt(line)
@@ -249,6 +260,8 @@ def _no_room(line: Line) -> OSError | None:
         disk = os.statvfs(line.writer.trace_dir)
     except OSError:
         return None
+    # The blocks that are kept for the superuser are free for that user alone. A file system without a
+    # number of blocks (some network and pseudo file systems) says nothing, and the line is tried.
     blocks = disk.f_bavail if os.geteuid() else disk.f_bfree
     if not disk.f_blocks or blocks * disk.f_frsize >= len(line.data):
         return None

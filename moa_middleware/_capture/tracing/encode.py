@@ -105,6 +105,10 @@ def encode(value: Any) -> Raw:
     try:
         data = to_bytes(value)
         # In each such run of digits there is a whole block of digits: one look at each block's first one, mostly.
+        # `json.loads` refuses integers of more than 4,300 digits (CPython's guard against quadratic time), so a
+        # line with one could never be read back. To look at each integer of each record would cost more than
+        # to encode it; a run of that many digits is found by looks into the bytes, and only then is the value
+        # walked.
         if len(data) > _DIGITS and any(data[at : at + _BLOCK].isdigit() for at in range(0, len(data), _BLOCK)):
             data = to_bytes(_plain(value))
         return Raw(data)
@@ -130,6 +134,8 @@ def encode_again(value: Any, before: Encoded | None) -> tuple[Raw, Encoded | Non
     may have been changed meanwhile.
     """
     try:
+        # The bytes differ also where equal values are shared differently (`marshal` writes references to objects
+        # with more than one owner). That costs an encoding, never a wrong record.
         form = marshal.dumps(value)
     except Exception:
         return encode(value), before
@@ -202,6 +208,9 @@ def _plain(value: Any, depth: int = 0, above: tuple[int, ...] = ()) -> Any:
 
 def _walk(value: Any, depth: int, above: tuple[int, ...]) -> Any:
     # Asked of the type: a lazy object's `__class__` is code of its own.
+    # Everything below is asked of the type, and answered by methods of the builtin base. A lazy object's
+    # `__class__`, a query set's `__iter__` or a mapping's `items` are code of the user's: they might ask a
+    # database, consume a stream, or raise (`test_no_iterator_is_used_up_in_any_holder`).
     kind = type(value)
     if hasattr(kind, "__object_proxy__"):
         return _plain(value.__wrapped__, depth, above)

@@ -20,7 +20,7 @@ from .call_record import entries_of
 from .encode import join, join_all
 from .snapshot import known_of
 from .trace_file import Receipt, append
-from .writer import make_directory
+from .writer import append_making
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -77,6 +77,9 @@ class Journal:
         """
         if not turn.journalled:
             return None
+        # The first line of a journal also says what the turn was asked. Which call is first is decided by a flag
+        # that is taken once, since calls end in any thread; if its line is refused the flag goes back, and the
+        # next call brings the request (`test_the_request_is_told_by_the_next_call_where_the_first_was_refused`).
         token = self._begun.setdefault(turn.id, once())
         first = claim(token)
         receipt = Receipt()
@@ -85,15 +88,13 @@ class Journal:
             data: bytes = join(_line(turn, slot, first=first))
             if content is not None:
                 data, urgent = content.line(data)
-            path = self.path_of(turn.id)
-            try:
-                append(path, data + b"\n", receipt)
-            except FileNotFoundError:
-                make_directory(self._directory)
-                append(path, data + b"\n", receipt)
+            append_making(self.path_of(turn.id), data + b"\n", receipt)
         finally:
             if first and not receipt.whole:
                 token.append(True)  # the next call's line has it
+            # `remove` may have run in another thread between the check above and the append. Then this file would
+            # stay for ever, and a recovery would write the turn a second time
+            # (`test_a_call_that_is_kept_too_late_leaves_no_file`).
             if not turn.journalled:
                 # The turn's line was written meanwhile, and its journal removed.
                 self._begun.pop(turn.id, None)

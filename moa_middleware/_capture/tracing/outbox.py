@@ -146,6 +146,9 @@ def drain() -> None:
     urgent: BaseException | None = None
     try:
         _queue.busy = True
+        # A forked child gets a new deque from `forget`, in the middle of this loop if the fork happens in a
+        # listener or in a user's writer. The parent's lines are not the child's to write, so the loop also asks
+        # whether this is still the queue (`test_a_forked_child_owes_none_of_its_parents_lines`).
         items, interrupts = _queue.items, 0
         while items and _queue.items is items:
             line = items[0]
@@ -154,6 +157,12 @@ def drain() -> None:
                 _deliver(line)
             except BaseException as error:
                 urgent, interrupts = urgent or error, interrupts + 1
+                # An interrupt (Ctrl-C, or an exception that a signal handler raises) must neither lose the line nor
+                # write it twice. The receipt says which of the two would happen: if the line is not written, it is
+                # tried again here, while the interrupt waits in `urgent`. After the second interrupt somebody is
+                # impatient, and the line goes to the backlog instead. The order of these lines matters, since another
+                # interrupt may come between any two of them:
+                # `test_an_interrupt_anywhere_while_a_turn_is_written_costs_nothing` tries each place.
                 done = line.receipt.whole or line.refused or not line.ours
                 if not done and not line.doubtful and interrupts < _INTERRUPTS:
                     continue  # it is known not to be written
@@ -178,6 +187,9 @@ def flush() -> None:
     if _queue.busy:
         # A signal handler in the middle of a line: the process may end with it. The line itself is not
         # acknowledged yet; those of the handler's own turns are.
+        # `_deliver` of the line that is under way runs further up this very stack, so it cannot be finished
+        # from here. The lines behind it can: they are taken out of the queue, so that the loop above does not
+        # write them again. The list is copied, because a finaliser may append to the queue meanwhile.
         for line in list(_queue.items):
             if not line.begun:
                 with suppress(ValueError):
@@ -207,6 +219,9 @@ def _deliver(line: Line) -> None:
                 _refuse(line, error)
     finally:
         if line.listeners and line.ours and claim(line.notify_once):
+            # In `finally`, and once: a listener gets the record also where the disk refuses the line, and not again
+            # when the backlog tries the line later. It is not told in the forked child, which has a copy of the
+            # line.
             for listener in line.listeners:
                 try:
                     listener(decode(line.data))

@@ -140,6 +140,9 @@ def _judge(
         if time.time() - path.stat().st_mtime < _YOUNG:
             return RecoveredJournal(path, "new")
         return _removed(RecoveredJournal(path, "empty"), dry_run=dry_run)
+    # The last line names the process: a turn that began before a fork may have been carried on in the child.
+    # A process id alone proves nothing, since the system gives it out again
+    # (`test_a_pid_that_was_given_to_another_process_is_no_life`).
     alive = is_alive(lines_read[-1]["process"])
     if alive is None and not elsewhere:
         return RecoveredJournal(path, "elsewhere")
@@ -147,6 +150,9 @@ def _judge(
         return RecoveredJournal(path, "live")
     session_id = lines_read[-1]["session_id"]
     writer = written.writer
+    # The line is looked for before it is written, and the journal removed after that. A recovery that is
+    # killed between the two leaves both, and the next one finds the line here
+    # (`test_a_recovery_that_is_killed_is_repeated`).
     if written.has(session_id, turn_id):
         return _removed(RecoveredJournal(path, "written"), dry_run=dry_run)
     own = next((line for line in lines if _is_line_of(line, turn_id)), None)

@@ -113,11 +113,19 @@ def _append(
     deadline: float | None = None
     for opening in range(_OPENINGS):
         try:
+            # Entered before the file is opened: a child that is forked at any moment from here on finds the
+            # descriptor and closes its copy. Otherwise the child would share the parent's lock, which `flock` gives
+            # to the open file and not to the process, and hold it after the parent has died
+            # (`test_a_forked_child_never_keeps_the_lock`).
             _opened[id(files)] = files
             _open(path, files, create=create)
             held = acquire_at_once(files[0])
             if held is False:
                 seconds = patience(path) if wait else 0.0
+                # One deadline for all openings: files that are sealed again and again by others must not add up to a
+                # longer wait. After a wait in vain the line is written without the lock, behind a newline of its own;
+                # the file is then not waited for again for some seconds
+                # (`test_a_lock_that_hangs_costs_half_a_second_once`).
                 deadline = deadline or time.monotonic() + seconds
                 held = acquire(files[0], deadline)
                 if held is False and seconds:
@@ -130,7 +138,8 @@ def _append(
                 doubtful = deadline is not None or limit is not None or not status.st_nlink
                 if doubtful and not is_at(path, status):
                     continue
-                if limit is not None and _is_full(status.st_size, len(line), limit) and _seal(path):
+                size = status.st_size
+                if limit is not None and size and size + len(line) > limit and _seal(path):
                     continue
             _write(files, line, receipt, status, held=bool(held))
             return
@@ -157,10 +166,6 @@ def _release(files: list[int]) -> None:
         except (OSError, IndexError):
             pass
     _opened.pop(id(files), None)
-
-
-def _is_full(size: int, more: int, limit: int) -> bool:
-    return bool(size) and size + more > limit
 
 
 def segments(path: str) -> list[str]:
@@ -210,6 +215,10 @@ def _write(files: list[int], line: bytes, receipt: Receipt, status: os.stat_resu
             continue
         if apart:
             return
+        # `O_APPEND` puts the line at the end of the file as it is at that moment, which the position shows
+        # afterwards. If it is not where we looked for a newline, somebody who has no lock has written in
+        # between, perhaps the first half of a line. Nothing is truncated: the line is written once more, behind
+        # a newline (`test_a_torn_line_that_comes_between_the_look_and_the_write_costs_only_itself`).
         start = os.lseek(files[0], 0, os.SEEK_CUR) - len(data)
         if start == size or _ends_line(files[0], start):
             return
@@ -236,6 +245,9 @@ def _write_rest(files: list[int], data: bytes, receipt: Receipt) -> bool:
         raise OSError(errno.EBADF, os.strerror(errno.EBADF))
     rest = memoryview(data)[receipt.results[0] :]
     while rest:
+        # The rest belongs right behind the first part. If the end has moved, the first part is a torn line for
+        # good and the whole line is begun again
+        # (`test_an_unlocked_line_between_a_short_write_and_the_rest_survives`).
         before = os.lseek(files[0], 0, os.SEEK_CUR)
         count = os.write(files[0], rest)
         if not count or os.lseek(files[0], 0, os.SEEK_CUR) != before + count:

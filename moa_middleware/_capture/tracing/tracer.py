@@ -129,6 +129,7 @@ class Tracer:
         """Keep a call until its turn is written; that of a turn of its own is written next."""
         if self._journal is None or not slot.attempts or (turn.implicit and slot.parent is None):
             return
+        # A call may outlive the call around it, for example a task that was not awaited.
         while slot.parent is not None and slot.parent.slot.done:
             slot = slot.parent.slot  # it ended first, and is completed from this one: it is written again
         try:
@@ -136,11 +137,8 @@ class Tracer:
             if urgent is not None:
                 raise urgent
         except OSError as error:
-            log(
-                "moa.journal_refused",
-                key=type(error).__qualname__,
-                error=f"{type(error).__qualname__}: {error.strerror}",
-            )
+            kind = type(error).__qualname__
+            log("moa.journal_refused", key=kind, error=f"{kind}: {error.strerror}")
         except BaseException as error:
             self._fault(error, turn)
 
@@ -150,10 +148,7 @@ class Tracer:
 
     def ended_late(self, turn: Turn, slot: CallState) -> None:
         """Write the lines of a call that outlived its turn, likewise."""
-        try:
-            self._send(turn, partial(self._late_lines_of, turn, slot))
-        finally:
-            _drop_content(slot)
+        self._send(turn, partial(self._late_lines_of, turn, slot))
 
     def _send(self, turn: Turn, make: Callable[[], list[Line]]) -> None:
         """Make lines and send them; if an interrupt comes in between, once more, and then it goes on."""
@@ -201,6 +196,8 @@ class Tracer:
             record["writer"] = self._writer_fields(number)
             return self._line(turn.session_id, turn_record.turn_pieces(record), late=False)
         except BaseException as error:
+            # The turn happened, and whoever counts lines must find one: a fault of ours costs what it holds, not
+            # its existence. An interrupt is raised on by `_fault`, and `_send` makes the line again.
             self._fault(error, turn)
             # Without content: there is nothing in it to be withheld.
             record = turn_record.unrecorded(turn, error, ts=ts)
@@ -248,13 +245,3 @@ class Tracer:
 
 def _raise(error: BaseException, _record: object) -> None:
     raise error
-
-
-def _drop_content(slot: CallState) -> None:
-    """Forget a late call whose lines are out, and what has ended inside it."""
-    for attempt in slot.attempts:
-        for inner in attempt.inner:
-            if inner.done and not inner.apart:
-                _drop_content(inner)
-        attempt.drop_content()
-    slot.request = None

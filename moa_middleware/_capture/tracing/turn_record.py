@@ -168,6 +168,8 @@ def _all_entries(turn: Turn) -> list[Entry]:
     for slot in turn.calls:
         if slot.parent is None and slot.attempts:
             entries += entries_of(slot)
+    # Calls are listed as they were submitted, not as they ended: threads and tasks end in any order, and
+    # records of the same program shall be comparable line by line.
     if len(entries) > 1:
         entries.sort(key=_submission)
     for index, entry in enumerate(entries):
@@ -182,6 +184,8 @@ def _output(turn: Turn, aggregator: Entry | None, entries: list[Entry]) -> str |
         reply = read_reply(turn.returned)
     if reply is not None and reply.text is not None:
         return reply.text
+    # A turn that is a single call outside any decorator has no aggregator by declaration, but its only call
+    # is what it returned.
     if aggregator is None and turn.implicit:
         aggregator = next((entry for entry in entries if entry.is_last), None)
     return aggregator.fields["output"] if aggregator is not None else None
@@ -200,6 +204,8 @@ def turn_record(turn: Turn, *, ts: float) -> dict[str, Any]:
     entries = _all_entries(turn)
     name_roles(entries)
     record, aggregator = arrange(entries, lambda entry: within(turn.answered_by, entry.slot))
+    # Some call still runs. Its late line has to continue this listing: the same place, and the role that
+    # was inferred with all calls in view, which one call alone could not show.
     if not all(map(_settled, turn.calls)):
         listing = Listing(entries)
         for slot in turn.calls:
@@ -301,6 +307,8 @@ def _encoded_at_once(record: Mapping[str, Any], ready: list[Raw]) -> bytes:
     if not kinds <= _KINDS:
         raise TypeError
     # Flat values are known by their types; the encoder would drain an iterator inside the others.
+    # What is long (messages, params) was encoded at call entry and is only a placeholder here: `split` and
+    # `join` put it in its place, so that no megabyte is encoded, or escaped, twice.
     marshal.dumps([*map(_nested, calls)])
     return to_bytes(rest)
 
