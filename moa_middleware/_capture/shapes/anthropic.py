@@ -29,8 +29,7 @@ _TOOL_USE = frozenset({"tool_use", "server_tool_use", "mcp_tool_use"})
 
 def _on_message_start(gathered: StreamContent, event: Data) -> None:
     message = data_of(event.get("message"))
-    gathered.details.update(_details(message))
-    gathered.usage = _merged(gathered.usage, message.get("usage"))
+    _take_facts(gathered, message)
 
 
 def _on_block_start(gathered: StreamContent, event: Data) -> None:
@@ -73,7 +72,7 @@ def _take_block(choice: Choice, block: Any, index: Any, *, streamed: bool = Fals
     kind = data.get("type")
     if kind == "text":
         text = data.get("text")
-        if isinstance(text, str) and text:
+        if text and isinstance(text, str):
             choice.text.append(text)
     elif kind == "thinking":
         add_text(choice.reasoning, data.get("thinking"))
@@ -105,46 +104,43 @@ def feed(gathered: StreamContent, chunk: Any) -> bool:
         return True
     if gathered.has_events and kind in _HELPERS:
         return True
-    if not _is_message(data):
+    choice = gathered.choices.get(0) or Choice(0)
+    if kind != "message" or not _take_message(choice, data):
         return False
-    choice = gathered.choice(0)
-    for index, block in enumerate(data["content"]):
-        _take_block(choice, block, index)
-    reason = data.get("stop_reason")
-    choice.finish_reason = reason if isinstance(reason, str) else None
-    gathered.details.update(_details(data))
-    gathered.usage = _merged(gathered.usage, data.get("usage"))
+    gathered.choices[0] = choice
+    _take_facts(gathered, data)
     return True
 
 
-def _is_message(data: Data) -> bool:
-    is_assistant = data.get("type") == "message" and data.get("role") == "assistant"
-    return is_assistant and isinstance(data.get("content"), list | tuple)
+def _take_message(choice: Choice, message: Data) -> bool:
+    """Take in a whole message; `False` if it is not of this shape."""
+    content, reason = message.get("content"), message.get("stop_reason")
+    if message.get("role") != "assistant" or not isinstance(content, list | tuple):
+        return False
+    for index, block in enumerate(content):
+        _take_block(choice, block, index)
+    choice.finish_reason = reason if isinstance(reason, str) else None
+    return True
 
 
 def read_value(data: Data, raw: Any) -> Reply | None:
     """
-    Read a completed message; `None` if it is not of this shape.
+    Read a completed message, of which `type` is "message"; `None` if it is not of this shape.
 
     Args:
         data: The fields of the message.
         raw: What the function returned.
     """
-    if not _is_message(data):
+    choice, usage = Choice(0), data.get("usage")
+    if not _take_message(choice, data):
         return None
-    choice = Choice(0)
-    for index, block in enumerate(data["content"]):
-        _take_block(choice, block, index)
-    usage, reason = data.get("usage"), data.get("stop_reason")
-    return new_reply(
-        "".join(choice.text) or None,
-        choice.calls() if choice.tools else (),
-        "".join(choice.reasoning) or None,
-        finish_reason=reason if isinstance(reason, str) else None,
-        usage=read_usage_and_cost(usage)[0],
-        details={**_details(data), "usage_raw": usage},
-        raw=raw,
-    )
+    tokens = read_usage_and_cost(usage)[0], None
+    return new_reply(None, choice, (), tokens, {**_details(data), "usage_raw": usage}, raw)
+
+
+def _take_facts(gathered: StreamContent, message: Data) -> None:
+    gathered.details.update(_details(message))
+    gathered.usage = _merged(gathered.usage, message.get("usage"))
 
 
 def _details(message: Data) -> dict[str, Any]:

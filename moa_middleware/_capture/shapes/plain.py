@@ -166,11 +166,11 @@ def read_value(value: Any, data: Mapping[str, Any], raw: Any) -> Reply | None:
     finish = data.get("finish_reason")
     return new_reply(
         text,
-        tuple(map(_in_openai_form, calls)),
-        finish_reason=finish if isinstance(finish, str) else None,
-        usage=usage,
+        tokens=(usage, None),
         details={"usage_raw": raw_usage},
         raw=raw,
+        tool_calls=tuple(map(_in_openai_form, calls)),
+        finish_reason=finish if isinstance(finish, str) else None,
     )
 
 
