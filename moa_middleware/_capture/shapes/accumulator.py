@@ -152,16 +152,6 @@ class Accumulator(StreamContent):
     def reply(self) -> Reply:
         """Return what has been gathered so far, as a reply that is new; never raises."""
         self.settle()
-        # The stream is over, and its text is there: whatever else raises must not cost it. The one thing
-        # kept that is an object of somebody else's is the usage, so it goes first.
-        try:
-            return self._reply()
-        except Exception:
-            self.usage = None
-            self.unread += 1
-            return self._reply()
-
-    def _reply(self) -> Reply:
         choices = [self.choices[index] for index in sorted(self.choices)]
         first = self._answering_choice(choices) or Choice(0)
         usage, cost = read_usage_and_cost(None if isinstance(self.usage, Usage) else self.usage)

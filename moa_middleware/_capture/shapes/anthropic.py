@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from .choice import Choice, add_text, json_text, new_reply, replaced
+from .choice import Choice, add_text, details_of, json_text, new_reply, replaced
 from .fields import data_of
 from .usage import read_usage_and_cost
 
@@ -135,25 +135,12 @@ def read_value(data: Data, raw: Any) -> Reply | None:
     if not _take_message(choice, data):
         return None
     tokens = read_usage_and_cost(usage)[0], None
-    return new_reply(None, choice, (), tokens, {**_details(data), "usage_raw": usage}, raw)
+    return new_reply(None, choice, (), tokens, {**details_of(data, data_of(usage)), "usage_raw": usage}, raw)
 
 
 def _take_facts(gathered: StreamContent, message: Data) -> None:
-    gathered.details.update(_details(message))
+    gathered.details.update(details_of(message, data_of(message.get("usage"))))
     gathered.usage = _merged(gathered.usage, message.get("usage"))
-
-
-def _details(message: Data) -> dict[str, Any]:
-    usage = message.get("usage")
-    found = {}
-    for source, name, key in (
-        (message, "id", "response_id"),
-        (message, "model", "response_model"),
-        ({} if usage is None else data_of(usage), "service_tier", "service_tier"),
-    ):
-        if source.get(name) is not None:
-            found[key] = source[name]
-    return found
 
 
 def _merged(former: Any, usage: Any) -> Any:
@@ -162,10 +149,8 @@ def _merged(former: Any, usage: Any) -> Any:
     # since tools run on the server, once more those of the prompt, which have grown by then.
     if usage is None:
         return former
-    fields = usage if isinstance(usage, dict) else getattr(usage, "__dict__", {})
-    more = getattr(usage, "model_extra", None) or {}
-    known = {name: value for name, value in {**fields, **more}.items() if value is not None}
-    return {**(former or {}), **known}
+    fields = {**data_of(usage), **(getattr(usage, "model_extra", None) or {})}
+    return {**(former or {}), **{name: value for name, value in fields.items() if value is not None}}
 
 
 _TEXTS = {"text_delta": ("text", "text"), "thinking_delta": ("thinking", "reasoning")}
@@ -175,5 +160,5 @@ def render_chunk(raw: Any, chunk: Chunk) -> Any:
     """Return a copy of a delta with the text of a changed one, `None` if it is not a delta of a text."""
     event = data_of(raw)
     delta = event.get("delta") if event.get("type") == "content_block_delta" else None
-    found = _TEXTS.get(data_of(delta).get("type") or "")
-    return None if found is None else replaced(raw, "delta", replaced(delta, found[0], getattr(chunk, found[1])))
+    name, kind = _TEXTS.get(data_of(delta).get("type") or "", ("", ""))
+    return replaced(raw, getattr(chunk, kind), "delta", name) if name else None

@@ -3,27 +3,18 @@
 from __future__ import annotations
 
 from copy import copy
+from operator import setitem
 from typing import TYPE_CHECKING, Any, cast
 
 from ..flow.model import Reply
 from .fields import get
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from ..flow.model import Usage
 
-__all__ = [
-    "KINDS",
-    "Choice",
-    "StreamContent",
-    "add_text",
-    "json_text",
-    "new_reply",
-    "replaced",
-    "take_details",
-    "texts_of",
-]
+__all__ = ["KINDS", "Choice", "StreamContent", "add_text", "json_text", "new_reply", "replaced", "texts_of"]
 
 
 KINDS = ("text", "reasoning", "refusal")
@@ -259,12 +250,15 @@ DETAILS = (
 )
 
 
-def take_details(details: dict[str, Any], find: Callable[[str], Any]) -> None:
-    """Put what an answer says of itself where the record has a place for it; `find` looks up its fields."""
-    for name, key in DETAILS:
-        value = find(name)
-        if value is not None:
-            details[key] = value
+def details_of(*sources: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what the objects around an answer say of it, under the names that the record has for that."""
+    details: dict[str, Any] = {}
+    for source in sources:
+        for name, key in DETAILS:
+            value = source.get(name)
+            if value is not None:
+                details[key] = value
+    return details
 
 
 def add_text(pieces: list[str], text: Any) -> None:
@@ -295,12 +289,21 @@ def _as_json(value: Any) -> Any:
     return dump() if callable(dump) else str(value)
 
 
-def replaced(obj: Any, name: str, value: Any) -> Any:
-    """Return a copy of a chunk with another value under one name; the SDK's own object stays as it is."""
-    if isinstance(obj, dict):
-        return {**obj, name: value}
+def replaced(obj: Any, value: Any, name: str | int, *path: str | int) -> Any:
+    """
+    Return a copy of a chunk with another value in one place; the SDK's own object stays as it is.
+
+    Args:
+        obj: The chunk, or what is in it.
+        value: What to put in.
+        name: Key, attribute or index on the way to the place.
+        path: The rest of the way.
+    """
+    if path:
+        value = replaced(get(obj, name) if isinstance(name, str) else obj[name], value, *path)
     # Not `model_copy`: a look-alike has none, and a pydantic model's `__copy__` copies its fields' dict, so
     # that what is set on the copy is not seen by others who hold the SDK's object.
     made = copy(obj)
-    setattr(made, name, value)
+    put: Any = setattr if isinstance(name, str) and not isinstance(obj, dict) else setitem
+    put(made, name, value)
     return made

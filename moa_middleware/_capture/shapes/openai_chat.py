@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from .choice import DETAILS, Choice, new_reply, texts_of
+from .choice import DETAILS, Choice, new_reply, replaced, texts_of
 from .fields import fields_of, get, getter
 from .usage import read_usage_and_cost
 
@@ -203,23 +203,14 @@ def _read_choice(item: Any, position: int) -> Choice:
 
 def render_chunk(raw: Any, chunk: Chunk) -> Any:
     """Return a copy of a raw chunk with the text, reasoning and refusal of a changed one."""
-    from copy import deepcopy
+    for place, item in enumerate(get(raw, "choices") or ()):
+        if (get(item, "index") or 0) == chunk.choice:
+            for kind, name in _NAMES.items():
+                text = getattr(chunk, kind)
+                if kind == "text" or text or get(get(item, "delta"), name):
+                    raw = replaced(raw, text, "choices", place, "delta", name)
+            break
+    return raw
 
-    # Deep, because the text is two objects down, and the consumer may hold the SDK's chunk elsewhere.
-    copy = deepcopy(raw)
-    for item in get(copy, "choices") or ():
-        if (get(item, "index") or 0) != chunk.choice:
-            continue
-        delta = get(item, "delta")
-        changes = {"content": chunk.text}
-        if chunk.refusal or get(delta, "refusal"):
-            changes["refusal"] = chunk.refusal
-        if chunk.reasoning or get(delta, "reasoning_content"):
-            changes["reasoning_content"] = chunk.reasoning
-        for name, text in changes.items():
-            if isinstance(delta, dict):
-                delta[name] = text
-            else:
-                setattr(delta, name, text)
-        break
-    return copy
+
+_NAMES = {"text": "content", "refusal": "refusal", "reasoning": "reasoning_content"}

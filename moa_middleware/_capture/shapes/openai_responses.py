@@ -12,7 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ...errors import ProviderError
-from .choice import KINDS, Choice, add_text, json_text, new_reply, replaced, take_details
+from .choice import KINDS, Choice, add_text, details_of, json_text, new_reply, replaced
 from .fields import data_of
 from .usage import read_usage_and_cost
 
@@ -59,7 +59,7 @@ def _on_item(gathered: StreamContent, event: Data, *, is_done: bool) -> None:
 
 
 def _on_begin(gathered: StreamContent, event: Data) -> None:
-    take_details(gathered.details, data_of(event.get("response")).get)
+    gathered.details.update(details_of(data_of(event.get("response"))))
 
 
 def _on_end(gathered: StreamContent, event: Data) -> None:
@@ -82,7 +82,7 @@ def _take_response(gathered: StreamContent, response: Data, *, repeats: bool = F
     usage = response.get("usage")
     if usage is not None:
         gathered.usage = usage
-    take_details(gathered.details, response.get)
+    gathered.details.update(details_of(response))
     gathered.failure = _failure(response.get("error"))
 
 
@@ -141,10 +141,8 @@ def read_value(data: Data, raw: Any) -> Reply | None:
     if not isinstance(data.get("output"), list | tuple):
         return None
     choice, usage, error = _read_output(data), data.get("usage"), data.get("error")
-    details: dict[str, Any] = {}
     choice.finish_reason = _finish_reason(data)
-    take_details(details, data.get)
-    details["usage_raw"] = usage
+    details = {**details_of(data), "usage_raw": usage}
     return new_reply(
         None, choice, (), read_usage_and_cost(usage), details, raw, error=None if error is None else _failure(error)
     )
@@ -216,4 +214,4 @@ def _tool_call(item: Data) -> dict[str, Any] | None:
 def render_chunk(raw: Any, chunk: Chunk) -> Any:
     """Return a copy of a delta with the text of a changed one, `None` if it is not a delta of a text."""
     name = _TEXTS.get(data_of(raw).get("type") or "")
-    return None if name is None else replaced(raw, "delta", getattr(chunk, name))
+    return None if name is None else replaced(raw, getattr(chunk, name), "delta")
