@@ -57,10 +57,6 @@ class ManagerProxy(StateProxy):
     def __init__(self, wrapped: Any, state: StreamState) -> None:
         super().__init__(wrapped)
         self._self_state = state
-        self._self_helper: Any = None
-        """A weak reference to the SDK's helper that came of entering it, if one did."""
-        self._self_entered = True
-        """Whether it is the wrapped manager that was entered, and not one of a resend."""
 
 
 class _Within:
@@ -184,10 +180,10 @@ def _exit(self: Any, kind: type[BaseException] | None, error: BaseException | No
     state: StreamState = self._self_state
     state.leaving = True
     try:
-        return self.__wrapped__.__exit__(kind, error, trace)
+        return self.__wrapped__.__exit__(kind, error, trace) if self._self_entered else None
     finally:
         with _Quietly(error):
-            state.end(*left(error, _helper_of(self)))
+            state.end(*left(error, self._self_helper and self._self_helper()))
 
 
 async def _aexit(
@@ -196,14 +192,10 @@ async def _aexit(
     state: StreamState = self._self_state
     state.leaving = True
     try:
-        return await self.__wrapped__.__aexit__(kind, error, trace)
+        return await self.__wrapped__.__aexit__(kind, error, trace) if self._self_entered else None
     finally:
         with _Quietly(error):
-            await state.end_async(*left(error, _helper_of(self)))
-
-
-def _helper_of(self: Any) -> Any:
-    return self._self_helper() if isinstance(self, ManagerProxy) and self._self_helper is not None else None
+            await state.end_async(*left(error, self._self_helper and self._self_helper()))
 
 
 # Managers. ----------------------------------------------------------------------------------------
@@ -248,20 +240,6 @@ def wrap_underlying_stream(helper: Any, raw: Any, state: StreamState) -> None:
     helper._raw_stream = stream_proxy(raw, state)
 
 
-def _manager_exit(self: Any, kind: type[BaseException] | None, error: BaseException | None, trace: Any) -> Any:
-    if self._self_entered:
-        return _exit(self, kind, error, trace)
-    self._self_state.end(*left(error))
-    return None
-
-
-async def _manager_aexit(self: Any, kind: type[BaseException] | None, error: BaseException | None, trace: Any) -> Any:
-    if self._self_entered:
-        return await _aexit(self, kind, error, trace)
-    await self._self_state.end_async(*left(error))
-    return None
-
-
 _STREAM: dict[str, Any] = {
     "__iter__": _iter,
     "__next__": _next,
@@ -281,9 +259,9 @@ _STREAM: dict[str, Any] = {
 }
 _MANAGER: dict[str, Any] = {
     "__enter__": _manager_enter,
-    "__exit__": _manager_exit,
+    "__exit__": _exit,
     "__aenter__": _manager_aenter,
-    "__aexit__": _manager_aexit,
+    "__aexit__": _aexit,
 }
 _stream_classes: weakref.WeakKeyDictionary[type, Any] = weakref.WeakKeyDictionary()
 _manager_classes: weakref.WeakKeyDictionary[type, Any] = weakref.WeakKeyDictionary()

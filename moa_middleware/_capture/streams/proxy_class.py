@@ -39,6 +39,11 @@ class TransparentProxy(wrapt.BaseObjectProxy):  # type: ignore[type-arg]  # wrap
 class StateProxy(TransparentProxy):
     """Base of the proxies that feed a `StreamState`."""
 
+    _self_helper: Any = None
+    """For a manager: a weak reference to the SDK's helper that came of entering it, if one did."""
+    _self_entered = True
+    """For a manager: whether it is the wrapped one that was entered, and not one of a resend."""
+
 
 def own_state(value: object) -> StreamState | None:
     """Return the state behind a proxy of ours, None for anything else."""

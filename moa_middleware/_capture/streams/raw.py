@@ -53,9 +53,8 @@ def _parse(self: Any, *args: Any, **kwargs: Any) -> Any:
 
 async def _parse_async(self: Any, *args: Any, **kwargs: Any) -> Any:
     parsed = await self.__wrapped__.parse(*args, **kwargs)
-    return (
-        _entered(self, await self._self_state.entered_async(parsed)) if _is_new(self, parsed) else _known(self, parsed)
-    )
+    is_new = _is_new(self, parsed)
+    return _entered(self, await self._self_state.entered_async(parsed)) if is_new else _known(self, parsed)
 
 
 def _is_new(self: Any, parsed: Any) -> bool:
@@ -219,10 +218,10 @@ class _Body(_BodyEvents):
             return None
         error = sys.exc_info()[1] if _in_exit() else None
         how = left(error if id(error) != self._handled else None)
-        if self.state.readers:
-            self.state.closing = how
-            return None
-        return how
+        if not self.state.readers:
+            return how
+        self.state.closing = how
+        return None
 
 
 def read_body(source: Any, *, asked: bool) -> tuple[Reply, bool]:
@@ -291,9 +290,8 @@ def _body_to_read(response: Any, name: str) -> _Body | None:
     body: _Body | None = vars(response).get(_BODY)
     # `iter_bytes` steps through `iter_raw`: only the outer one of the two is looked at. Raw bytes of an
     # encoded body cannot be read.
-    if body is None or body.parsed or body.stepping or (body.encoded and name.endswith("_raw")):
-        return None
-    return body
+    is_other = body is None or body.parsed or body.stepping or (body.encoded and name.endswith("_raw"))
+    return None if is_other else body
 
 
 def _reading(kind: Any, name: str) -> Any:
@@ -305,19 +303,19 @@ def _reading(kind: Any, name: str) -> Any:
         if body is None:
             yield from source
             return
-        while True:
-            body.stepping = True
-            try:
-                data = next(source)
-            except StopIteration:
-                break
-            except BaseException as error:
-                body.state.end(outcome_of(error), error)
-                raise
-            finally:
+        body.stepping = True
+        try:
+            for data in source:
                 body.stepping = False
-            body.take(data)
-            yield data
+                body.take(data)
+                yield data  # what the consumer raises here is not the body's error
+                body.stepping = True
+        except BaseException as error:
+            if body.stepping:
+                body.state.end(outcome_of(error), error)
+            raise
+        finally:
+            body.stepping = False
         body.over()
         body.state.end("completed")
 
@@ -334,19 +332,19 @@ def _reading_async(kind: Any, name: str) -> Any:
             async for data in source:
                 yield data
             return
-        while True:
-            body.stepping = True
-            try:
-                data = await anext(source)
-            except StopAsyncIteration:
-                break
-            except BaseException as error:
-                await body.state.end_async(outcome_of(error), error)
-                raise
-            finally:
+        body.stepping = True
+        try:
+            async for data in source:
                 body.stepping = False
-            body.take(data)
-            yield data
+                body.take(data)
+                yield data
+                body.stepping = True
+        except BaseException as error:
+            if body.stepping:
+                await body.state.end_async(outcome_of(error), error)
+            raise
+        finally:
+            body.stepping = False
         body.over()
         await body.state.end_async("completed")
 
@@ -359,9 +357,8 @@ def _closing(original: Any) -> Any:
         try:
             original(self)
         finally:
-            how = body.left() if body is not None else None
-            if body is not None and how is not None:
-                body.state.end(how[0], how[1])
+            if body is not None and (how := body.left()) is not None:
+                body.state.end(*how)
 
     return close
 
@@ -372,8 +369,7 @@ def _closing_async(original: Any) -> Any:
         try:
             await original(self)
         finally:
-            how = body.left() if body is not None else None
-            if body is not None and how is not None:
-                await body.state.end_async(how[0], how[1])
+            if body is not None and (how := body.left()) is not None:
+                await body.state.end_async(*how)
 
     return aclose
