@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from ..flow.outcome import left, outcome_of
 from ..log import count_fault
 from ..shapes.accumulator import Accumulator
-from .proxy_class import StateProxy, proxy_class
+from .proxy_class import StateProxy, one_per_type, proxy_class
 from .stream_types import is_stream
 
 if TYPE_CHECKING:
@@ -89,7 +89,10 @@ def _entered(self: Any, ended: Ended) -> Any:
     return made
 
 
-_classes: weakref.WeakKeyDictionary[type, Any] = weakref.WeakKeyDictionary()
+@one_per_type
+def _raw_class(kind: Any) -> Any:
+    is_async = inspect.iscoroutinefunction(kind.parse)
+    return proxy_class(kind, RawProxy, {"parse": _parse_async if is_async else _parse})
 
 
 def raw_proxy(source: Any, state: StreamState, attempt: Attempt, *, asked: bool, stream_proxy: StreamProxyMaker) -> Any:
@@ -103,9 +106,7 @@ def raw_proxy(source: Any, state: StreamState, attempt: Attempt, *, asked: bool,
         asked: Whether a stream was asked for.
         stream_proxy: Makes the proxy of a stream that comes out of the response.
     """
-    is_async = inspect.iscoroutinefunction(type(source).parse)
-    table = {"parse": _parse_async if is_async else _parse}
-    proxy = proxy_class(type(source), RawProxy, table, _classes)(source, state, stream_proxy)
+    proxy = _raw_class(type(source))(source, state, stream_proxy)
     # Not the proxy: whoever reads the HTTP response itself may have dropped that.
     state.watch(source.http_response)
     _watch(source.http_response, state, _Body(source.http_response, state, attempt, asked=asked))
@@ -264,19 +265,13 @@ def _watch(response: Any, state: StreamState, body: _Body) -> None:
     state.add_done_callback(lambda *_: _unwatch(there()))
 
 
-_watched_classes: weakref.WeakKeyDictionary[type, Any] = weakref.WeakKeyDictionary()
-
-
+@one_per_type
 def _watched_class(kind: Any) -> Any:
-    found = _watched_classes.get(kind)
-    if found is None:
-        names: dict[str, Any] = {name: _reading(kind, name) for name in ("iter_bytes", "iter_raw")}
-        names.update({name: _reading_async(kind, name) for name in ("aiter_bytes", "aiter_raw")})
-        names.update({"close": _closing(kind.close), "aclose": _closing_async(kind.aclose)})
-        names.update({"__reduce_ex__": _reduce, "__doc__": kind.__doc__})
-        names.update({"__module__": kind.__module__, "__qualname__": kind.__qualname__})
-        found = _watched_classes[kind] = type(kind.__name__, (kind,), names)
-    return found
+    names: dict[str, Any] = {name: _reading(kind, name) for name in ("iter_bytes", "iter_raw")}
+    names.update({name: _reading_async(kind, name) for name in ("aiter_bytes", "aiter_raw")})
+    names.update({name: getattr(kind, name) for name in ("__doc__", "__module__", "__qualname__")})
+    names.update(close=_closing(kind.close), aclose=_closing_async(kind.aclose), __reduce_ex__=_reduce)
+    return type(kind.__name__, (kind,), names)
 
 
 def _reduce(self: Any, _protocol: Any) -> Any:
