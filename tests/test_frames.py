@@ -15,16 +15,16 @@ from pathlib import Path
 import pytest
 
 BUDGETS = {
-    "value call in an open turn, SDK object": 47,
-    "value call under a decorated method, SDK object": 86,
-    "value call in an open turn, openai's client": 48,
-    "value call under a decorated method, openai's client": 87,
-    "stream of 21 chunks in an open turn, SDK object": 136,
-    "stream of 21 chunks in an open turn, openai's client": 137,
-    "call outside any turn, with its line": 156,
-    "turn of one call, with its line": 184,
-    "turn of one call under a decorated method, with its line": 253,
-    "turn of 4 decorated references and a stream, with its line": 898,
+    "value call in an open turn, SDK object": 46,
+    "value call under a decorated method, SDK object": 85,
+    "value call in an open turn, openai's client": 47,
+    "value call under a decorated method, openai's client": 86,
+    "stream of 21 chunks in an open turn, SDK object": 135,
+    "stream of 21 chunks in an open turn, openai's client": 136,
+    "call outside any turn, with its line": 155,
+    "turn of one call, with its line": 183,
+    "turn of one call under a decorated method, with its line": 252,
+    "turn of 4 decorated references and a stream, with its line": 893,
     "the same, the SDK not instrumented": 558,
 }
 

@@ -353,7 +353,7 @@ def _closing(original: Any) -> Any:
             original(self)
         finally:
             if body is not None and (how := body.left()) is not None:
-                body.state.end(*how)
+                body.state.end(how[0], how[1])
 
     return close
 
@@ -365,6 +365,6 @@ def _closing_async(original: Any) -> Any:
             await original(self)
         finally:
             if body is not None and (how := body.left()) is not None:
-                await body.state.end_async(*how)
+                await body.state.end_async(how[0], how[1])
 
     return aclose
