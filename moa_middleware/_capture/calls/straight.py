@@ -75,7 +75,7 @@ def run(invocation: Invocation, turn: Turn | None, go_on: GoOn) -> Any:
             return value
         if kind == "stream" and underlying_stream(value) is None:
             return _stream(invocation, begun, value)
-    except Exception as error:
+    except BaseException as error:
         return _unread(attempt, value, error)
     # In a box: a frame that held a stream would keep it alive for ever.
     box = [value]
@@ -103,7 +103,7 @@ async def run_async(invocation: Invocation, go_on: GoOn) -> Any:
             return value
         if kind == "stream" and underlying_stream(value) is None:
             return _stream(invocation, begun, value)
-    except Exception as error:
+    except BaseException as error:
         return _unread(attempt, value, error)
     box = [value]
     value = None
@@ -145,8 +145,17 @@ def _returned(function: WrappedFunction, attempt: Attempt, value: Any) -> None:
     _finish(attempt)
 
 
-def _unread(attempt: Attempt, value: Any, error: Exception) -> Any:
-    """End a call whose reply we could not read. That is our fault alone: the caller gets what was returned."""
+def _unread(attempt: Attempt, value: Any, error: BaseException) -> Any:
+    """
+    End a call whose reply we could not read. That is our fault alone: the caller gets what was returned.
+
+    Raises:
+        BaseException: `error`, where it is an interrupt of the program.
+    """
+    if not isinstance(error, Exception):
+        # It came while we read the reply: nobody else ends the call, or the turn that is open for it alone.
+        _raised(attempt, error)
+        raise error
     count_fault("reply", error)
     if not attempt.slot.done:
         attempt.reply = Reply(source="provider")
@@ -208,12 +217,14 @@ def _finish(attempt: Attempt) -> None:
 def _raised(attempt: Attempt, error: BaseException) -> None:
     """Keep what the function raised in place of a reply, and end the call."""
     state = attempt.slot
-    attempt.clock.stop()
     try:
-        keep(attempt, completed(attempt, complete(reply_of_error(error), source="provider")))
+        if attempt.reply is None:  # else it was interrupted where it ended
+            attempt.clock.stop()
+            keep(attempt, completed(attempt, complete(reply_of_error(error), source="provider")))
     except Exception as fault:
         count_fault("reply", fault)
     finally:
-        state.finish()
+        if not state.done:
+            state.finish()
         if state.turn.implicit and state.parent is None:
             state.turn.leave(outcome_of(error), error)
