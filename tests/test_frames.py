@@ -21,11 +21,11 @@ BUDGETS = {
     "value call under a decorated method, openai's client": 87,
     "stream of 21 chunks in an open turn, SDK object": 136,
     "stream of 21 chunks in an open turn, openai's client": 137,
-    "call outside any turn, with its line": 156,
-    "turn of one call, with its line": 184,
-    "turn of one call under a decorated method, with its line": 253,
-    "turn of 4 decorated references and a stream, with its line": 898,
-    "the same, the SDK not instrumented": 558,
+    "call outside any turn, with its line": 150,
+    "turn of one call, with its line": 178,
+    "turn of one call under a decorated method, with its line": 247,
+    "turn of 4 decorated references and a stream, with its line": 884,
+    "the same, the SDK not instrumented": 544,
 }
 
 

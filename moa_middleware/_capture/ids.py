@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 
 from .process import after_fork
 
-__all__ = ["Clock", "uuid7"]
+__all__ = ["Clock", "trace_context", "uuid7"]
 
 _VARIANT = {figure: "89ab"[int(figure, 16) % 4] for figure in "0123456789abcdef"}
 _POOL_SIZE = 64
@@ -84,3 +85,17 @@ class Clock:
         """Epoch seconds of the end, `None` before it."""
         duration = self.duration_ms
         return None if duration is None else self.started_at + duration / 1e3
+
+
+def trace_context() -> dict[str, str] | None:
+    """Return the ids of OpenTelemetry's active span, if the host uses it."""
+    api = sys.modules.get("opentelemetry.trace")
+    if api is None:
+        return None
+    try:
+        context = api.get_current_span().get_span_context()
+        if not context.is_valid:
+            return None
+        return {"trace_id": f"{context.trace_id:032x}", "span_id": f"{context.span_id:016x}"}
+    except Exception:
+        return None

@@ -194,8 +194,8 @@ def _reference(index: int, label: Any, shown: Any, accounting: Any, ts: float) -
 def _write(
     tracer: Any, session_id: str | None, preset: Any, references: list[dict[str, Any]], aggregator: dict[str, Any]
 ) -> None:
-    from .._capture.tracing.call_record import RecordedCall
     from .._capture.tracing.encode import encode
+    from .._capture.tracing.entry import RecordedCall
     from .._capture.tracing.turn_record import arrange
 
     session = _text(session_id) if session_id else tracer._session_id

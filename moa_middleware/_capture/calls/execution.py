@@ -119,13 +119,15 @@ class CallExecution:
 
     def _began(self, attempt: Attempt, call: Call) -> None:
         slot = self.slot
-        slot.model = call.model
         # What a middleware named; the label that it was shown may be a stand-in.
         if call.role != self.call.role:
             slot.role, slot.role_source = call.role, "declared" if call.role else None
-        for name in ("label", "layer", "provider"):
+        if call.layer != self.call.layer:
+            slot.layer = call.layer
+        # These belong to the request: another attempt may have others.
+        for name in ("model", "label", "provider"):
             if getattr(call, name) != getattr(self.call, name):
-                setattr(slot, name, getattr(call, name))
+                setattr(attempt, name, getattr(call, name))
         recording = slot.turn.recording
         if recording is not None:
             recording.began(attempt, call, call.kwargs)

@@ -62,18 +62,21 @@ def run(invocation: Invocation, turn: Turn | None, go_on: GoOn) -> Any:
     if begun is None:
         return invocation.wrapped(*invocation.args, **invocation.kwargs)
     attempt = begun.attempt
-    attempt.clock.start()
     try:
+        attempt.clock.start()
         value = invoke(begun.scope, invocation.wrapped, invocation.args, invocation.kwargs)
     except BaseException as error:
         _raised(attempt, error)
         raise
-    kind = kind_of(value)
-    if kind == "value":
-        _returned(invocation.function, attempt, value)
-        return value
-    if kind == "stream" and underlying_stream(value) is None:
-        return _stream(invocation, begun, value)
+    try:
+        kind = kind_of(value)
+        if kind == "value":
+            _returned(invocation.function, attempt, value)
+            return value
+        if kind == "stream" and underlying_stream(value) is None:
+            return _stream(invocation, begun, value)
+    except Exception as error:
+        return _unread(attempt, value, error)
     # In a box: a frame that held a stream would keep it alive for ever.
     box = [value]
     value = None
@@ -87,18 +90,21 @@ async def run_async(invocation: Invocation, go_on: GoOn) -> Any:
     if begun is None:
         return await invocation.wrapped(*invocation.args, **invocation.kwargs)
     attempt = begun.attempt
-    attempt.clock.start()
     try:
+        attempt.clock.start()
         value = await resolve(begun.scope, invocation.wrapped, invocation.args, invocation.kwargs)
     except BaseException as error:
         _raised(attempt, error)
         raise
-    kind = kind_of(value)
-    if kind == "value":
-        _returned(invocation.function, attempt, value)
-        return value
-    if kind == "stream" and underlying_stream(value) is None:
-        return _stream(invocation, begun, value)
+    try:
+        kind = kind_of(value)
+        if kind == "value":
+            _returned(invocation.function, attempt, value)
+            return value
+        if kind == "stream" and underlying_stream(value) is None:
+            return _stream(invocation, begun, value)
+    except Exception as error:
+        return _unread(attempt, value, error)
     box = [value]
     value = None
     return (await drive_async(go_on(invocation, *begun, box))).value
@@ -129,20 +135,24 @@ def _begin(invocation: Invocation, here: Scope | None, turn: Turn | None) -> _Be
 
 def _returned(function: WrappedFunction, attempt: Attempt, value: Any) -> None:
     """Keep a reply in one piece, and end the call."""
-    try:
-        reply = shared(attempt, value) if attempt.inner and function.reads is None else None
-        if reply is None:
-            keep_reply(function, attempt, complete(function.reply_of(value), source="provider"))
-        else:
-            attempt.clock.stop()
-            keep(attempt, reply)
-        attempt.slot.chosen = attempt
-    except Exception as error:
-        # The caller has a value; that we could not read it is our fault alone.
-        count_fault("reply", error)
+    reply = shared(attempt, value) if attempt.inner and function.reads is None else None
+    if reply is None:
+        keep_reply(function, attempt, complete(function.reply_of(value), source="provider"))
+    else:
+        attempt.clock.stop()
+        keep(attempt, reply)
+    attempt.slot.chosen = attempt
+    _finish(attempt)
+
+
+def _unread(attempt: Attempt, value: Any, error: Exception) -> Any:
+    """End a call whose reply we could not read. That is our fault alone: the caller gets what was returned."""
+    count_fault("reply", error)
+    if not attempt.slot.done:
         attempt.reply = Reply(source="provider")
-    finally:
+        attempt.clock.stop()
         _finish(attempt)
+    return value
 
 
 def _stream(invocation: Invocation, begun: _Begun, source: Any) -> Any:

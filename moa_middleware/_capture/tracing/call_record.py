@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 from ..._redaction import secrets
 from ...records import EMPTY_CALL
 from ..shapes.fields import fields_of
-from ..turns.roles import Node
 from .credentials import hide, texts
-from .encode import Raw, encode, join
-from .snapshot import NULL
+from .encode import HOLE, Raw, encode, join
+from .entry import Entry
+from .snapshot import EMPTY, NULL
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -25,94 +25,25 @@ if TYPE_CHECKING:
     from ..turns.turn import Attempt, CallState
     from .snapshot import Snapshot
 
-__all__ = ["ENCODED", "Entry", "RecordedCall", "call_json", "credentials_of", "entries_of", "error_record", "within"]
+__all__ = ["ENCODED", "call_json", "credentials_of", "entries_of", "error_record", "hollow_call"]
 
 ENCODED = ("input_messages", "params", "usage_raw")
 """Keys of a call whose values may be encoded already, in the record's order."""
-_WORDS = ("response_id", "response_model", "system_fingerprint", "service_tier")
+_WORDS = frozenset({"response_id", "response_model", "system_fingerprint", "service_tier"})
+_COST_WORDS = frozenset({"cost_status", "cost_source"})
 # What a call around a single other one says itself, where it knows it; else the call inside says it.
 _OUTERMOST = ("finish_reason", "reasoning", "refusal", "chunks")
 
 
-class RecordedCall:
-    """
-    One record of a call, and what its turn's record needs to know of it.
-
-    Args:
-        fields: The record.
-        is_last: Whether it is the attempt that a call of the turn's own returned.
-        has_inner: Whether its tokens are those of several calls inside it, which are counted themselves.
-    """
-
-    __slots__ = ("fields", "has_inner", "is_last")
-
-    def __init__(self, fields: dict[str, Any], *, is_last: bool = True, has_inner: bool = False) -> None:
-        self.fields = fields
-        self.is_last = is_last
-        self.has_inner = has_inner
-
-    @property
-    def failed(self) -> bool:
-        """True if it returned nothing: an error that its function handled is not its end."""
-        return self.fields["outcome"] in ("error", None) and "handled" not in self.fields
-
-    def node(self) -> Node:
-        """Return the call as inference needs it, from its record alone."""
-        fields = self.fields
-        started = int(fields["started_at"] * 1e9)
-        duration = fields["duration_ms"]
-        return Node(
-            input=b"" if fields["input_messages"] is None else encode(fields["input_messages"]),
-            output=fields["output"],
-            started_ns=started,
-            ended_ns=None if duration is None else started + int(duration * 1e6),
-            failed=self.failed,
-            answered=False,
-            role=fields["role"],
-            layer=fields["layer"],
-        )
-
-
-class Entry(RecordedCall):
-    """The record of an attempt of this process."""
-
-    __slots__ = ("attempt", "slot")
-
-    def __init__(
-        self, slot: CallState, attempt: Attempt, fields: dict[str, Any], *, is_last: bool, has_inner: bool
-    ) -> None:
-        super().__init__(fields, is_last=is_last, has_inner=has_inner)
-        self.slot = slot
-        self.attempt = attempt
-
-    def node(self) -> Node:
-        """Return the call as inference needs it: by exact times, and with what its turn returned."""
-        attempt, slot, fields = self.attempt, self.slot, self.fields
-        reply, clock, returned = attempt.reply, attempt.clock, slot.turn.returned
-        answered = within(slot.turn.answered_by, slot)
-        if not answered and returned is not None and reply is not None:
-            raw = reply.raw
-            answered = raw is not None and (raw is returned or (type(returned) is str and returned == reply.text))
-        return Node(
-            input=fields["input_messages"],
-            output=fields["output"],
-            started_ns=clock.started_ns,
-            ended_ns=clock.ended_ns if slot.settled else None,
-            failed=self.failed,
-            answered=answered,
-            role=fields["role"],
-            layer=fields["layer"],
-            others=tuple(choice["text"] for choice in reply.choices if choice["text"]) if reply is not None else (),
-        )
-
-
-def within(slot: CallState | None, outer: CallState) -> bool:
-    """Return True if a call is another one, or was made inside it."""
-    while slot is not None:
-        if slot is outer:
-            return True
-        slot = slot.parent.slot if slot.parent is not None else None
-    return False
+def hollow_call(fields: dict[str, Any], ready: list[Raw]) -> dict[str, Any]:
+    """Return the same as `hollow`, for the record of a call of this process, whose places are known."""
+    ready += (fields["input_messages"], fields["params"])
+    rest = {**fields, "input_messages": HOLE, "params": HOLE}
+    usage = fields["usage_raw"]
+    if type(usage) is Raw:
+        ready.append(usage)
+        rest["usage_raw"] = HOLE
+    return rest
 
 
 def call_json(fields: Mapping[str, Any]) -> Raw:
@@ -153,10 +84,11 @@ def _fields(slot: CallState, attempt: Attempt, *, late: bool) -> dict[str, Any]:
     clock = attempt.clock
     fields: dict[str, Any] = {
         **EMPTY_CALL,
-        "label": slot.label,
-        "model": slot.model,
-        "provider": slot.provider,
+        "label": attempt.label or slot.label,
+        "model": attempt.model or slot.model,
+        "provider": attempt.provider or slot.provider,
         "input_messages": NULL,
+        "params": EMPTY,
         "streamed": attempt.streamed,
         "call_id": attempt.id,
         "parent": slot.parent.id if slot.parent is not None else None,
@@ -194,9 +126,10 @@ def _add_reply(fields: dict[str, Any], reply: Reply, attempt: Attempt) -> None:
         fields["output_location"] = "inline_from_stream" if attempt.streamed else "inline"
     if reply.usage is not None:
         fields["usage"] = _usage(reply.usage)
-    fields["cost_usd"] = cost
-    fields["cost_status"] = _text(details.get("cost_status")) or ("reported" if cost is not None else None)
-    fields["cost_source"] = _text(details.get("cost_source")) or (reply.source if cost is not None else None)
+    if cost is not None:
+        fields["cost_usd"], fields["cost_status"], fields["cost_source"] = cost, "reported", reply.source
+    for name in _COST_WORDS.intersection(details):
+        fields[name] = _text(details[name]) or fields[name]
     fields["outcome"] = reply.outcome
     if attempt.error is not None:
         fields["error"] = error_record(attempt.error, credentials_of(attempt))
@@ -213,9 +146,8 @@ def _add_reply(fields: dict[str, Any], reply: Reply, attempt: Attempt) -> None:
     fields["refusal"] = reply.refusal
     if reply.choices:
         fields["choices"] = list(reply.choices)
-    for name in _WORDS:
-        if name in details:
-            fields[name] = _text(details[name])
+    for name in _WORDS.intersection(details):
+        fields[name] = _text(details[name])
     fields["usage_raw"] = _usage_raw(details.get("usage_raw"))
     fields["source"] = reply.source
     unknown = details.get("unknown")
@@ -283,7 +215,7 @@ def _add_inner(
     shot: Snapshot | None = inside[-1][1].memo
     fields["temperature"] = shot.temperature if shot is not None else None
     fields["input_messages"] = shot.messages if shot is not None else NULL
-    fields["params"] = shot.params if shot is not None else {}
+    fields["params"] = shot.params if shot is not None else EMPTY
     fields["params_omitted"] = list(shot.omitted) if shot is not None else []
     words: str | None = None
     for slot, attempt in inside:
@@ -302,9 +234,9 @@ def _add_inner(
             fields["error"] = error_record(error, credentials) if error is not None else None
         elif fields["outcome"] == "error" and fields["error"] is None and error is not None:
             fields["error"] = error_record(error, credentials)
-        fields["model"] = slot.model or fields["model"]
+        fields["model"] = attempt.model or slot.model or fields["model"]
         fields["endpoint"] = slot.endpoint or fields["endpoint"]
-        fields["provider"] = fields["provider"] or slot.provider
+        fields["provider"] = fields["provider"] or attempt.provider or slot.provider
         fields["streamed"] = fields["streamed"] or attempt.streamed
         if reply is not None:
             words = reply.text or words

@@ -28,7 +28,7 @@ from pydantic_core import to_json
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-__all__ = ["Encoded", "Raw", "encode", "encode_again", "fast_json", "hollow", "join", "pieces_of", "warm_up"]
+__all__ = ["HOLE", "Encoded", "Raw", "encode", "encode_again", "fast_json", "hollow", "join", "pieces_of", "warm_up"]
 
 _DEPTH = 150
 """Levels below which a value is cut; pydantic_core gives up at 255."""
@@ -123,9 +123,9 @@ def encode_again(value: Any, before: Encoded | None) -> tuple[Raw, Encoded | Non
     return data, (form, data)
 
 
-_HOLE = f"moa {token_hex(16)}"
+HOLE = f"moa {token_hex(16)}"
 """Placeholder of a value that is encoded already. Random, so that no content can contain it."""
-_HOLE_JSON = f'"{_HOLE}"'.encode()
+_HOLE_JSON = f'"{HOLE}"'.encode()
 
 
 def hollow(parts: Mapping[str, Any], keys: Iterable[str], ready: list[Raw]) -> dict[str, Any]:
@@ -142,7 +142,7 @@ def hollow(parts: Mapping[str, Any], keys: Iterable[str], ready: list[Raw]) -> d
         value = parts[key]
         if type(value) is Raw:
             ready.append(value)
-            rest[key] = _HOLE
+            rest[key] = HOLE
     return rest
 
 

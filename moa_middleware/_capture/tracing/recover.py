@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from ..._layout import lock
 from ...records import SCHEMA
-from .call_record import RecordedCall
 from .encode import encode
+from .entry import RecordedCall
 from .journal import FOLDER, JOURNAL_SCHEMA, OF_TURN, is_alive
 from .trace_file import Receipt, segments
 from .tracer import counters

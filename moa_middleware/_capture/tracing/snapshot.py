@@ -6,6 +6,7 @@ An iterator of messages is not touched: what the SDK pulled from it is taken at 
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any
 
 from ..shapes.request import Recorder
@@ -18,10 +19,11 @@ if TYPE_CHECKING:
     from ..shapes.request import Request
     from ..turns.turn import Turn
 
-__all__ = ["NULL", "Snapshot", "known_of", "of_call", "of_request"]
+__all__ = ["EMPTY", "NULL", "Snapshot", "known_of", "of_call", "of_request"]
 
 NULL = Raw(b"null")
-_EMPTY = Raw(b"{}")
+EMPTY = Raw(b"{}")
+_LARGEST = sys.float_info.max
 
 
 class Snapshot:
@@ -44,10 +46,12 @@ class Snapshot:
             self._messages = encode(messages)
         else:
             self._messages, turn.shared = encode_again(messages, turn.shared)
-        self.params = encode(dict(params)) if params else _EMPTY
+        self.params = encode(dict(params)) if params else EMPTY
         temperature = params.get("temperature")
-        usable = isinstance(temperature, int | float) and not isinstance(temperature, bool)
-        self.temperature = temperature if usable else None
+        self.temperature: float | None = None
+        if isinstance(temperature, int | float) and not isinstance(temperature, bool):
+            # JSON has no NaN and no infinity, and its readers no integer beyond a float.
+            self.temperature = temperature if -_LARGEST <= temperature <= _LARGEST else None
         self.omitted = omitted
         # Looked into only where the call fails: its error may quote them.
         names = dict.fromkeys(name.partition(".")[0] for name in omitted) if omitted and kwargs else ()

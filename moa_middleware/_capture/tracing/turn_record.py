@@ -16,8 +16,9 @@ from ...records import EMPTY_TURN, LATE_SCHEMA, TOKENS
 from ..process import claim
 from ..shapes.replies import read_reply
 from ..turns.roles import infer
-from .call_record import ENCODED, Entry, RecordedCall, call_json, credentials_of, entries_of, error_record, within
+from .call_record import call_json, credentials_of, entries_of, error_record, hollow_call
 from .encode import Raw, encode, fast_json, hollow, join, pieces_of
+from .entry import Entry, RecordedCall, within
 from .snapshot import known_of
 
 if TYPE_CHECKING:
@@ -69,11 +70,25 @@ def name_roles(calls: Sequence[RecordedCall], *, ended: bool = True) -> None:
         ended: Whether the turn came to its end. Without references nothing shows that the last call
             of another was to answer it.
     """
-    chosen = [call for call in calls if call.is_last]
-    open_roles = [call.fields for call in chosen if call.fields["role"] is None]
-    references = [call.fields for call in chosen if call.fields["role"] == "reference"]
-    open_layers = [fields for fields in references if fields["layer"] is None]
-    if not open_roles and len(open_layers) == len(references) and _asked_alike(open_layers):
+    chosen: list[RecordedCall] = []
+    open_roles: list[dict[str, Any]] = []
+    open_layers: list[dict[str, Any]] = []
+    has_layers = False
+    for call in calls:
+        fields = call.fields
+        role = fields["role"]
+        if not call.is_last:
+            if role is None:
+                fields["role"], fields["role_source"] = "call", "inferred"
+            continue
+        chosen.append(call)
+        if role is None:
+            open_roles.append(fields)
+        elif role == "reference" and fields["layer"] is None:
+            open_layers.append(fields)
+        elif role == "reference":
+            has_layers = True
+    if not open_roles and not has_layers and _asked_alike(open_layers):
         # One round, as most are: none of them can have read another.
         for fields in open_layers:
             fields["layer"] = 1
@@ -91,9 +106,6 @@ def name_roles(calls: Sequence[RecordedCall], *, ended: bool = True) -> None:
                 fields["role"] = node.role if answers else "call"
     for fields in open_roles:
         fields["role_source"] = "inferred"
-    for call in calls:
-        if not call.is_last and call.fields["role"] is None:
-            call.fields["role"], call.fields["role_source"] = "call", "inferred"
 
 
 def _escape(text: str) -> bytes:
@@ -102,7 +114,9 @@ def _escape(text: str) -> bytes:
 
 def _asked_alike(references: list[dict[str, Any]]) -> bool:
     """Return True if calls were all sent the very same request."""
-    first = references[0]["input_messages"] if references else None
+    if not references:
+        return True
+    first = references[0]["input_messages"]
     return all(fields["input_messages"] is first for fields in references)
 
 
@@ -136,6 +150,9 @@ def arrange(calls: Sequence[_C], answered: Callable[[_C], bool] | None = None) -
     return record, aggregator
 
 
+_NO_TOKENS = dict.fromkeys(TOKENS)
+
+
 def _totals(calls: Sequence[RecordedCall]) -> dict[str, Any]:
     """Sum over the calls that asked a model themselves, so that nothing counts twice."""
     own = failed = unpriced = 0
@@ -155,12 +172,12 @@ def _totals(calls: Sequence[RecordedCall]) -> dict[str, Any]:
         else:
             total = cost if total is None else total + cost
         tokens = fields["usage"]
-        if tokens:
-            usage = usage or dict.fromkeys(TOKENS)
-            for name in TOKENS:
-                known = tokens.get(name)
+        if tokens and not usage:
+            usage = {**_NO_TOKENS, **tokens}
+        else:
+            for name, known in tokens.items():
                 if known is not None:
-                    usage[name] = known if usage[name] is None else usage[name] + known
+                    usage[name] = known + (usage.get(name) or 0)
     return {"calls": own, "failed": failed, "usage": usage, "cost_usd": total, "unpriced": unpriced}
 
 
@@ -269,7 +286,7 @@ def _encoded_at_once(record: Mapping[str, Any], ready: list[Raw]) -> bytes:
     rest = hollow(record, ("input_messages", "params"), ready)
     references, aggregator = record["references"], record["aggregator"]
     listed = [*references, *((aggregator,) if aggregator is not None else ()), *record["calls"]]
-    calls = [hollow(call, ENCODED, ready) for call in listed]
+    calls = [hollow_call(call, ready) for call in listed]
     at = len(references)
     rest["references"] = calls[:at]
     if aggregator is not None:

@@ -7,13 +7,12 @@ A turn closes once, when what it returned is complete. "Closed" is an event: who
 
 from __future__ import annotations
 
-import sys
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Protocol
 
 from .. import process
 from ..flow.outcome import error_of
-from ..ids import Clock, uuid7
+from ..ids import Clock, trace_context, uuid7
 from ..process import after_fork, claim, once
 from ..scope import NO_TAGS, Order, Scope, current
 
@@ -84,6 +83,10 @@ class Attempt:
     reply: Reply | None = None
     error: ErrorInfo | None = None
     streamed = False
+    model: str | None = None
+    label: str | None = None
+    provider: str | None = None
+    """Where a middleware named others than the call's."""
     memo: Any = None
     """What the recording keeps with it: the request, as bytes."""
 
@@ -267,7 +270,7 @@ class Turn:
         self.clock = Clock()
         _open.add(self.id)
         if recording is not None:
-            self.trace_context = _trace_context()
+            self.trace_context = trace_context()
             if self.parent is not None:
                 self.parent.turns.append(self.id)
             recording.opened(self)
@@ -383,17 +386,3 @@ def current_turn() -> Turn | None:
     here = current()
     turn: Turn | None = here.turn if here is not None else None
     return turn if turn is not None and turn.joinable else None
-
-
-def _trace_context() -> dict[str, str] | None:
-    """Return the ids of OpenTelemetry's active span, if the host uses it."""
-    api = sys.modules.get("opentelemetry.trace")
-    if api is None:
-        return None
-    try:
-        context = api.get_current_span().get_span_context()
-        if not context.is_valid:
-            return None
-        return {"trace_id": f"{context.trace_id:032x}", "span_id": f"{context.span_id:016x}"}
-    except Exception:
-        return None
