@@ -21,7 +21,7 @@ TREE = next(body for label, body in FENCE.findall(TEXT) if label == "tree")
 SPANS = re.findall(r"`([^`\n]+)`", FENCE.sub("", TEXT) + TREE)
 PATH = re.compile(r"[\w./-]+(?:/|\.(?:py|md|json|toml))(?:::[\w.]+)?")
 DOTTED = re.compile(r"(?<![\w/.])[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)+")
-NOT_OURS = {"ContextVar", *vars(builtins)}
+NOT_OURS = {"ContextVar", "NotRequired", *vars(builtins)}
 
 
 @cache
