@@ -124,3 +124,23 @@ def test_each_link_leads_somewhere():
     }
     for target in re.findall(r"\]\(([^)]+)\)", TEXT):
         assert target.removeprefix("#") in headings if target.startswith("#") else (ROOT / target).exists(), target
+
+
+def files_with(pattern):
+    """Return the files of the live wing whose code has a pattern."""
+    wing = PACKAGE / "_capture"
+    texts = {path: path.read_text(encoding="utf-8") for path in sorted(wing.rglob("*.py"))}
+    return {path.relative_to(PACKAGE).as_posix() for path, text in texts.items() if re.search(pattern, text)}
+
+
+def test_locks_are_only_where_no_finaliser_comes():
+    """A thread that holds one and is interrupted by a finaliser that wants it would wait for ever."""
+    makers = {"recorder.py", "process.py", "instrument/patch.py", "instrument/classes.py", "turns/threads.py"}
+    found = files_with(r"\b(?:R?Lock|ForkSafeLock|Condition|Semaphore|Event|Queue)\(\)|import queue")
+    assert found <= {f"_capture/{name}" for name in makers}
+
+
+def test_one_context_variable_says_where_the_code_is():
+    """And nothing resets it by a token, which raises in another context."""
+    assert files_with(r"\bContextVar\(|ContextVar\[[^]]*\] = ") == {"_capture/scope.py"}
+    assert files_with(r"\.reset\(\w*token") == set()
