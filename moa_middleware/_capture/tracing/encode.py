@@ -176,7 +176,7 @@ def decode(data: bytes) -> Any:
     Return the value of a line of ours; what has more digits than Python reads becomes a text.
 
     Raises:
-        ValueError: It is no JSON.
+        ValueError: The bytes are not JSON.
     """
     try:
         return json.loads(data)

@@ -196,7 +196,7 @@ class Tracer:
             record["writer"] = self._writer_fields(number)
             return self._line(turn.session_id, turn_record.turn_pieces(record), late=False)
         except BaseException as error:
-            # The turn happened, and whoever counts lines must find one: a fault of ours costs what it holds, not
+            # The turn happened, and a reader that counts lines must find one: a fault of ours costs what it holds, not
             # its existence. An interrupt is raised on by `_fault`, and `_send` makes the line again.
             self._fault(error, turn)
             # Without content: there is nothing in it to be withheld.
