@@ -18,13 +18,13 @@ from ...records import EMPTY_TURN, TOKENS
 from ..shapes.replies import read_reply
 from ..turns.roles import infer
 from .call_record import credentials_of, entries_of, error_record
-from .encode import HOLE, Raw, encode, join, join_all, pieces_of, to_bytes
+from .encode import HOLE, HOLE_JSON, Raw, encode, pieces_of, to_bytes
 from .entry import Entry, RecordedCall, within
 from .late_record import Listing
 from .snapshot import known_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
 
     from ..turns.turn import Turn
     from .snapshot import Snapshot
@@ -251,66 +251,43 @@ _nested = itemgetter("usage", "error", "tool_calls", "choices", "params_omitted"
 """Values of a call that contain others."""
 
 
-def turn_pieces(record: Mapping[str, Any]) -> list[bytes]:
+def turn_pieces(record: dict[str, Any]) -> list[bytes]:
     """
-    Return the record of a turn as JSON, in pieces.
+    Return the record of a turn as JSON, in pieces; it has placeholders afterwards.
 
     The whole is encoded at once: each encoding takes some 3 µs, whatever its size. If a call
-    contains what the fast encoder does not take, each part is encoded by itself, so that it does
+    contains what the fast encoder does not take, each call is encoded by itself, so that it does
     not cost the others anything.
     """
-    ready: list[Raw] = []
-    try:
-        data = _encoded_at_once(record, ready)
-    except Exception:
-        aggregator = record["aggregator"]
-        parts = {
-            **record,
-            "references": join_all(record["references"]),
-            "aggregator": join(aggregator) if aggregator is not None else None,
-            "calls": join_all(record["calls"]),
-        }
-        return [join(parts)]
-    return pieces_of(data, ready)
-
-
-def _encoded_at_once(record: Mapping[str, Any], ready: list[Raw]) -> bytes:
-    """Return the record with placeholders; `ready` gets the values in the order of their places."""
-    references, aggregator, tags = record["references"], record["aggregator"], record["tags"]
-    at = len(references)
-    ready += (record["input_messages"], record["params"])
-    calls = [*references, *((aggregator,) if aggregator is not None else ()), *record["calls"]]
-    kinds: set[type] = set()
-    for number, fields in enumerate(calls):
-        usage = fields["usage_raw"]
-        is_ready = type(usage) is Raw
-        ready += (
-            (fields["input_messages"], fields["params"], usage)
-            if is_ready
-            else (fields["input_messages"], fields["params"])
-        )
-        calls[number] = call = dict(fields, input_messages=HOLE, params=HOLE, usage_raw=HOLE if is_ready else usage)
-        kinds.update(map(type, call.values()))
-    if type(tags) is Raw:
-        ready.append(tags)
-        tags = HOLE
-    rest = dict(
-        record,
-        input_messages=HOLE,
-        params=HOLE,
-        references=calls[:at],
-        aggregator=calls[at] if aggregator is not None else None,
-        calls=calls[at + (aggregator is not None) :],
-        tags=tags,
-    )
-    kinds.update(map(type, rest.values()))
-    if not kinds <= _KINDS:
-        raise TypeError
-    # Flat values are known by their types; the encoder would drain an iterator inside the others.
+    references, aggregator, others = record["references"], record["aggregator"], record["calls"]
+    answer = [aggregator] if aggregator is not None else []
+    calls = [*references, *answer, *others]
     # What is long (messages, params) was encoded at call entry and is only a placeholder here: `split` and
-    # `join` put it in its place, so that no megabyte is encoded, or escaped, twice.
-    marshal.dumps([*map(_nested, calls)])
-    return to_bytes(rest)
+    # `join` put it in its place, so that no megabyte is encoded, or escaped, twice. The order is that of
+    # the places in the line.
+    ready: list[bytes] = [record["input_messages"], record["params"]]
+    record["input_messages"] = record["params"] = HOLE
+    for fields in calls:
+        ready += (fields["input_messages"], fields["params"])
+        fields["input_messages"] = fields["params"] = HOLE
+        if type(fields["usage_raw"]) is Raw:
+            ready.append(fields["usage_raw"])
+            fields["usage_raw"] = HOLE
+    if type(record["tags"]) is Raw:
+        ready.append(record["tags"])
+        record["tags"] = HOLE
+    try:
+        # Flat values are known by their types; the encoder would drain an iterator inside the others.
+        if not _KINDS.issuperset(map(type, chain(record.values(), *map(dict.values, calls)))):
+            raise TypeError
+        marshal.dumps([*map(_nested, calls)])
+        data = to_bytes(record)
+    except Exception:
+        parts = [HOLE_JSON, HOLE_JSON, *map(encode, calls), HOLE_JSON]
+        record["references"], record["calls"] = [HOLE] * len(references), [HOLE] * len(others)
+        record["aggregator"] = HOLE if answer else None
+        data = b"".join(pieces_of(encode(record), parts if record["tags"] == HOLE else parts[:-1]))
+    return pieces_of(data, ready)
 
 
 def _credentials(turn: Turn, entries: list[Entry]) -> list[str]:
