@@ -21,11 +21,11 @@ BUDGETS = {
     "value call under a decorated method, openai's client": 83,
     "stream of 21 chunks in an open turn, SDK object": 134,
     "stream of 21 chunks in an open turn, openai's client": 135,
-    "call outside any turn, with its line": 117,
-    "turn of one call, with its line": 144,
-    "turn of one call under a decorated method, with its line": 209,
-    "turn of 4 decorated references and a stream, with its line": 775,
-    "the same, the SDK not instrumented": 455,
+    "call outside any turn, with its line": 118,
+    "turn of one call, with its line": 145,
+    "turn of one call under a decorated method, with its line": 208,
+    "turn of 4 decorated references and a stream, with its line": 779,
+    "the same, the SDK not instrumented": 454,
 }
 
 

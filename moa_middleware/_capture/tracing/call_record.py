@@ -59,7 +59,7 @@ def _fields(slot: CallState, attempt: Attempt, *, late: bool) -> dict[str, Any]:
     # 15 keywords CPython puts a dictionary together for them, which costs more than all of these.
     fields = dict(
         _EMPTY,
-        label=slot.label,
+        label=slot.label or slot.model or slot.name or None,
         model=slot.model,
         provider=slot.provider,
         streamed=attempt.streamed,
@@ -303,12 +303,12 @@ def _add_entries(
     fields = _fields(slot, attempt, late=late)
     if inside:
         _add_inner(fields, inside, credentials_of(attempt) if _failed(inside) else [], late=late)
+        fields["label"] = slot.label or fields["model"] or slot.name or None
         # The requests that are one with this one have no record, so no id either.
         ids = {request.id for _, request in inside}
         for entry in entries[first:]:
             if entry.fields["parent"] in ids:
                 entry.fields["parent"] = attempt.id
-    fields["label"] = fields["label"] or fields["model"] or slot.name or None
     is_last = is_outermost and attempt is (slot.chosen or slot.attempts[-1])
     entries.append(Entry(fields, is_last, bool(inner), slot, attempt))
 

@@ -60,12 +60,13 @@ def name_roles(calls: Sequence[RecordedCall], *, ended: bool = True) -> None:
             continue
         chosen.append(call)
         if role is None:
+            fields["role_source"] = "inferred"
             open_roles.append(fields)
         elif role == "reference" and fields["layer"] is None:
             open_layers.append(fields)
         elif role == "reference":
             has_layers = True
-    if not open_roles and not has_layers and len({*map(id, map(_request_of, open_layers))}) <= 1:
+    if not (open_roles or has_layers) and len({*map(id, map(_request_of, open_layers))}) <= 1:
         # One round, as most are: none of them can have read another.
         for fields in open_layers:
             fields["layer"] = 1
@@ -81,8 +82,6 @@ def name_roles(calls: Sequence[RecordedCall], *, ended: bool = True) -> None:
             fields["layer"] = node.layer
             if fields["role"] is None:
                 fields["role"] = node.role if answers else "call"
-    for fields in open_roles:
-        fields["role_source"] = "inferred"
 
 
 def _escape(text: str) -> bytes:
@@ -104,10 +103,14 @@ def arrange(calls: Sequence[_C], answered: Callable[[_C], bool] | None = None) -
     others: list[dict[str, Any]] = []
     aggregators: list[_C] = []
     for call in calls:
-        role = call.fields["role"] if call.is_last else None
+        fields = call.fields
+        role = fields["role"] if call.is_last else None
+        if role == "reference":
+            references.append(fields)
+            continue
+        others.append(fields)
         if role == "aggregator":
             aggregators.append(call)
-        (references if role == "reference" else others).append(call.fields)
     found = aggregators
     if len(found) > 1:
         found = [call for call in found if not call.failed] or aggregators
@@ -151,9 +154,10 @@ def _totals(calls: Sequence[RecordedCall]) -> dict[str, Any]:
         if fields["usage"]:
             reported.append(fields["usage"])
     usage = {**_NO_TOKENS, **reported[0]} if reported else {}
-    for name in dict.fromkeys(chain(TOKENS, *reported)) if len(reported) > 1 else ():
-        known = [*filter(_is_known, map(dict.get, reported, repeat(name)))]
-        usage[name] = sum(known) if known else None
+    if len(reported) > 1:
+        for name in dict.fromkeys(chain(TOKENS, *reported)):
+            known = [*filter(_is_known, map(dict.get, reported, repeat(name)))]
+            usage[name] = sum(known) if known else None
     return {"calls": own, "failed": failed, "usage": usage, "cost_usd": total, "unpriced": unpriced}
 
 
@@ -213,12 +217,13 @@ def turn_record(turn: Turn, *, ts: float) -> dict[str, Any]:
     shot: Snapshot | None = turn.memo
     if shot is None and turn.implicit and entries:
         shot = entries[-1].attempt.memo
-    duration = turn.clock.duration_ms
+    clock = turn.clock
+    duration = clock.duration_ms
     record.update(
         known_of(turn, shot),
         ts=ts,
         outcome=turn.outcome,
-        ended_at=turn.clock.started_at + duration / 1e3 if duration is not None else None,
+        ended_at=clock.started_at + duration / 1e3 if duration is not None else None,
         duration_ms=duration,
         output=_output(turn, aggregator, entries),
     )
