@@ -19,7 +19,7 @@ from .entry import Entry
 from .snapshot import EMPTY, NULL
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from ..flow.model import Reply
     from ..flow.outcome import ErrorInfo
@@ -302,7 +302,9 @@ def _add_entries(
                 _add_entries(entries, call, one, late=late, apart=apart)
     fields = _fields(slot, attempt, late=late)
     if inside:
-        _add_inner(fields, inside, credentials_of(attempt) if _failed(inside) else [], late=late)
+        _add_inner(
+            fields, inside, credentials_of(attempt) if any(request.error for _, request in inside) else [], late=late
+        )
         fields["label"] = slot.label or fields["model"] or slot.name or None
         # The requests that are one with this one have no record, so no id either.
         ids = {request.id for _, request in inside}
@@ -311,7 +313,3 @@ def _add_entries(
                 entry.fields["parent"] = attempt.id
     is_last = is_outermost and attempt is (slot.chosen or slot.attempts[-1])
     entries.append(Entry(fields, is_last, bool(inner), slot, attempt))
-
-
-def _failed(requests: Iterable[tuple[CallState, Attempt]]) -> bool:
-    return any(request.error is not None for _, request in requests)

@@ -165,8 +165,7 @@ class Tracer:
             return []
         if journal is not None:
             line.after = partial(journal.remove, turn)
-            if journal.has(turn.id):
-                line.fallback = partial(journal.keep_line, turn.id, line.data)
+            line.fallback = partial(journal.keep_line, turn.id, line.data)
         return [line]
 
     def _line_of(self, turn: Turn, number: list[int]) -> Line | None:

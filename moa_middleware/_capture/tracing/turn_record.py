@@ -75,17 +75,13 @@ def name_roles(calls: Sequence[RecordedCall], *, ended: bool = True) -> None:
         open_roles[0]["role"] = "aggregator" if ended else "call"
     elif open_roles or open_layers:
         nodes = [call.node() for call in chosen]
-        infer(nodes, _escape)
+        infer(nodes, lambda text: encode(text)[1:-1])
         answers = ended or any(node.role == "reference" for node in nodes)
         for call, node in zip(chosen, nodes, strict=True):
             fields = call.fields
             fields["layer"] = node.layer
             if fields["role"] is None:
                 fields["role"] = node.role if answers else "call"
-
-
-def _escape(text: str) -> bytes:
-    return encode(text)[1:-1]
 
 
 _request_of = itemgetter("input_messages")
@@ -130,7 +126,7 @@ def arrange(calls: Sequence[_C], answered: Callable[[_C], bool] | None = None) -
 
 
 _NO_TOKENS = dict.fromkeys(TOKENS)
-_is_known = partial(is_not, None)
+_is_known: Any = partial(is_not, None)
 
 
 def _totals(calls: Sequence[RecordedCall]) -> dict[str, Any]:
@@ -156,7 +152,7 @@ def _totals(calls: Sequence[RecordedCall]) -> dict[str, Any]:
     usage = {**_NO_TOKENS, **reported[0]} if reported else {}
     if len(reported) > 1:
         for name in dict.fromkeys(chain(TOKENS, *reported)):
-            known = [*filter(_is_known, map(dict.get, reported, repeat(name)))]
+            known: list[Any] = [*filter(_is_known, map(dict.get, reported, repeat(name)))]
             usage[name] = sum(known) if known else None
     return {"calls": own, "failed": failed, "usage": usage, "cost_usd": total, "unpriced": unpriced}
 
