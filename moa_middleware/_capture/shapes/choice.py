@@ -114,7 +114,7 @@ class StreamContent:
     """
 
     __slots__ = (
-        *("choices", "cost_usd", "details", "failure", "has_events", "is_single", "kind_of_first"),
+        *("choices", "details", "failure", "has_events", "is_single", "kind_of_first"),
         *("read_whole", "settled", "shape", "simple", "speakers", "texts", "usage"),
     )
 
@@ -138,7 +138,6 @@ class StreamContent:
         self.choices: dict[int, Choice] = {}
         self.details: dict[str, Any] = {}
         self.usage: Any = None
-        self.cost_usd: float | None = None
         self.shape: str | None = None
         """The family, where it is known that the chunks are an SDK's."""
         self.has_events = False
