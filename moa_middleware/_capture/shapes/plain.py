@@ -158,12 +158,8 @@ def read_value(value: Any, data: Mapping[str, Any], raw: Any) -> Reply | None:
         # `gather(return_exceptions=True)` or by hand.
         return Reply(outcome=outcome_of(value), error=value, source="provider", raw=raw)
     if isinstance(value, tuple):
-        for item in value:
-            if not isinstance(item, _SCALARS):
-                found = read_value(item, data_of(item), raw)
-                if found is not None:
-                    return found
-        return None
+        found = (read_value(item, data_of(item), raw) for item in value if not isinstance(item, _SCALARS))
+        return next((reply for reply in found if reply is not None), None)
     text, calls, raw_usage, finish = _parts(data)
     usage = read_usage(raw_usage)
     if text is None and usage is None and not calls:
