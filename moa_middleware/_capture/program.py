@@ -160,10 +160,9 @@ def _guarded(program: Any, *args: Any, **kwargs: Any) -> None:
     """Run a program; what it does not catch is shown as if it had run alone."""
     try:
         program(*args, **kwargs)
-    except SystemExit:
-        raise
     except BaseException as error:
-        _hide_our_frames(error)
+        if not isinstance(error, SystemExit):
+            _hide_our_frames(error)
         raise
 
 

@@ -19,8 +19,6 @@ from ..log import log
 from .patch import CallPatch, Identities, Patch, Undo, apply_patch, known_patch, lock, patches_of, undo
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from ..calls.function import Options
     from ..turns.turn import StackLike
 
@@ -142,7 +140,7 @@ def _act(stack: StackLike, sdk: str, target: Any, options: Options) -> None:
         elif name not in hooked:
             # By a weak reference: an import hook lives as long as the process, a stack need not.
             hooked.add(name)
-            wrapt.register_post_import_hook(_hook(weakref.ref(stack), sdk), name)
+            wrapt.register_post_import_hook(partial(_when_imported, weakref.ref(stack), sdk), name)
 
 
 def _modules(sdk: str) -> list[str]:
@@ -150,24 +148,21 @@ def _modules(sdk: str) -> list[str]:
     return [*dict.fromkeys(module for module, *_ in _CLIENTS.get(sdk, ()))] or [sdk]
 
 
-def _hook(reference: weakref.ref[Any], sdk: str) -> Callable[[Any], None]:
-    def imported(module: Any) -> None:
-        """Patch a module for its clients. The program imports it, so a fault of ours is logged, not raised."""
-        stack = reference()
-        wanted = _wanted.get(stack) if stack is not None else None
-        if stack is None or wanted is None:
-            return
-        wanted.hooked.discard(module.__name__)
-        try:
-            if sdk in wanted.everywhere:
-                _patch_module(stack, sdk, module, None, wanted.everywhere[sdk])
-            for client, options in wanted.clients.items():
-                if sdk_of(client) == sdk:
-                    _patch_module(stack, sdk, module, client, options)
-        except Exception as error:
-            log("moa.target_missing", key=module.__name__, target=module.__name__, error=type(error).__qualname__)
-
-    return imported
+def _when_imported(reference: weakref.ref[Any], sdk: str, module: Any) -> None:
+    """Patch a module for its clients. The program imports it, so a fault of ours is logged, not raised."""
+    stack = reference()
+    wanted = _wanted.get(stack) if stack is not None else None
+    if stack is None or wanted is None:
+        return
+    wanted.hooked.discard(module.__name__)
+    try:
+        if sdk in wanted.everywhere:
+            _patch_module(stack, sdk, module, None, wanted.everywhere[sdk])
+        for client, options in wanted.clients.items():
+            if sdk_of(client) == sdk:
+                _patch_module(stack, sdk, module, client, options)
+    except Exception as error:
+        log("moa.target_missing", key=module.__name__, target=module.__name__, error=type(error).__qualname__)
 
 
 def _patch_module(stack: StackLike, sdk: str, module: Any, target: Any, options: Options) -> None:

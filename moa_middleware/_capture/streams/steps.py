@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..flow.model import DROPPED
 from ..flow.outcome import outcome_of
-from ..scope import current, enter, leave, put_current
+from ..scope import current, invoke, put_current, resolve
 from .proxy_class import one_per_type
 
 if TYPE_CHECKING:
@@ -187,12 +187,10 @@ def step(proxy: Any, method: str = "__next__", *given: Any) -> Any:
     """Take one step with `__next__`, `send` or `throw`."""
     state: StreamState = proxy._self_state
     while True:
-        scope = state.scope  # that of a resend is another one
-        former = enter(scope) if scope is not None else None
         state.suspended = False
         state.readers += 1
         try:
-            raw = getattr(proxy.__wrapped__, method)(*given)
+            raw = invoke(state.scope or current(), getattr(proxy.__wrapped__, method), given, {})
         except BaseException as error:
             other = _ended_by(proxy, error, given if method == "throw" else ())
             if other is None:
@@ -204,8 +202,6 @@ def step(proxy: Any, method: str = "__next__", *given: Any) -> Any:
                 return chunk
         finally:
             state.readers -= 1
-            if scope is not None:
-                leave(scope, former)
         method, given = "__next__", ()
 
 
@@ -213,12 +209,11 @@ async def step_async(proxy: Any, method: str = "__anext__", *given: Any) -> Any:
     """Take one step with `__anext__`, `asend` or `athrow`."""
     state: StreamState = proxy._self_state
     while True:
-        scope = state.scope
-        former = enter(scope) if scope is not None else None
         state.suspended = False
         state.readers += 1
         try:
-            raw = await getattr(proxy.__wrapped__, method)(*given)
+            take, scope = getattr(proxy.__wrapped__, method), state.scope
+            raw = await (take(*given) if scope is None else resolve(scope, take, given, {}))
         except BaseException as error:
             if isinstance(error, StopAsyncIteration):
                 other = await state.end_async("completed", listening=True)
@@ -233,8 +228,6 @@ async def step_async(proxy: Any, method: str = "__anext__", *given: Any) -> Any:
                 return chunk
         finally:
             state.readers -= 1
-            if scope is not None:
-                leave(scope, former)
         method, given = "__anext__", ()
 
 
