@@ -19,9 +19,9 @@ from ..flow.outcome import left, outcome_of
 from ..log import log
 from ..scope import current, invoke, resolve
 from .loops import iterate, iterate_async, makes_no_calls
-from .proxy_class import ASYNC_CLOSE, StateProxy, TransparentProxy, forward, one_per_type, own_state, proxy_class
+from .proxy_class import ASYNC_CLOSE, StateProxy, TransparentProxy, forward, own_state, proxy_class
 from .steps import runs, step, step_async, stepper, steps_class
-from .stream_types import is_stream, underlying_stream
+from .stream_types import is_stream, one_per_type, underlying_stream
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

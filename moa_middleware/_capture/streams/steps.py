@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from ..flow.model import DROPPED
 from ..flow.outcome import outcome_of
 from ..scope import current, invoke, put_current, resolve
-from .proxy_class import one_per_type
+from .stream_types import one_per_type
 
 if TYPE_CHECKING:
     from collections.abc import Callable
