@@ -121,11 +121,8 @@ def _run_file(path: str, args: list[str]) -> None:
     _prepare(main, [path, *args], [os.path.dirname(os.path.realpath(where))])  # noqa: PTH120 - as Python does
 
     def program_() -> None:
-        if compiled:
-            code = names["__loader__"].get_code("__main__")
-        else:
-            code = compile(source, where, "exec", dont_inherit=True)
-        exec(code, names)  # noqa: S102 - it is what was asked for
+        loaded = names["__loader__"].get_code("__main__") if compiled else None
+        exec(loaded or compile(source, where, "exec", dont_inherit=True), names)  # noqa: S102 - it is what was asked for
         for name in ("__file__", "__cached__"):
             names.pop(name, None)  # as Python does: what runs at exit sees neither
 
@@ -202,14 +199,8 @@ class _ChildTargets:
         self.targets = targets
 
     def __reduce__(self) -> Any:
-        code = (
-            "try:\n"
-            f"    from {__name__} import apply\n"
-            f"    apply({self.targets!r}, report=False)\n"
-            "except Exception:\n"
-            "    pass\n"
-        )
-        return exec, (code, {})
+        code = f"from {__name__} import apply; apply({self.targets!r}, report=False)"
+        return exec, (f"try: {code}\nexcept Exception: pass", {})
 
 
 def apply(targets: str, *, report: bool = True) -> None:

@@ -191,9 +191,7 @@ def _tracer(*, saving: bool) -> Recording | None:
     from .tracing.writer import FileWriter
 
     settings = _settings()
-    listeners = [*state.listeners]
-    if state.on_turn is not None:
-        listeners.append(state.on_turn)
+    listeners = [fn for fn in (*state.listeners, state.on_turn) if fn is not None]
     saving = saving and settings is not None and settings.save_traces
     if settings is None or not (saving or listeners):
         # Not for listeners alone either: without its settings a record could hold what it must not.

@@ -28,7 +28,6 @@ __all__ = ["Tag", "TurnBlock", "checked_tags", "tag"]
 F = TypeVar("F")
 
 _TEXTS = ("role", "label", "session_id", "preset")
-_KNOWN = (*_TEXTS, "layer", "tags")
 
 
 def checked_tags(where: str, given: Mapping[str, Any]) -> Tags:
@@ -39,10 +38,10 @@ def checked_tags(where: str, given: Mapping[str, Any]) -> Tags:
         TagError: For an unknown keyword, or a value of the wrong type.
     """
     for name, value in given.items():
-        if name not in _KNOWN:
+        if name not in TagWords.__annotations__:
             import difflib
 
-            near = difflib.get_close_matches(name, _KNOWN, n=1)
+            near = difflib.get_close_matches(name, TagWords.__annotations__, n=1)
             hint = f", did you mean {near[0]!r}?" if near else ""
             msg = f"{where}() got an unknown tag {name!r}{hint} (your own go in tags={{…}})"
             raise TagError(msg)
