@@ -85,6 +85,9 @@ def _refuse(problem: str) -> None:
 
 def _run_module(name: str, args: list[str]) -> None:
     """Run a module with the function that `python -m` uses."""
+    # Private, and still the right one: it is what Python's own `-m` calls. `runpy.run_module` puts
+    # `sys.argv` and `__main__` back when the program ends, so functions registered with `atexit` and threads
+    # that are left would see ours (`test_a_program_runs_as_without_us`).
     here = _here()
     _prepare(_main_module(), ["-m", *args], [here] if here else [])
     _guarded(runpy._run_module_as_main, name)  # type: ignore[attr-defined]
@@ -106,6 +109,8 @@ def _run_file(path: str, args: list[str]) -> None:
         sys.path.insert(0, where)  # Python does so with -P too
         _guarded(runpy._run_module_as_main, "__main__", alter_argv=False)  # type: ignore[attr-defined]
         return
+    # A plain file is not for `runpy`: `run_path` empties the module's namespace at the end, in which the
+    # program's threads and exit functions still live.
     try:
         with io.open_code(where) as file:
             source = file.read()

@@ -84,14 +84,13 @@ if hasattr(os, "register_at_fork"):  # pragma: no branch - not on Windows
 
 
 class _Environment:
-    """
-    How the variables are read: from the dictionary below `os.environ` where that is CPython's on POSIX.
+    """How the variables are read: from the dictionary below `os.environ` where that is CPython's on POSIX."""
 
-    `os.environ.get` encodes the name, raises and catches a `KeyError`, and decodes the value: 0.7 µs,
-    eleven times a turn. The dictionary holds the encoded pairs, and a lookup there costs a twentieth.
-    It is private, so anything but an exact `dict` falls back to the mapping itself, and so does a
-    mapping that a test or a host has put in the place of `os.environ`.
-    """
+    # `os.environ.get` encodes the name, raises and catches a `KeyError`, and decodes the value: 0.7 µs,
+    # eleven times a turn. The dictionary holds the encoded pairs, and a lookup there costs a twentieth.
+    # It is private, so anything but an exact `dict` falls back to the mapping itself, and so does a
+    # mapping that a test or a host has put in the place of `os.environ`
+    # (`test_a_mapping_in_the_place_of_the_environment_is_read`).
 
     __slots__ = ("find", "of", "off", "switch", "variables")
 
@@ -187,6 +186,8 @@ def _log_unknown_variables() -> None:
 
 
 def _tracer(*, saving: bool) -> Recording | None:
+    # Here, because a program that records nothing must not wait for the import of pydantic and of the
+    # tracing package (`test_nothing_heavy_is_imported_while_traces_are_off`).
     from .tracing.tracer import Tracer
     from .tracing.writer import FileWriter
 
@@ -245,6 +246,8 @@ def add_turn_listener(listener: Callable[[TurnRecord], object]) -> Iterator[None
         yield
     finally:
         with state.lock:
+            # One of them, and not all that are equal: two blocks may add the same listener, and each of
+            # them takes away its own.
             left = list(state.listeners)
             left.remove(listener)
             state.listeners = tuple(left)

@@ -127,6 +127,8 @@ class Stack:
         if not callable(fn) and not isinstance(fn, classmethod | staticmethod):
             msg = f"@{name} cannot wrap a {type(fn).__name__}: it is not callable"
             raise DecorationError(msg)
+        # A function that is decorated twice, or decorated and a target of `instrument`, stays one layer:
+        # two would record each call twice.
         layer = layer_of(fn, self, options.kind)
         if layer is not None:
             role = layer._self_options.role if layer._self_options is not None else None
