@@ -157,9 +157,8 @@ def load_recorder() -> None:
     second, and a turn may begin in a running event loop. Only modules are loaded. The settings are
     read at the first turn, since the program may still change them.
     """
-    if "moa_middleware._capture.tracing.tracer" in sys.modules:
-        return
-    if not _is_on() and not state.listeners and state.on_turn is None:
+    is_loaded = "moa_middleware._capture.tracing.tracer" in sys.modules
+    if is_loaded or not (_is_on() or state.listeners or state.on_turn is not None):
         return
     # What is wrong is logged at the first turn, which imports once more.
     # Under the lock that a fork waits for: a child that inherited a half-done import would hang.

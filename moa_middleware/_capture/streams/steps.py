@@ -261,14 +261,8 @@ class _Steps(map):  # type: ignore[type-arg]  # of what the stream gives
     proxy: Any
 
     def __new__(cls, proxy: Any) -> Any:
-        if hasattr(type(proxy.__wrapped__), "__next__") and proxy._self_state.on_chunk is None:
-            take = stepper(proxy)
-        else:
-
-            def take(_: object) -> Any:
-                return step(proxy)
-
-        self = super().__new__(cls, take, repeat(None))
+        is_plain = hasattr(type(proxy.__wrapped__), "__next__") and proxy._self_state.on_chunk is None
+        self = super().__new__(cls, stepper(proxy) if is_plain else lambda _: step(proxy), repeat(None))
         self.proxy = proxy
         return self
 

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Unpack
 
-    from ..flow.model import Outcome
     from .turn import StackLike
 
 __all__ = ["Tag", "TurnBlock", "checked_tags", "tag"]
@@ -157,8 +156,7 @@ class TurnBlock:
         if turn is None:
             return
         _left_open.pop(turn.id, None)
-        outcome: Outcome = "completed" if error is None else outcome_of(error)
-        turn.leave(outcome, error)
+        turn.leave("completed" if error is None else outcome_of(error), error)
 
     async def __aenter__(self) -> Turn:
         """Do the same in `async with`."""
