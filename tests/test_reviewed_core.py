@@ -6,9 +6,10 @@ import asyncio
 import sys
 
 import pytest
+import wrapt
 
 import moa_middleware as moa
-from moa_middleware._capture.calls import straight
+from moa_middleware._capture.calls import reply_text, straight
 from moa_middleware._capture.shapes import replies
 
 from .corpus.script import reply
@@ -16,7 +17,7 @@ from .corpus.script import reply
 MESSAGES = [{"role": "user", "content": "why is the sky blue"}]
 
 
-class interrupting:  # noqa: N801 - reads as a word in a `with`
+class interrupting:
     """Interrupt the program when a function of ours is entered for the first time."""
 
     def __init__(self, *codes):
@@ -47,6 +48,7 @@ async def ask_async(messages):
 @pytest.mark.parametrize("run", [ask, lambda messages: asyncio.run(ask_async(messages))], ids=["sync", "async"])
 @pytest.mark.parametrize("where", [replies.read_reply, straight.keep, straight._finish], ids=lambda fn: fn.__name__)
 def test_an_interrupt_while_a_reply_is_read_ends_the_call(run, where, turns):
+    """Neither the line of its turn is lost, nor does the turn stay open."""
     with pytest.raises(KeyboardInterrupt), interrupting(where.__code__):
         run(MESSAGES)
     assert moa.status().open_turns == 0
@@ -57,8 +59,123 @@ def test_an_interrupt_while_a_reply_is_read_ends_the_call(run, where, turns):
 
 
 def test_an_interrupt_while_a_reply_is_read_ends_the_call_in_an_open_turn(turns):
+    """The call is not listed as one that still runs."""
     with moa.turn():
         with pytest.raises(KeyboardInterrupt), interrupting(replies.read_reply.__code__):
             ask(MESSAGES)
     (turn,) = turns
     assert turn["references"][0]["outcome"] == "cancelled"
+
+
+class Response:
+    """A reply as an SDK has it: an object with ids and, deep inside, the words."""
+
+    def __init__(self, fields):
+        for name, value in fields.items():
+            setattr(self, name, self.of(value))
+
+    @classmethod
+    def of(cls, value):
+        if isinstance(value, dict):
+            return cls(value)
+        return [cls.of(item) for item in value] if isinstance(value, list) else value
+
+
+@pytest.mark.parametrize("make", [dict, Response])
+@pytest.mark.parametrize(
+    "around",
+    [lambda it: (it, 5), lambda it: ("a name", it), lambda it: (0.3, it, None)],
+    ids=["first", "second", "middle"],
+)
+def test_a_response_in_a_tuple_is_the_output_and_not_its_id(make, around, turns):
+    """The words are deeper in it than its id and the name of the model."""
+
+    @moa.reference
+    def inner(messages):
+        return make(reply("Air."))
+
+    @moa.reference(label="outer")
+    def outer(messages):
+        return around(inner(messages))
+
+    outer(MESSAGES)
+    (turn,) = turns
+    (call,) = turn["references"]
+    assert call["output"] == "Air."
+    assert "model_output" not in call
+
+
+def test_a_matrix_next_to_a_text_is_not_read_to_its_end(turns, monkeypatch):
+    """A million numbers took more than a second of the caller's time."""
+    asked = []
+    monkeypatch.setattr(
+        reply_text, "issubclass", lambda kind, kinds: asked.append(0) or issubclass(kind, kinds), raising=False
+    )
+
+    @moa.reference(label="outer")
+    def outer(messages):
+        text = ask(messages)["choices"][0]["message"]["content"]
+        return "a name", [[0.5] * 1000] * 1000, text.upper()
+
+    outer(MESSAGES)
+    assert 0 < len(asked) < 10_000
+    (turn,) = turns
+    assert turn["references"][0]["output"] == "AIR SCATTERS BLUE LIGHT."
+
+
+def test_an_object_that_refuses_its_names_costs_no_output(turns):
+    """One that raises for each attribute, `__class__` too."""
+
+    class Refusing:
+        def __getattribute__(self, name):
+            raise RuntimeError(name)
+
+    @moa.reference(label="outer")
+    def outer(messages):
+        return Refusing(), ask(messages)["choices"][0]["message"]["content"].upper()
+
+    outer(MESSAGES)
+    (turn,) = turns
+    assert turn["references"][0]["output"] == "AIR SCATTERS BLUE LIGHT."
+
+
+@pytest.mark.parametrize("decorator", [moa.reference, moa.turn])
+def test_a_coroutine_function_may_be_decorated_to_return_a_value(decorator, turns):
+    """For example from a cache; the caller awaits what we return in its place."""
+
+    @wrapt.decorator
+    def cached(wrapped, instance, args, kwargs):
+        return "cached"
+
+    @decorator
+    @cached
+    async def answer(messages):
+        raise AssertionError
+
+    async def run():
+        return await answer(MESSAGES)
+
+    assert asyncio.run(run()) == "cached"
+    (turn,) = turns
+    assert (turn["outcome"], turn["output"]) == ("completed", "cached")
+
+
+@pytest.mark.parametrize("make", [tuple, list])
+def test_a_stream_in_a_tuple_is_the_output_and_not_the_name_next_to_it(make, turns):
+    """It is read after the function has returned."""
+
+    @moa.reference
+    def inner(messages):
+        yield from ("Air ", "scatters.")
+
+    @moa.reference(label="outer")
+    def outer(messages):
+        return make(["a name", inner(messages)])
+
+    with moa.turn():
+        list(outer(MESSAGES)[1])
+    (turn,) = turns
+    (call,) = turn["references"]
+    assert call["output"] == "Air scatters."
+    assert call["outcome"] == "completed"
+    assert "model_output" not in call
