@@ -11,6 +11,7 @@ import wrapt
 import moa_middleware as moa
 from moa_middleware._capture.calls import reply_text, straight
 from moa_middleware._capture.shapes import replies
+from moa_middleware._capture.turns.turn import Turn
 
 from .corpus.script import reply
 
@@ -179,3 +180,61 @@ def test_a_stream_in_a_tuple_is_the_output_and_not_the_name_next_to_it(make, tur
     assert call["output"] == "Air scatters."
     assert call["outcome"] == "completed"
     assert "model_output" not in call
+
+
+class Unhashable(type):
+    """A class of classes that compares, so that no cache can hold them."""
+
+    def __eq__(cls, other):
+        return cls is other
+
+    __hash__ = None
+
+
+class Odd(metaclass=Unhashable):
+    """Its kind cannot be judged by its type."""
+
+
+@pytest.mark.parametrize("is_async", [False, True], ids=["sync", "async"])
+@pytest.mark.parametrize("decorator", [moa.reference, moa.turn])
+def test_a_value_that_cannot_be_judged_reaches_the_caller(decorator, is_async, turns):
+    """It raised TypeError from a turn, which stayed open."""
+    value = Odd()
+    if is_async:
+
+        @decorator
+        async def later(messages):
+            return value
+
+        assert asyncio.run(later(MESSAGES)) is value
+    else:
+        assert decorator(lambda messages: value)(MESSAGES) is value
+    assert moa.status().open_turns == 0
+    (turn,) = turns
+    assert turn["outcome"] == "completed"
+
+
+def test_an_interrupt_where_a_turn_ends_closes_it(turns):
+    """Its line is written, and it does not stay open."""
+    with pytest.raises(KeyboardInterrupt), interrupting(Turn.awaited.__code__):
+        moa.turn(lambda messages: "text")(MESSAGES)
+    assert moa.status().open_turns == 0
+    (turn,) = turns
+    assert turn["outcome"] == "cancelled"
+
+
+class Mute:
+    """A value of an option that has no text."""
+
+    def __str__(self):
+        raise RuntimeError
+
+
+@pytest.mark.parametrize("option", ["label", "model", "provider", "session_id", "preset"])
+def test_an_option_without_a_text_costs_neither_the_line_nor_the_turn(option, turns):
+    """Its turn stayed open, and the line was lost."""
+    asked = moa.reference(**{option: lambda messages: Mute()})(lambda messages: reply("Air."))
+    asked(MESSAGES)
+    assert moa.status().open_turns == 0
+    (turn,) = turns
+    assert turn["references"][0]["output"] == "Air."

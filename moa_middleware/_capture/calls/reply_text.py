@@ -71,7 +71,7 @@ def _items(value: Any) -> Iterable[Any]:
     """Return what a builtin container or a plain object contains."""
     kind = type(value)
     if issubclass(kind, tuple | list):
-        return value
+        return (tuple if issubclass(kind, tuple) else list).__iter__(value)
     if kind is dict:
         return [*value.values()]
     if hasattr(kind, "__object_proxy__"):

@@ -51,13 +51,16 @@ def run(invocation: Invocation) -> Any:
     except BaseException as error:
         turn.leave(outcome_of(error), error)
         raise
-    kind = kind_of(value)
-    if kind == "value":
-        turn.returned = value
-        turn.leave("completed")
-        return value
-    if kind == "stream":
-        return _stream(turn, value)
+    try:
+        kind = kind_of(value)
+        if kind == "value":
+            turn.returned = value
+            turn.leave("completed")
+            return value
+        if kind == "stream":
+            return _stream(turn, value)
+    except BaseException as error:
+        return _unread(turn, value, error)
     # In a box: a frame that held a manager would keep it alive for ever.
     box = [value]
     value = None
@@ -75,13 +78,16 @@ async def run_async(invocation: Invocation) -> Any:
     except BaseException as error:
         turn.leave(outcome_of(error), error)
         raise
-    kind = kind_of(value)
-    if kind == "value":
-        turn.returned = value
-        turn.leave("completed")
-        return value
-    if kind == "stream":
-        return _stream(turn, value)
+    try:
+        kind = kind_of(value)
+        if kind == "value":
+            turn.returned = value
+            turn.leave("completed")
+            return value
+        if kind == "stream":
+            return _stream(turn, value)
+    except BaseException as error:
+        return _unread(turn, value, error)
     box = [value]
     value = None
     return (await drive_async(TurnConversation(turn, invocation).start(box))).value
@@ -94,6 +100,21 @@ def _open(invocation: Invocation) -> Turn | None:
     except Exception as error:
         count_fault("entry", error)
         return None
+
+
+def _unread(turn: Turn, value: Any, error: BaseException) -> Any:
+    """
+    Close a turn where we could not take what it returned. That is our fault alone: the caller gets it.
+
+    Raises:
+        BaseException: `error`, where it is an interrupt of the program.
+    """
+    if not isinstance(error, Exception):
+        turn.leave(outcome_of(error), error)
+        raise error
+    count_fault("reply", error)
+    turn.leave("completed")
+    return value
 
 
 def conversation_of_half(invocation: Invocation) -> Conversation | None:
