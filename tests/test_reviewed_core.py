@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from threading import Event
+from types import SimpleNamespace
 
 import pytest
 import wrapt
@@ -13,6 +17,7 @@ from moa_middleware._capture.calls import reply_text, straight
 from moa_middleware._capture.shapes import replies
 from moa_middleware._capture.turns.turn import Turn
 
+from .conftest import lines_of
 from .corpus.script import reply
 
 MESSAGES = [{"role": "user", "content": "why is the sky blue"}]
@@ -238,3 +243,74 @@ def test_an_option_without_a_text_costs_neither_the_line_nor_the_turn(option, tu
     assert moa.status().open_turns == 0
     (turn,) = turns
     assert turn["references"][0]["output"] == "Air."
+
+
+@pytest.mark.parametrize("piece", ["", "Air "])
+def test_a_stream_that_failed_and_was_caught_was_handled(piece, turns):
+    """Also one that failed before its first word, in a function that returns nothing."""
+
+    @moa.reference
+    def inner(messages):
+        if piece:
+            yield piece
+        raise ConnectionError
+
+    @moa.reference(label="outer")
+    def outer(messages):
+        with suppress(ConnectionError):
+            list(inner(messages))
+
+    with moa.turn():
+        outer(MESSAGES)
+    (turn,) = turns
+    (call,) = turn["references"]
+    assert (call["outcome"], call.get("handled")) == ("error", True)
+
+
+def test_a_stream_that_was_handed_out_and_failed_was_not_handled(turns):
+    """It failed after its function had returned."""
+
+    @moa.reference
+    def inner(messages):
+        yield from ()
+        raise ConnectionError
+
+    @moa.reference(label="outer")
+    def outer(messages):
+        return SimpleNamespace(body=inner(messages))
+
+    with moa.turn(), suppress(ConnectionError):
+        list(outer(MESSAGES).body)
+    (turn,) = turns
+    (call,) = turn["references"]
+    assert (call["outcome"], "handled" in call) == ("error", False)
+
+
+def test_the_parent_of_a_late_call_has_a_record(trace_dir):
+    """The call around it is one with the call around that, whose id the record has."""
+    begun, go_on = Event(), Event()
+
+    @moa.reference
+    def inner(messages):
+        begun.set()
+        assert go_on.wait(10)
+        return reply("Air.")
+
+    with ThreadPoolExecutor(1) as pool:
+
+        @moa.reference(label="middle")
+        def middle(messages):
+            pool.submit(inner, messages)
+            assert begun.wait(10)
+            return "text"
+
+        @moa.reference(label="outer")
+        def outer(messages):
+            return middle(messages)
+
+        with moa.turn():
+            outer(MESSAGES)
+        go_on.set()
+    (late,) = lines_of(next((trace_dir / "late").glob("*.jsonl")))
+    (turn,) = lines_of(next(trace_dir.glob("*.jsonl")))
+    assert late["call"]["parent"] == turn["references"][0]["call_id"]

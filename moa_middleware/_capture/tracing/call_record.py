@@ -196,7 +196,12 @@ def _text(value: Any) -> str | None:
 
 
 def _add_inner(
-    fields: dict[str, Any], inside: Sequence[tuple[CallState, Attempt]], credentials: list[str], *, late: bool
+    fields: dict[str, Any],
+    inside: Sequence[tuple[CallState, Attempt]],
+    credentials: list[str],
+    *,
+    ended_ns: int | None,
+    late: bool,
 ) -> None:
     """
     Complete the record of a call from the single call inside it, and from the single one inside that.
@@ -210,6 +215,7 @@ def _add_inner(
         fields: The record of the outer call.
         inside: The calls inside it and their requests, the innermost last.
         credentials: Texts that no error may quote.
+        ended_ns: When the outer call ended.
         late: Whether they ended after their turn.
     """
     shot: Snapshot | None = inside[-1][1].memo
@@ -222,14 +228,18 @@ def _add_inner(
         # What had not ended when the turn closed is in a late line.
         reply = attempt.reply if slot.settled or late or _is_followed(slot, attempt) else None
         error = attempt.error if reply is not None else None
-        if fields["outcome"] == "completed" and not fields["output"] and attempt.streamed:
+        was_caught = reply is not None and reply.outcome in ("error", "cancelled")
+        if was_caught and attempt.streamed and ended_ns is not None:
+            # A stream that ended after its function did was handed out: nobody has caught anything.
+            was_caught = (attempt.clock.ended_ns or ended_ns) < ended_ns or bool(fields["output"])
+        if fields["outcome"] == "completed" and not fields["output"] and attempt.streamed and not was_caught:
             # Its function handed the inner call's stream out in a holder: the reply ended as that stream did.
             duration = attempt.clock.duration_ms if reply is not None else None
             fields["outcome"] = reply.outcome if reply is not None else None
             fields["error"] = error_record(error, credentials) if error is not None else None
             fields["duration_ms"] = duration
             fields["ended_at"] = attempt.clock.started_at + duration / 1e3 if duration is not None else None
-        elif fields["outcome"] == "completed" and reply is not None and reply.outcome in ("error", "cancelled"):
+        elif fields["outcome"] == "completed" and reply is not None and was_caught:
             fields["outcome"], fields["handled"] = reply.outcome, True
             fields["error"] = error_record(error, credentials) if error is not None else None
         elif fields["outcome"] == "error" and fields["error"] is None and error is not None:
@@ -308,7 +318,8 @@ def _entries_of_request(slot: CallState, attempt: Attempt, *, late: bool, apart:
         entries += entries_of(call, late=late, apart=apart)
     fields = _fields(slot, attempt, late=late)
     if inside:
-        _add_inner(fields, inside, credentials_of(attempt) if _failed(inside) else [], late=late)
+        credentials = credentials_of(attempt) if _failed(inside) else []
+        _add_inner(fields, inside, credentials, ended_ns=attempt.clock.ended_ns, late=late)
         # The requests that are one with this one have no record, so no id either.
         ids = {request.id for _, request in inside}
         for entry in entries:

@@ -22,7 +22,7 @@ from .entry import Entry, RecordedCall, within
 from .snapshot import known_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
     from ..turns.turn import CallState, Turn
     from .snapshot import Snapshot
@@ -316,7 +316,9 @@ def late_records(turn: Turn, slot: CallState, *, ts: float) -> Iterator[Raw]:
     contains whole, and for those that still run and will have a line of their own.
     """
     apart = _apart(slot)
-    for entry in entries_of(slot, late=True, apart=apart):
+    entries = entries_of(slot, late=True, apart=apart)
+    recorded = {entry.attempt.id for entry in entries}
+    for entry in entries:
         if entry.slot in apart:
             continue
         listing = _listing_of(entry.slot)
@@ -324,6 +326,9 @@ def late_records(turn: Turn, slot: CallState, *, ts: float) -> Iterator[Raw]:
         if place is not None and place.ended:
             continue
         _place_late(entry, listing, place)
+        entry.fields["parent"] = _parent_of(
+            entry.slot, recorded if listing is None else recorded | listing.places.keys()
+        )
         yield join(
             {
                 "schema": LATE_SCHEMA,
@@ -354,6 +359,14 @@ def _credentials(turn: Turn, entries: list[Entry]) -> list[str]:
     if turn.parent is not None:
         turn.parent.hidden += found
     return found
+
+
+def _parent_of(slot: CallState, recorded: Collection[str]) -> str | None:
+    """Return the id of the request around a call that has a record; one that is one with its outer call has none."""
+    around = slot.parent
+    while around is not None and around.id not in recorded and around.slot.parent is not None:
+        around = around.slot.parent
+    return around.id if around is not None else None
 
 
 def _listing_of(slot: CallState) -> _Listing | None:
