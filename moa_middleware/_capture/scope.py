@@ -140,7 +140,7 @@ def leave(scope: Scope | None, former: Scope | None) -> None:
         _current.set(former)
 
 
-def invoke(scope: Scope, fn: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+def invoke(scope: Scope | None, fn: Callable[..., Any], args: Any, kwargs: Any) -> Any:
     """Call a function inside a scope."""
     former = _current.get()
     _current.set(scope)
@@ -151,7 +151,7 @@ def invoke(scope: Scope, fn: Callable[..., Any], args: Any, kwargs: Any) -> Any:
             _current.set(former)
 
 
-async def resolve(scope: Scope, fn: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+async def resolve(scope: Scope | None, fn: Callable[..., Any], args: Any, kwargs: Any) -> Any:
     """Call a coroutine function inside a scope, and await what it returns, if it has to be awaited."""
     former = _current.get()
     _current.set(scope)

@@ -158,13 +158,7 @@ class Stack:
                 raise TagError(unknown("turn", name, (*OF_TURNS, "messages")))
         dynamic = {name: value for name, value in tags.items() if callable(value)}
         lent = checked_tags("turn", {k: v for k, v in tags.items() if k not in dynamic})
-        options = Options(
-            "turn",
-            session_id=tags.get("session_id"),
-            preset=tags.get("preset"),
-            tags=tags.get("tags"),
-            messages=messages,
-        )
+        options = Options("turn", messages=messages, **tags)
 
         def decorate(function: Any) -> Any:
             return self._decorate(function, options, "moa.turn")

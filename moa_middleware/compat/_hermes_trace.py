@@ -200,10 +200,10 @@ def _write(
 
     session = _text(session_id) if session_id else tracer._session_id
     calls = [*references, aggregator]
-    record, _ = arrange([RecordedCall(fields) for fields in calls])
+    record, _ = arrange([RecordedCall(fields, is_last=True, has_inner=False) for fields in calls])
     record["ts"] = time.time()
     record["turn_id"], record["session_id"], record["preset"] = uuid7(), session, _text(preset)
     record["started_at"] = min(call["started_at"] for call in calls)
     record["output"] = aggregator["output"]
-    record["writer"] = tracer._writer_fields()
-    tracer._put(session, bytes(encode(record)), late=False)
+    record["writer"] = tracer._writer_fields([])
+    tracer._put(session, bytes(encode(record)))

@@ -54,8 +54,6 @@ def call_through(  # noqa: PLR0917 - on the path of every call, where keywords c
         return wrapped(*args, **kwargs)
     invocation = Invocation(stack, options, function, wrapped, instance, args, kwargs, recording)
     if is_turn:
-        if options.prepares is not None:
-            return _converse(invocation, turn_run.conversation_of_half)
         if not function.returns_coroutine:
             return turn_run.run(invocation)
         return _named(turn_run.run_async(invocation), function)

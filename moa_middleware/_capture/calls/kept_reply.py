@@ -45,6 +45,9 @@ def keep(attempt: Attempt, reply: Reply) -> None:
     A value that is not understood may hold an open stream, which would then never be dropped.
     """
     raw = reply.raw
+    if reply.error is None and (raw is None or (reply.text is not None and not isinstance(raw, tuple | dict))):
+        attempt.reply = reply
+        return
     understood = reply.text is not None or bool(reply.tool_calls)
     keeps = understood and not isinstance(raw, tuple) and (not isinstance(raw, dict) or "choices" in raw)
     if reply.error is not None and attempt.slot.turn.recording is not None:

@@ -8,6 +8,7 @@ rule, takes it up again with one of the drivers when the stream is over.
 
 from __future__ import annotations
 
+import time
 from types import CoroutineType, GeneratorType
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
@@ -15,11 +16,11 @@ import wrapt
 
 from ...errors import AsyncOnSyncError
 from ..log import log
-from ..scope import Scope, enter, invoke, leave
+from ..scope import Scope, enter, invoke, leave, resolve
 from .effects import Sleep, Wait
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator
+    from collections.abc import AsyncGenerator, Callable, Generator
 
 __all__ = [
     "Conversation",
@@ -126,11 +127,10 @@ def drive_sync(
                 if type(effect) is Invoke:
                     value = invoke(effect.scope, effect.fn, effect.args, effect.kwargs)
                 elif type(effect) is Sleep:
-                    _sleep(effect.seconds)
+                    time.sleep(effect.seconds)
                 elif type(effect) is Drain:
-                    _drain(effect)
-                else:
-                    assert isinstance(effect, Wait)  # noqa: S101 - for the type checkers
+                    invoke(effect.scope, _drain, effect[:2], {})
+                elif isinstance(effect, Wait):
                     error = _no_await(effect)
             except BaseException as raised:
                 error = raised
@@ -172,12 +172,10 @@ async def drive_async(
                     await _sleep_async(effect.seconds)
                 elif type(effect) is Wait:
                     value = await effect.awaitable
-                else:
-                    assert type(effect) is Drain  # noqa: S101 - for the type checkers
-                    if hasattr(effect.source, "__anext__"):
-                        await _drain_async(effect)
-                    else:
-                        _drain(effect)
+                elif type(effect) is Drain and hasattr(effect.source, "__anext__"):
+                    await resolve(effect.scope, _drain_async, effect[:2], {})
+                elif type(effect) is Drain:
+                    invoke(effect.scope, _drain, effect[:2], {})
             except BaseException as raised:
                 error = raised
     except StopIteration as stop:
@@ -214,12 +212,6 @@ async def _resolve(effect: Resolve) -> Any:
         leave(effect.scope, former)
 
 
-def _sleep(seconds: float) -> None:
-    import time
-
-    time.sleep(seconds)
-
-
 async def _sleep_async(seconds: float) -> None:
     # The loop that runs us need not be asyncio's; the module is loaded by whoever started it.
     import sys
@@ -233,22 +225,14 @@ async def _sleep_async(seconds: float) -> None:
     await asyncio.sleep(seconds)
 
 
-def _drain(effect: Drain) -> None:
-    former = enter(effect.scope)
-    try:
-        for chunk in effect.source:
-            effect.take(chunk)
-    finally:
-        leave(effect.scope, former)
+def _drain(source: Any, take: Callable[[Any], None]) -> None:
+    for chunk in source:
+        take(chunk)
 
 
-async def _drain_async(effect: Drain) -> None:
-    former = enter(effect.scope)
-    try:
-        async for chunk in effect.source:
-            effect.take(chunk)
-    finally:
-        leave(effect.scope, former)
+async def _drain_async(source: Any, take: Callable[[Any], None]) -> None:
+    async for chunk in source:
+        take(chunk)
 
 
 # The first time: what the caller of a function gets back. -----------------------------------------
@@ -257,28 +241,28 @@ async def _drain_async(effect: Drain) -> None:
 class _Awaitable(wrapt.BaseObjectProxy):  # type: ignore[type-arg]  # wrapt's C types are untyped
     """An awaitable object of the wrapped function's; awaiting it goes on with the conversation."""
 
-    def __init__(self, wrapped: Any, talk: Conversation, effect: Resolve) -> None:
-        super().__init__(wrapped)
+    def __init__(self, talk: Conversation, effect: Resolve) -> None:
+        super().__init__(effect.awaitable)
         self._self_rest: tuple[Conversation, Resolve] | None = (talk, effect)
 
-    def __await__(self) -> Generator[Any, Any, Any]:
+    def _self_first(self, awaitable: Any) -> Any:
+        """Return what awaits an object and goes on; the object itself once the conversation is over."""
         rest, self._self_rest = self._self_rest, None
-        if rest is None:  # the conversation is over: a second time is between the caller and the object
-            awaited: Generator[Any, Any, Any] = self.__wrapped__.__await__()
-            return awaited
+        if rest is None:  # a second time is between the caller and the object
+            return awaitable
         talk, effect = rest
-        return _value_of(drive_async(talk, first=effect)).__await__()
+        return _value_of(drive_async(talk, first=effect._replace(awaitable=awaitable)))
+
+    def __await__(self) -> Generator[Any, Any, Any]:
+        awaited: Generator[Any, Any, Any] = self._self_first(self.__wrapped__).__await__()
+        return awaited
 
 
 class _AwaitableManager(_Awaitable):
     """One that may be entered in place of being awaited, as aiohttp's requests are."""
 
     async def __aenter__(self) -> Any:
-        rest, self._self_rest = self._self_rest, None
-        if rest is None:
-            return await self.__wrapped__.__aenter__()
-        talk, effect = rest
-        return (await drive_async(talk, first=effect._replace(awaitable=self.__wrapped__.__aenter__()))).value
+        return await self._self_first(self.__wrapped__.__aenter__())
 
     async def __aexit__(self, *error: object) -> Any:
         return await self.__wrapped__.__aexit__(*error)
@@ -290,9 +274,7 @@ async def _value_of(driven: Any) -> Any:
 
 async def _late_stream(talk: Conversation, effect: Effect) -> AsyncGenerator[Any, Any]:
     """Stand in for an async stream whose middleware has to await before it can begin."""
-    ended = await drive_async(talk, first=effect)
-    stream: AsyncIterator[Any] = ended.value
-    async for chunk in stream:
+    async for chunk in (await drive_async(talk, first=effect)).value:
         yield chunk
 
 
@@ -319,4 +301,4 @@ def start_sync(talk: Conversation, *, async_stream: bool) -> Any:
         coroutine.__name__, coroutine.__qualname__ = awaitable.__name__, awaitable.__qualname__
         return coroutine
     kind = _AwaitableManager if hasattr(type(awaitable), "__aenter__") else _Awaitable
-    return kind(awaitable, talk, effect)
+    return kind(talk, effect)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import sys
 import weakref
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import wrapt
 
@@ -27,39 +27,30 @@ if TYPE_CHECKING:
 __all__ = ["SDKS", "instrument_client", "instrument_sdk", "sdk_of", "uninstrument_client", "uninstrument_sdk"]
 
 
-class _Resource(NamedTuple):
-    """One resource of a client, in a sync and an async class."""
-
-    module: str
-    classes: tuple[str, ...]
-    path: str
-    methods: tuple[str, ...]
-
-
-def _resources(*rows: tuple[str, str, str, str]) -> tuple[_Resource, ...]:
-    return tuple(_Resource(m, (cls, f"Async{cls}"), path, tuple(methods.split())) for m, cls, path, methods in rows)
-
-
-_CLIENTS = {
-    "openai": _resources(
+_CLIENTS: dict[str, tuple[tuple[str, str, str, str], ...]] = {
+    "openai": (
         ("openai.resources.chat.completions.completions", "Completions", "chat.completions", "create parse stream"),
         ("openai.resources.responses.responses", "Responses", "responses", "create parse stream"),
         ("openai.resources.beta.responses.responses", "Responses", "beta.responses", "create parse stream"),
         ("openai.resources.beta.chat.completions", "Completions", "beta.chat.completions", "create parse stream"),
         ("openai.resources.completions", "Completions", "completions", "create"),
     ),
-    "anthropic": _resources(
+    "anthropic": (
         ("anthropic.resources.messages.messages", "Messages", "messages", "create parse stream"),
         ("anthropic.resources.beta.messages.messages", "Messages", "beta.messages", "create parse stream"),
     ),
-    "together": _resources(
+    "together": (
         ("together.resources.chat.completions", "CompletionsResource", "chat.completions", "create"),
         ("together.resources.chat.completions", "ChatCompletions", "chat.completions", "create"),
         ("together.resources.completions", "CompletionsResource", "completions", "create"),
     ),
-    "groq": _resources(("groq.resources.chat.completions", "Completions", "chat.completions", "create")),
+    "groq": (("groq.resources.chat.completions", "Completions", "chat.completions", "create"),),
 }
-"""Resources of the SDKs whose clients are objects. A class that this version lacks is left out."""
+"""
+Resources of the SDKs whose clients are objects: module, class (with an `Async` one), path and methods.
+
+What this version of an SDK lacks is left out.
+"""
 _FUNCTIONS = {"litellm": ("completion", "acompletion")}
 """Functions of the SDKs that are modules."""
 SDKS = frozenset(_CLIENTS) | frozenset(_FUNCTIONS)
@@ -156,7 +147,7 @@ def _act(stack: StackLike, sdk: str, target: Any, options: Options) -> None:
 
 def _modules(sdk: str) -> list[str]:
     """Return the names of the modules that have what is to be patched."""
-    return [*dict.fromkeys(resource.module for resource in _CLIENTS.get(sdk, ()))] or [sdk]
+    return [*dict.fromkeys(module for module, *_ in _CLIENTS.get(sdk, ()))] or [sdk]
 
 
 def _hook(reference: weakref.ref[Any], sdk: str) -> Callable[[Any], None]:
@@ -188,11 +179,10 @@ def _patch_module(stack: StackLike, sdk: str, module: Any, target: Any, options:
 def _methods(sdk: str, module: Any) -> list[tuple[Any, str, str]]:
     """Return owner, name and path of each attribute to be patched in an SDK's module."""
     found = [(module, name, name) for name in _FUNCTIONS.get(sdk, ()) if hasattr(module, name)]
-    for resource in _CLIENTS.get(sdk, ()):
-        for cls in resource.classes if resource.module == module.__name__ else ():
-            owner = getattr(module, cls, None)
-            names = [name for name in resource.methods if owner is not None and name in vars(owner)]
-            found += [(owner, name, f"{resource.path}.{name}") for name in names]
+    for where, cls, path, methods in _CLIENTS.get(sdk, ()):
+        owners = [getattr(module, name, None) for name in (cls, f"Async{cls}") if where == module.__name__]
+        for owner in filter(None, owners):
+            found += [(owner, name, f"{path}.{name}") for name in methods.split() if name in vars(owner)]
     return found
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from ..flow.model import Chunk, Reply, Usage
 from . import anthropic, openai_chat, openai_responses, plain, registry
-from .choice import Choice, StreamContent, add_text, new_reply
+from .choice import KINDS, Choice, StreamContent, add_text, new_reply
 from .usage import read_usage, read_usage_and_cost
 
 __all__ = ["Accumulator", "read_chunk"]
@@ -124,12 +124,8 @@ class Accumulator(StreamContent):
         if chunk is None:
             return
         choice = self.choice(chunk.choice)
-        for pieces, text in (
-            (choice.text, chunk.text),
-            (choice.reasoning, chunk.reasoning),
-            (choice.refusal, chunk.refusal),
-        ):
-            add_text(pieces, text)
+        for kind in KINDS:
+            add_text(getattr(choice, kind), getattr(chunk, kind))
         for call in chunk.tool_calls:
             choice.add_tool_call(call)
         if chunk.finish_reason is not None:
@@ -156,37 +152,21 @@ class Accumulator(StreamContent):
     def reply(self) -> Reply:
         """Return what has been gathered so far, as a reply that is new; never raises."""
         self.settle()
-        # The stream is over, and its text is there: whatever else raises must not cost it. The one thing
-        # kept that is an object of somebody else's is the usage, so it goes first.
-        try:
-            return self._reply()
-        except Exception:
-            self.usage = None
-            self.unread += 1
-            return self._reply()
-
-    def _reply(self) -> Reply:
         choices = [self.choices[index] for index in sorted(self.choices)]
         first = self._answering_choice(choices) or Choice(0)
         usage, cost = read_usage_and_cost(None if isinstance(self.usage, Usage) else self.usage)
+        tokens = self.usage if isinstance(self.usage, Usage) else usage
+        details = {"shape": self.shape, "usage_raw": self.usage, "unread": self.unread}
+        details["unknown"] = None if self.choices else self.unknown
         return new_reply(
-            first.joined("text"),
-            first.calls() if first.tools else (),
-            first.joined("reasoning") if first.reasoning else None,
-            first.joined("refusal") if first.refusal else None,
-            [choice.as_dict() for choice in choices] if len(choices) > 1 else (),
-            first.finish_reason,
-            self.usage if isinstance(self.usage, Usage) else usage,
-            cost if self.cost_usd is None else self.cost_usd,
-            self.failure,
-            {
-                **self.details,
-                "shape": self.shape,
-                "usage_raw": self.usage,
-                "unknown": None if self.choices else self.unknown,
-                "unread": self.unread,
-            },
-            chunks=self.count,
+            None,
+            first,
+            choices,
+            (tokens, cost if self.cost_usd is None else self.cost_usd),
+            {**self.details, **details},
+            None,
+            self.count,
+            error=self.failure,
         )
 
 
@@ -201,10 +181,8 @@ def read_chunk(raw: Any) -> Chunk:
         usage = read_usage(one.usage)
         for index, choice in one.choices.items():
             return Chunk(
-                text="".join(choice.text),
+                **{kind: "".join(getattr(choice, kind)) for kind in KINDS},
                 choice=index,
-                reasoning="".join(choice.reasoning),
-                refusal="".join(choice.refusal),
                 tool_calls=choice.calls(),
                 finish_reason=choice.finish_reason,
                 usage=usage,

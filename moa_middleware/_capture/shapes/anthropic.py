@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from .choice import Choice, add_text, json_text, new_reply, replaced
+from .choice import Choice, add_text, details_of, json_text, new_reply, replaced
 from .fields import data_of
 from .usage import read_usage_and_cost
 
@@ -29,8 +29,7 @@ _TOOL_USE = frozenset({"tool_use", "server_tool_use", "mcp_tool_use"})
 
 def _on_message_start(gathered: StreamContent, event: Data) -> None:
     message = data_of(event.get("message"))
-    gathered.details.update(_details(message))
-    gathered.usage = _merged(gathered.usage, message.get("usage"))
+    _take_facts(gathered, message)
 
 
 def _on_block_start(gathered: StreamContent, event: Data) -> None:
@@ -73,7 +72,7 @@ def _take_block(choice: Choice, block: Any, index: Any, *, streamed: bool = Fals
     kind = data.get("type")
     if kind == "text":
         text = data.get("text")
-        if isinstance(text, str) and text:
+        if text and isinstance(text, str):
             choice.text.append(text)
     elif kind == "thinking":
         add_text(choice.reasoning, data.get("thinking"))
@@ -105,59 +104,43 @@ def feed(gathered: StreamContent, chunk: Any) -> bool:
         return True
     if gathered.has_events and kind in _HELPERS:
         return True
-    if not _is_message(data):
+    choice = gathered.choices.get(0) or Choice(0)
+    if kind != "message" or not _take_message(choice, data):
         return False
-    choice = gathered.choice(0)
-    for index, block in enumerate(data["content"]):
-        _take_block(choice, block, index)
-    reason = data.get("stop_reason")
-    choice.finish_reason = reason if isinstance(reason, str) else None
-    gathered.details.update(_details(data))
-    gathered.usage = _merged(gathered.usage, data.get("usage"))
+    gathered.choices[0] = choice
+    _take_facts(gathered, data)
     return True
 
 
-def _is_message(data: Data) -> bool:
-    is_assistant = data.get("type") == "message" and data.get("role") == "assistant"
-    return is_assistant and isinstance(data.get("content"), list | tuple)
+def _take_message(choice: Choice, message: Data) -> bool:
+    """Take in a whole message; `False` if it is not of this shape."""
+    content, reason = message.get("content"), message.get("stop_reason")
+    if message.get("role") != "assistant" or not isinstance(content, list | tuple):
+        return False
+    for index, block in enumerate(content):
+        _take_block(choice, block, index)
+    choice.finish_reason = reason if isinstance(reason, str) else None
+    return True
 
 
 def read_value(data: Data, raw: Any) -> Reply | None:
     """
-    Read a completed message; `None` if it is not of this shape.
+    Read a completed message, of which `type` is "message"; `None` if it is not of this shape.
 
     Args:
         data: The fields of the message.
         raw: What the function returned.
     """
-    if not _is_message(data):
+    choice, usage = Choice(0), data.get("usage")
+    if not _take_message(choice, data):
         return None
-    choice = Choice(0)
-    for index, block in enumerate(data["content"]):
-        _take_block(choice, block, index)
-    usage, reason = data.get("usage"), data.get("stop_reason")
-    return new_reply(
-        "".join(choice.text) or None,
-        choice.calls() if choice.tools else (),
-        "".join(choice.reasoning) or None,
-        finish_reason=reason if isinstance(reason, str) else None,
-        usage=read_usage_and_cost(usage)[0],
-        details={**_details(data), "usage_raw": usage},
-        raw=raw,
-    )
+    tokens = read_usage_and_cost(usage)[0], None
+    return new_reply(None, choice, (), tokens, {**details_of(data, data_of(usage)), "usage_raw": usage}, raw)
 
 
-def _details(message: Data) -> dict[str, Any]:
-    usage = message.get("usage")
-    found = {}
-    for source, name, key in (
-        (message, "id", "response_id"),
-        (message, "model", "response_model"),
-        ({} if usage is None else data_of(usage), "service_tier", "service_tier"),
-    ):
-        if source.get(name) is not None:
-            found[key] = source[name]
-    return found
+def _take_facts(gathered: StreamContent, message: Data) -> None:
+    gathered.details.update(details_of(message, data_of(message.get("usage"))))
+    gathered.usage = _merged(gathered.usage, message.get("usage"))
 
 
 def _merged(former: Any, usage: Any) -> Any:
@@ -166,10 +149,8 @@ def _merged(former: Any, usage: Any) -> Any:
     # since tools run on the server, once more those of the prompt, which have grown by then.
     if usage is None:
         return former
-    fields = usage if isinstance(usage, dict) else getattr(usage, "__dict__", {})
-    more = getattr(usage, "model_extra", None) or {}
-    known = {name: value for name, value in {**fields, **more}.items() if value is not None}
-    return {**(former or {}), **known}
+    fields = {**data_of(usage), **(getattr(usage, "model_extra", None) or {})}
+    return {**(former or {}), **{name: value for name, value in fields.items() if value is not None}}
 
 
 _TEXTS = {"text_delta": ("text", "text"), "thinking_delta": ("thinking", "reasoning")}
@@ -179,5 +160,5 @@ def render_chunk(raw: Any, chunk: Chunk) -> Any:
     """Return a copy of a delta with the text of a changed one, `None` if it is not a delta of a text."""
     event = data_of(raw)
     delta = event.get("delta") if event.get("type") == "content_block_delta" else None
-    found = _TEXTS.get(data_of(delta).get("type") or "")
-    return None if found is None else replaced(raw, "delta", replaced(delta, found[0], getattr(chunk, found[1])))
+    name, kind = _TEXTS.get(data_of(delta).get("type") or "", ("", ""))
+    return replaced(raw, getattr(chunk, kind), "delta", name) if name else None

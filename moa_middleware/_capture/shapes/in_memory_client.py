@@ -90,9 +90,9 @@ def answer(
     # and closes it as any other. The environment is left out, or a proxy that it names is set up for nothing.
     make = http.AsyncClient if is_async else http.Client
     shadow._client = make(transport=http.MockTransport(respond), base_url=client._client.base_url, trust_env=False)
-    # Nothing is sent, so no token is fetched, and no hook of the user's sees a request.
-    shadow._prepare_options = _keep_options_async if is_async else _keep_options
-    shadow._prepare_request = _ignore_request_async if is_async else _ignore_request
+    # Nothing is sent, so no token is fetched, and no hook of the user's sees a request. What the second
+    # returns is ignored by the SDKs.
+    shadow._prepare_options = shadow._prepare_request = _keep_async if is_async else _keep
     if not getattr(shadow, "api_key", "none"):
         shadow.api_key = "none"
     twin = copy(owner)
@@ -106,17 +106,9 @@ def answer(
     return method(twin, *args, **kwargs)
 
 
-def _keep_options(options: Any) -> Any:
+def _keep(options: Any) -> Any:
     return options
 
 
-async def _keep_options_async(options: Any) -> Any:
+async def _keep_async(options: Any) -> Any:
     return options
-
-
-def _ignore_request(_request: Any) -> None:
-    return None
-
-
-async def _ignore_request_async(_request: Any) -> None:
-    return None

@@ -8,17 +8,18 @@ which looks before it leaps sees no difference.
 from __future__ import annotations
 
 import inspect
+import weakref
 from copy import copy, deepcopy
 from typing import TYPE_CHECKING, Any
 
 import wrapt
 
 if TYPE_CHECKING:
-    import weakref
+    from collections.abc import Callable
 
     from .state import StreamState
 
-__all__ = ["ASYNC_CLOSE", "StateProxy", "TransparentProxy", "forward", "own_state", "proxy_class"]
+__all__ = ["ASYNC_CLOSE", "StateProxy", "TransparentProxy", "forward", "one_per_type", "own_state", "proxy_class"]
 
 ASYNC_CLOSE = "close, as a coroutine function"
 """Key of a table, for the `close` of types where that is a coroutine function."""
@@ -30,6 +31,19 @@ _CONTEXT = ("__enter__", "__exit__", "__aenter__", "__aexit__")
 _CONTAINER = ("__len__", "__getitem__", "__setitem__", "__delitem__", "__contains__", "__reversed__")
 
 
+def one_per_type(make: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Let a function make one class for each type that it is given, as long as that type lives."""
+    classes: weakref.WeakKeyDictionary[type, Any] = weakref.WeakKeyDictionary()
+
+    def class_for(kind: Any) -> Any:
+        found = classes.get(kind)
+        if found is None:
+            found = classes[kind] = make(kind)
+        return found
+
+    return class_for
+
+
 class TransparentProxy(wrapt.BaseObjectProxy):  # type: ignore[type-arg]  # wrapt's cannot be subscribed
     """Base of all proxies of streams."""
 
@@ -38,6 +52,11 @@ class TransparentProxy(wrapt.BaseObjectProxy):  # type: ignore[type-arg]  # wrap
 
 class StateProxy(TransparentProxy):
     """Base of the proxies that feed a `StreamState`."""
+
+    _self_helper: Any = None
+    """For a manager: a weak reference to the SDK's helper that came of entering it, if one did."""
+    _self_entered = True
+    """For a manager: whether it is the wrapped one that was entered, and not one of a resend."""
 
 
 def own_state(value: object) -> StreamState | None:
@@ -88,7 +107,8 @@ def _has(kind: type, name: str) -> bool:
     return any(name in vars(cls) for cls in kind.__mro__)
 
 
-def _make(kind: type, base: type, table: dict[str, Any]) -> type:
+def proxy_class(kind: type, base: type, table: dict[str, Any]) -> type:
+    """Return the proxy's class for objects of a type, with those of the table's methods that they have."""
     names: dict[str, Any] = {"__module__": base.__module__, "__doc__": kind.__doc__, **_ALWAYS}
     names.update({name: fn for name, fn in {**table, **_OTHERS}.items() if _has(kind, name)})
     close = getattr(kind, "close", None)
@@ -100,11 +120,3 @@ def _make(kind: type, base: type, table: dict[str, Any]) -> type:
     if _has(kind, "__iter__") and not _has(kind, "__contains__"):
         names["__contains__"] = _contains  # `in` goes through whatever can be iterated
     return type(kind.__name__, (base,), names)
-
-
-def proxy_class(kind: type, base: type, table: dict[str, Any], cache: weakref.WeakKeyDictionary[type, Any]) -> Any:
-    """Return the proxy's class for objects of a type, with those of the table's methods that they have."""
-    found = cache.get(kind)
-    if found is None:
-        found = cache[kind] = _make(kind, base, table)
-    return found

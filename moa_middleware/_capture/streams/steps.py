@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from ..flow.model import DROPPED
 from ..flow.outcome import outcome_of
 from ..scope import current, enter, leave, put_current
+from .proxy_class import one_per_type
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -303,21 +304,13 @@ def _of_proxy(name: str) -> Callable[..., Any]:
     return forward
 
 
-_step_classes: weakref.WeakKeyDictionary[type, Any] = weakref.WeakKeyDictionary()
-
-
+@one_per_type
 def steps_class(kind: type) -> Any:
     """Return the iterator's class for streams of a type, with those methods of a generator that it has."""
-    found = _step_classes.get(kind)
-    if found is None:
-        names: dict[str, Any] = {
-            name: _of_proxy(name)
-            for name in ("send", "throw", "close", "asend", "athrow", "aclose")
-            if hasattr(kind, name)
-        }
-        names["__slots__"] = ()
-        for there, here in (("__next__", "__iter__"), ("__anext__", "__aiter__")):
-            if not hasattr(kind, there):
-                names[there] = names[here] = None
-        found = _step_classes[kind] = type("stream_iterator", (_Steps,), names)
-    return found
+    methods = ("send", "throw", "close", "asend", "athrow", "aclose")
+    names: dict[str, Any] = {name: _of_proxy(name) for name in methods if hasattr(kind, name)}
+    names["__slots__"] = ()
+    for there, here in (("__next__", "__iter__"), ("__anext__", "__aiter__")):
+        if not hasattr(kind, there):
+            names[there] = names[here] = None
+    return type("stream_iterator", (_Steps,), names)

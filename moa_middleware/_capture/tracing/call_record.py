@@ -7,59 +7,33 @@ those of the inner one, which is what the model got.
 
 from __future__ import annotations
 
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from ..._redaction import secrets
-from ...records import EMPTY_CALL
+from ...records import EMPTY_CALL, TOKENS
 from ..shapes.fields import fields_of
 from .credentials import hide, texts
-from .encode import HOLE, Raw, encode, join
+from .encode import encode
 from .entry import Entry
 from .snapshot import EMPTY, NULL
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
 
-    from ..flow.model import Reply, Usage
+    from ..flow.model import Reply
     from ..flow.outcome import ErrorInfo
     from ..turns.turn import Attempt, CallState
     from .snapshot import Snapshot
 
-__all__ = ["ENCODED", "call_json", "credentials_of", "entries_of", "error_record", "hollow_call"]
+__all__ = ["credentials_of", "entries_of", "error_record"]
 
-ENCODED = ("input_messages", "params", "usage_raw")
-"""Keys of a call whose values may be encoded already, in the record's order."""
 _WORDS = frozenset({"response_id", "response_model", "system_fingerprint", "service_tier"})
-_COST_WORDS = frozenset({"cost_status", "cost_source"})
+_TEXTS = _WORDS | {"cost_status", "cost_source"}
+_EMPTY: dict[str, Any] = {**EMPTY_CALL, "input_messages": NULL, "params": EMPTY}
+_tokens: Any = attrgetter(*TOKENS)
 # What a call around a single other one says itself, where it knows it; else the call inside says it.
 _OUTERMOST = ("finish_reason", "reasoning", "refusal", "chunks")
-
-
-def hollow_call(fields: dict[str, Any], ready: list[Raw]) -> dict[str, Any]:
-    """Return the same as `hollow`, for the record of a call of this process, whose places are known."""
-    ready += (fields["input_messages"], fields["params"])
-    rest = {**fields, "input_messages": HOLE, "params": HOLE}
-    usage = fields["usage_raw"]
-    if type(usage) is Raw:
-        ready.append(usage)
-        rest["usage_raw"] = HOLE
-    return rest
-
-
-def call_json(fields: Mapping[str, Any]) -> Raw:
-    """Return the record of a call as JSON."""
-    return join(fields, ENCODED)
-
-
-def _usage(usage: Usage) -> dict[str, Any]:
-    """Return tokens as the record holds them."""
-    return {
-        "input_tokens": usage.input_tokens,
-        "output_tokens": usage.output_tokens,
-        "cache_read_tokens": usage.cache_read_tokens,
-        "cache_write_tokens": usage.cache_write_tokens,
-        "reasoning_tokens": usage.reasoning_tokens,
-    }
 
 
 def error_record(error: ErrorInfo, credentials: Sequence[str] = ()) -> dict[str, str]:
@@ -81,35 +55,36 @@ def credentials_of(attempt: Attempt) -> list[str]:
 def _fields(slot: CallState, attempt: Attempt, *, late: bool) -> dict[str, Any]:
     """Return the record of one attempt, roles and index still open."""
     shot: Snapshot | None = attempt.memo
-    clock = attempt.clock
-    fields: dict[str, Any] = {
-        **EMPTY_CALL,
-        "label": attempt.label or slot.label,
-        "model": attempt.model or slot.model,
-        "provider": attempt.provider or slot.provider,
-        "input_messages": NULL,
-        "params": EMPTY,
-        "streamed": attempt.streamed,
-        "call_id": attempt.id,
-        "parent": slot.parent.id if slot.parent is not None else None,
-        "role": slot.role,
-        "role_source": slot.role_source,
-        "layer": slot.layer,
-        "attempt": attempt.number,
-        "started_at": clock.started_at,
-        "endpoint": slot.endpoint,
-        "late": late,
-    }
+    # A key by keyword costs two instructions, in a display three, set by itself five. With more than
+    # 15 keywords CPython puts a dictionary together for them, which costs more than all of these.
+    fields = dict(
+        _EMPTY,
+        label=attempt.label or slot.label,
+        model=attempt.model or slot.model,
+        provider=attempt.provider or slot.provider,
+        streamed=attempt.streamed,
+        call_id=attempt.id,
+        parent=slot.parent.id if slot.parent is not None else None,
+        role=slot.role,
+        role_source=slot.role_source,
+        layer=slot.layer,
+        attempt=attempt.number,
+        started_at=attempt.clock.started_at,
+        endpoint=slot.endpoint,
+        late=late,
+    )
     if shot is not None:
-        fields["temperature"] = shot.temperature
-        fields["input_messages"] = shot.messages
-        fields["params"] = shot.params
-        if shot.omitted:
-            fields["params_omitted"] = list(shot.omitted)
+        _add_request(fields, shot)
     reply = attempt.reply
     if reply is not None and (slot.settled or late or _is_followed(slot, attempt)):
         _add_reply(fields, reply, attempt)
     return fields
+
+
+def _add_request(fields: dict[str, Any], shot: Snapshot) -> None:
+    fields.update(temperature=shot.temperature, input_messages=shot.messages or shot.pulled(), params=shot.params)
+    if shot.omitted:
+        fields["params_omitted"] = list(shot.omitted)
 
 
 def _is_followed(slot: CallState, attempt: Attempt) -> bool:
@@ -121,39 +96,41 @@ def _add_reply(fields: dict[str, Any], reply: Reply, attempt: Attempt) -> None:
     """Add what a request returned, and how it ended."""
     text, cost, clock = reply.text, reply.cost_usd, attempt.clock
     details: Mapping[str, Any] = reply._details
-    fields["output"] = text
+    fields.update(
+        output=text,
+        outcome=reply.outcome,
+        chunks=reply.chunks,
+        finish_reason=reply.finish_reason,
+        reasoning=reply.reasoning,
+        refusal=reply.refusal,
+        source=reply.source,
+    )
     if text:
         fields["output_location"] = "inline_from_stream" if attempt.streamed else "inline"
     if reply.usage is not None:
-        fields["usage"] = _usage(reply.usage)
+        fields["usage"] = dict(zip(TOKENS, _tokens(reply.usage), strict=True))
     if cost is not None:
-        fields["cost_usd"], fields["cost_status"], fields["cost_source"] = cost, "reported", reply.source
-    for name in _COST_WORDS.intersection(details):
-        fields[name] = _text(details[name]) or fields[name]
-    fields["outcome"] = reply.outcome
+        fields.update(cost_usd=cost, cost_status="reported", cost_source=reply.source)
+    for name in _TEXTS.intersection(details):
+        value = details[name]
+        if isinstance(value, str) and (value or name in _WORDS):
+            fields[name] = value
     if attempt.error is not None:
         fields["error"] = error_record(attempt.error, credentials_of(attempt))
-    duration = clock.duration_ms
-    if duration is not None:
-        fields["duration_ms"] = duration
+    if clock.ended_ns is not None:
+        fields["duration_ms"] = duration = (clock.ended_ns - clock.started_ns) / 1e6
         fields["ended_at"] = clock.started_at + duration / 1e3
-    fields["first_chunk_ms"] = clock.first_chunk_ms
-    fields["chunks"] = reply.chunks
-    fields["finish_reason"] = reply.finish_reason
+    if clock.first_ns is not None:
+        fields["first_chunk_ms"] = (clock.first_ns - clock.started_ns) / 1e6
     if reply.tool_calls:
         fields["tool_calls"] = list(reply.tool_calls)
-    fields["reasoning"] = reply.reasoning
-    fields["refusal"] = reply.refusal
     if reply.choices:
         fields["choices"] = list(reply.choices)
-    for name in _WORDS.intersection(details):
-        fields[name] = _text(details[name])
-    fields["usage_raw"] = _usage_raw(details.get("usage_raw"))
-    fields["source"] = reply.source
-    unknown = details.get("unknown")
-    if unknown is not None and text is None:
+    if "usage_raw" in details:
+        fields["usage_raw"] = _usage_raw(details["usage_raw"])
+    if text is None and details.get("unknown") is not None:
         # Cut after the rules: half a secret has no form by which they could know it.
-        fields["raw"] = {name: secrets(value)[:500] for name, value in unknown.items()}
+        fields["raw"] = {name: secrets(value)[:500] for name, value in details["unknown"].items()}
 
 
 def _usage_raw(value: Any) -> Any:
@@ -166,24 +143,27 @@ def _usage_raw(value: Any) -> Any:
     if value is None:
         return None
     try:
-        fields = fields_of(value, models_only=True)
+        shown = _figures(value, depth=1)  # one level below it are the details, models too
     except Exception:
-        return encode(value)
-    if type(fields) is not dict:
-        return encode(value)
-    if _PLAIN.issuperset(map(type, fields.values())) and _STRINGS.issuperset(map(type, fields)):
+        shown = None
+    return encode(value) if shown is None else shown
+
+
+def _figures(value: Any, depth: int) -> dict[str, Any] | None:
+    """Return the fields of a model of plain values, and of such models, `None` for anything else."""
+    # Not `model_dump`: it takes 40 µs. But only where the fields are plain figures, at most in one model
+    # below, may the dictionary itself go into the record: whatever else a subclass keeps there might be an
+    # iterator, or have a serialiser of its own.
+    fields = fields_of(value, models_only=True)
+    if type(fields) is not dict or not _STRINGS.issuperset(map(type, fields)):
+        return None
+    if _PLAIN.issuperset(map(type, fields.values())):
         return fields
     shown: dict[str, Any] = {}
     for name, part in fields.items():
-        if type(name) is not str:
-            return encode(value)
-        if type(part) not in _PLAIN:
-            part = fields_of(part, models_only=True)  # noqa: PLW2901 - the details, a model inside
-            if type(part) is not dict:
-                return encode(value)
-            if not all(type(key) is str and type(item) in _PLAIN for key, item in part.items()):
-                return encode(value)
-        shown[name] = part
+        shown[name] = part if type(part) in _PLAIN else _figures(part, depth - 1) if depth else None
+        if shown[name] is None and part is not None:
+            return None
     return shown
 
 
@@ -219,31 +199,33 @@ def _add_inner(
         late: Whether they ended after their turn.
     """
     shot: Snapshot | None = inside[-1][1].memo
-    fields["temperature"] = shot.temperature if shot is not None else None
-    fields["input_messages"] = shot.messages if shot is not None else NULL
-    fields["params"] = shot.params if shot is not None else EMPTY
-    fields["params_omitted"] = list(shot.omitted) if shot is not None else []
+    fields.update(temperature=None, input_messages=NULL, params=EMPTY, params_omitted=[])
+    if shot is not None:
+        _add_request(fields, shot)
     words: str | None = None
     for slot, attempt in inside:
         # What had not ended when the turn closed is in a late line.
         reply = attempt.reply if slot.settled or late or _is_followed(slot, attempt) else None
         error = attempt.error if reply is not None else None
+        shown = error_record(error, credentials) if error is not None else None
+        # The outer call's words win, except in three cases: its function returned an open stream inside a
+        # holder, so that only the inner one saw the end; it caught the inner error and returned something else;
+        # or it failed with an exception that says nothing, because of the inner one.
         was_caught = reply is not None and reply.outcome in ("error", "cancelled")
-        if was_caught and attempt.streamed and ended_ns is not None:
+        if was_caught and attempt.streamed and ended_ns is not None and not fields["output"]:
             # A stream that ended after its function did was handed out: nobody has caught anything.
-            was_caught = (attempt.clock.ended_ns or ended_ns) < ended_ns or bool(fields["output"])
+            was_caught = (attempt.clock.ended_ns or ended_ns) < ended_ns
         if fields["outcome"] == "completed" and not fields["output"] and attempt.streamed and not was_caught:
             # Its function handed the inner call's stream out in a holder: the reply ended as that stream did.
             duration = attempt.clock.duration_ms if reply is not None else None
             fields["outcome"] = reply.outcome if reply is not None else None
-            fields["error"] = error_record(error, credentials) if error is not None else None
+            fields["error"] = shown
             fields["duration_ms"] = duration
             fields["ended_at"] = attempt.clock.started_at + duration / 1e3 if duration is not None else None
         elif fields["outcome"] == "completed" and reply is not None and was_caught:
-            fields["outcome"], fields["handled"] = reply.outcome, True
-            fields["error"] = error_record(error, credentials) if error is not None else None
-        elif fields["outcome"] == "error" and fields["error"] is None and error is not None:
-            fields["error"] = error_record(error, credentials)
+            fields["outcome"], fields["handled"], fields["error"] = reply.outcome, True, shown
+        elif fields["outcome"] == "error" and fields["error"] is None:
+            fields["error"] = shown
         fields["model"] = attempt.model or slot.model or fields["model"]
         fields["endpoint"] = slot.endpoint or fields["endpoint"]
         fields["provider"] = fields["provider"] or attempt.provider or slot.provider
@@ -265,7 +247,7 @@ def _add_inner_reply(fields: dict[str, Any], reply: Reply, attempt: Attempt) -> 
     if details.get("usage_raw") is not None:
         fields["usage_raw"] = _usage_raw(details["usage_raw"])
     if reply.usage is not None:
-        fields["usage"] = _usage(reply.usage)
+        fields["usage"] = dict(zip(TOKENS, _tokens(reply.usage), strict=True))
     # The outer call may know the price (litellm) where the provider reports none.
     cost = reply.cost_usd
     if cost is not None or fields["cost_usd"] is None:
@@ -295,39 +277,51 @@ def entries_of(slot: CallState, *, late: bool = False, apart: Collection[CallSta
     """
     entries: list[Entry] = []
     for attempt in slot.attempts:
-        entries += _entries_of_request(slot, attempt, late=late, apart=apart)
-    for entry in entries:
-        if entry.slot is not slot:
-            entry.is_last = False
+        _add_entries(entries, slot, attempt, late=late, apart=apart, is_outermost=True)
     return entries
 
 
-def _entries_of_request(slot: CallState, attempt: Attempt, *, late: bool, apart: Collection[CallState]) -> list[Entry]:
-    """Return the record of a request, behind those of the calls inside it that are not one with it."""
-    entries: list[Entry] = []
+def _add_entries(
+    entries: list[Entry],
+    slot: CallState,
+    attempt: Attempt,
+    *,
+    late: bool,
+    apart: Collection[CallState],
+    is_outermost: bool = False,
+) -> None:
+    """Add the record of a request, behind those of the calls inside it that are not one with it."""
+    first = len(entries)
     inside: list[tuple[CallState, Attempt]] = []
-    inner = [call for call in attempt.inner if call.attempts] if attempt.inner else []
-    while len(inner) == 1 and inner[0] not in apart:
-        (call,) = inner
-        for earlier in call.attempts:
-            if earlier is not call.final:
-                entries += _entries_of_request(call, earlier, late=late, apart=apart)
-        inside.append((call, call.final))
-        inner = [call for call in call.final.inner if call.attempts]
-    for call in inner:
-        entries += entries_of(call, late=late, apart=apart)
+    inner: list[CallState] = []
+    if attempt.inner:
+        # A decorated function that makes one call of the SDK's is the usual case: two calls for this library,
+        # one request for the reader. They become one record, however deep such functions are nested; from two
+        # calls inside on, each has its own. A retry inside is a request of its own in any case. Calls that are
+        # `apart` still run, or are being written by another thread: they get late lines.
+        inner = [call for call in attempt.inner if call.attempts]
+        while len(inner) == 1 and inner[0] not in apart:
+            (call,) = inner
+            for earlier in call.attempts:
+                if earlier is not call.final:
+                    _add_entries(entries, call, earlier, late=late, apart=apart)
+            inside.append((call, call.final))
+            inner = [call for call in call.final.inner if call.attempts]
+        for call in inner:
+            for one in call.attempts:
+                _add_entries(entries, call, one, late=late, apart=apart)
     fields = _fields(slot, attempt, late=late)
     if inside:
         credentials = credentials_of(attempt) if _failed(inside) else []
         _add_inner(fields, inside, credentials, ended_ns=attempt.clock.ended_ns, late=late)
         # The requests that are one with this one have no record, so no id either.
         ids = {request.id for _, request in inside}
-        for entry in entries:
+        for entry in entries[first:]:
             if entry.fields["parent"] in ids:
                 entry.fields["parent"] = attempt.id
     fields["label"] = fields["label"] or fields["model"] or slot.name or None
-    entries.append(Entry(slot, attempt, fields, is_last=attempt is slot.final, has_inner=bool(inner)))
-    return entries
+    is_last = is_outermost and attempt is (slot.chosen or slot.attempts[-1])
+    entries.append(Entry(fields, is_last, bool(inner), slot, attempt))
 
 
 def _failed(requests: Iterable[tuple[CallState, Attempt]]) -> bool:

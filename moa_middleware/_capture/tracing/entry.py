@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ..turns.roles import Node
@@ -13,22 +14,20 @@ if TYPE_CHECKING:
 __all__ = ["Entry", "RecordedCall", "within"]
 
 
+@dataclass(slots=True, eq=False)
 class RecordedCall:
     """
     One record of a call, and what its turn's record needs to know of it.
 
-    Args:
+    Attributes:
         fields: The record.
         is_last: Whether it is the attempt that a call of the turn's own returned.
         has_inner: Whether its tokens are those of several calls inside it, which are counted themselves.
     """
 
-    __slots__ = ("fields", "has_inner", "is_last")
-
-    def __init__(self, fields: dict[str, Any], *, is_last: bool = True, has_inner: bool = False) -> None:
-        self.fields = fields
-        self.is_last = is_last
-        self.has_inner = has_inner
+    fields: dict[str, Any]
+    is_last: bool
+    has_inner: bool
 
     @property
     def failed(self) -> bool:
@@ -52,17 +51,12 @@ class RecordedCall:
         )
 
 
+@dataclass(slots=True, eq=False)
 class Entry(RecordedCall):
     """The record of an attempt of this process."""
 
-    __slots__ = ("attempt", "slot")
-
-    def __init__(
-        self, slot: CallState, attempt: Attempt, fields: dict[str, Any], *, is_last: bool, has_inner: bool
-    ) -> None:
-        super().__init__(fields, is_last=is_last, has_inner=has_inner)
-        self.slot = slot
-        self.attempt = attempt
+    slot: CallState
+    attempt: Attempt
 
     def node(self) -> Node:
         """Return the call as inference needs it: by exact times, and with what its turn returned."""

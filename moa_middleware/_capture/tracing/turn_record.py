@@ -8,54 +8,31 @@ ones, and those that the trace functions of Hermes Agent write.
 
 from __future__ import annotations
 
-from itertools import count
-from operator import itemgetter
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+import marshal
+from functools import partial
+from itertools import chain, repeat
+from operator import attrgetter, is_not, itemgetter
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from ...records import EMPTY_TURN, LATE_SCHEMA, TOKENS
-from ..process import claim
+from ...records import EMPTY_TURN, TOKENS
 from ..shapes.replies import read_reply
 from ..turns.roles import infer
-from .call_record import call_json, credentials_of, entries_of, error_record, hollow_call
-from .encode import Raw, encode, fast_json, hollow, join, pieces_of
+from .call_record import credentials_of, entries_of, error_record
+from .encode import HOLE, Raw, encode, join, join_all, pieces_of, to_bytes
 from .entry import Entry, RecordedCall, within
+from .late_record import Listing
 from .snapshot import known_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
-    from ..turns.turn import CallState, Turn
+    from ..turns.turn import Turn
     from .snapshot import Snapshot
 
-__all__ = ["arrange", "late_records", "name_roles", "ran_references", "turn_pieces", "turn_record", "unrecorded"]
+__all__ = ["arrange", "name_roles", "ran_references", "turn_pieces", "turn_record", "unrecorded"]
 
 
 _C = TypeVar("_C", bound=RecordedCall)
-
-
-class _ListedPlace(NamedTuple):
-    """How the line of a turn lists a request."""
-
-    number: int
-    role: str
-    role_source: str
-    layer: int | None
-    ended: bool
-
-
-class _Listing:
-    """The places of a turn's requests, so that late lines go on where the turn's line stopped."""
-
-    __slots__ = ("further", "places")
-
-    def __init__(self, entries: Sequence[Entry]) -> None:
-        self.places: dict[str, _ListedPlace] = {}
-        for entry in entries:
-            fields = entry.fields
-            self.places[entry.attempt.id] = _ListedPlace(
-                fields["index"], fields["role"], fields["role_source"], fields["layer"], fields["outcome"] is not None
-            )
-        self.further = count(len(entries))
 
 
 # Any turn ----------------------------------------------------------------------------------------
@@ -88,7 +65,7 @@ def name_roles(calls: Sequence[RecordedCall], *, ended: bool = True) -> None:
             open_layers.append(fields)
         elif role == "reference":
             has_layers = True
-    if not open_roles and not has_layers and _asked_alike(open_layers):
+    if not open_roles and not has_layers and len({*map(id, map(_request_of, open_layers))}) <= 1:
         # One round, as most are: none of them can have read another.
         for fields in open_layers:
             fields["layer"] = 1
@@ -112,12 +89,7 @@ def _escape(text: str) -> bytes:
     return encode(text)[1:-1]
 
 
-def _asked_alike(references: list[dict[str, Any]]) -> bool:
-    """Return True if calls were all sent the very same request."""
-    if not references:
-        return True
-    first = references[0]["input_messages"]
-    return all(fields["input_messages"] is first for fields in references)
+_request_of = itemgetter("input_messages")
 
 
 def arrange(calls: Sequence[_C], answered: Callable[[_C], bool] | None = None) -> tuple[dict[str, Any], _C | None]:
@@ -128,35 +100,40 @@ def arrange(calls: Sequence[_C], answered: Callable[[_C], bool] | None = None) -
         calls: The turn's calls, with roles, in the order of submission.
         answered: Returns True for a call whose stream the turn returned.
     """
-    aggregators = [call for call in calls if call.is_last and call.fields["role"] == "aggregator"]
+    references: list[dict[str, Any]] = []
+    others: list[dict[str, Any]] = []
+    aggregators: list[_C] = []
+    for call in calls:
+        role = call.fields["role"] if call.is_last else None
+        if role == "aggregator":
+            aggregators.append(call)
+        (references if role == "reference" else others).append(call.fields)
     found = aggregators
     if len(found) > 1:
         found = [call for call in found if not call.failed] or aggregators
         if answered is not None:
             found = [call for call in aggregators if answered(call)] or found
     aggregator = found[-1] if found else None
-    references: list[dict[str, Any]] = []
-    others: list[dict[str, Any]] = []
-    for call in calls:
-        if call is not aggregator:
-            (references if call.is_last and call.fields["role"] == "reference" else others).append(call.fields)
-    record = {
-        **EMPTY_TURN,
-        "references": references,
-        "aggregator": aggregator.fields if aggregator is not None else None,
-        "calls": others,
-        "totals": _totals(calls),
-    }
+    if aggregator is not None:
+        others.remove(aggregator.fields)
+    record: dict[str, Any] = dict(
+        EMPTY_TURN,
+        references=references,
+        aggregator=aggregator.fields if aggregator is not None else None,
+        calls=others,
+        totals=_totals(calls),
+    )
     return record, aggregator
 
 
 _NO_TOKENS = dict.fromkeys(TOKENS)
+_is_known = partial(is_not, None)
 
 
 def _totals(calls: Sequence[RecordedCall]) -> dict[str, Any]:
     """Sum over the calls that asked a model themselves, so that nothing counts twice."""
     own = failed = unpriced = 0
-    usage: dict[str, Any] = {}
+    reported: list[dict[str, Any]] = []
     total: float | None = None
     for call in calls:
         if call.has_inner:
@@ -171,17 +148,19 @@ def _totals(calls: Sequence[RecordedCall]) -> dict[str, Any]:
             unpriced += 1
         else:
             total = cost if total is None else total + cost
-        tokens = fields["usage"]
-        if tokens and not usage:
-            usage = {**_NO_TOKENS, **tokens}
-        else:
-            for name, known in tokens.items():
-                if known is not None:
-                    usage[name] = known + (usage.get(name) or 0)
+        if fields["usage"]:
+            reported.append(fields["usage"])
+    usage = {**_NO_TOKENS, **reported[0]} if reported else {}
+    for name in dict.fromkeys(chain(TOKENS, *reported)) if len(reported) > 1 else ():
+        known = [*filter(_is_known, map(dict.get, reported, repeat(name)))]
+        usage[name] = sum(known) if known else None
     return {"calls": own, "failed": failed, "usage": usage, "cost_usd": total, "unpriced": unpriced}
 
 
 # A live turn -------------------------------------------------------------------------------------
+
+
+_submission: Any = attrgetter("slot.order", "attempt.number")
 
 
 def _all_entries(turn: Turn) -> list[Entry]:
@@ -189,7 +168,10 @@ def _all_entries(turn: Turn) -> list[Entry]:
     for slot in turn.calls:
         if slot.parent is None and slot.attempts:
             entries += entries_of(slot)
-    entries.sort(key=lambda entry: (entry.slot.order, entry.attempt.number))
+    # Calls are listed as they were submitted, not as they ended: threads and tasks end in any order, and
+    # records of the same program shall be comparable line by line.
+    if len(entries) > 1:
+        entries.sort(key=_submission)
     for index, entry in enumerate(entries):
         entry.fields["index"] = index
     return entries
@@ -202,6 +184,8 @@ def _output(turn: Turn, aggregator: Entry | None, entries: list[Entry]) -> str |
         reply = read_reply(turn.returned)
     if reply is not None and reply.text is not None:
         return reply.text
+    # A turn that is a single call outside any decorator has no aggregator by declaration, but its only call
+    # is what it returned.
     if aggregator is None and turn.implicit:
         aggregator = next((entry for entry in entries if entry.is_last), None)
     return aggregator.fields["output"] if aggregator is not None else None
@@ -212,27 +196,36 @@ def ran_references(turn: Turn) -> bool:
     return any(slot.role in (None, "reference") for slot in turn.calls if slot.attempts)
 
 
+_settled = attrgetter("settled")
+
+
 def turn_record(turn: Turn, *, ts: float) -> dict[str, Any]:
     """Return the record of a turn but for its writer."""
     entries = _all_entries(turn)
     name_roles(entries)
     record, aggregator = arrange(entries, lambda entry: within(turn.answered_by, entry.slot))
-    if not all(slot.settled for slot in turn.calls):
-        listing = _Listing(entries)
+    # Some call still runs. Its late line has to continue this listing: the same place, and the role that
+    # was inferred with all calls in view, which one call alone could not show.
+    if not all(map(_settled, turn.calls)):
+        listing = Listing(entries)
         for slot in turn.calls:
             slot.listing = listing
     shot: Snapshot | None = turn.memo
     if shot is None and turn.implicit and entries:
         shot = entries[-1].attempt.memo
-    record |= known_of(turn, shot)
-    record["ts"] = ts
+    duration = turn.clock.duration_ms
+    record.update(
+        known_of(turn, shot),
+        ts=ts,
+        outcome=turn.outcome,
+        ended_at=turn.clock.started_at + duration / 1e3 if duration is not None else None,
+        duration_ms=duration,
+        output=_output(turn, aggregator, entries),
+    )
     if turn.tags:
         record["tags"] = encode(record["tags"])
-    record["outcome"] = turn.outcome
     if turn.error is not None:
         record["error"] = error_record(turn.error, _credentials(turn, entries))
-    record["ended_at"], record["duration_ms"] = turn.clock.ended_at, turn.clock.duration_ms
-    record["output"] = _output(turn, aggregator, entries)
     return record
 
 
@@ -244,6 +237,7 @@ def unrecorded(turn: Turn, error: BaseException, *, ts: float) -> dict[str, Any]
         **known_of(turn, None),
         "ts": ts,
         "input_messages": None,
+        "params": {},
         "outcome": turn.outcome,
         "ended_at": turn.clock.ended_at,
         "duration_ms": turn.clock.duration_ms,
@@ -269,87 +263,54 @@ def turn_pieces(record: Mapping[str, Any]) -> list[bytes]:
     try:
         data = _encoded_at_once(record, ready)
     except Exception:
-        ready = []
         aggregator = record["aggregator"]
         parts = {
             **record,
-            "references": _array(record["references"]),
-            "aggregator": call_json(aggregator) if aggregator is not None else None,
-            "calls": _array(record["calls"]),
+            "references": join_all(record["references"]),
+            "aggregator": join(aggregator) if aggregator is not None else None,
+            "calls": join_all(record["calls"]),
         }
-        data = encode(hollow(parts, parts, ready))
+        return [join(parts)]
     return pieces_of(data, ready)
 
 
 def _encoded_at_once(record: Mapping[str, Any], ready: list[Raw]) -> bytes:
     """Return the record with placeholders; `ready` gets the values in the order of their places."""
-    rest = hollow(record, ("input_messages", "params"), ready)
-    references, aggregator = record["references"], record["aggregator"]
-    listed = [*references, *((aggregator,) if aggregator is not None else ()), *record["calls"]]
-    calls = [hollow_call(call, ready) for call in listed]
+    references, aggregator, tags = record["references"], record["aggregator"], record["tags"]
     at = len(references)
-    rest["references"] = calls[:at]
-    if aggregator is not None:
-        rest["aggregator"] = calls[at]
-        at += 1
-    rest["calls"] = calls[at:]
-    if type(record["tags"]) is Raw:
-        rest.update(hollow({"tags": record["tags"]}, ("tags",), ready))
-    kinds = {*map(type, rest.values())}
-    for call in calls:
+    ready += (record["input_messages"], record["params"])
+    calls = [*references, *((aggregator,) if aggregator is not None else ()), *record["calls"]]
+    kinds: set[type] = set()
+    for number, fields in enumerate(calls):
+        usage = fields["usage_raw"]
+        is_ready = type(usage) is Raw
+        ready += (
+            (fields["input_messages"], fields["params"], usage)
+            if is_ready
+            else (fields["input_messages"], fields["params"])
+        )
+        calls[number] = call = dict(fields, input_messages=HOLE, params=HOLE, usage_raw=HOLE if is_ready else usage)
         kinds.update(map(type, call.values()))
+    if type(tags) is Raw:
+        ready.append(tags)
+        tags = HOLE
+    rest = dict(
+        record,
+        input_messages=HOLE,
+        params=HOLE,
+        references=calls[:at],
+        aggregator=calls[at] if aggregator is not None else None,
+        calls=calls[at + (aggregator is not None) :],
+        tags=tags,
+    )
+    kinds.update(map(type, rest.values()))
     if not kinds <= _KINDS:
         raise TypeError
     # Flat values are known by their types; the encoder would drain an iterator inside the others.
-    return fast_json(rest, [*map(_nested, calls)])
-
-
-def _array(calls: list[dict[str, Any]]) -> Raw:
-    return Raw(b"[%b]" % b",".join(map(call_json, calls)))
-
-
-def late_records(turn: Turn, slot: CallState, *, ts: float) -> Iterator[Raw]:
-    """
-    Yield the lines of a call that ended after its turn: its own comes last.
-
-    Before it come its earlier requests and the calls inside it, but for those that the turn's line
-    contains whole, and for those that still run and will have a line of their own.
-    """
-    apart = _apart(slot)
-    entries = entries_of(slot, late=True, apart=apart)
-    recorded = {entry.attempt.id for entry in entries}
-    for entry in entries:
-        if entry.slot in apart:
-            continue
-        listing = _listing_of(entry.slot)
-        place = listing.places.get(entry.attempt.id) if listing is not None else None
-        if place is not None and place.ended:
-            continue
-        _place_late(entry, listing, place)
-        entry.fields["parent"] = _parent_of(
-            entry.slot, recorded if listing is None else recorded | listing.places.keys()
-        )
-        yield join(
-            {
-                "schema": LATE_SCHEMA,
-                "turn_id": turn.id,
-                "session_id": turn.session_id,
-                "ts": ts,
-                "call": call_json(entry.fields),
-            }
-        )
-
-
-def _apart(slot: CallState) -> set[CallState]:
-    """Return the calls inside a late one that have lines of their own: they still run, or are being written just now."""
-    apart: set[CallState] = set()
-    for attempt in slot.attempts:
-        for inner in attempt.inner:
-            if not inner.done or not (inner.settled or claim(inner.claimed)):
-                inner.apart = True
-                apart.add(inner)
-            apart |= _apart(inner)
-    return apart
+    # What is long (messages, params) was encoded at call entry and is only a placeholder here: `split` and
+    # `join` put it in its place, so that no megabyte is encoded, or escaped, twice.
+    marshal.dumps([*map(_nested, calls)])
+    return to_bytes(rest)
 
 
 def _credentials(turn: Turn, entries: list[Entry]) -> list[str]:
@@ -359,40 +320,3 @@ def _credentials(turn: Turn, entries: list[Entry]) -> list[str]:
     if turn.parent is not None:
         turn.parent.hidden += found
     return found
-
-
-def _parent_of(slot: CallState, recorded: Collection[str]) -> str | None:
-    """Return the id of the request around a call that has a record; one that is one with its outer call has none."""
-    around = slot.parent
-    while around is not None and around.id not in recorded and around.slot.parent is not None:
-        around = around.slot.parent
-    return around.id if around is not None else None
-
-
-def _listing_of(slot: CallState) -> _Listing | None:
-    """Return the listing of the turn's line, from a call or from one around it if it began later."""
-    around: CallState | None = slot
-    while around is not None:
-        if around.listing is not None:
-            listing: _Listing = around.listing
-            return listing
-        around = around.parent.slot if around.parent is not None else None
-    return None
-
-
-def _place_late(entry: Entry, listing: _Listing | None, place: _ListedPlace | None) -> None:
-    """Give a late request the place that the turn's line lists, or the next one."""
-    fields = entry.fields
-    if listing is None:
-        fields["index"] = entry.slot.order[0]
-    else:
-        fields["index"] = place.number if place is not None else next(listing.further)
-        if place is None and entry.is_last:
-            # A further request of a call that is listed: it takes the call's role over.
-            place = next((p for a in entry.slot.attempts if (p := listing.places.get(a.id))), None)
-    if place is not None:
-        fields["role"], fields["role_source"], fields["layer"] = place.role, place.role_source, place.layer
-    fields["role"] = fields["role"] or "call"
-    fields["role_source"] = fields["role_source"] or "inferred"
-    if fields["role"] == "reference" and fields["layer"] is None and place is None:
-        fields["layer"] = 1

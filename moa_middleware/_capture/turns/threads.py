@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import sys
 import threading
-from concurrent.futures import ThreadPoolExecutor
 from contextvars import Context
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -137,6 +136,9 @@ def install() -> None:
     with _lock:
         if installed:
             return
+        # Here, because the module is a tenth of this package's own import, and not every program traces.
+        from concurrent.futures import ThreadPoolExecutor
+
         _wrap(ThreadPoolExecutor, "submit", _submit)
         _wrap(threading.Thread, "start", _start)
         if _POOLS in sys.modules:

@@ -187,8 +187,10 @@ class CallState:
         if turn.recording is None:
             self.drop_content()
         elif turn.over and turn.alive and claim(self.claimed):
-            turn.recording.ended_late(turn, self)
-            self.drop_content()
+            try:
+                turn.recording.ended_late(turn, self)
+            finally:
+                self.drop_content()
 
     def drop_content(self) -> None:
         """Forget the requests and those of the calls inside, as far as they have ended."""
@@ -333,9 +335,7 @@ class Turn:
 
     def close(self, outcome: Outcome, error: BaseException | ErrorInfo | None = None) -> None:
         """Close the turn, once; the recording is told."""
-        if not claim(self._claimed):
-            return
-        if not self.alive:
+        if not claim(self._claimed) or not self.alive:
             return
         self.clock.stop()
         self.outcome = outcome
