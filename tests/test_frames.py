@@ -23,8 +23,8 @@ BUDGETS = {
     "stream of 21 chunks in an open turn, openai's client": 135,
     "call outside any turn, with its line": 118,
     "turn of one call, with its line": 145,
-    "turn of one call under a decorated method, with its line": 208,
-    "turn of 4 decorated references and a stream, with its line": 779,
+    "turn of one call under a decorated method, with its line": 207,
+    "turn of 4 decorated references and a stream, with its line": 774,
     "the same, the SDK not instrumented": 454,
 }
 
