@@ -16,7 +16,7 @@ from .corpus.script import reply
 MESSAGES = [{"role": "user", "content": "why is the sky blue"}]
 
 
-class interrupting:  # noqa: N801 - reads as a word in a `with`
+class interrupting:
     """Interrupt the program when a function of ours is entered for the first time."""
 
     def __init__(self, *codes):
@@ -47,6 +47,7 @@ async def ask_async(messages):
 @pytest.mark.parametrize("run", [ask, lambda messages: asyncio.run(ask_async(messages))], ids=["sync", "async"])
 @pytest.mark.parametrize("where", [replies.read_reply, straight.keep, straight._finish], ids=lambda fn: fn.__name__)
 def test_an_interrupt_while_a_reply_is_read_ends_the_call(run, where, turns):
+    """The call is cancelled, its turn closes, and the interrupt goes on."""
     with pytest.raises(KeyboardInterrupt), interrupting(where.__code__):
         run(MESSAGES)
     assert moa.status().open_turns == 0
@@ -57,6 +58,7 @@ def test_an_interrupt_while_a_reply_is_read_ends_the_call(run, where, turns):
 
 
 def test_an_interrupt_while_a_reply_is_read_ends_the_call_in_an_open_turn(turns):
+    """Of a turn that goes on, the call alone is cancelled."""
     with moa.turn():
         with pytest.raises(KeyboardInterrupt), interrupting(replies.read_reply.__code__):
             ask(MESSAGES)
