@@ -24,6 +24,12 @@ NEED_NOT_BE_LIGHT = {
     *("settings", "records", "tracing", "recorder", "config", "program"),
     *("read", "report", "testing", "compat", "cli", "__main__"),
 }
+ROOMS = {
+    *(f"behaviour/{topic}" for topic in ("middleware", "streams", "turns", "threads", "instrument", "tracing")),
+    *("read", "report", "cli", "compat", "house"),
+    *(f"system/{kind}" for kind in ("faults", "processes", "browser", "hermes", "sdks", "conformance")),
+}
+"""Folders of tests, besides those of `tests/unit`, which are the package's."""
 HEAVY = {"pydantic", "pydantic_core", "pydantic_settings", "structlog", "platformdirs"}
 
 
@@ -131,6 +137,23 @@ def test_every_test_says_what_it_shows():
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name.startswith("test_"):
                 assert ast.get_docstring(node), f"{path.name}: {node.name}"
+
+
+def rooms():
+    """Return the folders that may contain tests."""
+    units = {f"unit/{path.relative_to(PACKAGE).as_posix()}" for path in PACKAGE.rglob("*") if path.is_dir()}
+    return ROOMS | units
+
+
+def test_every_test_is_in_a_room_and_no_file_of_tests_is_long():
+    """The rooms are those of CONTRIBUTING; a file of more than 600 lines is cut by topic, and support has no tests."""
+    for path in (ROOT / "tests").rglob("*.py"):
+        name = path.relative_to(ROOT / "tests").as_posix()
+        if path.name.startswith("test_"):
+            assert name.rpartition("/")[0] in rooms(), name
+        else:
+            assert name.startswith("support/") or path.name in ("conftest.py", "__init__.py"), name
+        assert len(path.read_text(encoding="utf-8").splitlines()) <= 600, name
 
 
 def test_nothing_of_ours_prints():

@@ -7,7 +7,7 @@ import threading
 import pytest
 
 import moa_middleware as moa
-from tests.behaviour.tracing.test_tracing import Plain
+from tests.support.plain_calls import Plain
 
 LONG = "an answer of some length"
 
