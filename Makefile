@@ -2,7 +2,7 @@
 .DEFAULT_GOAL := help
 .PHONY: help env demo test test-one test-all types lint format docs serve bench
 
-T ?= tests/test_docs.py
+T ?= tests/house/test_docs.py
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -16,7 +16,7 @@ demo:  ## run one turn against a scripted server, and show its trace
 test:  ## run the tests
 	uv run pytest
 
-test-one:  ## run one test: make test-one T=tests/test_demo.py, or T="tests -k name"
+test-one:  ## run one test: make test-one T=tests/house/test_demo.py, or T="tests -k name"
 	uv run pytest $(T)
 
 test-all:  ## run all that continuous integration runs: needs Chromium and npm

@@ -19,8 +19,8 @@ from statistics import median
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from tests.faults import endings, rounds
-from tests.faults.evidence import directory
+from tests.support.faults import endings, rounds
+from tests.support.faults.evidence import directory
 
 LIMIT = 20
 """Longest stall of an event loop, in milliseconds."""

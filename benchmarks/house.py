@@ -14,7 +14,7 @@ The order of the floors is declared in `ARCHITECTURE.md`, in a block labelled `f
 
 A line is a floor, of the package or of a folder of it, and the names on it; the indentation is free.
 A module imports only from lower floors of the folder that it shares with what it imports, imports
-for type checkers included. `tests/test_house.py` asserts it.
+for type checkers included. `tests/house/test_house.py` asserts it.
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ import uuid
 from pathlib import Path
 
 from moa_middleware import report
-from tests.browser.chromium import launched
+from tests.support.chromium import launched
 
 from .reading import call, words
 

@@ -17,7 +17,7 @@ from moa_middleware._capture import config, log
 from moa_middleware.records import LateRecord, TurnRecord
 from moa_middleware.testing import capture_turns
 
-pytest_plugins = ["tests.doses"]
+pytest_plugins = ["tests.support.doses"]
 
 
 def _closed(schema):

@@ -22,9 +22,7 @@ import pytest
 
 import moa_middleware as moa
 from moa_middleware.testing import Script, ScriptedServer
-
-from .. import doses
-from . import forked
+from tests.support import doses, forked
 
 COMMAND = [sys.executable, "-m", "moa_middleware"]
 MODELS = ("ref-a", "ref-b", "ref-c")

@@ -12,7 +12,8 @@ import sys
 
 import pytest
 
-from ..read.conftest import SEED
+from tests.read.conftest import SEED
+
 from .conftest import COMMAND, plain, send
 
 READERS = (["ls"], ["show", "last"], ["stats"], ["verify"], ["scan"], ["tail"])

@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 
 from moa_middleware.cli._verbs import VERBS
-
-from .pages import BLOCK, PAGE, agrees, furnish, output
+from tests.support.cli_pages.pages import BLOCK, PAGE, agrees, furnish, output
 
 BLOCKS = list(BLOCK.finditer(PAGE.read_text(encoding="utf-8")))
 
@@ -21,7 +20,7 @@ def folder(tmp_path_factory):
 
 @pytest.mark.parametrize("block", BLOCKS, ids=lambda block: block["commands"].strip().split("\n")[-1])
 def test_an_example_shows_what_its_command_prints(block, folder):
-    """On the example traces, on a terminal of the page's width; `python -m tests.cli.pages` writes them anew."""
+    """On the example traces, on a terminal of the page's width; `python -m tests.support.cli_pages.pages` writes them anew."""
     real = output(block["commands"], folder)
     assert block["shown"]
     assert agrees(block["shown"], real), real

@@ -18,8 +18,8 @@ from rich.cells import cell_len
 
 from moa_middleware import read
 from moa_middleware.cli._verbs import VERBS
+from tests.read.conftest import SEED
 
-from ..read.conftest import SEED
 from .conftest import SAID, plain, send, write_traces
 
 WIDTHS = (60, 80, 140)

@@ -16,7 +16,7 @@ from moa_middleware import errors, read
 
 from .conftest import SEED, Plain, ask, late_turn, records, write
 
-ROOT = Path(__file__).parent.parent.parent
+ROOT = Path(__file__).parents[2]
 
 
 def found(path, **kwargs):

@@ -19,11 +19,11 @@ import pytest
 import moa_middleware as moa
 from moa_middleware import read, records
 from moa_middleware.read import TurnView
+from tests.house.test_house import imports, modules
 
-from ..test_house import imports, modules
 from .conftest import SEED, Plain, ask, reply, write
 
-ROOT = Path(__file__).parent.parent.parent
+ROOT = Path(__file__).parents[2]
 
 
 def test_every_key_of_the_record_is_an_attribute(traces):

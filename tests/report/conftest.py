@@ -9,9 +9,8 @@ from html.parser import HTMLParser
 import pytest
 
 from moa_middleware import report
-
-from ..browser import sample
-from ..cli.conftest import desk, env, run, terminal, told  # noqa: F401 - fixtures
+from tests.cli.conftest import desk, env, run, terminal, told  # noqa: F401 - fixtures
+from tests.support import sample
 
 
 class Page(HTMLParser):

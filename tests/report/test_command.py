@@ -8,10 +8,10 @@ import json
 import pytest
 
 from moa_middleware import read, report
+from tests.cli.conftest import HOSTILE, plain
+from tests.cli.test_ends import one_line
+from tests.read.conftest import SEED, write
 
-from ..cli.conftest import HOSTILE, plain
-from ..cli.test_ends import one_line
-from ..read.conftest import SEED, write
 from .conftest import Page
 
 

@@ -13,8 +13,7 @@ from moa_middleware.read._overlap import unit_of, unit_spans, units
 from moa_middleware.report._critical_path import critical_path
 from moa_middleware.report._grid import Grid, similarity
 from moa_middleware.report._messages import Pool
-
-from ..read.conftest import SEED, write
+from tests.read.conftest import SEED, write
 
 LETTERS = st.text(alphabet=st.sampled_from("aB ß.İŉ\n,中文字數ﬃ漢é"), max_size=60)
 

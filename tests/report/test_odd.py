@@ -8,8 +8,8 @@ import sys
 import pytest
 
 from moa_middleware import read, report
+from tests.read.conftest import SEED, write
 
-from ..read.conftest import SEED, write
 from .conftest import Page
 
 LINE = {"schema": "moa-turn/1", "turn_id": "t", "session_id": "s", "outcome": "completed"}

@@ -12,8 +12,7 @@ import pytest
 
 from moa_middleware import errors, read, report
 from moa_middleware.report import _page
-
-from ..read.conftest import SEED, write
+from tests.read.conftest import SEED, write
 
 HOSTILE = (
     "</script><script>alert(1)</script><!--<script>&lt;\u2028\u2029\u202e\ufeff\x07\x1b]52;c;aGk=\x07\x9b\udc80"

@@ -7,8 +7,8 @@ import json
 import pytest
 
 from moa_middleware import errors, read, report
+from tests.read.conftest import records, write
 
-from ..read.conftest import records, write
 from .conftest import Page, everywhere
 
 KEY = "sk-proj-abcd1234efgh5678ijkl9012"

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from moa_middleware import errors, report
+from tests.read.conftest import SEED, write
 
-from ..read.conftest import SEED, write
 from .conftest import Page
 
 IDS = [

@@ -4,7 +4,7 @@ The straight road: a call that nobody but the recording looks at.
 Entry, request snapshot, the user's function, reply, record: one function for the sync and one for
 the async world. A call with middleware or observers takes a conversation (`call`) instead, and a
 reply that is neither a plain value nor a stream goes on there from where this road ends. Both roads
-write the same record: `tests/test_two_roads.py` runs the same scripts through both.
+write the same record: `tests/behaviour/tracing/test_two_roads.py` runs the same scripts through both.
 """
 
 from __future__ import annotations

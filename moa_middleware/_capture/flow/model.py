@@ -266,7 +266,7 @@ def _nothing(_chunk: Chunk) -> None:
 # cost of a plain store, and each request of a model takes one call and one reply. So these are made in
 # two steps: an object of a class with the same slots that is not frozen is filled, then its class is
 # changed, which Python allows where the layout is the same. `shapes.choice` and `shapes.usage` do so too.
-# `tests/test_shapes.py` shows that the result is as one that was constructed.
+# `tests/unit/_capture/shapes/test_request.py` shows that the result is as one that was constructed.
 class _CallDraft:
     """A call that is being filled."""
 

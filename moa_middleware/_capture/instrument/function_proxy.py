@@ -51,7 +51,7 @@ class Instrumented(wrapt.FunctionWrapper):  # type: ignore[type-arg]  # wrapt's 
     # is written in Python the interpreter then calls `__getattr__`, which asks a second time. So each
     # layer doubled the cost of a missing name, and `inspect.signature`, which looks for
     # `__signature__`, did not return under 40 stacks. With object's own the function is asked once;
-    # tests/test_instrument.py counts the questions.
+    # tests/behaviour/instrument/test_sdk_clients.py counts the questions.
     __getattribute__ = object.__getattribute__
 
     def __init__(

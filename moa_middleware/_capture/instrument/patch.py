@@ -279,7 +279,7 @@ class Undo:
 
     def __init__(self, root: Any, stack: StackLike, target: Any, by: Any) -> None:
         # Everything is held weakly. What was instrumented may be collected as if it had not been, and its
-        # entry goes with it (tests/test_instrument.py counts the entries).
+        # entry goes with it (tests/behaviour/instrument/test_sdk_clients.py counts the entries).
         key = id(self)
         self.root = _weak(root)
         """The object that `uninstrument` is given."""

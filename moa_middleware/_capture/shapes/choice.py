@@ -130,7 +130,7 @@ class StreamContent:
         # the whole. What else may come with a text, the finish reason or the usage, is read from the last
         # of a run of texts. The first text and all chunks without one are read as a whole, so that a stream
         # that thinks or calls tools is not simple. `n` in the request is no hint: a server may send a
-        # choice of index 1 unasked. `tests/test_fast_path.py` reads the same streams both ways.
+        # choice of index 1 unasked. `tests/unit/_capture/shapes/test_fast_path.py` reads the same streams both ways.
         self.texts: list[Any] = []
         """The texts of that choice."""
         self.settled = 0

@@ -26,11 +26,11 @@ __all__ = ["iterate", "iterate_async", "makes_no_calls"]
 # comes out of our `yield`. That is not the end of the stream: the consumer may iterate again, and has
 # to get the next chunk then. So the state is only marked as suspended, and ends when the proxy is
 # dropped; and what the consumer's side raises at the `yield` must be kept apart from what the source
-# raises, which does end the stream (`break_resume` and its like in tests/test_endings.py).
+# raises, which does end the stream (`break_resume` and its like in tests/behaviour/streams/test_endings.py).
 #
 # The reading of a plain text chunk is in both loops, and once more in `Accumulator.feed`. As one
 # function it would be entered once a chunk: 10 to 16 ns more, opcodes over the budget of 42, and one
-# frame a chunk over the budgets of tests/test_frames.py. tests/test_fast_path.py compares what all of
+# frame a chunk over the budgets of tests/house/test_frames.py. test_fast_path.py compares what all of
 # them read with what `Accumulator.feed_whole` reads.
 
 

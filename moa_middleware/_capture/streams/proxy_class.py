@@ -23,7 +23,7 @@ ASYNC_CLOSE = "close, as a coroutine function"
 
 # wrapt's proxy always has these. `contextlib.closing`, SDKs and users ask with `hasattr` whether a
 # stream can be entered or measured, and must not find what the wrapped object lacks. Their lookups go
-# to the type, so that it takes a class per wrapped type to answer them (tests/test_proxies.py).
+# to the type, so that it takes a class per wrapped type to answer them (tests/behaviour/streams/test_proxies.py).
 _CONTEXT = ("__enter__", "__exit__", "__aenter__", "__aexit__")
 _CONTAINER = ("__len__", "__getitem__", "__setitem__", "__delitem__", "__contains__", "__reversed__")
 

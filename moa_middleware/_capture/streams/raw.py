@@ -257,7 +257,7 @@ def _watch(response: Any, state: StreamState, body: _Body) -> None:
     # closes it; and a patch of the class would look at every response of the process. The subclass has
     # the name, the module and the docstring of the class, `isinstance` holds, and a pickle names the
     # class itself (`_reduce`). Guarded by `test_a_raw_response_is_of_its_own_class_again` and
-    # `test_a_raw_response_in_a_cycle_is_closed_when_it_is_collected` in tests/sdks/test_details.py.
+    # `test_a_raw_response_in_a_cycle_is_closed_when_it_is_collected` in tests/system/sdks/test_details.py.
     body.kind = type(response)
     vars(response)[_BODY] = body
     response.__class__ = _watched_class(body.kind)

@@ -73,7 +73,7 @@ class StreamState:
     # connection would stay open, and its turn open and unwritten, for as long. So neither the state nor
     # what it calls at the end may hold the proxy: a suspended conversation keeps its values in a box
     # that it empties before it waits, and `finish` is let go of when it was called. Guarded by
-    # tests/test_lifetimes.py, which turns the collector off, and
+    # tests/behaviour/streams/test_lifetimes.py, which turns the collector off, and
     # `test_a_dropped_stream_is_final_without_the_collector`.
 
     __slots__ = (
@@ -349,7 +349,7 @@ class StreamState:
         # the stream is over is one atomic `pop` of a list, and the lines wait in a queue while the writer
         # is at work. In a forked child nothing ends that its parent opened. Guarded by
         # `test_collections_during_writing_neither_hang_nor_lose` and
-        # `test_a_fork_with_an_open_stream_writes_nothing_twice` in tests/test_processes.py.
+        # `test_a_fork_with_an_open_stream_writes_nothing_twice` in tests/system/processes/test_processes.py.
         how: tuple[Outcome, BaseException | None] = outcome, None
         if self.closing is not None and outcome == "abandoned":
             how = self.closing

@@ -77,7 +77,7 @@ def _refused(source: Any, error: BaseException) -> bool:
     Return True if Python refused a step of a generator that ran in another thread.
 
     By now that one may be over, so its frame says nothing; but no frame of its body is in the
-    traceback of a refusal (tests/test_generators.py: two threads on one generator).
+    traceback of a refusal (tests/behaviour/streams/test_generator_scope.py: two threads on one generator).
     """
     trace = error.__traceback__
     return (
