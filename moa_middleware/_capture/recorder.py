@@ -163,6 +163,8 @@ def load_recorder() -> None:
     # What is wrong is logged at the first turn, which imports once more.
     # Under the lock that a fork waits for: a child that inherited a half-done import would hang.
     with suppress(Exception), state.lock:
+        import concurrent.futures.thread  # noqa: F401 - `turns.threads` wraps its pool at the first turn
+
         from .. import settings  # noqa: F401
         from .tracing import tracer, writer  # noqa: F401
 

@@ -136,7 +136,8 @@ def install() -> None:
     with _lock:
         if installed:
             return
-        # Here, because the module is a tenth of this package's own import, and not every program traces.
+        # Here, because not every program traces, and the module would be with this package's import, which
+        # is to stay near that of wrapt. `load_recorder` imports it where turns are recorded.
         from concurrent.futures import ThreadPoolExecutor
 
         _wrap(ThreadPoolExecutor, "submit", _submit)
