@@ -314,3 +314,55 @@ def test_the_parent_of_a_late_call_has_a_record(trace_dir):
     (late,) = lines_of(next((trace_dir / "late").glob("*.jsonl")))
     (turn,) = lines_of(next(trace_dir.glob("*.jsonl")))
     assert late["call"]["parent"] == turn["references"][0]["call_id"]
+
+
+class Later:
+    """Something to be awaited."""
+
+    def __await__(self):
+        yield from ()
+        return "text"
+
+
+class LaterStream(Later):
+    """A stream that may be awaited as well."""
+
+    async def __aiter__(self):
+        yield "Air "
+        yield "scatters."
+
+    async def __anext__(self):
+        raise StopAsyncIteration
+
+
+@pytest.mark.parametrize("decorator", [moa.reference, moa.turn])
+def test_what_a_coroutine_function_returns_to_be_awaited_is_left_to_the_caller(decorator, turns):
+    """It was awaited a second time, so that the caller got another object."""
+    later = Later()
+
+    @decorator
+    async def ask_later(messages):
+        return later
+
+    async def run():
+        return await ask_later(MESSAGES)
+
+    assert asyncio.run(run()) is later
+    (turn,) = turns
+    assert turn["outcome"] == "completed"
+
+
+@pytest.mark.parametrize("decorator", [moa.reference, moa.turn])
+def test_a_stream_that_may_be_awaited_is_read(decorator, turns):
+    """Its words are on record."""
+
+    @decorator
+    async def ask_stream(messages):
+        return LaterStream()
+
+    async def run():
+        return [piece async for piece in await ask_stream(MESSAGES)]
+
+    assert asyncio.run(run()) == ["Air ", "scatters."]
+    (turn,) = turns
+    assert turn["output"] == "Air scatters."

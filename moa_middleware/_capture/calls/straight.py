@@ -18,7 +18,7 @@ from ..flow.outcome import outcome_of
 from ..log import count_fault
 from ..scope import NO_TAGS, Order, Scope, current, invoke, resolve
 from ..shapes.accumulator import Accumulator
-from ..streams.kinds import kind_of, underlying_stream
+from ..streams.kinds import is_stream, kind_of, underlying_stream
 from ..streams.proxies import stream_proxy
 from ..streams.proxy_class import own_state
 from ..streams.state import StreamState
@@ -98,6 +98,9 @@ async def run_async(invocation: Invocation, go_on: GoOn) -> Any:
         raise
     try:
         kind = kind_of(value)
+        if kind == "awaitable":
+            # It is what the function returned when it was awaited: awaiting this too is for the caller.
+            kind = "stream" if is_stream(value) else "value"
         if kind == "value":
             _returned(invocation.function, attempt, value)
             return value

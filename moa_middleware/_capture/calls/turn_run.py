@@ -7,6 +7,8 @@ awaited or entered first needs a conversation.
 
 from __future__ import annotations
 
+import weakref
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -69,6 +71,8 @@ async def run_async(invocation: Invocation) -> Any:
         raise
     try:
         kind = kind_of(value)
+        if kind == "awaitable" and is_stream(value):
+            kind = "stream"  # awaiting it is for the caller
         if kind != "manager":
             return execution.receive(value, kind)
     except BaseException as error:
@@ -170,7 +174,7 @@ class TurnExecution:
             if kind == "stream":
                 return self._stream(value)
             if kind == "future":
-                value.add_done_callback(self._future_done)
+                self._follow(value)
                 return value
         except Exception as error:
             # The caller has a value; that we could not follow it is our fault alone.
@@ -185,7 +189,16 @@ class TurnExecution:
         else:
             self.leave("completed", returned=value)
 
-    def _future_done(self, future: Any) -> None:
+    def _follow(self, future: Any) -> None:
+        """End the turn when a future is done, or as abandoned when it is dropped before that."""
+        dropped: weakref.finalize[..., Any] | None = None
+        with suppress(TypeError):  # a class of the user's may not be referenced weakly
+            dropped = weakref.finalize(future, self.leave, "abandoned")
+        future.add_done_callback(partial(self._future_done, dropped))
+
+    def _future_done(self, dropped: weakref.finalize[..., Any] | None, future: Any) -> None:
+        if dropped is not None:
+            dropped.detach()  # another call may finish the turn with the value
         value, failure = outcome_of_future(future)
         if failure is not None:
             self.leave(outcome_of(failure), failure)
