@@ -223,10 +223,12 @@ class TurnExecution:
             self.leave(outcome, error or inner.error, at_once=True)
 
     def _stream_ended(self, state: StreamState, end: End) -> None:
-        state.reply = complete(state.acc.reply(), outcome=end.outcome)
-        if not self._is_taken_over:
-            self.turn.reply = state.reply
-        self.leave(end.outcome, end.error)
+        try:
+            state.reply = complete(state.acc.reply(), outcome=end.outcome)
+            if not self._is_taken_over:
+                self.turn.reply = state.reply
+        finally:
+            self.leave(end.outcome, end.error)
 
     def start(self, box: list[Any]) -> Conversation:
         """
