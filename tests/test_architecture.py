@@ -144,3 +144,15 @@ def test_one_context_variable_says_where_the_code_is():
     """And nothing resets it by a token, which raises in another context."""
     assert files_with(r"\bContextVar\(|ContextVar\[[^]]*\] = ") == {"_capture/scope.py"}
     assert files_with(r"\.reset\(\w*token") == set()
+
+
+def test_the_tests_that_comments_name_exist():
+    """A reason in the code names the test that guards it; the test may have been renamed or moved."""
+    files = sorted((ROOT / "tests").rglob("*.py"))
+    known = {path.relative_to(ROOT).as_posix() for path in files} | {path.stem for path in files}
+    functions = {name for path in files for name in re.findall(r"def (test_\w+)", path.read_text(encoding="utf-8"))}
+    for path in modules().values():
+        text = path.read_text(encoding="utf-8")
+        named = {*re.findall(r"\btests/[\w/]+\.py\b", text)}
+        named |= {name for name in re.findall(r"`(test_\w+)`", text) if name not in functions}
+        assert named <= known, path

@@ -134,6 +134,8 @@ def _validate(overrides: dict[str, Any]) -> None:
 
     from ..settings import Settings
 
+    # `Settings(**overrides)` would read the environment too, and what is wrong there is not this call's
+    # fault: it is logged at the first turn. So each value is assigned to a copy that has read nothing.
     validate = Settings.__pydantic_validator__.validate_assignment
     blank = Settings.model_construct()
     for name, value in overrides.items():
@@ -194,6 +196,8 @@ class Status(NamedTuple):
 
 def status() -> Status:
     """Return the counters of this process."""
+    # The tracer is asked and not the switch: a bad setting keeps tracing off whatever the switch says,
+    # and nobody should find that out from an empty directory.
     tracer: Any = recording()
     saving = tracer is not None and tracer.writes_lines
     outbox = loaded_outbox()

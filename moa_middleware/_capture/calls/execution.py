@@ -106,7 +106,7 @@ class CallExecution:
             attempt.id = self.call.id
         if self.middleware or self.observers:
             # Its own list: what the observers register is for this request only.
-            call = replace(call, attempt=attempt.number, id=attempt.id, _entry=attempt, _taps=[*call._taps])
+            call = replace(call, attempt=attempt.number, id=attempt.id, _taps=[*call._taps])
         observation = Observation(self._count_fault) if self.observers else NOBODY
         try:
             observation.begin(self.observers, call)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["Invocation"]
 
 _NOT_SET = (None,) * 4
-"""Label, layer, model and provider of most decorators: one comparison tells that there is nothing to ask."""
+"""Label, layer, model and provider of most decorators: one comparison shows that there is nothing to ask."""
 
 
 class Invocation:

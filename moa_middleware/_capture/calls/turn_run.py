@@ -1,14 +1,12 @@
 """
 One turn: the body of a `create`, to the end of what it returned.
 
-A value ends the turn at once, a future when it is done, a stream when it is over. Only what has to be
-awaited or entered first needs a conversation.
+A value ends the turn at once, a stream when it is over. What has to be awaited or entered first needs
+a conversation, and so does a future.
 """
 
 from __future__ import annotations
 
-import weakref
-from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +19,7 @@ from ..shapes.accumulator import Accumulator
 from ..streams.kinds import is_stream, kind_of, outcome_of_future
 from ..streams.proxies import manager_proxy, stream_proxy
 from ..streams.proxy_class import own_state
-from ..streams.state import End, ManagerEntered, StreamState
+from ..streams.state import End, FutureDone, ManagerEntered, StreamState, future_done
 from ..turns.turn import current_turn
 from .function import resolve_option
 from .prepared import find, keep
@@ -49,7 +47,7 @@ def run(invocation: Invocation) -> Any:
         raise
     try:
         kind = kind_of(value)
-        if kind not in ("awaitable", "manager"):
+        if kind in ("value", "raw", "stream"):
             return execution.receive(value, kind)
     except BaseException as error:
         return _unread(execution, value, error)
@@ -73,7 +71,7 @@ async def run_async(invocation: Invocation) -> Any:
         kind = kind_of(value)
         if kind == "awaitable" and is_stream(value):
             kind = "stream"  # awaiting it is for the caller
-        if kind != "manager":
+        if kind not in ("manager", "future"):
             return execution.receive(value, kind)
     except BaseException as error:
         return _unread(execution, value, error)
@@ -173,9 +171,6 @@ class TurnExecution:
         try:
             if kind == "stream":
                 return self._stream(value)
-            if kind == "future":
-                self._follow(value)
-                return value
         except Exception as error:
             # The caller has a value; that we could not follow it is our fault alone.
             count_fault("turn", error)
@@ -188,22 +183,6 @@ class TurnExecution:
             keep(self.turn, value)
         else:
             self.leave("completed", returned=value)
-
-    def _follow(self, future: Any) -> None:
-        """End the turn when a future is done, or as abandoned when it is dropped before that."""
-        dropped: weakref.finalize[..., Any] | None = None
-        with suppress(TypeError):  # a class of the user's may not be referenced weakly
-            dropped = weakref.finalize(future, self.leave, "abandoned")
-        future.add_done_callback(partial(self._future_done, dropped))
-
-    def _future_done(self, dropped: weakref.finalize[..., Any] | None, future: Any) -> None:
-        if dropped is not None:
-            dropped.detach()  # another call may finish the turn with the value
-        value, failure = outcome_of_future(future)
-        if failure is not None:
-            self.leave(outcome_of(failure), failure)
-        else:
-            self._complete(value)
 
     def _stream(self, source: Any) -> Any:
         inner = own_state(source)
@@ -248,10 +227,22 @@ class TurnExecution:
             self.leave(outcome_of(error), error)
             raise
         kind = kind_of(box[0])
-        if kind != "manager":
-            return self.receive(box.pop(), kind)
-        state = StreamState(self.talk, Accumulator(), scope=self.turn.scope())
         try:
+            if kind == "future":
+                # A conversation, and no plain callback: one that is dropped with its future is closed, and so
+                # is the turn (`test_a_turn_whose_future_is_dropped_closes`).
+                future = box.pop()
+                then = partial(future.add_done_callback, partial(future_done, self.talk))
+                done: FutureDone = yield Deliver(future, then)
+                value, failure = outcome_of_future(done.future)
+                if failure is None:
+                    self._complete(value)
+                else:
+                    self.leave(outcome_of(failure), failure)
+                return None
+            if kind != "manager":
+                return self.receive(box.pop(), kind)
+            state = StreamState(self.talk, Accumulator(), scope=self.turn.scope())
             got = yield Deliver(manager_proxy(box.pop(), state))
             if isinstance(got, ManagerEntered):
                 if not is_stream(got.value):

@@ -78,11 +78,7 @@ Conversation: TypeAlias = "Generator[Effect, Any, Any]"
 
 
 class NeedsAsync(Exception):  # noqa: N818 - a signal between the drivers, it never gets out
-    """The sync driver met an effect that has to be awaited."""
-
-    def __init__(self, effect: Effect) -> None:
-        super().__init__()
-        self.effect = effect
+    """The sync driver met an effect that has to be awaited: its one argument."""
 
 
 class Ended(NamedTuple):
@@ -225,6 +221,8 @@ async def _sleep_async(seconds: float) -> None:
     await asyncio.sleep(seconds)
 
 
+# The scope is around the whole of the reading and not around each step: nothing of the caller's runs in
+# between, since nobody gets a chunk before the stream is over.
 def _drain(source: Any, take: Callable[[Any], None]) -> None:
     for chunk in source:
         take(chunk)
@@ -258,6 +256,8 @@ class _Awaitable(wrapt.BaseObjectProxy):  # type: ignore[type-arg]  # wrapt's C 
         return awaited
 
 
+# A class of its own, because what tells a manager from an awaitable is that its type has `__aenter__`: with
+# it, every awaitable would look like something to enter (`is_manager`).
 class _AwaitableManager(_Awaitable):
     """One that may be entered in place of being awaited, as aiohttp's requests are."""
 
@@ -290,12 +290,14 @@ def start_sync(talk: Conversation, *, async_stream: bool) -> Any:
     try:
         ended = drive_sync(talk, only_invoke=async_stream)
     except NeedsAsync as signal:
-        effect = signal.effect
+        effect: Effect = signal.args[0]
     else:
         return ended.value
     if type(effect) is not Resolve:
         return _late_stream(talk, effect)
     awaitable = effect.awaitable
+    # A coroutine is answered with a coroutine, since event loops and `asyncio.run` take nothing else for one.
+    # What else can be awaited, a task or an HTTP library's request, has methods that its caller may use.
     if isinstance(awaitable, CoroutineType | GeneratorType):
         coroutine: Any = _value_of(drive_async(talk, first=effect))
         coroutine.__name__, coroutine.__qualname__ = awaitable.__name__, awaitable.__qualname__

@@ -84,7 +84,7 @@ class ObserverRun:
 
     def __init__(self, observer: Observer, on_fault: Callable[[], None]) -> None:
         self.observer = observer
-        self.flow: Generator[Any, Any, Any] | None = None
+        self.flow: Any = None
         self.failed = False
         self._on_fault = on_fault
 
@@ -126,13 +126,13 @@ class ObserverRun:
     def end(self, reply: Reply, error: BaseException | None) -> None:
         """Give it the reply, or throw the exception that came in its place."""
         flow, self.flow = self.flow, None
-        assert flow is not None  # noqa: S101 - it waits
         try:
             effect = flow.throw(error) if error is not None else flow.send(reply)
             self._refuse(flow, effect)
         except StopIteration:
             self.fine()
         except Exception as raised:
+            # An observer that lets the call's own exception pass through its `yield` is in good health.
             # A StopIteration cannot leave a generator: Python wraps the function's own in a RuntimeError.
             if raised is error or (isinstance(error, StopIteration) and raised.__cause__ is error):
                 self.fine()

@@ -42,6 +42,8 @@ def left(error: BaseException | None, helper: object = None) -> tuple[Outcome, B
 
 def _came_from(error: BaseException, helper: object) -> bool:
     """Whether an exception passed a method of an object."""
+    # By `self` in the frames and not by their modules: the consumer may have methods of a class of the SDK's
+    # on the stack as well, of another object.
     trace = error.__traceback__ if helper is not None else None
     while trace is not None:
         if trace.tb_frame.f_locals.get("self") is helper:
@@ -65,6 +67,7 @@ def error_of(error: BaseException | ErrorInfo | None) -> ErrorInfo | None:
     name = kind.__qualname__
     if kind.__module__ != "builtins":
         name = f"{kind.__module__}.{name}"
+    # `__str__` of an SDK's exception may read its response, which is closed by now, and raise in turn.
     try:
         message = str(error)
     except Exception:

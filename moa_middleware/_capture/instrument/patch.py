@@ -273,19 +273,11 @@ def patches_of(stack: StackLike) -> list[Patch]:
 
 
 class Undo:
-    """How to undo one thing that was done for an object: a patch acts for a target, or an SDK for a client."""
+    """How to undo one thing that was done for an object: what acts for a target, a patch or an SDK, has a `revoke`."""
 
-    __slots__ = ("patch", "root", "stack", "take_back", "target")
+    __slots__ = ("by", "root", "stack", "target")
 
-    def __init__(
-        self,
-        root: Any,
-        stack: StackLike,
-        target: Any,
-        *,
-        patch: Patch | None = None,
-        take_back: Callable[[Any], object] | None = None,
-    ) -> None:
+    def __init__(self, root: Any, stack: StackLike, target: Any, by: Any) -> None:
         # Everything is held weakly. What was instrumented may be collected as if it had not been, and its
         # entry goes with it (tests/test_instrument.py counts the entries).
         key = id(self)
@@ -293,18 +285,15 @@ class Undo:
         """The object that `uninstrument` is given."""
         self.stack = stack
         self.target = _weak(target, lambda _: _undos.pop(key, None))
-        self.patch: Callable[[], Patch | None] = weakref.ref(patch) if patch is not None else lambda: None
-        self.take_back = take_back
-        """Called with the target, where there is no patch to revoke."""
+        self.by: Callable[[], Any] = weakref.ref(by)
+        """What acts for the target."""
         _undos[key] = self
 
     def run(self) -> None:
         """Undo it, if its target is still there."""
-        patch, target = self.patch(), self.target()
-        if target is not None and self.take_back is not None:
-            self.take_back(target)
-        elif target is not None and patch is not None:
-            patch.revoke(target)
+        by, target = self.by(), self.target()
+        if target is not None and by is not None:
+            by.revoke(target)
 
 
 _undos: dict[int, Undo] = {}

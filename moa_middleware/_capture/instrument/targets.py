@@ -320,11 +320,12 @@ def apply(text: str, stack: StackLike, default: Options, *, report: bool = True)
         try:
             instrument(entry, stack, default, report=report, strict=False)
         except Exception as error:
-            is_known = isinstance(error, BrokenTargetError) or not isinstance(error, TargetError)
+            is_unknown = isinstance(error, TargetError) and not isinstance(error, BrokenTargetError)
             text_of_error = str(error) if isinstance(error, TargetError) else type(error).__qualname__
-            if report:
-                event = "moa.target_failed" if is_known else "moa.target_unknown"
-                log(event, key=entry, target=entry, error=text_of_error)
+            if report and is_unknown:
+                log("moa.target_unknown", key=entry, target=entry, error=text_of_error)
+            elif report:
+                log("moa.target_failed", key=entry, target=entry, error=text_of_error)
 
 
 def uninstrument(text: str | None, stack: StackLike) -> None:

@@ -154,20 +154,11 @@ class Accumulator(StreamContent):
         self.settle()
         choices = [self.choices[index] for index in sorted(self.choices)]
         first = self._answering_choice(choices) or Choice(0)
-        usage, cost = read_usage_and_cost(None if isinstance(self.usage, Usage) else self.usage)
-        tokens = self.usage if isinstance(self.usage, Usage) else usage
+        tokens = (self.usage, None) if isinstance(self.usage, Usage) else read_usage_and_cost(self.usage)
         details = {"shape": self.shape, "usage_raw": self.usage, "unread": self.unread}
         details["unknown"] = None if self.choices else self.unknown
-        return new_reply(
-            None,
-            first,
-            choices,
-            (tokens, cost if self.cost_usd is None else self.cost_usd),
-            {**self.details, **details},
-            None,
-            self.count,
-            error=self.failure,
-        )
+        details |= self.details
+        return new_reply(None, first, choices, tokens, details, None, self.count, error=self.failure)
 
 
 def read_chunk(raw: Any) -> Chunk:
@@ -179,15 +170,9 @@ def read_chunk(raw: Any) -> Chunk:
         one = Accumulator(single=True)
         one.feed(raw)
         usage = read_usage(one.usage)
-        for index, choice in one.choices.items():
-            return Chunk(
-                **{kind: "".join(getattr(choice, kind)) for kind in KINDS},
-                choice=index,
-                tool_calls=choice.calls(),
-                finish_reason=choice.finish_reason,
-                usage=usage,
-                raw=raw,
-            )
-        return Chunk(usage=usage, raw=raw)
+        choice = next(iter(one.choices.values()), None) or Choice(0)
+        said: dict[str, Any] = {kind: "".join(getattr(choice, kind)) for kind in KINDS}
+        said |= {"choice": choice.index, "tool_calls": choice.calls(), "finish_reason": choice.finish_reason}
+        return Chunk(**said, usage=usage, raw=raw)
     except Exception:
         return Chunk(raw=raw)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from .choice import Choice, add_text, details_of, json_text, new_reply, replaced
+from .choice import Choice, details_of, json_text, new_reply, replaced
 from .fields import data_of
 from .usage import read_usage_and_cost
 
@@ -24,27 +24,23 @@ if TYPE_CHECKING:
 
 __all__ = ["feed", "read_value", "render_chunk"]
 
+_TEXTS = {
+    "text": ("text", "text"),
+    "text_delta": ("text", "text"),
+    "thinking": ("thinking", "reasoning"),
+    "thinking_delta": ("thinking", "reasoning"),
+}
+"""By the type of a block or of a delta: where its text is, and which kind of text that is."""
 _TOOL_USE = frozenset({"tool_use", "server_tool_use", "mcp_tool_use"})
 
 
 def _on_message_start(gathered: StreamContent, event: Data) -> None:
-    message = data_of(event.get("message"))
-    _take_facts(gathered, message)
+    _take_facts(gathered, data_of(event.get("message")))
 
 
-def _on_block_start(gathered: StreamContent, event: Data) -> None:
-    _take_block(gathered.choice(0), event.get("content_block"), event.get("index"), streamed=True)
-
-
-def _on_block_delta(gathered: StreamContent, event: Data) -> None:
-    choice, delta = gathered.choice(0), data_of(event.get("delta"))
-    kind = delta.get("type")
-    if kind == "text_delta":
-        add_text(choice.text, delta.get("text"))
-    elif kind == "thinking_delta":
-        add_text(choice.reasoning, delta.get("thinking"))
-    elif kind == "input_json_delta":
-        choice.add_tool_call({"index": event.get("index"), "function": {"arguments": delta.get("partial_json")}})
+def _on_block(gathered: StreamContent, event: Data) -> None:
+    part = event.get("delta" if event["type"] == "content_block_delta" else "content_block")
+    _take(gathered.choice(0), part, event.get("index"), is_streamed=True)
 
 
 def _on_message_delta(gathered: StreamContent, event: Data) -> None:
@@ -56,30 +52,30 @@ def _on_message_delta(gathered: StreamContent, event: Data) -> None:
 
 _EVENTS: dict[str, Callable[[StreamContent, Data], None] | None] = {
     "message_start": _on_message_start,
-    "content_block_start": _on_block_start,
-    "content_block_delta": _on_block_delta,
-    "content_block_stop": None,
+    "content_block_start": _on_block,
+    "content_block_delta": _on_block,
     "message_delta": _on_message_delta,
-    "message_stop": None,
-    "ping": None,
+    **dict.fromkeys(("content_block_stop", "message_stop", "ping")),
 }
 _HELPERS = frozenset({"text", "thinking", "input_json", "signature", "citation"})
 """Events of the SDK's `messages.stream()`, which say once more what the provider's own have said."""
 
 
-def _take_block(choice: Choice, block: Any, index: Any, *, streamed: bool = False) -> None:
-    data = data_of(block)
+def _take(choice: Choice, part: Any, index: Any, *, is_streamed: bool = False) -> None:
+    """Take in a block, or a delta of one."""
+    data = data_of(part)
     kind = data.get("type")
-    if kind == "text":
-        text = data.get("text")
+    if kind in _TEXTS:
+        name, said = _TEXTS[kind]
+        text = data.get(name)
         if text and isinstance(text, str):
-            choice.text.append(text)
-    elif kind == "thinking":
-        add_text(choice.reasoning, data.get("thinking"))
+            getattr(choice, said).append(text)
+    elif kind == "input_json_delta":
+        choice.add_tool_call({"index": index, "function": {"arguments": data.get("partial_json")}})
     elif kind in _TOOL_USE:
         # A stream begins with an empty input and sends its JSON in pieces.
         value = data.get("input")
-        arguments = "" if streamed and not value else value if isinstance(value, str) else json_text(value)
+        arguments = "" if is_streamed and not value else value if isinstance(value, str) else json_text(value)
         function = {"name": data.get("name"), "arguments": arguments}
         kind = "function" if kind == "tool_use" else kind
         choice.add_tool_call({"index": index, "id": data.get("id"), "type": kind, "function": function})
@@ -118,7 +114,7 @@ def _take_message(choice: Choice, message: Data) -> bool:
     if message.get("role") != "assistant" or not isinstance(content, list | tuple):
         return False
     for index, block in enumerate(content):
-        _take_block(choice, block, index)
+        _take(choice, block, index)
     choice.finish_reason = reason if isinstance(reason, str) else None
     return True
 
@@ -151,9 +147,6 @@ def _merged(former: Any, usage: Any) -> Any:
         return former
     fields = {**data_of(usage), **(getattr(usage, "model_extra", None) or {})}
     return {**(former or {}), **{name: value for name, value in fields.items() if value is not None}}
-
-
-_TEXTS = {"text_delta": ("text", "text"), "thinking_delta": ("thinking", "reasoning")}
 
 
 def render_chunk(raw: Any, chunk: Chunk) -> Any:

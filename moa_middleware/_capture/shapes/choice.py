@@ -114,7 +114,7 @@ class StreamContent:
     """
 
     __slots__ = (
-        *("choices", "cost_usd", "details", "failure", "has_events", "is_single", "kind_of_first"),
+        *("choices", "details", "failure", "has_events", "is_single", "kind_of_first"),
         *("read_whole", "settled", "shape", "simple", "speakers", "texts", "usage"),
     )
 
@@ -138,7 +138,6 @@ class StreamContent:
         self.choices: dict[int, Choice] = {}
         self.details: dict[str, Any] = {}
         self.usage: Any = None
-        self.cost_usd: float | None = None
         self.shape: str | None = None
         """The family, where it is known that the chunks are an SDK's."""
         self.has_events = False
@@ -157,10 +156,7 @@ class StreamContent:
 
     def choice(self, index: int) -> Choice:
         """Return the choice of this index, made at its first chunk."""
-        found = self.choices.get(index)
-        if found is None:
-            found = self.choices[index] = Choice(index)
-        return found
+        return self.choices.get(index) or self.choices.setdefault(index, Choice(index))
 
     def choice_of_speaker(self, speaker: str | None) -> Choice:
         """
@@ -303,7 +299,7 @@ def replaced(obj: Any, value: Any, name: str | int, *path: str | int) -> Any:
         value = replaced(get(obj, name) if isinstance(name, str) else obj[name], value, *path)
     # Not `model_copy`: a look-alike has none, and a pydantic model's `__copy__` copies its fields' dict, so
     # that what is set on the copy is not seen by others who hold the SDK's object.
-    made = copy(obj)
+    made = list(obj) if isinstance(name, int) else copy(obj)
     put: Any = setattr if isinstance(name, str) and not isinstance(obj, dict) else setitem
     put(made, name, value)
     return made

@@ -37,12 +37,9 @@ def raw_form(kwargs: Mapping[str, Any]) -> bool:
 
 def _http_of(client: Any) -> Any:
     """Return the HTTP library of a client, `None` where it has none that is known."""
-    inner = getattr(client, "_client", None)
-    for kind in type(inner).__mro__:
-        root = kind.__module__.partition(".")[0]
-        if root in ("httpx", "httpx2"):
-            return sys.modules.get(root)
-    return None
+    kinds = type(getattr(client, "_client", None)).__mro__
+    roots = (kind.__module__.partition(".")[0] for kind in kinds)
+    return next((sys.modules.get(root) for root in roots if root in ("httpx", "httpx2")), None)
 
 
 def can_answer(owner: object, family: str) -> bool:
@@ -102,8 +99,7 @@ def answer(
     for name, bound in vars(owner).items():
         if getattr(bound, "__self__", None) is client:
             setattr(twin, name, getattr(shadow, bound.__name__))  # `_post` and the like
-    method = getattr(fn, "__func__", fn)
-    return method(twin, *args, **kwargs)
+    return getattr(fn, "__func__", fn)(twin, *args, **kwargs)
 
 
 def _keep(options: Any) -> Any:

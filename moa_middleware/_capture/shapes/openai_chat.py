@@ -174,13 +174,11 @@ def read_value(value: Any, fields: Any, raw: Any) -> Reply | None:
         choices = [_read_choice(item, position) for position, item in enumerate(items)]
         first, text, finish = choices[0] if choices else None, None, None
     raw_usage = find("usage")
-    if isinstance(value, dict):
-        hidden = value.get("_hidden_params")
-    elif getattr(value, "__pydantic_private__", False) is None:
-        # A model without private attributes: it would look for it in three places, and raise.
+    # A model without private attributes would look for it in three places, and raise.
+    if getattr(value, "__pydantic_private__", False) is None:
         hidden = value.__dict__.get("_hidden_params")
     else:
-        hidden = getattr(value, "_hidden_params", None)
+        hidden = find("_hidden_params") if isinstance(value, dict) else getattr(value, "_hidden_params", None)
     details = {
         "response_id": find("id"),
         "response_model": find("model"),

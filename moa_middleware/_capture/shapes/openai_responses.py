@@ -79,11 +79,11 @@ def _take_response(gathered: StreamContent, response: Data, *, repeats: bool = F
     if not choice.tools:
         choice.tools = whole.tools
     choice.finish_reason = _finish_reason(response)
-    usage = response.get("usage")
+    usage, error = response.get("usage"), response.get("error")
     if usage is not None:
         gathered.usage = usage
     gathered.details.update(details_of(response))
-    gathered.failure = _failure(response.get("error"))
+    gathered.failure = None if error is None else _failure(error)
 
 
 _TEXTS = {
@@ -113,21 +113,16 @@ def feed(gathered: StreamContent, chunk: Any) -> bool:
         if handle is not None:
             handle(gathered, data)
         return True
-    if _is_response(data):
+    if data.get("object") == "response" and isinstance(data.get("output"), list | tuple):
         _take_response(gathered, data)
         return True
+    # An event of its own kind, which the SDK passes on; or an error in place of a stream.
     error = data.get("error") or (data if kind == "error" else None)
-    if error is not None and (kind == "error" or gathered.count == 1):
-        failure = data_of(error)
-        if isinstance(failure.get("message"), str):
-            # An event of its own kind, which the SDK passes on; or an error in place of a stream.
-            gathered.failure = _failure(error)
-            return True
+    is_failure = kind == "error" or gathered.count == 1
+    if is_failure and isinstance(data_of(error).get("message"), str):
+        gathered.failure = _failure(error)
+        return True
     return False
-
-
-def _is_response(data: Data) -> bool:
-    return data.get("object") == "response" and isinstance(data.get("output"), list | tuple)
 
 
 def read_value(data: Data, raw: Any) -> Reply | None:
@@ -141,11 +136,10 @@ def read_value(data: Data, raw: Any) -> Reply | None:
     if not isinstance(data.get("output"), list | tuple):
         return None
     choice, usage, error = _read_output(data), data.get("usage"), data.get("error")
+    failure = None if error is None else _failure(error)
     choice.finish_reason = _finish_reason(data)
     details = {**details_of(data), "usage_raw": usage}
-    return new_reply(
-        None, choice, (), read_usage_and_cost(usage), details, raw, error=None if error is None else _failure(error)
-    )
+    return new_reply(None, choice, (), read_usage_and_cost(usage), details, raw, error=failure)
 
 
 def _finish_reason(response: Data) -> str | None:
@@ -156,9 +150,7 @@ def _finish_reason(response: Data) -> str | None:
     return found if isinstance(found, str) else None
 
 
-def _failure(error: Any) -> ProviderError | None:
-    if error is None:
-        return None
+def _failure(error: Any) -> ProviderError:
     data = data_of(error)
     words = [data.get(name) for name in ("code", "message")]
     return ProviderError(": ".join(word for word in words if isinstance(word, str)))

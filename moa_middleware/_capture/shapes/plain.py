@@ -116,20 +116,17 @@ def feed(gathered: StreamContent, chunk: Any) -> bool:
         (gathered.choice_of_speaker(None) if gathered.speakers else gathered.choice(0)).text.append(chunk)
         return True
     data = data_of(chunk)
-    is_known = False
     text, calls, usage, finish = _parts(data)
-    if usage is not None and read_usage(usage) is not None:
+    has_usage = usage is not None and read_usage(usage) is not None
+    if has_usage:
         gathered.usage = usage
-        is_known = True
     if finish is not None:
         gathered.choice(0).finish_reason = finish
-        is_known = True
     for call in calls:
         gathered.choice(0).add_tool_call(call)
-        is_known = True
     kind = type(chunk), data.get("type")
     if text is None:
-        return is_known or isinstance(kind[1], str)
+        return has_usage or finish is not None or bool(calls) or isinstance(kind[1], str)
     speaker = _speaker(data)
     is_alone = speaker is None and not gathered.speakers
     pieces = (gathered.choice(0) if is_alone else gathered.choice_of_speaker(speaker)).text
@@ -158,12 +155,8 @@ def read_value(value: Any, data: Mapping[str, Any], raw: Any) -> Reply | None:
         # `gather(return_exceptions=True)` or by hand.
         return Reply(outcome=outcome_of(value), error=value, source="provider", raw=raw)
     if isinstance(value, tuple):
-        for item in value:
-            if not isinstance(item, _SCALARS):
-                found = read_value(item, data_of(item), raw)
-                if found is not None:
-                    return found
-        return None
+        found = (read_value(item, data_of(item), raw) for item in value if not isinstance(item, _SCALARS))
+        return next((reply for reply in found if reply is not None), None)
     text, calls, raw_usage, finish = _parts(data)
     usage = read_usage(raw_usage)
     if text is None and usage is None and not calls:

@@ -210,17 +210,10 @@ class RequestSpec:
         system = named.get(self.system) if self.system is not None else None
         if system is not None and isinstance(messages, list | tuple):
             messages = [{"role": "system", "content": system}, *messages]
-        model = named.get("model")
         params, omitted = read_params(named, (place, self.system), self.family)
-        return Request(
-            messages,
-            model if isinstance(model, str) else None,
-            params,
-            omitted,
-            named.get("stream") is True,
-            place or "",
-            system,
-        )
+        model, stream = named.get("model"), named.get("stream") is True
+        model = model if isinstance(model, str) else None
+        return Request(messages, model, params, omitted, stream, place or "", system)
 
     def offers_tools(self, kwargs: Mapping[str, Any]) -> bool:
         """Return True if a request may be answered with tool calls, or if that is not known."""

@@ -75,10 +75,6 @@ def completion(reply: Reply, model: str | None, kind: str = "message") -> dict[s
     }
 
 
-def _chat_events(reply: Reply, model: str | None) -> list[dict[str, Any]]:
-    return [completion(reply, model, "delta")]
-
-
 # Responses ----------------------------------------------------------------------------------------
 
 
@@ -207,7 +203,7 @@ def _message_events(reply: Reply, model: str | None) -> list[dict[str, Any]]:
 
 
 FAMILIES: dict[str, tuple[Any, Any]] = {
-    "openai_chat": (completion, _chat_events),
+    "openai_chat": (completion, lambda reply, model: [completion(reply, model, "delta")]),
     "openai_responses": (_response, _response_events),
     "anthropic": (_message, _message_events),
 }

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ..flow.model import DROPPED
-from ..scope import current, enter, leave, put_current
+from ..scope import current, put_current, resolve
 from ..shapes.fields import SDKS, of_type
 from .steps import ended_by_error, ended_by_error_async, put_in_place
 
@@ -180,9 +180,5 @@ class _AsyncInScope:
     def __aiter__(self) -> Any:
         return self
 
-    async def __anext__(self) -> Any:
-        former = enter(self.scope)
-        try:
-            return await anext(self.source)
-        finally:
-            leave(self.scope, former)
+    def __anext__(self) -> Any:
+        return resolve(self.scope, anext, (self.source,), {})

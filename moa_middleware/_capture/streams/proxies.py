@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import inspect
 import weakref
+from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -18,12 +19,12 @@ from ..flow.outcome import left, outcome_of
 from ..log import log
 from ..scope import current, invoke, resolve
 from .loops import iterate, iterate_async, makes_no_calls
-from .proxy_class import ASYNC_CLOSE, StateProxy, TransparentProxy, forward, one_per_type, own_state, proxy_class
+from .proxy_class import ASYNC_CLOSE, StateProxy, TransparentProxy, forward, own_state, proxy_class
 from .steps import runs, step, step_async, stepper, steps_class
-from .stream_types import is_stream, underlying_stream
+from .stream_types import is_stream, one_per_type, underlying_stream
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
     from types import TracebackType
 
     from ..flow.driver import Ended
@@ -141,21 +142,15 @@ def _inner(self: Any, value: Any) -> Any:
     return stream_proxy(value, self._self_state, keep=self) if is_stream(value) else value
 
 
-class _Quietly:
-    """Lets a middleware's exception out of a `with`, unless it would hide the block's own."""
-
-    __slots__ = ("has_own",)
-
-    def __init__(self, error: BaseException | None) -> None:
-        self.has_own = error is not None
-
-    def __enter__(self) -> None: ...
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> bool:
-        if kind is None or not self.has_own or not issubclass(kind, Exception):
-            return False
-        log("moa.middleware_failed", error=kind.__qualname__, where="leaving a with block")
-        return True
+@contextmanager
+def _quietly(error: BaseException | None) -> Iterator[None]:
+    """Let a middleware's exception out of a `with`, unless it would hide the block's own, `error`."""
+    try:
+        yield
+    except Exception as raised:
+        if error is None:
+            raise
+        log("moa.middleware_failed", error=type(raised).__qualname__, where="leaving a with block")
 
 
 def _exit(self: Any, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> Any:
@@ -164,7 +159,7 @@ def _exit(self: Any, kind: type[BaseException] | None, error: BaseException | No
     try:
         return self.__wrapped__.__exit__(kind, error, trace) if self._self_entered else None
     finally:
-        with _Quietly(error):
+        with _quietly(error):
             state.end(*left(error, self._self_helper and self._self_helper()))
 
 
@@ -176,7 +171,7 @@ async def _aexit(
     try:
         return await self.__wrapped__.__aexit__(kind, error, trace) if self._self_entered else None
     finally:
-        with _Quietly(error):
+        with _quietly(error):
             await state.end_async(*left(error, self._self_helper and self._self_helper()))
 
 

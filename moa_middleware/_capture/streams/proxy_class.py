@@ -8,18 +8,15 @@ which looks before it leaps sees no difference.
 from __future__ import annotations
 
 import inspect
-import weakref
 from copy import copy, deepcopy
 from typing import TYPE_CHECKING, Any
 
 import wrapt
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from .state import StreamState
 
-__all__ = ["ASYNC_CLOSE", "StateProxy", "TransparentProxy", "forward", "one_per_type", "own_state", "proxy_class"]
+__all__ = ["ASYNC_CLOSE", "StateProxy", "TransparentProxy", "forward", "own_state", "proxy_class"]
 
 ASYNC_CLOSE = "close, as a coroutine function"
 """Key of a table, for the `close` of types where that is a coroutine function."""
@@ -29,19 +26,6 @@ ASYNC_CLOSE = "close, as a coroutine function"
 # to the type, so that it takes a class per wrapped type to answer them (tests/test_proxies.py).
 _CONTEXT = ("__enter__", "__exit__", "__aenter__", "__aexit__")
 _CONTAINER = ("__len__", "__getitem__", "__setitem__", "__delitem__", "__contains__", "__reversed__")
-
-
-def one_per_type(make: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    """Let a function make one class for each type that it is given, as long as that type lives."""
-    classes: weakref.WeakKeyDictionary[type, Any] = weakref.WeakKeyDictionary()
-
-    def class_for(kind: Any) -> Any:
-        found = classes.get(kind)
-        if found is None:
-            found = classes[kind] = make(kind)
-        return found
-
-    return class_for
 
 
 class TransparentProxy(wrapt.BaseObjectProxy):  # type: ignore[type-arg]  # wrapt's cannot be subscribed

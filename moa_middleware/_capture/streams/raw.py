@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any
 from ..flow.outcome import left, outcome_of
 from ..log import count_fault
 from ..shapes.accumulator import Accumulator
-from .proxy_class import StateProxy, one_per_type, proxy_class
-from .stream_types import is_stream
+from .proxy_class import StateProxy, proxy_class
+from .stream_types import is_stream, one_per_type
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator

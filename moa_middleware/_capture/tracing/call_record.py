@@ -19,7 +19,7 @@ from .entry import Entry
 from .snapshot import EMPTY, NULL
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from ..flow.model import Reply
     from ..flow.outcome import ErrorInfo
@@ -55,12 +55,13 @@ def credentials_of(attempt: Attempt) -> list[str]:
 def _fields(slot: CallState, attempt: Attempt, *, late: bool) -> dict[str, Any]:
     """Return the record of one attempt, roles and index still open."""
     shot: Snapshot | None = attempt.memo
+    model = attempt.model or slot.model
     # A key by keyword costs two instructions, in a display three, set by itself five. With more than
     # 15 keywords CPython puts a dictionary together for them, which costs more than all of these.
     fields = dict(
         _EMPTY,
-        label=attempt.label or slot.label,
-        model=attempt.model or slot.model,
+        label=attempt.label or slot.label or model or slot.name or None,
+        model=model,
         provider=attempt.provider or slot.provider,
         streamed=attempt.streamed,
         call_id=attempt.id,
@@ -312,17 +313,13 @@ def _add_entries(
                 _add_entries(entries, call, one, late=late, apart=apart)
     fields = _fields(slot, attempt, late=late)
     if inside:
-        credentials = credentials_of(attempt) if _failed(inside) else []
+        credentials = credentials_of(attempt) if any(request.error for _, request in inside) else []
         _add_inner(fields, inside, credentials, ended_ns=attempt.clock.ended_ns, late=late)
+        fields["label"] = attempt.label or slot.label or fields["model"] or slot.name or None
         # The requests that are one with this one have no record, so no id either.
         ids = {request.id for _, request in inside}
         for entry in entries[first:]:
             if entry.fields["parent"] in ids:
                 entry.fields["parent"] = attempt.id
-    fields["label"] = fields["label"] or fields["model"] or slot.name or None
     is_last = is_outermost and attempt is (slot.chosen or slot.attempts[-1])
     entries.append(Entry(fields, is_last, bool(inner), slot, attempt))
-
-
-def _failed(requests: Iterable[tuple[CallState, Attempt]]) -> bool:
-    return any(request.error is not None for _, request in requests)

@@ -27,10 +27,11 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from pydantic_core import to_json
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
 __all__ = [
     "HOLE",
+    "HOLE_JSON",
     "Encoded",
     "Raw",
     "decode",
@@ -147,12 +148,12 @@ def encode_again(value: Any, before: Encoded | None) -> tuple[Raw, Encoded | Non
 
 HOLE = f"moa {token_hex(16)}"
 """Placeholder of a value that is encoded already. Random, so that no content can contain it."""
-_HOLE_JSON = f'"{HOLE}"'.encode()
+HOLE_JSON = f'"{HOLE}"'.encode()
 
 
-def pieces_of(data: bytes, ready: list[Raw]) -> list[bytes]:
+def pieces_of(data: bytes, ready: Sequence[bytes]) -> list[bytes]:
     """Return JSON in pieces, values in the places that were held for them: what is long is copied once, by `join`."""
-    return list(chain.from_iterable(zip(data.split(_HOLE_JSON), (*ready, b""), strict=True)))
+    return list(chain.from_iterable(zip(data.split(HOLE_JSON), (*ready, b""), strict=True)))
 
 
 def join(parts: Mapping[str, Any]) -> Raw:
@@ -176,7 +177,7 @@ def decode(data: bytes) -> Any:
     Return the value of a line of ours; what has more digits than Python reads becomes a text.
 
     Raises:
-        ValueError: It is no JSON.
+        ValueError: The bytes are not JSON.
     """
     try:
         return json.loads(data)

@@ -56,10 +56,6 @@ class Journal:
         """Return the file of a turn."""
         return f"{self._directory}{os.sep}{turn_id}.jsonl"
 
-    def has(self, turn_id: str) -> bool:
-        """Whether a turn of this process has a file."""
-        return turn_id in self._begun
-
     def add(self, turn: Turn, slot: CallState, content: Content | None) -> BaseException | None:
         """
         Append a call that ended, with the calls inside it.
@@ -103,12 +99,13 @@ class Journal:
 
     def keep_line(self, turn_id: str, line: bytes) -> None:
         """
-        Append the turn's own line, which its file has refused: it is what `recover` writes then.
+        Append the turn's own line, which its file has refused, if there is a journal: `recover` writes it then.
 
         Raises:
             OSError: The disk refuses this one too.
         """
-        append(self.path_of(turn_id), line, Receipt())
+        if turn_id in self._begun:
+            append(self.path_of(turn_id), line, Receipt())
 
     def remove(self, turn: Turn) -> None:
         """Remove the file of a turn whose line is written, or that has none."""

@@ -85,7 +85,7 @@ def _apart(slot: CallState) -> set[CallState]:
     apart: set[CallState] = set()
     for attempt in slot.attempts:
         for inner in attempt.inner:
-            # `claim` decides between two threads: the inner call may be ending just now, and whoever takes its flag
+            # `claim` decides between two threads: the inner call may be ending just now, and the one that takes its flag
             # writes it. Without that a call would be in two lines, or in none
             # (`test_calls_that_end_at_the_same_instant_are_told_once`).
             if not inner.done or not (inner.settled or claim(inner.claimed)):

@@ -220,7 +220,7 @@ def _deliver(line: Line) -> None:
     finally:
         if line.listeners and line.ours and claim(line.notify_once):
             # In `finally`, and once: a listener gets the record also where the disk refuses the line, and not again
-            # when the backlog tries the line later. It is not told in the forked child, which has a copy of the
+            # when the backlog tries the line later. It is not logged in the forked child, which has a copy of the
             # line.
             for listener in line.listeners:
                 try:

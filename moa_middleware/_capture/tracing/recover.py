@@ -15,7 +15,6 @@ import time
 from contextlib import suppress
 from copy import deepcopy
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -164,8 +163,7 @@ def _judge(
     record, calls = _record_of_whole(turn_id, session_id, lines_read)
     if not dry_run:
         # Its number last: one that is taken and not written would stand for a line that is missing.
-        number = next(islice(counters.lines, 1))
-        record["writer"] = counters.writer_fields(number)
+        record["writer"] = {**counters.writer, "seq": next(counters.lines)}
         writer.append(session_id, encode(record) + b"\n", Receipt())
     return _removed(RecoveredJournal(path, "recovered", calls), dry_run=dry_run)
 

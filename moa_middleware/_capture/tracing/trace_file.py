@@ -25,14 +25,14 @@ __all__ = ["Receipt", "append", "segments"]
 
 _FLAGS = (
     os.O_APPEND
+    | os.O_CREAT
     | getattr(os, "O_CLOEXEC", 0)
     | getattr(os, "O_NOFOLLOW", 0)
     | getattr(os, "O_NONBLOCK", 0)  # a pipe in the file's place must not hold us; files know no such wait
     | getattr(os, "O_BINARY", 0)
 )
-_CREATE = os.O_CREAT
-_OPENINGS = 8
-"""How often a file is opened that is sealed, renamed or deleted meanwhile."""
+_LAST = 7
+"""How often a file is opened again that is sealed, renamed or deleted meanwhile."""
 _PIECES = 4
 """How often a line is begun that others write into."""
 
@@ -78,7 +78,7 @@ class Receipt:
         return bool(results) and (self.wanted is None or results == [self.wanted])
 
 
-def append(path: str, line: bytes, receipt: Receipt, *, limit: int | None = None, create: bool = True) -> None:
+def append(path: str, line: bytes, receipt: Receipt, *, limit: int | None = None) -> None:
     """
     Append one line to a file.
 
@@ -89,36 +89,33 @@ def append(path: str, line: bytes, receipt: Receipt, *, limit: int | None = None
         line: Ends with a newline.
         receipt: Shows, whatever is raised, whether the line is in the file.
         limit: Bytes above which the file is sealed, and another begun.
-        create: Make the file if it is not there.
 
     Raises:
         OSError: The line is refused; the file may contain a part of it, as a torn line.
     """
     files: list[int] = []
     try:
-        _append(path, files, line, receipt, wait=True, limit=limit, create=create)
+        _append(path, files, line, receipt, wait=True, limit=limit)
     except Exception:
         raise
     except BaseException:
         with suppress(Exception):
             _release(files)
             if not receipt.whole:
-                _append(path, files, line, receipt, wait=False, limit=limit, create=create)
+                _append(path, files, line, receipt, wait=False, limit=limit)
         raise
 
 
-def _append(
-    path: str, files: list[int], line: bytes, receipt: Receipt, *, wait: bool, limit: int | None, create: bool
-) -> None:
+def _append(path: str, files: list[int], line: bytes, receipt: Receipt, *, wait: bool, limit: int | None) -> None:
     deadline: float | None = None
-    for opening in range(_OPENINGS):
+    for opening in range(_LAST + 1):
         try:
             # Entered before the file is opened: a child that is forked at any moment from here on finds the
             # descriptor and closes its copy. Otherwise the child would share the parent's lock, which `flock` gives
             # to the open file and not to the process, and hold it after the parent has died
             # (`test_a_forked_child_never_keeps_the_lock`).
             _opened[id(files)] = files
-            _open(path, files, create=create)
+            _open(path, files)
             held = acquire_at_once(files[0])
             if held is False:
                 seconds = patience(path) if wait else 0.0
@@ -131,7 +128,7 @@ def _append(
                 if held is False and seconds:
                     gave_up(path)
             status = os.fstat(files[0])
-            if held and opening < _OPENINGS - 1:
+            if held and opening < _LAST:
                 # The file may have been sealed, renamed or deleted since it was opened. Where the lock was free
                 # at once and nobody seals, that is a few microseconds: one that was deleted has no link left,
                 # one that was renamed gets the line, as if that had been written first. It saves an `lstat`.
@@ -141,19 +138,18 @@ def _append(
                 size = status.st_size
                 if limit is not None and size and size + len(line) > limit and _seal(path):
                     continue
-            _write(files, line, receipt, status, held=bool(held))
+            _write(files, line, receipt, status, held=held is True)
             return
         finally:
             _release(files)
 
 
-def _open(path: str, files: list[int], *, create: bool) -> None:
-    flags = _FLAGS | (_CREATE if create else 0)
+def _open(path: str, files: list[int]) -> None:
     try:
-        files.extend(map(os.open, (path,), (flags | os.O_RDWR,), (0o600,)))
+        files.extend(map(os.open, (path,), (_FLAGS | os.O_RDWR,), (0o600,)))
     except PermissionError:
         # One that may be written but not read; its last byte stays unknown.
-        files.extend(map(os.open, (path,), (flags | os.O_WRONLY,), (0o600,)))
+        files.extend(map(os.open, (path,), (_FLAGS | os.O_WRONLY,), (0o600,)))
 
 
 def _release(files: list[int]) -> None:

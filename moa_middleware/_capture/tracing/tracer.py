@@ -41,20 +41,14 @@ class Counters:
     """The process as its lines name it, and the numbers of its lines."""
 
     def __init__(self) -> None:
-        self.started_at = time.time()
-        self.host = socket.gethostname()
-        self.pid = os.getpid()
         self.lines = count(1)
-
-    def writer_fields(self, number: int) -> dict[str, Any]:
-        """Return the record's `writer`."""
-        return {
+        self.writer: dict[str, Any] = {
             "version": __version__,
-            "host": self.host,
-            "pid": self.pid,
-            "started_at": self.started_at,
-            "seq": number,
+            "host": socket.gethostname(),
+            "pid": os.getpid(),
+            "started_at": time.time(),
         }
+        """The record's `writer` but for its `seq`."""
 
 
 counters = Counters()
@@ -171,8 +165,7 @@ class Tracer:
             return []
         if journal is not None:
             line.after = partial(journal.remove, turn)
-            if journal.has(turn.id):
-                line.fallback = partial(journal.keep_line, turn.id, line.data)
+            line.fallback = partial(journal.keep_line, turn.id, line.data)
         return [line]
 
     def _line_of(self, turn: Turn, number: list[int]) -> Line | None:
@@ -196,7 +189,7 @@ class Tracer:
             record["writer"] = self._writer_fields(number)
             return self._line(turn.session_id, turn_record.turn_pieces(record), late=False)
         except BaseException as error:
-            # The turn happened, and whoever counts lines must find one: a fault of ours costs what it holds, not
+            # The turn happened, and a reader that counts lines must find one: a fault of ours costs what it holds, not
             # its existence. An interrupt is raised on by `_fault`, and `_send` makes the line again.
             self._fault(error, turn)
             # Without content: there is nothing in it to be withheld.
@@ -214,8 +207,8 @@ class Tracer:
         if not number:
             # A line that only listeners get takes no number of those that are written: no gap.
             numbers = counters.lines if self._writer is not None else self._unwritten
-            number.extend(islice(numbers, 1))
-        return counters.writer_fields(number[0])
+            number.extend(islice(numbers, 1))  # in one step, as `Receipt` explains
+        return {**counters.writer, "seq": number[0]}
 
     def _fault(self, error: BaseException, turn: Turn) -> None:
         """Count a fault of ours; what interrupts the program is not ours to keep."""

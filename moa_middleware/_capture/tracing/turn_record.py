@@ -18,13 +18,13 @@ from ...records import EMPTY_TURN, TOKENS
 from ..shapes.replies import read_reply
 from ..turns.roles import infer
 from .call_record import credentials_of, entries_of, error_record
-from .encode import HOLE, Raw, encode, join, join_all, pieces_of, to_bytes
+from .encode import HOLE, HOLE_JSON, Raw, encode, pieces_of, to_bytes
 from .entry import Entry, RecordedCall, within
 from .late_record import Listing
 from .snapshot import known_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
 
     from ..turns.turn import Turn
     from .snapshot import Snapshot
@@ -60,12 +60,13 @@ def name_roles(calls: Sequence[RecordedCall], *, ended: bool = True) -> None:
             continue
         chosen.append(call)
         if role is None:
+            fields["role_source"] = "inferred"
             open_roles.append(fields)
         elif role == "reference" and fields["layer"] is None:
             open_layers.append(fields)
         elif role == "reference":
             has_layers = True
-    if not open_roles and not has_layers and len({*map(id, map(_request_of, open_layers))}) <= 1:
+    if not (open_roles or has_layers) and len({*map(id, map(_request_of, open_layers))}) <= 1:
         # One round, as most are: none of them can have read another.
         for fields in open_layers:
             fields["layer"] = 1
@@ -74,19 +75,13 @@ def name_roles(calls: Sequence[RecordedCall], *, ended: bool = True) -> None:
         open_roles[0]["role"] = "aggregator" if ended else "call"
     elif open_roles or open_layers:
         nodes = [call.node() for call in chosen]
-        infer(nodes, _escape)
+        infer(nodes, lambda text: encode(text)[1:-1])
         answers = ended or any(node.role == "reference" for node in nodes)
         for call, node in zip(chosen, nodes, strict=True):
             fields = call.fields
             fields["layer"] = node.layer
             if fields["role"] is None:
                 fields["role"] = node.role if answers else "call"
-    for fields in open_roles:
-        fields["role_source"] = "inferred"
-
-
-def _escape(text: str) -> bytes:
-    return encode(text)[1:-1]
 
 
 _request_of = itemgetter("input_messages")
@@ -104,10 +99,14 @@ def arrange(calls: Sequence[_C], answered: Callable[[_C], bool] | None = None) -
     others: list[dict[str, Any]] = []
     aggregators: list[_C] = []
     for call in calls:
-        role = call.fields["role"] if call.is_last else None
+        fields = call.fields
+        role = fields["role"] if call.is_last else None
+        if role == "reference":
+            references.append(fields)
+            continue
+        others.append(fields)
         if role == "aggregator":
             aggregators.append(call)
-        (references if role == "reference" else others).append(call.fields)
     found = aggregators
     if len(found) > 1:
         found = [call for call in found if not call.failed] or aggregators
@@ -127,7 +126,7 @@ def arrange(calls: Sequence[_C], answered: Callable[[_C], bool] | None = None) -
 
 
 _NO_TOKENS = dict.fromkeys(TOKENS)
-_is_known = partial(is_not, None)
+_is_known: Any = partial(is_not, None)
 
 
 def _totals(calls: Sequence[RecordedCall]) -> dict[str, Any]:
@@ -151,9 +150,10 @@ def _totals(calls: Sequence[RecordedCall]) -> dict[str, Any]:
         if fields["usage"]:
             reported.append(fields["usage"])
     usage = {**_NO_TOKENS, **reported[0]} if reported else {}
-    for name in dict.fromkeys(chain(TOKENS, *reported)) if len(reported) > 1 else ():
-        known = [*filter(_is_known, map(dict.get, reported, repeat(name)))]
-        usage[name] = sum(known) if known else None
+    if len(reported) > 1:
+        for name in dict.fromkeys(chain(TOKENS, *reported)):
+            known: list[Any] = [*filter(_is_known, map(dict.get, reported, repeat(name)))]
+            usage[name] = sum(known) if known else None
     return {"calls": own, "failed": failed, "usage": usage, "cost_usd": total, "unpriced": unpriced}
 
 
@@ -213,12 +213,13 @@ def turn_record(turn: Turn, *, ts: float) -> dict[str, Any]:
     shot: Snapshot | None = turn.memo
     if shot is None and turn.implicit and entries:
         shot = entries[-1].attempt.memo
-    duration = turn.clock.duration_ms
+    clock = turn.clock
+    duration = clock.duration_ms
     record.update(
         known_of(turn, shot),
         ts=ts,
         outcome=turn.outcome,
-        ended_at=turn.clock.started_at + duration / 1e3 if duration is not None else None,
+        ended_at=clock.started_at + duration / 1e3 if duration is not None else None,
         duration_ms=duration,
         output=_output(turn, aggregator, entries),
     )
@@ -251,66 +252,43 @@ _nested = itemgetter("usage", "error", "tool_calls", "choices", "params_omitted"
 """Values of a call that contain others."""
 
 
-def turn_pieces(record: Mapping[str, Any]) -> list[bytes]:
+def turn_pieces(record: dict[str, Any]) -> list[bytes]:
     """
-    Return the record of a turn as JSON, in pieces.
+    Return the record of a turn as JSON, in pieces; it has placeholders afterwards.
 
     The whole is encoded at once: each encoding takes some 3 µs, whatever its size. If a call
-    contains what the fast encoder does not take, each part is encoded by itself, so that it does
+    contains what the fast encoder does not take, each call is encoded by itself, so that it does
     not cost the others anything.
     """
-    ready: list[Raw] = []
-    try:
-        data = _encoded_at_once(record, ready)
-    except Exception:
-        aggregator = record["aggregator"]
-        parts = {
-            **record,
-            "references": join_all(record["references"]),
-            "aggregator": join(aggregator) if aggregator is not None else None,
-            "calls": join_all(record["calls"]),
-        }
-        return [join(parts)]
-    return pieces_of(data, ready)
-
-
-def _encoded_at_once(record: Mapping[str, Any], ready: list[Raw]) -> bytes:
-    """Return the record with placeholders; `ready` gets the values in the order of their places."""
-    references, aggregator, tags = record["references"], record["aggregator"], record["tags"]
-    at = len(references)
-    ready += (record["input_messages"], record["params"])
-    calls = [*references, *((aggregator,) if aggregator is not None else ()), *record["calls"]]
-    kinds: set[type] = set()
-    for number, fields in enumerate(calls):
-        usage = fields["usage_raw"]
-        is_ready = type(usage) is Raw
-        ready += (
-            (fields["input_messages"], fields["params"], usage)
-            if is_ready
-            else (fields["input_messages"], fields["params"])
-        )
-        calls[number] = call = dict(fields, input_messages=HOLE, params=HOLE, usage_raw=HOLE if is_ready else usage)
-        kinds.update(map(type, call.values()))
-    if type(tags) is Raw:
-        ready.append(tags)
-        tags = HOLE
-    rest = dict(
-        record,
-        input_messages=HOLE,
-        params=HOLE,
-        references=calls[:at],
-        aggregator=calls[at] if aggregator is not None else None,
-        calls=calls[at + (aggregator is not None) :],
-        tags=tags,
-    )
-    kinds.update(map(type, rest.values()))
-    if not kinds <= _KINDS:
-        raise TypeError
-    # Flat values are known by their types; the encoder would drain an iterator inside the others.
+    references, aggregator, others = record["references"], record["aggregator"], record["calls"]
+    answer = [aggregator] if aggregator is not None else []
+    calls = [*references, *answer, *others]
     # What is long (messages, params) was encoded at call entry and is only a placeholder here: `split` and
-    # `join` put it in its place, so that no megabyte is encoded, or escaped, twice.
-    marshal.dumps([*map(_nested, calls)])
-    return to_bytes(rest)
+    # `join` put it in its place, so that no megabyte is encoded, or escaped, twice. The order is that of
+    # the places in the line.
+    ready: list[bytes] = [record["input_messages"], record["params"]]
+    record["input_messages"] = record["params"] = HOLE
+    for fields in calls:
+        ready += (fields["input_messages"], fields["params"])
+        fields["input_messages"] = fields["params"] = HOLE
+        if type(fields["usage_raw"]) is Raw:
+            ready.append(fields["usage_raw"])
+            fields["usage_raw"] = HOLE
+    if type(record["tags"]) is Raw:
+        ready.append(record["tags"])
+        record["tags"] = HOLE
+    try:
+        # Flat values are known by their types; the encoder would drain an iterator inside the others.
+        if not _KINDS.issuperset(map(type, chain(record.values(), *map(dict.values, calls)))):
+            raise TypeError
+        marshal.dumps([*map(_nested, calls)])
+        data = to_bytes(record)
+    except Exception:
+        parts = [HOLE_JSON, HOLE_JSON, *map(encode, calls), HOLE_JSON]
+        record["references"], record["calls"] = [HOLE] * len(references), [HOLE] * len(others)
+        record["aggregator"] = HOLE if answer else None
+        data = b"".join(pieces_of(encode(record), parts if record["tags"] == HOLE else parts[:-1]))
+    return pieces_of(data, ready)
 
 
 def _credentials(turn: Turn, entries: list[Entry]) -> list[str]:
