@@ -6,6 +6,7 @@ This module must not know how a reply was read, or on which road it came.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any
@@ -110,7 +111,9 @@ def _find_words(attempt: Attempt, reply: Reply, words: str, changes: dict[str, A
 
 def reply_of_error(error: BaseException) -> Reply:
     """Return the reply, a new one, of a request that raised: an SDK that cannot parse one has had it all the same."""
-    completion = getattr(error, "completion", None)  # openai's, of a reply that is too long or was filtered
+    completion = None
+    with suppress(Exception):  # a property of the user's
+        completion = getattr(error, "completion", None)  # openai's, of a reply that is too long or was filtered
     trace = error.__traceback__
     while completion is None and trace is not None:
         if trace.tb_frame.f_code.co_name == "parser":

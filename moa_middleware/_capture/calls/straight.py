@@ -18,7 +18,7 @@ from ..flow.outcome import outcome_of
 from ..log import count_fault
 from ..scope import NO_TAGS, Order, Scope, current, invoke, resolve
 from ..shapes.accumulator import Accumulator
-from ..streams.kinds import kind_of, underlying_stream
+from ..streams.kinds import is_stream, kind_of, underlying_stream
 from ..streams.proxies import stream_proxy
 from ..streams.proxy_class import own_state
 from ..streams.state import StreamState
@@ -98,6 +98,9 @@ async def run_async(invocation: Invocation, go_on: GoOn) -> Any:
         raise
     try:
         kind = kind_of(value)
+        if kind == "awaitable":
+            # It is what the function returned when it was awaited: awaiting this too is for the caller.
+            kind = "stream" if is_stream(value) else "value"
         if kind == "value":
             _returned(invocation.function, attempt, value)
             return value
@@ -184,24 +187,36 @@ def _stream(invocation: Invocation, begun: _Begun, source: Any) -> Any:
 
 def _stream_ended(function: WrappedFunction, attempt: Attempt, stream: StreamState, end: End) -> None:
     """Keep the reply of a stream that is over, however it ended, and end the call."""
-    reply = stream.acc.reply()
-    attempt.clock.first_ns = stream.acc.first_ns
-    complete(reply, outcome=end.outcome, error=end.error or reply.error, source="provider")
-    keep_reply(function, attempt, reply)
-    attempt.slot.chosen = attempt
-    stream.reply = attempt.reply
-    _finish(attempt)
+    try:
+        reply = stream.acc.reply()
+        attempt.clock.first_ns = stream.acc.first_ns
+        complete(reply, outcome=end.outcome, error=end.error or reply.error, source="provider")
+        keep_reply(function, attempt, reply)
+        attempt.slot.chosen = attempt
+        stream.reply = attempt.reply
+    finally:
+        _finish_stream(attempt, end.outcome)
 
 
 def _inner_ended(
     function: WrappedFunction, attempt: Attempt, inner: StreamState, outcome: Outcome, error: BaseException | None
 ) -> None:
     """End the call whose stream is that of the call inside it."""
-    attempt.clock.first_ns = inner.acc.first_ns
-    reply = (inner.reply or Reply()).replace(outcome=outcome, error=error, raw=None, source="provider")
-    keep_reply(function, attempt, reply)
-    attempt.slot.chosen = attempt
-    attempt.error = attempt.error or inner.error
+    try:
+        attempt.clock.first_ns = inner.acc.first_ns
+        reply = (inner.reply or Reply()).replace(outcome=outcome, error=error, raw=None, source="provider")
+        keep_reply(function, attempt, reply)
+        attempt.slot.chosen = attempt
+        attempt.error = attempt.error or inner.error
+    finally:
+        _finish_stream(attempt, outcome)
+
+
+def _finish_stream(attempt: Attempt, outcome: Outcome) -> None:
+    """End a call whose stream is over, also where a fault of ours, or an interrupt, came while its reply was read."""
+    if attempt.reply is None:
+        attempt.clock.stop()
+        attempt.reply = Reply(outcome=outcome, source="provider")
     _finish(attempt)
 
 

@@ -69,6 +69,8 @@ async def run_async(invocation: Invocation) -> Any:
         raise
     try:
         kind = kind_of(value)
+        if kind == "awaitable" and is_stream(value):
+            kind = "stream"  # awaiting it is for the caller
         if kind not in ("manager", "future"):
             return execution.receive(value, kind)
     except BaseException as error:
@@ -200,10 +202,12 @@ class TurnExecution:
             self.leave(outcome, error or inner.error, at_once=True)
 
     def _stream_ended(self, state: StreamState, end: End) -> None:
-        state.reply = complete(state.acc.reply(), outcome=end.outcome)
-        if not self._is_taken_over:
-            self.turn.reply = state.reply
-        self.leave(end.outcome, end.error)
+        try:
+            state.reply = complete(state.acc.reply(), outcome=end.outcome)
+            if not self._is_taken_over:
+                self.turn.reply = state.reply
+        finally:
+            self.leave(end.outcome, end.error)
 
     def start(self, box: list[Any]) -> Conversation:
         """

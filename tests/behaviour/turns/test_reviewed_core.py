@@ -15,6 +15,7 @@ import wrapt
 import moa_middleware as moa
 from moa_middleware._capture.calls import reply_text, straight
 from moa_middleware._capture.shapes import replies
+from moa_middleware._capture.shapes.accumulator import Accumulator
 from moa_middleware._capture.turns.turn import Turn
 from tests.conftest import lines_of
 from tests.support.corpus.script import reply
@@ -313,3 +314,104 @@ def test_the_parent_of_a_late_call_has_a_record(trace_dir):
     (late,) = lines_of(next((trace_dir / "late").glob("*.jsonl")))
     (turn,) = lines_of(next(trace_dir.glob("*.jsonl")))
     assert late["call"]["parent"] == turn["references"][0]["call_id"]
+
+
+class Later:
+    """Something to be awaited."""
+
+    def __await__(self):
+        yield from ()
+        return "text"
+
+
+class LaterStream(Later):
+    """A stream that may be awaited as well."""
+
+    async def __aiter__(self):
+        yield "Air "
+        yield "scatters."
+
+    async def __anext__(self):
+        raise StopAsyncIteration
+
+
+@pytest.mark.parametrize("decorator", [moa.reference, moa.turn])
+def test_what_a_coroutine_function_returns_to_be_awaited_is_left_to_the_caller(decorator, turns):
+    """It was awaited a second time, so that the caller got another object."""
+    later = Later()
+
+    @decorator
+    async def ask_later(messages):
+        return later
+
+    async def run():
+        return await ask_later(MESSAGES)
+
+    assert asyncio.run(run()) is later
+    (turn,) = turns
+    assert turn["outcome"] == "completed"
+
+
+@pytest.mark.parametrize("decorator", [moa.reference, moa.turn])
+def test_a_stream_that_may_be_awaited_is_read(decorator, turns):
+    """Its words are on record."""
+
+    @decorator
+    async def ask_stream(messages):
+        return LaterStream()
+
+    async def run():
+        return [piece async for piece in await ask_stream(MESSAGES)]
+
+    assert asyncio.run(run()) == ["Air ", "scatters."]
+    (turn,) = turns
+    assert turn["output"] == "Air scatters."
+
+
+@moa.reference
+def ask_for_stream(messages):
+    yield from ("Air ", "scatters.")
+
+
+@moa.turn
+def answer_by_stream(messages):
+    yield from ("Air ", "scatters.")
+
+
+@moa.turn
+def hand_stream_on(messages):
+    return ask_for_stream(messages)
+
+
+@pytest.mark.parametrize("run", [ask_for_stream, answer_by_stream, hand_stream_on], ids=["call", "turn", "both"])
+def test_an_interrupt_while_the_reply_of_a_stream_is_read_ends_it(run, turns):
+    """Neither the line of its turn is lost, nor does the turn stay open."""
+    with pytest.raises(KeyboardInterrupt), interrupting(Accumulator.reply.__code__):
+        list(run(MESSAGES))
+    assert moa.status().open_turns == 0
+    (turn,) = turns
+    assert turn["outcome"] is not None
+
+
+class OddError(Exception):
+    """An exception whose attributes are code."""
+
+    @property
+    def completion(self):
+        raise RuntimeError
+
+
+@pytest.mark.parametrize("observers", [[], [lambda call: (yield call)]], ids=["straight", "conversation"])
+def test_an_exception_with_a_property_that_raises_reaches_the_caller(observers, turns):
+    """It is on record as the end of the call."""
+    moa.configure(observers=observers)
+
+    @moa.reference
+    def fail(messages):
+        raise OddError
+
+    with pytest.raises(OddError):
+        fail(MESSAGES)
+    (turn,) = turns
+    (call,) = turn["references"]
+    assert (call["outcome"], turn["totals"]["failed"]) == ("error", 1)
