@@ -19,13 +19,13 @@ BUDGETS = {
     "value call under a decorated method, SDK object": 81,
     "value call in an open turn, openai's client": 45,
     "value call under a decorated method, openai's client": 82,
-    "stream of 21 chunks in an open turn, SDK object": 131,
-    "stream of 21 chunks in an open turn, openai's client": 132,
-    "call outside any turn, with its line": 119,
-    "turn of one call, with its line": 151,
-    "turn of one call under a decorated method, with its line": 214,
-    "turn of 4 decorated references and a stream, with its line": 780,
-    "the same, the SDK not instrumented": 460,
+    "stream of 21 chunks in an open turn, SDK object": 132,
+    "stream of 21 chunks in an open turn, openai's client": 133,
+    "call outside any turn, with its line": 117,
+    "turn of one call, with its line": 149,
+    "turn of one call under a decorated method, with its line": 211,
+    "turn of 4 decorated references and a stream, with its line": 775,
+    "the same, the SDK not instrumented": 459,
 }
 
 
