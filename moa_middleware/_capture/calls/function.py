@@ -188,7 +188,12 @@ def _taken(option: Callable[..., Any]) -> tuple[str, ...] | None:
 
 
 def text_of(value: Any) -> str | None:
-    return None if value is None else str(value)
+    """Return the text of an option, `None` if there is none: its `__str__` may be code of the user's."""
+    try:
+        return None if value is None else str(value)
+    except Exception as error:
+        count_fault("option", error)
+        return None
 
 
 def layer_of_option(value: Any) -> int | None:

@@ -13,9 +13,12 @@ from typing import TYPE_CHECKING, Any
 from ..flow.model import Reply
 from ..flow.outcome import error_of, outcome_of
 from ..shapes.replies import read_reply
+from ..streams.proxy_class import own_state
 from .reply_text import reply_text, texts_in
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from ..turns.turn import Attempt
     from .function import WrappedFunction
 
@@ -70,9 +73,12 @@ def completed(attempt: Attempt, reply: Reply) -> Reply:
     """Complete the reply of a call around a single other one: tokens and price are known there."""
     if len(attempt.inner) != 1 or not attempt.inner[0].attempts:
         return reply
-    inner = attempt.inner[0].final.reply
+    call = attempt.inner[0]
+    inner = call.final.reply
     if inner is None:
-        return reply
+        holds = call.stream is not None and isinstance(reply.raw, tuple | list)
+        # The stream that is still to be read is the reply, and not the name next to it.
+        return replace(reply, text=None) if holds and _holds(reply.raw, call.stream) else reply
     changes = {
         name: getattr(inner, name)
         for name in ("text", "tool_calls", "finish_reason", "usage", "cost_usd")
@@ -83,6 +89,10 @@ def completed(attempt: Attempt, reply: Reply) -> Reply:
         _find_words(attempt, reply, inner.text, changes)
     # Not `reply.replace`: what a middleware changes with it is no longer the provider's.
     return replace(reply, **changes) if changes else reply
+
+
+def _holds(parts: Sequence[Any], stream: object) -> bool:
+    return any(own_state(part) is stream for part in parts)
 
 
 def _find_words(attempt: Attempt, reply: Reply, words: str, changes: dict[str, Any]) -> None:

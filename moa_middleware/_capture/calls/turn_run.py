@@ -45,9 +45,12 @@ def run(invocation: Invocation) -> Any:
     except BaseException as error:
         execution.leave(outcome_of(error), error)
         raise
-    kind = kind_of(value)
-    if kind in ("value", "raw", "stream"):
-        return execution.receive(value, kind)
+    try:
+        kind = kind_of(value)
+        if kind in ("value", "raw", "stream"):
+            return execution.receive(value, kind)
+    except BaseException as error:
+        return _unread(execution, value, error)
     # In a box: a frame that held a manager would keep it alive for ever.
     box = [value]
     value = None
@@ -64,9 +67,12 @@ async def run_async(invocation: Invocation) -> Any:
     except BaseException as error:
         execution.leave(outcome_of(error), error)
         raise
-    kind = kind_of(value)
-    if kind not in ("manager", "future"):
-        return execution.receive(value, kind)
+    try:
+        kind = kind_of(value)
+        if kind not in ("manager", "future"):
+            return execution.receive(value, kind)
+    except BaseException as error:
+        return _unread(execution, value, error)
     box = [value]
     value = None
     return (await drive_async(execution.start(box))).value
@@ -92,6 +98,21 @@ def _open(invocation: Invocation) -> TurnExecution | None:
     except Exception as error:
         count_fault("entry", error)
         return None
+
+
+def _unread(execution: TurnExecution, value: Any, error: BaseException) -> Any:
+    """
+    Close a turn where we could not take what it returned. That is our fault alone: the caller gets it.
+
+    Raises:
+        BaseException: `error`, where it is an interrupt of the program.
+    """
+    if not isinstance(error, Exception):
+        execution.leave(outcome_of(error), error)
+        raise error
+    count_fault("reply", error)
+    execution.leave("completed")
+    return value
 
 
 def _is_within(instance: object, name: str) -> bool:

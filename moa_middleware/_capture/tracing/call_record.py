@@ -177,7 +177,12 @@ def _text(value: Any) -> str | None:
 
 
 def _add_inner(
-    fields: dict[str, Any], inside: Sequence[tuple[CallState, Attempt]], credentials: list[str], *, late: bool
+    fields: dict[str, Any],
+    inside: Sequence[tuple[CallState, Attempt]],
+    credentials: list[str],
+    *,
+    ended_ns: int | None,
+    late: bool,
 ) -> None:
     """
     Complete the record of a call from the single call inside it, and from the single one inside that.
@@ -191,6 +196,7 @@ def _add_inner(
         fields: The record of the outer call.
         inside: The calls inside it and their requests, the innermost last.
         credentials: Texts that no error may quote.
+        ended_ns: When the outer call ended.
         late: Whether they ended after their turn.
     """
     shot: Snapshot | None = inside[-1][1].memo
@@ -206,14 +212,18 @@ def _add_inner(
         # The outer call's words win, except in three cases: its function returned an open stream inside a
         # holder, so that only the inner one saw the end; it caught the inner error and returned something else;
         # or it failed with an exception that says nothing, because of the inner one.
-        if fields["outcome"] == "completed" and not fields["output"] and attempt.streamed:
+        was_caught = reply is not None and reply.outcome in ("error", "cancelled")
+        if was_caught and attempt.streamed and ended_ns is not None and not fields["output"]:
+            # A stream that ended after its function did was handed out: nobody has caught anything.
+            was_caught = (attempt.clock.ended_ns or ended_ns) < ended_ns
+        if fields["outcome"] == "completed" and not fields["output"] and attempt.streamed and not was_caught:
             # Its function handed the inner call's stream out in a holder: the reply ended as that stream did.
             duration = attempt.clock.duration_ms if reply is not None else None
             fields["outcome"] = reply.outcome if reply is not None else None
             fields["error"] = shown
             fields["duration_ms"] = duration
             fields["ended_at"] = attempt.clock.started_at + duration / 1e3 if duration is not None else None
-        elif fields["outcome"] == "completed" and reply is not None and reply.outcome in ("error", "cancelled"):
+        elif fields["outcome"] == "completed" and reply is not None and was_caught:
             fields["outcome"], fields["handled"], fields["error"] = reply.outcome, True, shown
         elif fields["outcome"] == "error" and fields["error"] is None:
             fields["error"] = shown
@@ -303,10 +313,9 @@ def _add_entries(
                 _add_entries(entries, call, one, late=late, apart=apart)
     fields = _fields(slot, attempt, late=late)
     if inside:
-        _add_inner(
-            fields, inside, credentials_of(attempt) if any(request.error for _, request in inside) else [], late=late
-        )
-        fields["label"] = slot.label or fields["model"] or slot.name or None
+        credentials = credentials_of(attempt) if any(request.error for _, request in inside) else []
+        _add_inner(fields, inside, credentials, ended_ns=attempt.clock.ended_ns, late=late)
+        fields["label"] = attempt.label or slot.label or fields["model"] or slot.name or None
         # The requests that are one with this one have no record, so no id either.
         ids = {request.id for _, request in inside}
         for entry in entries[first:]:

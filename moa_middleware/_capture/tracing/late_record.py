@@ -15,7 +15,7 @@ from .call_record import entries_of
 from .encode import join
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Collection, Iterator, Sequence
 
     from ..turns.turn import CallState, Turn
     from .encode import Raw
@@ -57,7 +57,9 @@ def late_records(turn: Turn, slot: CallState, *, ts: float) -> Iterator[Raw]:
     contains whole, and for those that still run and will have a line of their own.
     """
     apart = _apart(slot)
-    for entry in entries_of(slot, late=True, apart=apart):
+    entries = entries_of(slot, late=True, apart=apart)
+    recorded = {entry.attempt.id for entry in entries}
+    for entry in entries:
         if entry.slot in apart:
             continue
         listing = _listing_of(entry.slot)
@@ -65,6 +67,8 @@ def late_records(turn: Turn, slot: CallState, *, ts: float) -> Iterator[Raw]:
         if place is not None and place.ended:
             continue
         _place_late(entry, listing, place)
+        known = recorded if listing is None else recorded | listing.places.keys()
+        entry.fields["parent"] = _parent_of(entry.slot, known)
         yield join(
             {
                 "schema": LATE_SCHEMA,
@@ -89,6 +93,14 @@ def _apart(slot: CallState) -> set[CallState]:
                 apart.add(inner)
             apart |= _apart(inner)
     return apart
+
+
+def _parent_of(slot: CallState, recorded: Collection[str]) -> str | None:
+    """Return the id of the request around a call that has a record; one that is one with its outer call has none."""
+    around = slot.parent
+    while around is not None and around.id not in recorded and around.slot.parent is not None:
+        around = around.slot.parent
+    return around.id if around is not None else None
 
 
 def _listing_of(slot: CallState) -> Listing | None:
