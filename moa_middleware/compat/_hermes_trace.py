@@ -115,7 +115,7 @@ def consume_and_save_trace(
         holder._pending_trace = None
         if not pending or "aggregator_input_messages" not in pending:
             return
-        slot = pending.get("aggregator_slot") or {}
+        call_state = pending.get("aggregator_slot") or {}
         output = pending.get("aggregator_output")
         if output is None and aggregator_output_fallback:
             output = aggregator_output_fallback
@@ -124,8 +124,8 @@ def consume_and_save_trace(
             preset_name=pending.get("preset", ""),
             reference_outputs=pending.get("reference_outputs", []),
             aggregator_label=pending.get("aggregator_label", ""),
-            aggregator_model=slot.get("model"),
-            aggregator_provider=slot.get("provider"),
+            aggregator_model=call_state.get("model"),
+            aggregator_provider=call_state.get("provider"),
             aggregator_temperature=pending.get("aggregator_temperature"),
             aggregator_input_messages=pending.get("aggregator_input_messages"),
             aggregator_output=output,
@@ -195,7 +195,7 @@ def _write(
     tracer: Any, session_id: str | None, preset: Any, references: list[dict[str, Any]], aggregator: dict[str, Any]
 ) -> None:
     from .._capture.tracing.encode import encode
-    from .._capture.tracing.entry import RecordedCall
+    from .._capture.tracing.recorded_call import RecordedCall
     from .._capture.tracing.turn_record import arrange
 
     session = _text(session_id) if session_id else tracer._session_id

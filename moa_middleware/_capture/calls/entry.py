@@ -107,4 +107,4 @@ def _joins(instance: object, name: str, wrapped: Callable[..., Any]) -> bool:
     fn = getattr(wrapped, "__func__", wrapped)
     # A recursion begins at the function that the turn began at; `super()` gets to another one,
     # as often as it likes.
-    return any(entered[:2] == (id(instance), name) and entered[2] is not fn for entered in turn.entered)
+    return any(frame[:2] == (id(instance), name) and frame[2] is not fn for frame in turn.frames)

@@ -72,7 +72,7 @@ class Invocation:
         """Remember which method of which object is the turn: its `super()` call joins it."""
         if self.instance is not None:
             fn = getattr(self.wrapped, "__func__", self.wrapped)
-            turn.entered.append((id(self.instance), self.function.name, fn))
+            turn.frames.append((id(self.instance), self.function.name, fn))
 
     def open_call(self, named: Mapping[str, Any], request: Request, here: Scope | None, turn: Turn | None) -> CallState:
         """
@@ -100,7 +100,7 @@ class Invocation:
         if options.provider is not None:
             state.provider = text_of(resolve_option(options.provider, instance, named)) or state.provider
         state.name = self.function.name
-        state.engine = self.stack
+        state.stack = self.stack
         if options.tags or tags.own:
             state.tags = {**(options.tags or {}), **tags.own}
         state.request = request

@@ -51,7 +51,7 @@ def keep(attempt: Attempt, reply: Reply) -> None:
         return
     understood = reply.text is not None or bool(reply.tool_calls)
     keeps = understood and not isinstance(raw, tuple) and (not isinstance(raw, dict) or "choices" in raw)
-    if reply.error is not None and attempt.slot.turn.recording is not None:
+    if reply.error is not None and attempt.call_state.turn.recording is not None:
         attempt.error = error_of(reply.error)
     if reply.error is None and (keeps or raw is None):
         attempt.reply = reply
@@ -101,8 +101,8 @@ def _find_words(attempt: Attempt, reply: Reply, words: str, changes: dict[str, A
     first = isinstance(reply.raw, tuple | list)
     if reply._details.get("shape") is not None or not (first or reply.text is None):
         return  # it is known where the text of such a value is
-    slot, request = attempt.slot, attempt.slot.request
-    names = {slot.model, slot.label, slot.provider, attempt.inner[0].model}
+    call_state, request = attempt.call_state, attempt.call_state.request
+    names = {call_state.model, call_state.label, call_state.provider, attempt.inner[0].model}
     asked = (request.messages, request.params) if request is not None else ()
     text = reply_text(reply.raw, words, names.union(texts_in(asked)))
     if text is not None or isinstance(reply.raw, tuple):

@@ -127,7 +127,7 @@ def _begin(invocation: Invocation, here: Scope | None, turn: Turn | None) -> _Be
         return _Begun(attempt, Scope(turn, tags, attempt, Order(state.order)), request)
     except Exception as error:
         if attempt is not None:
-            attempt.slot.attempts.clear()  # nothing goes out by it
+            attempt.call_state.attempts.clear()  # nothing goes out by it
         count_fault("entry", error)
         return None
     except BaseException as error:
@@ -144,7 +144,7 @@ def _returned(function: WrappedFunction, attempt: Attempt, value: Any) -> None:
     else:
         attempt.clock.stop()
         keep(attempt, reply)
-    attempt.slot.chosen = attempt
+    attempt.call_state.chosen = attempt
     _finish(attempt)
 
 
@@ -160,7 +160,7 @@ def _unread(attempt: Attempt, value: Any, error: BaseException) -> Any:
         _raised(attempt, error)
         raise error
     count_fault("reply", error)
-    if not attempt.slot.done:
+    if not attempt.call_state.done:
         attempt.reply = Reply(source="provider")
         attempt.clock.stop()
         _finish(attempt)
@@ -170,7 +170,7 @@ def _unread(attempt: Attempt, value: Any, error: BaseException) -> Any:
 def _stream(invocation: Invocation, begun: _Begun, source: Any) -> Any:
     """Return a stream as the caller gets it; the call ends with it."""
     attempt, function = begun.attempt, invocation.function
-    state = attempt.slot
+    state = attempt.call_state
     attempt.streamed = True
     inner = own_state(source)
     if inner is not None:
@@ -180,7 +180,7 @@ def _stream(invocation: Invocation, begun: _Begun, source: Any) -> Any:
         return source
     acc = Accumulator(tools=function.spec.offers_tools(invocation.kwargs))
     state.stream = stream = StreamState(None, acc, scope=begun.scope)
-    stream.slot = state
+    stream.call_state = state
     stream.finish = partial(_stream_ended, function, attempt, stream)
     return stream_proxy(source, stream)
 
@@ -192,7 +192,7 @@ def _stream_ended(function: WrappedFunction, attempt: Attempt, stream: StreamSta
         attempt.clock.first_ns = stream.acc.first_ns
         complete(reply, outcome=end.outcome, error=end.error or reply.error, source="provider")
         keep_reply(function, attempt, reply)
-        attempt.slot.chosen = attempt
+        attempt.call_state.chosen = attempt
         stream.reply = attempt.reply
     finally:
         _finish_stream(attempt, end.outcome)
@@ -206,7 +206,7 @@ def _inner_ended(
         attempt.clock.first_ns = inner.acc.first_ns
         reply = (inner.reply or Reply()).replace(outcome=outcome, error=error, raw=None, source="provider")
         keep_reply(function, attempt, reply)
-        attempt.slot.chosen = attempt
+        attempt.call_state.chosen = attempt
         attempt.error = attempt.error or inner.error
     finally:
         _finish_stream(attempt, outcome)
@@ -222,7 +222,7 @@ def _finish_stream(attempt: Attempt, outcome: Outcome) -> None:
 
 def _finish(attempt: Attempt) -> None:
     """End a call whose reply is kept, and with it the turn that was opened for it alone."""
-    state, reply, error = attempt.slot, attempt.reply, attempt.error
+    state, reply, error = attempt.call_state, attempt.reply, attempt.error
     state.finish()
     if state.turn.implicit and state.parent is None:
         # Without a reply an interrupt came in between.
@@ -231,7 +231,7 @@ def _finish(attempt: Attempt) -> None:
 
 def _raised(attempt: Attempt, error: BaseException) -> None:
     """Keep what the function raised in place of a reply, and end the call."""
-    state = attempt.slot
+    state = attempt.call_state
     try:
         if attempt.reply is None:  # else it was interrupted where it ended
             attempt.clock.stop()

@@ -122,15 +122,15 @@ def _is_within(instance: object, name: str) -> bool:
     turn, here = current_turn(), current()
     if turn is None or instance is None or here is None or here.parent is not None:
         return False
-    return any(entered[:2] == (id(instance), name) for entered in turn.entered)
+    return any(frame[:2] == (id(instance), name) for frame in turn.frames)
 
 
 class TurnExecution:
     """One execution of a function that is a turn, or the first or second half of one."""
 
-    __slots__ = ("prepared", "prepares", "talk", "turn")
+    __slots__ = ("conversation", "prepared", "prepares", "turn")
 
-    talk: Conversation
+    conversation: Conversation
 
     def __init__(self, turn: Turn, *, prepares: bool = False, prepared: Prepared | None = None) -> None:
         self.turn = turn
@@ -189,7 +189,7 @@ class TurnExecution:
         if inner is not None:
             # The aggregator's own stream: its text is read there, once.
             if not self._is_taken_over:
-                self.turn.answered_by = inner.slot
+                self.turn.answered_by = inner.call_state
             inner.add_done_callback(partial(self._aggregator_ended, inner))
             return source
         state = StreamState(None, Accumulator(), scope=self.turn.scope())
@@ -216,8 +216,8 @@ class TurnExecution:
         Args:
             box: Holds what the function returned.
         """
-        self.talk = self._converse(box)
-        return self.talk
+        self.conversation = self._converse(box)
+        return self.conversation
 
     def _converse(self, box: list[Any]) -> Conversation:
         try:
@@ -232,7 +232,7 @@ class TurnExecution:
                 # A conversation, and no plain callback: one that is dropped with its future is closed, and so
                 # is the turn (`test_a_turn_whose_future_is_dropped_closes`).
                 future = box.pop()
-                then = partial(future.add_done_callback, partial(future_done, self.talk))
+                then = partial(future.add_done_callback, partial(future_done, self.conversation))
                 done: FutureDone = yield Deliver(future, then)
                 value, failure = outcome_of_future(done.future)
                 if failure is None:
@@ -242,7 +242,7 @@ class TurnExecution:
                 return None
             if kind != "manager":
                 return self.receive(box.pop(), kind)
-            state = StreamState(self.talk, Accumulator(), scope=self.turn.scope())
+            state = StreamState(self.conversation, Accumulator(), scope=self.turn.scope())
             got = yield Deliver(manager_proxy(box.pop(), state))
             if isinstance(got, ManagerEntered):
                 if not is_stream(got.value):

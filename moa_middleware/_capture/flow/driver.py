@@ -96,13 +96,13 @@ def _no_await(effect: Wait[Any]) -> AsyncOnSyncError:
 
 
 def drive_sync(
-    talk: Conversation, value: Any = None, error: BaseException | None = None, *, only_invoke: bool = False
+    conversation: Conversation, value: Any = None, error: BaseException | None = None, *, only_invoke: bool = False
 ) -> Ended:
     """
     Take the conversation up and go on until it delivers or returns.
 
     Args:
-        talk: The conversation.
+        conversation: The conversation.
         value: What to send into it.
         error: What to throw into it instead.
         only_invoke: Leave whatever could be awaited to the async driver, sleeping too.
@@ -112,7 +112,7 @@ def drive_sync(
     """
     try:
         while True:
-            effect = talk.throw(error) if error is not None else talk.send(value)
+            effect = conversation.throw(error) if error is not None else conversation.send(value)
             value = error = None
             if type(effect) is Deliver:
                 return _delivered(effect)
@@ -147,7 +147,7 @@ def drive_sync(
 
 
 async def drive_async(
-    talk: Conversation, value: Any = None, error: BaseException | None = None, *, first: Effect | None = None
+    conversation: Conversation, value: Any = None, error: BaseException | None = None, *, first: Effect | None = None
 ) -> Ended:
     """Do the same as `drive_sync` where it can await; `first` is an effect that waits already."""
     try:
@@ -155,7 +155,7 @@ async def drive_async(
             if first is not None:
                 effect, first = first, None
             else:
-                effect = talk.throw(error) if error is not None else talk.send(value)
+                effect = conversation.throw(error) if error is not None else conversation.send(value)
             value = error = None
             if type(effect) is Deliver:
                 return _delivered(effect)
@@ -180,7 +180,7 @@ async def drive_async(
         error = None
 
 
-def drive_last(talk: Conversation, value: Any) -> None:
+def drive_last(conversation: Conversation, value: Any) -> None:
     """
     Take the conversation up for the last time, where nobody can wait and nobody listens.
 
@@ -188,10 +188,10 @@ def drive_last(talk: Conversation, value: Any) -> None:
     closed, and that is logged.
     """
     try:
-        effect = talk.send(value)
+        effect = conversation.send(value)
         if type(effect) is Wait:
             _no_await(effect)
-        talk.close()
+        conversation.close()
     except StopIteration:
         return
     except Exception as error:
@@ -239,17 +239,17 @@ async def _drain_async(source: Any, take: Callable[[Any], None]) -> None:
 class _Awaitable(wrapt.BaseObjectProxy):  # type: ignore[type-arg]  # wrapt's C types are untyped
     """An awaitable object of the wrapped function's; awaiting it goes on with the conversation."""
 
-    def __init__(self, talk: Conversation, effect: Resolve) -> None:
+    def __init__(self, conversation: Conversation, effect: Resolve) -> None:
         super().__init__(effect.awaitable)
-        self._self_rest: tuple[Conversation, Resolve] | None = (talk, effect)
+        self._self_rest: tuple[Conversation, Resolve] | None = (conversation, effect)
 
     def _self_first(self, awaitable: Any) -> Any:
         """Return what awaits an object and goes on; the object itself once the conversation is over."""
         rest, self._self_rest = self._self_rest, None
         if rest is None:  # a second time is between the caller and the object
             return awaitable
-        talk, effect = rest
-        return _value_of(drive_async(talk, first=effect._replace(awaitable=awaitable)))
+        conversation, effect = rest
+        return _value_of(drive_async(conversation, first=effect._replace(awaitable=awaitable)))
 
     def __await__(self) -> Generator[Any, Any, Any]:
         awaited: Generator[Any, Any, Any] = self._self_first(self.__wrapped__).__await__()
@@ -272,35 +272,35 @@ async def _value_of(driven: Any) -> Any:
     return (await driven).value
 
 
-async def _late_stream(talk: Conversation, effect: Effect) -> AsyncGenerator[Any, Any]:
+async def _late_stream(conversation: Conversation, effect: Effect) -> AsyncGenerator[Any, Any]:
     """Stand in for an async stream whose middleware has to await before it can begin."""
-    async for chunk in (await drive_async(talk, first=effect)).value:
+    async for chunk in (await drive_async(conversation, first=effect)).value:
         yield chunk
 
 
-def start_sync(talk: Conversation, *, async_stream: bool) -> Any:
+def start_sync(conversation: Conversation, *, async_stream: bool) -> Any:
     """
     Start a conversation and return what the caller gets.
 
     Args:
-        talk: The conversation, fresh.
+        conversation: The conversation, fresh.
         async_stream: Whether the function is known to return an async stream: then an effect that
             has to be awaited waits for the stream's first step.
     """
     try:
-        ended = drive_sync(talk, only_invoke=async_stream)
+        ended = drive_sync(conversation, only_invoke=async_stream)
     except NeedsAsync as signal:
         effect: Effect = signal.args[0]
     else:
         return ended.value
     if type(effect) is not Resolve:
-        return _late_stream(talk, effect)
+        return _late_stream(conversation, effect)
     awaitable = effect.awaitable
     # A coroutine is answered with a coroutine, since event loops and `asyncio.run` take nothing else for one.
     # What else can be awaited, a task or an HTTP library's request, has methods that its caller may use.
     if isinstance(awaitable, CoroutineType | GeneratorType):
-        coroutine: Any = _value_of(drive_async(talk, first=effect))
+        coroutine: Any = _value_of(drive_async(conversation, first=effect))
         coroutine.__name__, coroutine.__qualname__ = awaitable.__name__, awaitable.__qualname__
         return coroutine
     kind = _AwaitableManager if hasattr(type(awaitable), "__aenter__") else _Awaitable
-    return kind(talk, effect)
+    return kind(conversation, effect)

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from ..flow.outcome import left, outcome_of
+from ..flow.outcome import exit_outcome, outcome_of
 from ..log import log
 from ..scope import current, invoke, resolve
 from .loops import iterate, iterate_async, makes_no_calls
@@ -160,7 +160,7 @@ def _exit(self: Any, kind: type[BaseException] | None, error: BaseException | No
         return self.__wrapped__.__exit__(kind, error, trace) if self._self_entered else None
     finally:
         with _quietly(error):
-            state.end(*left(error, self._self_helper and self._self_helper()))
+            state.end(*exit_outcome(error, self._self_helper and self._self_helper()))
 
 
 async def _aexit(
@@ -172,7 +172,7 @@ async def _aexit(
         return await self.__wrapped__.__aexit__(kind, error, trace) if self._self_entered else None
     finally:
         with _quietly(error):
-            await state.end_async(*left(error, self._self_helper and self._self_helper()))
+            await state.end_async(*exit_outcome(error, self._self_helper and self._self_helper()))
 
 
 # Managers. ----------------------------------------------------------------------------------------
@@ -201,7 +201,7 @@ async def _manager_aenter(self: Any) -> Any:
 def _entered(self: Any, ended: Ended) -> Any:
     """Return what the user's `as` gets: a proxy that keeps its manager, where it is a stream."""
     state: StreamState = self._self_state
-    if not ended.suspended or (state.talk is None and not is_stream(ended.value)):
+    if not ended.suspended or (state.conversation is None and not is_stream(ended.value)):
         return ended.value
     if own_state(underlying_stream(ended.value)) is not state:
         return stream_proxy(ended.value, state, keep=self)

@@ -15,7 +15,7 @@ import sys
 import weakref
 from typing import TYPE_CHECKING, Any
 
-from ..flow.outcome import left, outcome_of
+from ..flow.outcome import exit_outcome, outcome_of
 from ..log import count_fault
 from ..shapes.accumulator import Accumulator
 from .proxy_class import StateProxy, proxy_class
@@ -209,7 +209,7 @@ class _Body(_BodyEvents):
     def _fed(self, event: Any) -> None:
         (self.state.on_chunk or self.state.acc.feed)(event)
 
-    def left(self) -> tuple[Outcome, BaseException | None] | None:
+    def exit_outcome(self) -> tuple[Outcome, BaseException | None] | None:
         """
         Return how the response is left, which closes it; None if it is read at this moment.
 
@@ -218,7 +218,7 @@ class _Body(_BodyEvents):
         if self.stepping:
             return None
         error = sys.exc_info()[1] if _in_exit() else None
-        how = left(error if id(error) != self._handled else None)
+        how = exit_outcome(error if id(error) != self._handled else None)
         if not self.state.readers:
             return how
         self.state.closing = how
@@ -352,7 +352,7 @@ def _closing(original: Any) -> Any:
         try:
             original(self)
         finally:
-            if body is not None and (how := body.left()) is not None:
+            if body is not None and (how := body.exit_outcome()) is not None:
                 body.state.end(how[0], how[1])
 
     return close
@@ -364,7 +364,7 @@ def _closing_async(original: Any) -> Any:
         try:
             await original(self)
         finally:
-            if body is not None and (how := body.left()) is not None:
+            if body is not None and (how := body.exit_outcome()) is not None:
                 await body.state.end_async(how[0], how[1])
 
     return aclose

@@ -15,7 +15,7 @@ from ...records import EMPTY_CALL, TOKENS
 from ..shapes.fields import fields_of
 from .credentials import hide, texts
 from .encode import encode
-from .entry import Entry
+from .recorded_call import Entry
 from .snapshot import EMPTY, NULL
 
 if TYPE_CHECKING:
@@ -43,41 +43,41 @@ def error_record(error: ErrorInfo, credentials: Sequence[str] = ()) -> dict[str,
 
 def credentials_of(attempt: Attempt) -> list[str]:
     """Return the texts that an exception of a request must not quote: its own, and those of the calls inside it."""
-    shot: Snapshot | None = attempt.memo
-    found = texts(shot.hidden if shot is not None else (), attempt.slot.client)
-    found += attempt.slot.turn.hidden
+    shot: Snapshot | None = attempt.snapshot
+    found = texts(shot.secrets if shot is not None else (), attempt.call_state.client)
+    found += attempt.call_state.turn.secrets
     for inner in attempt.inner:
         for one in inner.attempts:
             found += credentials_of(one)
     return sorted(found, key=len, reverse=True)
 
 
-def _fields(slot: CallState, attempt: Attempt, *, late: bool) -> dict[str, Any]:
+def _fields(call_state: CallState, attempt: Attempt, *, late: bool) -> dict[str, Any]:
     """Return the record of one attempt, roles and index still open."""
-    shot: Snapshot | None = attempt.memo
-    model = attempt.model or slot.model
+    shot: Snapshot | None = attempt.snapshot
+    model = attempt.model or call_state.model
     # A key by keyword costs two instructions, in a display three, set by itself five. With more than
     # 15 keywords CPython puts a dictionary together for them, which costs more than all of these.
     fields = dict(
         _EMPTY,
-        label=attempt.label or slot.label or model or slot.name or None,
+        label=attempt.label or call_state.label or model or call_state.name or None,
         model=model,
-        provider=attempt.provider or slot.provider,
+        provider=attempt.provider or call_state.provider,
         streamed=attempt.streamed,
         call_id=attempt.id,
-        parent=slot.parent.id if slot.parent is not None else None,
-        role=slot.role,
-        role_source=slot.role_source,
-        layer=slot.layer,
+        parent=call_state.parent.id if call_state.parent is not None else None,
+        role=call_state.role,
+        role_source=call_state.role_source,
+        layer=call_state.layer,
         attempt=attempt.number,
         started_at=attempt.clock.started_at,
-        endpoint=slot.endpoint,
+        endpoint=call_state.endpoint,
         late=late,
     )
     if shot is not None:
         _add_request(fields, shot)
     reply = attempt.reply
-    if reply is not None and (slot.settled or late or _is_followed(slot, attempt)):
+    if reply is not None and (call_state.settled or late or _is_followed(call_state, attempt)):
         _add_reply(fields, reply, attempt)
     return fields
 
@@ -88,9 +88,9 @@ def _add_request(fields: dict[str, Any], shot: Snapshot) -> None:
         fields["params_omitted"] = list(shot.omitted)
 
 
-def _is_followed(slot: CallState, attempt: Attempt) -> bool:
+def _is_followed(call_state: CallState, attempt: Attempt) -> bool:
     """Return True if a further request came after this one, so that it has ended even if its call has not."""
-    return len(slot.attempts) > attempt.number
+    return len(call_state.attempts) > attempt.number
 
 
 def _add_reply(fields: dict[str, Any], reply: Reply, attempt: Attempt) -> None:
@@ -199,14 +199,14 @@ def _add_inner(
         ended_ns: When the outer call ended.
         late: Whether they ended after their turn.
     """
-    shot: Snapshot | None = inside[-1][1].memo
+    shot: Snapshot | None = inside[-1][1].snapshot
     fields.update(temperature=None, input_messages=NULL, params=EMPTY, params_omitted=[])
     if shot is not None:
         _add_request(fields, shot)
     words: str | None = None
-    for slot, attempt in inside:
+    for call_state, attempt in inside:
         # What had not ended when the turn closed is in a late line.
-        reply = attempt.reply if slot.settled or late or _is_followed(slot, attempt) else None
+        reply = attempt.reply if call_state.settled or late or _is_followed(call_state, attempt) else None
         error = attempt.error if reply is not None else None
         shown = error_record(error, credentials) if error is not None else None
         # The outer call's words win, except in three cases: its function returned an open stream inside a
@@ -227,9 +227,9 @@ def _add_inner(
             fields["outcome"], fields["handled"], fields["error"] = reply.outcome, True, shown
         elif fields["outcome"] == "error" and fields["error"] is None:
             fields["error"] = shown
-        fields["model"] = attempt.model or slot.model or fields["model"]
-        fields["endpoint"] = slot.endpoint or fields["endpoint"]
-        fields["provider"] = fields["provider"] or attempt.provider or slot.provider
+        fields["model"] = attempt.model or call_state.model or fields["model"]
+        fields["endpoint"] = call_state.endpoint or fields["endpoint"]
+        fields["provider"] = fields["provider"] or attempt.provider or call_state.provider
         fields["streamed"] = fields["streamed"] or attempt.streamed
         if reply is not None:
             words = reply.text or words
@@ -270,21 +270,21 @@ def _add_inner_reply(fields: dict[str, Any], reply: Reply, attempt: Attempt) -> 
         fields["source"] = reply.source
 
 
-def entries_of(slot: CallState, *, late: bool = False, apart: Collection[CallState] = ()) -> list[Entry]:
+def entries_of(call_state: CallState, *, late: bool = False, apart: Collection[CallState] = ()) -> list[Entry]:
     """
     Return the records of a call and of the calls inside it.
 
     Those that are `apart` have a line of their own.
     """
     entries: list[Entry] = []
-    for attempt in slot.attempts:
-        _add_entries(entries, slot, attempt, late=late, apart=apart, is_outermost=True)
+    for attempt in call_state.attempts:
+        _add_entries(entries, call_state, attempt, late=late, apart=apart, is_outermost=True)
     return entries
 
 
 def _add_entries(
     entries: list[Entry],
-    slot: CallState,
+    call_state: CallState,
     attempt: Attempt,
     *,
     late: bool,
@@ -311,15 +311,15 @@ def _add_entries(
         for call in inner:
             for one in call.attempts:
                 _add_entries(entries, call, one, late=late, apart=apart)
-    fields = _fields(slot, attempt, late=late)
+    fields = _fields(call_state, attempt, late=late)
     if inside:
         credentials = credentials_of(attempt) if any(request.error for _, request in inside) else []
         _add_inner(fields, inside, credentials, ended_ns=attempt.clock.ended_ns, late=late)
-        fields["label"] = attempt.label or slot.label or fields["model"] or slot.name or None
+        fields["label"] = attempt.label or call_state.label or fields["model"] or call_state.name or None
         # The requests that are one with this one have no record, so no id either.
         ids = {request.id for _, request in inside}
         for entry in entries[first:]:
             if entry.fields["parent"] in ids:
                 entry.fields["parent"] = attempt.id
-    is_last = is_outermost and attempt is (slot.chosen or slot.attempts[-1])
-    entries.append(Entry(fields, is_last, bool(inner), slot, attempt))
+    is_last = is_outermost and attempt is (call_state.chosen or call_state.attempts[-1])
+    entries.append(Entry(fields, is_last, bool(inner), call_state, attempt))

@@ -56,13 +56,13 @@ class Journal:
         """Return the file of a turn."""
         return f"{self._directory}{os.sep}{turn_id}.jsonl"
 
-    def add(self, turn: Turn, slot: CallState, content: Content | None) -> BaseException | None:
+    def add(self, turn: Turn, call_state: CallState, content: Content | None) -> BaseException | None:
         """
         Append a call that ended, with the calls inside it.
 
         Args:
             turn: Its turn, which is open.
-            slot: The call.
+            call_state: The call.
             content: What is written of content, `None` for all of it.
 
         Returns:
@@ -81,7 +81,7 @@ class Journal:
         receipt = Receipt()
         urgent: BaseException | None = None
         try:
-            data: bytes = join(_line(turn, slot, first=first))
+            data: bytes = join(_line(turn, call_state, first=first))
             if content is not None:
                 data, urgent = content.line(data)
             append_making(self.path_of(turn.id), data + b"\n", receipt)
@@ -119,16 +119,16 @@ def _unlink(path: str) -> None:
         os.unlink(path)  # noqa: PTH108 - a `Path` costs more
 
 
-def _line(turn: Turn, slot: CallState, *, first: bool) -> dict[str, Any]:
+def _line(turn: Turn, call_state: CallState, *, first: bool) -> dict[str, Any]:
     """Return a line: who writes, the turn's own request in the first one, and the calls."""
-    entries = entries_of(slot, late=True)
+    entries = entries_of(call_state, late=True)
     places = []
     for entry in entries:
         entry.fields["late"] = False
         places.append(
             {
-                "order": [*entry.slot.order, entry.attempt.number],
-                "chosen": entry.is_last and slot.parent is None,
+                "order": [*entry.call_state.order, entry.attempt.number],
+                "chosen": entry.is_last and call_state.parent is None,
                 "sum": entry.has_inner,
             }
         )
@@ -139,19 +139,19 @@ def _line(turn: Turn, slot: CallState, *, first: bool) -> dict[str, Any]:
         "process": this_process(),
         "instrumentation_errors": turn.faults,
         "turns": list(turn.turns),
-        "covers": list(_ids(slot)),
+        "covers": list(_ids(call_state)),
         "places": places,
     }
     if first:
-        known = known_of(turn, turn.memo)
+        known = known_of(turn, turn.snapshot)
         line["turn"] = join({key: known[key] for key in OF_TURN})
     line["calls"] = join_all(entry.fields for entry in entries)
     return line
 
 
-def _ids(slot: CallState) -> Iterator[str]:
+def _ids(call_state: CallState) -> Iterator[str]:
     """Yield the ids of a call's requests and of those inside: a later line stands for those of an earlier one."""
-    for attempt in slot.attempts:
+    for attempt in call_state.attempts:
         yield attempt.id
         for inner in attempt.inner:
             yield from _ids(inner)

@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from ..._layout import lock
 from ...records import SCHEMA
 from .encode import decode, encode
-from .entry import RecordedCall
 from .journal import FOLDER, JOURNAL_SCHEMA, OF_TURN, is_alive
+from .recorded_call import RecordedCall
 from .trace_file import Receipt, segments
 from .tracer import counters
 from .turn_record import arrange, name_roles

@@ -32,7 +32,7 @@ class Snapshot:
     """The messages as JSON; `None` for those of an iterator, which `pulled` returns."""
     params = EMPTY
     temperature: float | None = None
-    hidden: Sequence[Any] = ()
+    secrets: Sequence[Any] = ()
     """Arguments that are not recorded; looked into only where the call fails, since its error may quote them."""
 
     def __init__(
@@ -48,7 +48,7 @@ class Snapshot:
         elif turn.over:
             self.messages = encode(messages)
         elif messages is not None:
-            self.messages, turn.shared = encode_again(messages, turn.shared)
+            self.messages, turn.last_encoded = encode_again(messages, turn.last_encoded)
         if params:
             self.params = encode(dict(params))
             temperature = params.get("temperature")
@@ -58,7 +58,7 @@ class Snapshot:
         self.omitted = omitted
         if omitted and kwargs:
             names = dict.fromkeys(name.partition(".")[0] for name in omitted)
-            self.hidden = [kwargs[name] for name in names if name in kwargs]
+            self.secrets = [kwargs[name] for name in names if name in kwargs]
 
     def pulled(self) -> Raw:
         """Return the messages of an iterator as JSON, as far as they were pulled."""

@@ -106,28 +106,30 @@ class Tracer:
                 turn.session_id = self._session_id
             if turn.request is not None:
                 request = turn.request
-                turn.memo = snapshot.Snapshot(turn, request.messages, request.params, request.omitted)
+                turn.snapshot = snapshot.Snapshot(turn, request.messages, request.params, request.omitted)
         except BaseException as error:
             self._fault(error, turn)
 
     def began(self, attempt: Attempt, request: Call | Request, kwargs: Mapping[str, Any]) -> None:
         """Take a request down as it goes out."""
         try:
-            slot = attempt.slot
-            omitted = slot.request.omitted if slot.request is not None else ()
-            attempt.memo = snapshot.Snapshot(slot.turn, request.messages, request.params, omitted, kwargs)
+            call_state = attempt.call_state
+            omitted = call_state.request.omitted if call_state.request is not None else ()
+            attempt.snapshot = snapshot.Snapshot(call_state.turn, request.messages, request.params, omitted, kwargs)
         except BaseException as error:
-            self._fault(error, attempt.slot.turn)
+            self._fault(error, attempt.call_state.turn)
 
-    def ended(self, turn: Turn, slot: CallState) -> None:
+    def ended(self, turn: Turn, call_state: CallState) -> None:
         """Keep a call until its turn is written; that of a turn of its own is written next."""
-        if self._journal is None or not slot.attempts or (turn.implicit and slot.parent is None):
+        if self._journal is None or not call_state.attempts or (turn.implicit and call_state.parent is None):
             return
         # A call may outlive the call around it, for example a task that was not awaited.
-        while slot.parent is not None and slot.parent.slot.done:
-            slot = slot.parent.slot  # it ended first, and is completed from this one: it is written again
+        while call_state.parent is not None and call_state.parent.call_state.done:
+            call_state = (
+                call_state.parent.call_state
+            )  # it ended first, and is completed from this one: it is written again
         try:
-            urgent = self._journal.add(turn, slot, self._content)
+            urgent = self._journal.add(turn, call_state, self._content)
             if urgent is not None:
                 raise urgent
         except OSError as error:
@@ -140,9 +142,9 @@ class Tracer:
         """Write the turn's line; an interrupt goes on after that."""
         self._send(turn, partial(self._lines_of, turn, []))
 
-    def ended_late(self, turn: Turn, slot: CallState) -> None:
+    def ended_late(self, turn: Turn, call_state: CallState) -> None:
         """Write the lines of a call that outlived its turn, likewise."""
-        self._send(turn, partial(self._late_lines_of, turn, slot))
+        self._send(turn, partial(self._late_lines_of, turn, call_state))
 
     def _send(self, turn: Turn, make: Callable[[], list[Line]]) -> None:
         """Make lines and send them; if an interrupt comes in between, once more, and then it goes on."""
@@ -199,8 +201,8 @@ class Tracer:
                 encode(record) + b"\n", session_id=turn.session_id, writer=self._writer, listeners=self._listeners
             )
 
-    def _late_lines_of(self, turn: Turn, slot: CallState) -> list[Line]:
-        lines = late_records(turn, slot, ts=time.time())
+    def _late_lines_of(self, turn: Turn, call_state: CallState) -> list[Line]:
+        lines = late_records(turn, call_state, ts=time.time())
         return [self._line(turn.session_id, (line,), late=True) for line in lines]
 
     def _writer_fields(self, number: list[int]) -> dict[str, Any]:

@@ -19,8 +19,8 @@ from ..shapes.replies import read_reply
 from ..turns.roles import infer
 from .call_record import credentials_of, entries_of, error_record
 from .encode import HOLE, HOLE_JSON, Raw, encode, pieces_of, to_bytes
-from .entry import Entry, RecordedCall, within
 from .late_record import Listing
+from .recorded_call import Entry, RecordedCall, within
 from .snapshot import known_of
 
 if TYPE_CHECKING:
@@ -160,14 +160,14 @@ def _totals(calls: Sequence[RecordedCall]) -> dict[str, Any]:
 # A live turn -------------------------------------------------------------------------------------
 
 
-_submission: Any = attrgetter("slot.order", "attempt.number")
+_submission: Any = attrgetter("call_state.order", "attempt.number")
 
 
 def _all_entries(turn: Turn) -> list[Entry]:
     entries: list[Entry] = []
-    for slot in turn.calls:
-        if slot.parent is None and slot.attempts:
-            entries += entries_of(slot)
+    for call_state in turn.calls:
+        if call_state.parent is None and call_state.attempts:
+            entries += entries_of(call_state)
     # Calls are listed as they were submitted, not as they ended: threads and tasks end in any order, and
     # records of the same program shall be comparable line by line.
     if len(entries) > 1:
@@ -193,7 +193,7 @@ def _output(turn: Turn, aggregator: Entry | None, entries: list[Entry]) -> str |
 
 def ran_references(turn: Turn) -> bool:
     """Whether a turn ran references, or made a call whose role is still open."""
-    return any(slot.role in (None, "reference") for slot in turn.calls if slot.attempts)
+    return any(call_state.role in (None, "reference") for call_state in turn.calls if call_state.attempts)
 
 
 _settled = attrgetter("settled")
@@ -203,16 +203,16 @@ def turn_record(turn: Turn, *, ts: float) -> dict[str, Any]:
     """Return the record of a turn but for its writer."""
     entries = _all_entries(turn)
     name_roles(entries)
-    record, aggregator = arrange(entries, lambda entry: within(turn.answered_by, entry.slot))
+    record, aggregator = arrange(entries, lambda entry: within(turn.answered_by, entry.call_state))
     # Some call still runs. Its late line has to continue this listing: the same place, and the role that
     # was inferred with all calls in view, which one call alone could not show.
     if not all(map(_settled, turn.calls)):
         listing = Listing(entries)
-        for slot in turn.calls:
-            slot.listing = listing
-    shot: Snapshot | None = turn.memo
+        for call_state in turn.calls:
+            call_state.listing = listing
+    shot: Snapshot | None = turn.snapshot
     if shot is None and turn.implicit and entries:
-        shot = entries[-1].attempt.memo
+        shot = entries[-1].attempt.snapshot
     clock = turn.clock
     duration = clock.duration_ms
     record.update(
@@ -294,7 +294,7 @@ def turn_pieces(record: dict[str, Any]) -> list[bytes]:
 def _credentials(turn: Turn, entries: list[Entry]) -> list[str]:
     """Return what the exception of a turn may quote: it is mostly that of one of its calls, or of a turn inside it."""
     found = [text for entry in entries if entry.attempt.error is not None for text in credentials_of(entry.attempt)]
-    found += turn.hidden
+    found += turn.secrets
     if turn.parent is not None:
-        turn.parent.hidden += found
+        turn.parent.secrets += found
     return found

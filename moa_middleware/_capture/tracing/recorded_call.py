@@ -55,14 +55,14 @@ class RecordedCall:
 class Entry(RecordedCall):
     """The record of an attempt of this process."""
 
-    slot: CallState
+    call_state: CallState
     attempt: Attempt
 
     def node(self) -> Node:
         """Return the call as inference needs it: by exact times, and with what its turn returned."""
-        attempt, slot, fields = self.attempt, self.slot, self.fields
-        reply, clock, returned = attempt.reply, attempt.clock, slot.turn.returned
-        answered = within(slot.turn.answered_by, slot)
+        attempt, call_state, fields = self.attempt, self.call_state, self.fields
+        reply, clock, returned = attempt.reply, attempt.clock, call_state.turn.returned
+        answered = within(call_state.turn.answered_by, call_state)
         if not answered and returned is not None and reply is not None:
             raw = reply.raw
             answered = raw is not None and (raw is returned or (type(returned) is str and returned == reply.text))
@@ -70,7 +70,7 @@ class Entry(RecordedCall):
             input=fields["input_messages"],
             output=fields["output"],
             started_ns=clock.started_ns,
-            ended_ns=clock.ended_ns if slot.settled else None,
+            ended_ns=clock.ended_ns if call_state.settled else None,
             failed=self.failed,
             answered=answered,
             role=fields["role"],
@@ -79,10 +79,10 @@ class Entry(RecordedCall):
         )
 
 
-def within(slot: CallState | None, outer: CallState) -> bool:
+def within(call_state: CallState | None, outer: CallState) -> bool:
     """Return True if a call is another one, or was made inside it."""
-    while slot is not None:
-        if slot is outer:
+    while call_state is not None:
+        if call_state is outer:
             return True
-        slot = slot.parent.slot if slot.parent is not None else None
+        call_state = call_state.parent.call_state if call_state.parent is not None else None
     return False
