@@ -40,6 +40,8 @@ def uuid7() -> str:
 
     Its random part is the kernel's, so that forked processes cannot repeat one another.
     """
+    # The kernel's random numbers and not Python's: a program that calls `random.seed`, as benchmarks do,
+    # would otherwise give its turns the ids of the last run.
     try:
         tail = _tails.pop()  # atomic: two threads, or a finaliser in between, get two
     except IndexError:

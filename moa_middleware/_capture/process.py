@@ -52,6 +52,9 @@ def claim(flag: list[bool]) -> bool:
     `list.pop` is atomic, and it takes no lock: this runs in finalisers, which may interrupt the
     very thread that holds a lock.
     """
+    # A finaliser runs wherever Python allocates, also between two statements of the code that holds a
+    # lock, on the same thread. It would wait for itself, for ever. A pop from a list needs no lock where
+    # there is a GIL, and has one of its own inside the list where there is none.
     try:
         return flag.pop()
     except IndexError:

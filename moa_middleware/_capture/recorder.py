@@ -58,6 +58,8 @@ class _State:
 
     def changed(self) -> None:
         """Let the next turn make its tracer anew."""
+        # The environment is live: a turn compares the values of its variables with those that the tracer
+        # was made from. Building the settings anew for each turn would cost 190 µs.
         self.current: tuple[Any, Recording | None] = (None, None)
         """The key that the tracer was made from, and the tracer: one tuple, so that no reader needs a lock."""
 

@@ -134,8 +134,12 @@ def enter(scope: Scope | None) -> Scope | None:
     return former
 
 
+# A token of `ContextVar.set` can be used in the context that it was made in and nowhere else. Fixtures,
+# dependencies of web frameworks and generators leave in another context than they entered, and with
+# tokens that is a ValueError in the caller's code. So the value is compared by identity: whoever still
+# finds its own scope puts the former one back, and anybody else leaves things alone.
 def leave(scope: Scope | None, former: Scope | None) -> None:
-    """Go back to `former`, unless somebody else stands here by now."""
+    """Go back to `former`, unless the code has moved on by now."""
     if _current.get() is scope:
         _current.set(former)
 
@@ -166,6 +170,8 @@ async def resolve(scope: Scope | None, fn: Callable[..., Any], args: Any, kwargs
 
 def submitted() -> Scope | None:
     """Return the scope for work submitted here and now, with its number reserved."""
+    # The number is taken here, in the thread that submits: which worker of a pool begins first is a race,
+    # and the order of a turn's calls would differ from run to run.
     here = _current.get()
     if here is None or here.order is None or here.turn is None or not here.turn.joinable:
         return here

@@ -182,7 +182,8 @@ class CallConversation(CallExecution):
         finally:
             error = too_late = end = got = None
         try:
-            # Not from within the handler: its cause and context are not ours to change.
+            # Not from within the handler: Python would make the exception that is being handled its
+            # `__context__`, and the caller's exception is not ours to change.
             raise broke
         finally:
             broke = None

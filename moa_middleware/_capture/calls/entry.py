@@ -105,6 +105,8 @@ def _joins(instance: object, name: str, wrapped: Callable[..., Any]) -> bool:
     if turn is None or instance is None or here is None or here.parent is not None:
         return False
     fn = getattr(wrapped, "__func__", wrapped)
-    # A recursion begins at the function that the turn began at; `super()` gets to another one,
-    # as often as it likes.
+    # A subclass's `create` that calls `super().create()` is one execution, so one turn and one line; a
+    # client that calls its own `create` again, as an agent does, begins another. The two differ by the
+    # function: a recursion begins at the function that the turn began at, `super()` gets to another
+    # one, as often as it likes.
     return any(frame[:2] == (id(instance), name) and frame[2] is not fn for frame in turn.frames)

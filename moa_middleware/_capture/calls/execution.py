@@ -101,6 +101,8 @@ class CallExecution:
 
     def begin(self, call: Call) -> tuple[Attempt, Call, Observation]:
         """Begin a request; the observers are shown what goes out."""
+        # A middleware has seen the call under an id before anything was sent: the first request has that
+        # one. Each further request is a call of its own in the record, with its own id.
         attempt = self.call_state.attempt()
         if attempt.number == 1 and self.call.id:
             attempt.id = self.call.id

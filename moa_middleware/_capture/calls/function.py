@@ -127,6 +127,10 @@ def _root_of(fn: Any) -> str:
     return str(getattr(fn, "__module__", "")).partition(".")[0]
 
 
+# What a function returns decides which driver starts, before it is called: an `async def` must begin
+# when its coroutine runs and not when it is called. `inspect.iscoroutinefunction` says no of the async
+# SDKs' methods, since each is wrapped in a plain function that returns the coroutine; so those wrappers
+# are looked through, and only those (`test_arguments.py`).
 def _is_of_sdk(fn: Any) -> bool:
     """Whether a function is an SDK's wrapper around another: they return what that one returns."""
     inner = getattr(fn, "__func__", fn)

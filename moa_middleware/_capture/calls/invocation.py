@@ -70,6 +70,8 @@ class Invocation:
 
     def enter(self, turn: Turn) -> None:
         """Remember which method of which object is the turn: its `super()` call joins it."""
+        # By identity and name: the instance itself would be kept alive by its turn, and two clients that
+        # compare equal are two clients.
         if self.instance is not None:
             fn = getattr(self.wrapped, "__func__", self.wrapped)
             turn.frames.append((id(self.instance), self.function.name, fn))

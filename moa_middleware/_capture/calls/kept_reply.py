@@ -45,6 +45,9 @@ def keep(attempt: Attempt, reply: Reply) -> None:
 
     A value that is not understood may hold an open stream, which would then never be dropped.
     """
+    # The turn's record compares what the turn returned with what its calls returned, so a value is kept
+    # until the turn closes, unless it may be or hold something that has to die earlier. The exception
+    # becomes words at once: its traceback holds every frame that it passed, and those the streams.
     raw = reply.raw
     if reply.error is None and (raw is None or (reply.text is not None and not isinstance(raw, tuple | dict))):
         attempt.reply = reply

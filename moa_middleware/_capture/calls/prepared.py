@@ -59,6 +59,8 @@ may close inside a finaliser."""
 
 def keep(turn: Turn, thing: object) -> None:
     """Keep an open turn for the call that will finish it with `thing`."""
+    # By identity, since what a client hands on may be neither hashable nor comparable. The object is held
+    # with its turn: the identity of one that is gone may soon be another object's.
     prepared = Prepared(turn, thing)
     before = _table.get(id(thing))
     if before is not None:

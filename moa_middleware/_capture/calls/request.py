@@ -79,7 +79,10 @@ class RequestExchange:
             call.messages.rewind()
         self.attempt.clock.start()
         try:
-            # In a box: a suspended frame that held a proxy would keep it alive for ever.
+            # In a box: this frame is suspended for as long as the stream is open, and a frame keeps alive what
+            # its variables hold. If one held the proxy, a consumer that drops the stream would not end it: the
+            # SDK's connection would stay open and the turn unwritten (`test_lifetimes.py`). A list can be
+            # emptied before the frame is suspended; a variable that was handed to a callee cannot.
             box = [(yield Invoke(fn, call.args, call.kwargs, self.scope))]
         except BaseException as error:
             self._ended(complete(reply_of_error(error), source=self.source), error)
@@ -108,6 +111,8 @@ class RequestExchange:
         of = self.of
         if is_value(box[0]):
             return self._value(box[0]), None
+        # The order of the questions matters. A manager may be entered to give any of the others; a raw
+        # response may be parsed into a stream; so each answer leads on to those below it.
         try:
             if is_manager(box[0]) and of.state is not None:
                 return (yield from self._enter(box))

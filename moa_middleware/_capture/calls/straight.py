@@ -115,6 +115,8 @@ async def run_async(invocation: Invocation, go_on: GoOn) -> Any:
 
 def _begin(invocation: Invocation, here: Scope | None, turn: Turn | None) -> _Begun | None:
     """Snapshot the request; `None` if that failed, which must not cost the user the call."""
+    # The snapshot is taken here and not when the reply is there: the function may change its list of
+    # messages while it runs, and what the model was asked is what stood in it now.
     attempt: Attempt | None = None
     try:
         named, request = invocation.read()
@@ -126,6 +128,8 @@ def _begin(invocation: Invocation, here: Scope | None, turn: Turn | None) -> _Be
         tags = NO_TAGS if here is None or here.tags is NO_TAGS else here.tags.for_body()
         return _Begun(attempt, Scope(turn, tags, attempt, Order(state.order)), request)
     except Exception as error:
+        # A fault of ours before the request went out. The caller's call goes on without a record; the
+        # fault is counted, so `moa.status()` says that something is missing.
         if attempt is not None:
             attempt.call_state.attempts.clear()  # nothing goes out by it
         count_fault("entry", error)

@@ -322,7 +322,8 @@ class Turn:
         self.answered_by = self.answered_by or call_state
         # What was returned holds the stream; a turn that held it would keep it from ever ending.
         self.returned = None
-        # Words only: the exception holds the frame of the body, and with that the very stream.
+        # Words only: the exception holds the frame of the body by its traceback, and with that the very
+        # stream. It would then never be dropped, and a turn that waits for it never be written.
         known = error_of(error)
 
         def with_its_stream(ended: Outcome, failure: BaseException | None) -> None:
