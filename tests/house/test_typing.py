@@ -12,7 +12,7 @@ import pytest
 import moa_middleware as moa
 
 ROOT = Path(__file__).parents[2]
-API = ROOT / "tests" / "typing" / "api.py"
+API = ROOT / "tests" / "support" / "typing" / "api.py"
 
 # Each line that ends in `# wrong` has to be refused, and no other.
 MISTAKES = """
