@@ -86,11 +86,14 @@ def the_turn(tmp_path, read_lines):
     return read
 
 
-def on_terminal(env, *args, columns=80):
+def on_terminal(env, *args, columns=80, fork=False):
     """Run the demo on a terminal so wide; return its exit code and all that it wrote there."""
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
-    process = subprocess.Popen([*COMMAND, *args], env=env, stdin=theirs, stdout=theirs, stderr=theirs)
+    if fork:
+        process = forked.Started(["demo", *args], env=env, cwd=os.getcwd(), stream=theirs)
+    else:
+        process = subprocess.Popen([*COMMAND, *args], env=env, stdin=theirs, stdout=theirs, stderr=theirs)
     os.close(theirs)
     written = b""
     while True:
@@ -239,10 +242,10 @@ def test_a_terminal_shows_progress_for_each_reference(env, columns):
 
 
 @pytest.mark.parametrize("more", [{}, {"NO_COLOR": "1"}])
-def test_no_color_is_obeyed(env, more):
+def test_no_color_is_obeyed(env, more, request):
     """A terminal gets colours, and none with NO_COLOR."""
     with ScriptedServer(QUICK) as server:
-        code, written = on_terminal({**env, **more}, *asking(server, "a"))
+        code, written = on_terminal({**env, **more}, *asking(server, "a"), fork=doses.is_quick(request.config))
     assert (0, not more) == (code, bool(re.search(r"\x1b\[[0-9;]*3[0-7]m", written)))
 
 

@@ -71,6 +71,41 @@ def run(args, *, env, cwd, stdin="", timeout=120):
         return subprocess.CompletedProcess(args, code, out.read().decode(), err.read().decode())
 
 
+class Started:
+    """`moa` in a fork that goes on beside the test, with what tests ask of a `subprocess.Popen`."""
+
+    def __init__(self, args, *, env, cwd, stream):
+        load()
+        self.args, self.returncode = args, None
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)
+            self.pid = os.fork()
+        if not self.pid:
+            os.setsid()
+            _child(args, env, cwd, (stream, stream, stream))
+
+    def poll(self):
+        """Return the exit code, None while it runs."""
+        if self.returncode is None:
+            ended, status = os.waitpid(self.pid, os.WNOHANG)
+            if ended:
+                self.returncode = os.waitstatus_to_exitcode(status)
+        return self.returncode
+
+    def wait(self, timeout=120):
+        """Wait for its end; return the exit code."""
+        deadline = time.monotonic() + timeout
+        while self.poll() is None:
+            if time.monotonic() > deadline:
+                raise subprocess.TimeoutExpired(self.args, timeout)
+            time.sleep(0.002)
+        return self.returncode
+
+    def kill(self):
+        """End it."""
+        os.kill(self.pid, signal.SIGKILL)
+
+
 def _wait(pid, args, timeout):
     deadline = time.monotonic() + timeout
     while time.monotonic() < deadline:
@@ -88,7 +123,7 @@ def _child(args, env, cwd, streams):
     code = 1
     try:
         for number, stream in enumerate(streams):
-            os.dup2(stream.fileno(), number)
+            os.dup2(stream if isinstance(stream, int) else stream.fileno(), number)
         sys.stdin, sys.stdout, sys.stderr = (
             os.fdopen(number, mode, encoding="utf-8", closefd=False, errors=errors)
             for number, mode, errors in ((0, "r", "strict"), (1, "w", "strict"), (2, "w", "backslashreplace"))
