@@ -22,7 +22,7 @@ from .measure import FEWEST
 from .plan import Plan
 from .table import Row, as_json, as_markdown, as_text, write_markdown
 
-PARTS = ("chunks", "generators", "calls", "turn", "flush", "memory", "growth", "sdk", "imports", "footprint")
+PARTS = ("chunks", "generators", "calls", "roads", "turn", "flush", "memory", "growth", "sdk", "imports", "footprint")
 RIVALS = "rivals"
 RESULTS = Path(__file__).with_name("RESULTS.md")
 

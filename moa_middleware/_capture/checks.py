@@ -14,10 +14,7 @@ if TYPE_CHECKING:
 
     Redaction: TypeAlias = str | Callable[[str], str]
 
-__all__ = ["OF_CALLS", "OF_TURNS", "check_parameter", "checked", "redaction", "unknown"]
-
-OF_TURNS = ("session_id", "preset", "tags")
-OF_CALLS = ("label", "layer", "model", "provider", "session_id", "preset", "messages", "tags")
+__all__ = ["check_parameter", "checked", "redaction", "unknown"]
 
 
 def checked(items: Iterable[Any], what: str) -> tuple[Any, ...]:

@@ -40,6 +40,8 @@ class _Unset:
 
 
 _UNSET: Any = _Unset()
+_NO_SETTINGS = ("middleware", "observers", "writer", "on_turn")
+"""Arguments of `configure` that no variable of the environment sets."""
 
 
 def configure(
@@ -89,21 +91,11 @@ def configure(
         SettingsError: A value cannot be used.
         MiddlewareError: A middleware cannot be called.
     """
-    given = {
-        "save_traces": save_traces,
-        "trace_dir": trace_dir,
-        "session_id": session_id,
-        "turns": turns,
-        "propagate_threads": propagate_threads,
-        "capture": capture,
-        "max_field_bytes": max_field_bytes,
-        "max_file_bytes": max_file_bytes,
-        "journal": journal,
-    }
+    # First of all, while the arguments are the only local variables.
+    given = {name: value for name, value in locals().items() if value is not _UNSET and name not in _NO_SETTINGS}
     redactors = state.redactors
     if redact is not _UNSET:
         given["redact"], redactors = redaction(redact)
-    given = {name: value for name, value in given.items() if value is not _UNSET}
     overrides = {name: value for name, value in {**state.overrides, **given}.items() if value is not None}
     # Checked now, so that the error is raised at the line that made it. Pydantic is imported for it, but
     # not where a program only sets middleware or a writer.
@@ -142,6 +134,8 @@ def _validate(overrides: dict[str, Any]) -> None:
 
     from ..settings import Settings
 
+    # `Settings(**overrides)` would read the environment too, and what is wrong there is not this call's
+    # fault: it is logged at the first turn. So each value is assigned to a copy that has read nothing.
     validate = Settings.__pydantic_validator__.validate_assignment
     blank = Settings.model_construct()
     for name, value in overrides.items():
@@ -202,6 +196,8 @@ class Status(NamedTuple):
 
 def status() -> Status:
     """Return the counters of this process."""
+    # The tracer is asked and not the switch: a bad setting keeps tracing off whatever the switch says,
+    # and nobody should find that out from an empty directory.
     tracer: Any = recording()
     saving = tracer is not None and tracer.writes_lines
     outbox = loaded_outbox()

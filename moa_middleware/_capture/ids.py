@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 
 from .process import after_fork
 
-__all__ = ["Clock", "uuid7"]
+__all__ = ["Clock", "trace_context", "uuid7"]
 
 _VARIANT = {figure: "89ab"[int(figure, 16) % 4] for figure in "0123456789abcdef"}
 _POOL_SIZE = 64
 _tails: list[str] = []
 """Random parts that are ready: asking the kernel for each one costs more than the rest of an id."""
+
+_head: list[tuple[int, str]] = [(0, "")]
+"""The millisecond of the last id, and how ids of that millisecond begin: those of a turn share it."""
 
 # A child must not repeat the ids of its parent.
 after_fork(_tails.clear)
@@ -40,8 +44,12 @@ def uuid7() -> str:
         tail = _tails.pop()  # atomic: two threads, or a finaliser in between, get two
     except IndexError:
         tail = _fill_pool()
-    time_ms = f"{time.time_ns() // 1_000_000:012x}"
-    return f"{time_ms[:8]}-{time_ms[8:]}{tail}"
+    now = time.time_ns() // 1_000_000
+    last, head = _head[0]
+    if now != last:
+        head = f"{now >> 16:08x}-{now & 0xFFFF:04x}"
+        _head[0] = now, head
+    return head + tail
 
 
 class Clock:
@@ -84,3 +92,17 @@ class Clock:
         """Epoch seconds of the end, `None` before it."""
         duration = self.duration_ms
         return None if duration is None else self.started_at + duration / 1e3
+
+
+def trace_context() -> dict[str, str] | None:
+    """Return the ids of OpenTelemetry's active span, if the host uses it."""
+    api = sys.modules.get("opentelemetry.trace")
+    if api is None:
+        return None
+    try:
+        context = api.get_current_span().get_span_context()
+        if not context.is_valid:
+            return None
+        return {"trace_id": f"{context.trace_id:032x}", "span_id": f"{context.span_id:016x}"}
+    except Exception:
+        return None

@@ -85,6 +85,9 @@ def _refuse(problem: str) -> None:
 
 def _run_module(name: str, args: list[str]) -> None:
     """Run a module with the function that `python -m` uses."""
+    # Private, and still the right one: it is what Python's own `-m` calls. `runpy.run_module` puts
+    # `sys.argv` and `__main__` back when the program ends, so functions registered with `atexit` and threads
+    # that are left would see ours (`test_a_program_runs_as_without_us`).
     here = _here()
     _prepare(_main_module(), ["-m", *args], [here] if here else [])
     _guarded(runpy._run_module_as_main, name)  # type: ignore[attr-defined]
@@ -106,6 +109,8 @@ def _run_file(path: str, args: list[str]) -> None:
         sys.path.insert(0, where)  # Python does so with -P too
         _guarded(runpy._run_module_as_main, "__main__", alter_argv=False)  # type: ignore[attr-defined]
         return
+    # A plain file is not for `runpy`: `run_path` empties the module's namespace at the end, in which the
+    # program's threads and exit functions still live.
     try:
         with io.open_code(where) as file:
             source = file.read()
@@ -121,11 +126,8 @@ def _run_file(path: str, args: list[str]) -> None:
     _prepare(main, [path, *args], [os.path.dirname(os.path.realpath(where))])  # noqa: PTH120 - as Python does
 
     def program_() -> None:
-        if compiled:
-            code = names["__loader__"].get_code("__main__")
-        else:
-            code = compile(source, where, "exec", dont_inherit=True)
-        exec(code, names)  # noqa: S102 - it is what was asked for
+        loaded = names["__loader__"].get_code("__main__") if compiled else None
+        exec(loaded or compile(source, where, "exec", dont_inherit=True), names)  # noqa: S102 - it is what was asked for
         for name in ("__file__", "__cached__"):
             names.pop(name, None)  # as Python does: what runs at exit sees neither
 
@@ -160,10 +162,9 @@ def _guarded(program: Any, *args: Any, **kwargs: Any) -> None:
     """Run a program; what it does not catch is shown as if it had run alone."""
     try:
         program(*args, **kwargs)
-    except SystemExit:
-        raise
     except BaseException as error:
-        _hide_our_frames(error)
+        if not isinstance(error, SystemExit):
+            _hide_our_frames(error)
         raise
 
 
@@ -203,14 +204,8 @@ class _ChildTargets:
         self.targets = targets
 
     def __reduce__(self) -> Any:
-        code = (
-            "try:\n"
-            f"    from {__name__} import apply\n"
-            f"    apply({self.targets!r}, report=False)\n"
-            "except Exception:\n"
-            "    pass\n"
-        )
-        return exec, (code, {})
+        code = f"from {__name__} import apply; apply({self.targets!r}, report=False)"
+        return exec, (f"try: {code}\nexcept Exception: pass", {})
 
 
 def apply(targets: str, *, report: bool = True) -> None:

@@ -84,14 +84,13 @@ if hasattr(os, "register_at_fork"):  # pragma: no branch - not on Windows
 
 
 class _Environment:
-    """
-    How the variables are read: from the dictionary below `os.environ` where that is CPython's on POSIX.
+    """How the variables are read: from the dictionary below `os.environ` where that is CPython's on POSIX."""
 
-    `os.environ.get` encodes the name, raises and catches a `KeyError`, and decodes the value: 0.7 µs,
-    eleven times a turn. The dictionary holds the encoded pairs, and a lookup there costs a twentieth.
-    It is private, so anything but an exact `dict` falls back to the mapping itself, and so does a
-    mapping that a test or a host has put in the place of `os.environ`.
-    """
+    # `os.environ.get` encodes the name, raises and catches a `KeyError`, and decodes the value: 0.7 µs,
+    # eleven times a turn. The dictionary holds the encoded pairs, and a lookup there costs a twentieth.
+    # It is private, so anything but an exact `dict` falls back to the mapping itself, and so does a
+    # mapping that a test or a host has put in the place of `os.environ`
+    # (`test_a_mapping_in_the_place_of_the_environment_is_read`).
 
     __slots__ = ("find", "of", "off", "switch", "variables")
 
@@ -158,13 +157,14 @@ def load_recorder() -> None:
     second, and a turn may begin in a running event loop. Only modules are loaded. The settings are
     read at the first turn, since the program may still change them.
     """
-    if "moa_middleware._capture.tracing.tracer" in sys.modules:
-        return
-    if not _is_on() and not state.listeners and state.on_turn is None:
+    is_loaded = "moa_middleware._capture.tracing.tracer" in sys.modules
+    if is_loaded or not (_is_on() or state.listeners or state.on_turn is not None):
         return
     # What is wrong is logged at the first turn, which imports once more.
     # Under the lock that a fork waits for: a child that inherited a half-done import would hang.
     with suppress(Exception), state.lock:
+        import concurrent.futures.thread  # noqa: F401 - `turns.threads` wraps its pool at the first turn
+
         from .. import settings  # noqa: F401
         from .tracing import tracer, writer  # noqa: F401
 
@@ -187,13 +187,13 @@ def _log_unknown_variables() -> None:
 
 
 def _tracer(*, saving: bool) -> Recording | None:
+    # Here, because a program that records nothing must not wait for the import of pydantic and of the
+    # tracing package (`test_nothing_heavy_is_imported_while_traces_are_off`).
     from .tracing.tracer import Tracer
     from .tracing.writer import FileWriter
 
     settings = _settings()
-    listeners = [*state.listeners]
-    if state.on_turn is not None:
-        listeners.append(state.on_turn)
+    listeners = [fn for fn in (*state.listeners, state.on_turn) if fn is not None]
     saving = saving and settings is not None and settings.save_traces
     if settings is None or not (saving or listeners):
         # Not for listeners alone either: without its settings a record could hold what it must not.
@@ -247,6 +247,8 @@ def add_turn_listener(listener: Callable[[TurnRecord], object]) -> Iterator[None
         yield
     finally:
         with state.lock:
+            # One of them, and not all that are equal: two blocks may add the same listener, and each of
+            # them takes away its own.
             left = list(state.listeners)
             left.remove(listener)
             state.listeners = tuple(left)

@@ -140,7 +140,7 @@ def leave(scope: Scope | None, former: Scope | None) -> None:
         _current.set(former)
 
 
-def invoke(scope: Scope, fn: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+def invoke(scope: Scope | None, fn: Callable[..., Any], args: Any, kwargs: Any) -> Any:
     """Call a function inside a scope."""
     former = _current.get()
     _current.set(scope)
@@ -151,12 +151,14 @@ def invoke(scope: Scope, fn: Callable[..., Any], args: Any, kwargs: Any) -> Any:
             _current.set(former)
 
 
-async def resolve(scope: Scope, fn: Callable[..., Any], args: Any, kwargs: Any) -> Any:
-    """Call a coroutine function inside a scope, and await what it returns."""
+async def resolve(scope: Scope | None, fn: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+    """Call a coroutine function inside a scope, and await what it returns, if it has to be awaited."""
     former = _current.get()
     _current.set(scope)
     try:
-        return await fn(*args, **kwargs)
+        value = fn(*args, **kwargs)
+        # A decorator around a coroutine function may return a value without one, from a cache for example.
+        return await value if type(value) is CoroutineType or isawaitable(value) else value
     finally:
         if _current.get() is scope:
             _current.set(former)

@@ -7,12 +7,13 @@ library makes one of its own.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias, TypedDict, TypeVar, overload
 
 from ..errors import DecorationError, TagError, TargetError
 from .calls.entry import call_through
 from .calls.function import Options
-from .checks import OF_CALLS, OF_TURNS, check_parameter, checked, unknown
+from .checks import check_parameter, checked, unknown
 from .flow.chain import name_of
 from .flow.observers import Observer
 from .instrument import objects, targets
@@ -59,6 +60,17 @@ class CallOptions(TypedDict, total=False):
     preset: Text
     messages: str | None
     tags: Mapping[str, Any] | None
+
+
+class ClientOptions(TypedDict, total=False):
+    """The keywords of `client`: those of `instrument`."""
+
+    turn: Paths
+    reference: Paths
+    aggregator: Paths
+    call: Paths
+    session_id: Text
+    preset: Text
 
 
 class Stack:
@@ -115,6 +127,8 @@ class Stack:
         if not callable(fn) and not isinstance(fn, classmethod | staticmethod):
             msg = f"@{name} cannot wrap a {type(fn).__name__}: it is not callable"
             raise DecorationError(msg)
+        # A function that is decorated twice, or decorated and a target of `instrument`, stays one layer:
+        # two would record each call twice.
         layer = layer_of(fn, self, options.kind)
         if layer is not None:
             role = layer._self_options.role if layer._self_options is not None else None
@@ -154,38 +168,24 @@ class Stack:
         if not tags and messages is None:  # `with moa.turn():` is on the path of each turn
             return TurnBlock(self, NO_TAGS, self._turn) if fn is None else self._turn(fn)
         for name in tags:
-            if name not in OF_TURNS:
-                raise TagError(unknown("turn", name, (*OF_TURNS, "messages")))
+            if name not in TurnOptions.__annotations__:
+                raise TagError(unknown("turn", name, (*TurnOptions.__annotations__, "messages")))
         dynamic = {name: value for name, value in tags.items() if callable(value)}
-        lent = checked_tags("turn", {k: v for k, v in tags.items() if k not in dynamic})
-        options = Options(
-            "turn",
-            session_id=tags.get("session_id"),
-            preset=tags.get("preset"),
-            tags=tags.get("tags"),
-            messages=messages,
-        )
-
-        def decorate(function: Any) -> Any:
-            return self._decorate(function, options, "moa.turn")
-
-        if fn is not None:
-            return decorate(fn)
-        return TurnBlock(self, lent, decorate, dynamic=list(dynamic))
+        fixed = checked_tags("turn", {k: v for k, v in tags.items() if k not in dynamic})
+        options = Options("turn", messages=messages, **tags)
+        decorate = partial(self._decorate, options=options, name="moa.turn")
+        return TurnBlock(self, fixed, decorate, dynamic=list(dynamic)) if fn is None else decorate(fn)
 
     def _turn(self, fn: Any) -> Any:
         return self._decorate(fn, Options("turn"), "moa.turn")
 
     def _call(self, role: str, fn: Any, given: dict[str, Any]) -> Any:
         for name in given:
-            if name not in OF_CALLS:
-                raise DecorationError(unknown(role, name, OF_CALLS))
+            if name not in CallOptions.__annotations__:
+                raise DecorationError(unknown(role, name, [*CallOptions.__annotations__]))
         checked_tags(role, {k: given[k] for k in ("layer", "tags") if k in given and not callable(given[k])})
         options = Options("call", role=role, **given)
-
-        def decorate(function: Any) -> Any:
-            return self._decorate(function, options, f"moa.{role}")
-
+        decorate = partial(self._decorate, options=options, name=f"moa.{role}")
         return decorate if fn is None else decorate(fn)
 
     @overload
@@ -228,31 +228,9 @@ class Stack:
     def client(self, cls: C, /) -> C: ...
 
     @overload
-    def client(
-        self,
-        cls: None = None,
-        /,
-        *,
-        turn: Paths = "create",
-        reference: Paths = (),
-        aggregator: Paths = (),
-        call: Paths = (),
-        session_id: Text = None,
-        preset: Text = None,
-    ) -> Callable[[C], C]: ...
+    def client(self, cls: None = None, /, **options: Unpack[ClientOptions]) -> Callable[[C], C]: ...
 
-    def client(
-        self,
-        cls: Any = None,
-        /,
-        *,
-        turn: Paths = "create",
-        reference: Paths = (),
-        aggregator: Paths = (),
-        call: Paths = (),
-        session_id: Text = None,
-        preset: Text = None,
-    ) -> Any:
+    def client(self, cls: Any = None, /, **options: Any) -> Any:
         """
         Instrument a client class; `create` becomes the turn.
 
@@ -260,27 +238,25 @@ class Stack:
 
         Args:
             cls: The class.
-            turn: Dotted path, or paths, of turns.
-            reference: Of references.
-            aggregator: Of the aggregator.
-            call: Of calls whose role is inferred.
-            session_id: See `instrument`.
-            preset: See `instrument`.
+            **options: The keywords of `instrument`: `turn`, which is `create` by default, `reference`,
+                `aggregator` and `call`, each a dotted path, or paths; `session_id` and `preset`.
 
         Returns:
             The same class.
 
         Raises:
-            DecorationError: It is not a class.
+            DecorationError: It is not a class, or a keyword is unknown.
             TargetError: The class has no such method.
         """
+        for name in options:
+            if name not in ClientOptions.__annotations__:
+                raise DecorationError(unknown("client", name, [*ClientOptions.__annotations__]))
 
         def decorate(decorated: Any) -> Any:
             if not isinstance(decorated, type):
                 msg = f"@moa.client is for classes, got a {type(decorated).__name__}: use moa.turn"
                 raise DecorationError(msg)
-            calls = {"turn": turn, "reference": reference, "aggregator": aggregator, "call": call}
-            return self.instrument(decorated, **calls, session_id=session_id, preset=preset)
+            return self.instrument(decorated, **{"turn": "create", **options})
 
         return decorate if cls is None else decorate(cls)
 

@@ -60,6 +60,8 @@ def in_event_loop() -> bool:
 
 def patience(path: str) -> float:
     """Return how long, in seconds, the lock of a file may be waited for here and now."""
+    # A blocked event loop stops every task of the program, so there nobody waits, and elsewhere only once:
+    # a lock that hangs (a stopped process, a network file system) would otherwise delay each line.
     if in_event_loop():
         return 0.0
     until = _until.get(path)

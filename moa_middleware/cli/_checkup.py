@@ -24,6 +24,7 @@ from pydantic import ValidationError
 
 from .._capture.instrument.target import entries_of, read
 from .._capture.instrument.targets import known_names
+from .._capture.shapes.fields import SDKS
 from .._version import __version__
 from ..errors import TargetError
 from ..settings import Settings, problems_of
@@ -44,7 +45,6 @@ _PACKAGES = {
 }
 _OFF = frozenset({"", "0", "false", "no", "off", "f", "n"})
 """Words of the switch that are no bad value, where another setting is bad."""
-_SDKS = ("openai", "anthropic", "together", "groq", "litellm")
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,7 +248,7 @@ def _version_of(name: str) -> str | None:
 def _check_packages(found: Checkup) -> None:
     for extra, names in _PACKAGES.items():
         found.packages[extra] = {name: _version_of(name) for name in names}
-    found.sdks = {name: _version_of(name) for name in _SDKS}
+    found.sdks = {name: _version_of(name) for name in sorted(SDKS)}
 
 
 def _check_targets(found: Checkup) -> None:
@@ -272,7 +272,7 @@ def _target_problem(entry: str, names: list[str], find: Callable[[str], object] 
     if target is None:
         if entry not in names:
             return f"unknown target {entry!r:.80}; choose from {', '.join(names)}, or write pkg.mod:Class.method=role"
-        return f"{entry} is not installed" if entry in _SDKS and find(entry) is None else None
+        return f"{entry} is not installed" if entry in SDKS and find(entry) is None else None
     package = target.module.partition(".")[0]
     try:
         there = find(package) is not None

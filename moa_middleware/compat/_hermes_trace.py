@@ -115,7 +115,7 @@ def consume_and_save_trace(
         holder._pending_trace = None
         if not pending or "aggregator_input_messages" not in pending:
             return
-        slot = pending.get("aggregator_slot") or {}
+        call_state = pending.get("aggregator_slot") or {}
         output = pending.get("aggregator_output")
         if output is None and aggregator_output_fallback:
             output = aggregator_output_fallback
@@ -124,8 +124,8 @@ def consume_and_save_trace(
             preset_name=pending.get("preset", ""),
             reference_outputs=pending.get("reference_outputs", []),
             aggregator_label=pending.get("aggregator_label", ""),
-            aggregator_model=slot.get("model"),
-            aggregator_provider=slot.get("provider"),
+            aggregator_model=call_state.get("model"),
+            aggregator_provider=call_state.get("provider"),
             aggregator_temperature=pending.get("aggregator_temperature"),
             aggregator_input_messages=pending.get("aggregator_input_messages"),
             aggregator_output=output,
@@ -194,16 +194,16 @@ def _reference(index: int, label: Any, shown: Any, accounting: Any, ts: float) -
 def _write(
     tracer: Any, session_id: str | None, preset: Any, references: list[dict[str, Any]], aggregator: dict[str, Any]
 ) -> None:
-    from .._capture.tracing.call_record import RecordedCall
     from .._capture.tracing.encode import encode
+    from .._capture.tracing.recorded_call import RecordedCall
     from .._capture.tracing.turn_record import arrange
 
     session = _text(session_id) if session_id else tracer._session_id
     calls = [*references, aggregator]
-    record, _ = arrange([RecordedCall(fields) for fields in calls])
+    record, _ = arrange([RecordedCall(fields, is_last=True, has_inner=False) for fields in calls])
     record["ts"] = time.time()
     record["turn_id"], record["session_id"], record["preset"] = uuid7(), session, _text(preset)
     record["started_at"] = min(call["started_at"] for call in calls)
     record["output"] = aggregator["output"]
-    record["writer"] = tracer._writer_fields()
-    tracer._put(session, bytes(encode(record)), late=False)
+    record["writer"] = tracer._writer_fields([])
+    tracer._put(session, bytes(encode(record)))

@@ -48,9 +48,11 @@ def tokens_of(accounting: Any) -> dict[str, int | None]:
     return {name: value if type(value) is int else None for name, value in found.items()}
 
 
-def label_of(slot: Any) -> str | None:
+def label_of(call_state: Any) -> str | None:
     """Return the label of a slot of a preset: `provider:model[reasoning=effort]`."""
-    if not isinstance(slot, dict):
+    if not isinstance(call_state, dict):
         return None
-    provider, model, effort = (str(slot.get(name) or "").strip() for name in ("provider", "model", "reasoning_effort"))
+    provider, model, effort = (
+        str(call_state.get(name) or "").strip() for name in ("provider", "model", "reasoning_effort")
+    )
     return f"{provider}:{model}[reasoning={effort}]" if effort else f"{provider}:{model}"

@@ -115,7 +115,7 @@ def render_reply(execution: CallExecution, reply: Reply) -> Generator[Effect, An
         kwargs=kwargs,
         stream=stream,
     )
-    scope = execution.slot.turn.scope()
+    scope = execution.call_state.turn.scope()
     if is_awaitable(made):
         made = yield Resolve(made, scope)
     if execution.state is not None and is_manager(made):

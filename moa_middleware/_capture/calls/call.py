@@ -1,7 +1,7 @@
 """
 The conversation of one call, from its entry to its end.
 
-It is a generator of effects that a driver performs (`_drive`), so that one source serves sync and
+It is a generator of effects that a driver performs (`flow.driver`), so that one source serves sync and
 async code and every kind of stream. What a call learns on the way it puts into its `CallState`.
 """
 
@@ -74,7 +74,7 @@ def go_on(invocation: Invocation, attempt: Attempt, scope: Scope, request: Reque
         request: Its parts.
         box: Holds what the function returned: a future, a manager, an awaitable, a raw response or a helper.
     """
-    return CallConversation(invocation, attempt.slot, invocation.call(attempt.slot, request)).start(
+    return CallConversation(invocation, attempt.call_state, invocation.call(attempt.call_state, request)).start(
         (attempt, scope, box)
     )
 
@@ -83,9 +83,9 @@ def _is_nested(stack: object, here: Scope | None) -> bool:
     """Return True if the running code is inside a call of this stack."""
     attempt = here.parent if here is not None else None
     while attempt is not None:
-        if attempt.slot.engine is stack:
+        if attempt.call_state.stack is stack:
             return True
-        attempt = attempt.slot.parent
+        attempt = attempt.call_state.parent
     return False
 
 
@@ -101,11 +101,11 @@ class CallConversation(CallExecution):
         Args:
             sent: The request, its scope and what holds its reply, where it went out by the straight road.
         """
-        self.talk = self._run(sent)
-        return self.talk
+        self.conversation = self._run(sent)
+        return self.conversation
 
     def _run(self, sent: tuple[Attempt, Scope, list[Any]] | None) -> Conversation:
-        slot, turn = self.slot, self.slot.turn
+        call_state, turn = self.call_state, self.call_state.turn
         outcome: Outcome = "completed"
         failure: BaseException | ErrorInfo | None = None
         try:
@@ -114,20 +114,20 @@ class CallConversation(CallExecution):
                 attempt, scope, box = sent
                 sent = None
                 yield from RequestExchange(self, attempt, self.call, NOBODY, scope=scope).take(box)
-                _, value, slot.chosen, _ = self.wire[-1]
+                _, value, call_state.chosen, _ = self.wire[-1]
             elif self.middleware:
                 result = yield from self._through_middleware()
                 value = yield from self._answer(result)
             else:
                 # What the chain and the answer come to without a middleware, and half of what they cost.
                 yield from RequestExchange(self, *self.begin(self.call)).send(self.invocation.wrapped)
-                _, value, slot.chosen, _ = self.wire[-1]
-            last = slot.final if slot.attempts else None
+                _, value, call_state.chosen, _ = self.wire[-1]
+            last = call_state.final if call_state.attempts else None
             if last is not None and last.reply is not None:
                 outcome, failure = last.reply.outcome, last.error
         except BaseException as error:
             outcome, failure = outcome_of(error), error
-            if not slot.attempts:
+            if not call_state.attempts:
                 # Refused before it was sent, by a budget say: a record that lacked it would lie.
                 self.report(Reply(outcome=outcome, error=error, source="middleware"))
             raise
@@ -135,10 +135,10 @@ class CallConversation(CallExecution):
             return value
         finally:
             self.earlier.clear()
-            slot.finish()
-            if turn.implicit and slot.parent is None:
+            call_state.finish()
+            if turn.implicit and call_state.parent is None:
                 turn.leave(outcome, failure)
-            # See _drive: an exception kept in a frame is a cycle.
+            # As in `flow.driver`: an exception kept in a frame is a cycle.
             failure = None
 
     def _through_middleware(self) -> Generator[Effect, Any, Reply]:
@@ -206,9 +206,9 @@ class CallConversation(CallExecution):
                     continue
                 # The same with something noted on it, such as its price.
                 keep(attempt, result)
-            self.slot.chosen = attempt
+            self.call_state.chosen = attempt
             if mapped is not None:
-                self.slot.chosen = self.report_mapped(mapped, reply) or attempt
+                self.call_state.chosen = self.report_mapped(mapped, reply) or attempt
             if value is not None and self.delivered:
                 # A resend brought a completed response where a stream had been promised.
                 yield from self._go_on_with((yield from render_reply(self, result)))
@@ -242,7 +242,7 @@ class CallConversation(CallExecution):
         assert self.state is not None  # noqa: S101 - a proxy is out
         self.state.begin()
         yield Deliver(stream)
-        self.state.reply = self.slot.attempts[-1].reply
+        self.state.reply = self.call_state.attempts[-1].reply
 
 
 def _same_answer(one: Reply, other: Reply) -> bool:

@@ -54,8 +54,6 @@ def call_through(  # noqa: PLR0917 - on the path of every call, where keywords c
         return wrapped(*args, **kwargs)
     invocation = Invocation(stack, options, function, wrapped, instance, args, kwargs, recording)
     if is_turn:
-        if options.prepares is not None:
-            return _converse(invocation, turn_run.conversation_of_half)
         if not function.returns_coroutine:
             return turn_run.run(invocation)
         return _named(turn_run.run_async(invocation), function)
@@ -109,4 +107,4 @@ def _joins(instance: object, name: str, wrapped: Callable[..., Any]) -> bool:
     fn = getattr(wrapped, "__func__", wrapped)
     # A recursion begins at the function that the turn began at; `super()` gets to another one,
     # as often as it likes.
-    return any(entered[:2] == (id(instance), name) and entered[2] is not fn for entered in turn.entered)
+    return any(frame[:2] == (id(instance), name) and frame[2] is not fn for frame in turn.frames)

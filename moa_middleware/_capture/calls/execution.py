@@ -49,6 +49,8 @@ class CallExecution:
         "__weakref__",
         "answered_by",
         "call",
+        "call_state",
+        "conversation",
         "delivered",
         "earlier",
         "invocation",
@@ -57,18 +59,16 @@ class CallExecution:
         "middleware",
         "observers",
         "reached",
-        "slot",
         "state",
-        "talk",
         "wire",
     )
 
-    talk: Conversation
+    conversation: Conversation
 
     def __init__(
         self,
         invocation: Invocation,
-        slot: CallState,
+        call_state: CallState,
         call: Call,
         *,
         middleware: Sequence[Middleware] = (),
@@ -81,7 +81,7 @@ class CallExecution:
         """The call as it was seen last: sent, answered or refused."""
         self.answered_by = ""
         """Name of the middleware that answered last."""
-        self.slot = slot
+        self.call_state = call_state
         self.middleware = middleware
         self.observers = observers
         self.state: StreamState | None = None
@@ -101,12 +101,12 @@ class CallExecution:
 
     def begin(self, call: Call) -> tuple[Attempt, Call, Observation]:
         """Begin a request; the observers are shown what goes out."""
-        attempt = self.slot.attempt()
+        attempt = self.call_state.attempt()
         if attempt.number == 1 and self.call.id:
             attempt.id = self.call.id
         if self.middleware or self.observers:
             # Its own list: what the observers register is for this request only.
-            call = replace(call, attempt=attempt.number, id=attempt.id, _entry=attempt, _taps=[*call._taps])
+            call = replace(call, attempt=attempt.number, id=attempt.id, _taps=[*call._taps])
         observation = Observation(self._count_fault) if self.observers else NOBODY
         try:
             observation.begin(self.observers, call)
@@ -118,15 +118,17 @@ class CallExecution:
         return attempt, call, observation
 
     def _began(self, attempt: Attempt, call: Call) -> None:
-        slot = self.slot
-        slot.model = call.model
+        call_state = self.call_state
         # What a middleware named; the label that it was shown may be a stand-in.
         if call.role != self.call.role:
-            slot.role, slot.role_source = call.role, "declared" if call.role else None
-        for name in ("label", "layer", "provider"):
+            call_state.role, call_state.role_source = call.role, "declared" if call.role else None
+        if call.layer != self.call.layer:
+            call_state.layer = call.layer
+        # These belong to the request: another attempt may have others.
+        for name in ("model", "label", "provider"):
             if getattr(call, name) != getattr(self.call, name):
-                setattr(slot, name, getattr(call, name))
-        recording = slot.turn.recording
+                setattr(attempt, name, getattr(call, name))
+        recording = call_state.turn.recording
         if recording is not None:
             recording.began(attempt, call, call.kwargs)
 
@@ -159,4 +161,4 @@ class CallExecution:
         return self.report(changed.replace(source="middleware", raw=None))
 
     def _count_fault(self) -> None:
-        self.slot.turn.faults += 1
+        self.call_state.turn.faults += 1

@@ -17,6 +17,7 @@ import wrapt
 from ..flow.model import Reply
 from ..log import count_fault
 from ..scope import Tags
+from ..shapes.fields import SDKS
 from ..shapes.params import bare_url_of
 from ..shapes.replies import read_reply
 from ..shapes.request import RequestSpec
@@ -25,8 +26,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 __all__ = ["Options", "WrappedFunction", "layer_of_option", "resolve_option", "text_of", "turn_tags"]
-
-_SDKS = frozenset({"anthropic", "groq", "litellm", "openai", "together"})
 
 
 class Options(NamedTuple):
@@ -56,7 +55,7 @@ class WrappedFunction:
 
     def __init__(self, fn: Callable[..., Any], options: Options, path: str) -> None:
         bare = _called(fn)
-        self.sdk = root if (root := _root_of(bare)) in _SDKS else ""
+        self.sdk = root if (root := _root_of(bare)) in SDKS else ""
         """The SDK that it is of."""
         self.is_manager = path.endswith(".stream") and bool(self.sdk)
         """Whether it returns a stream manager, whatever its arguments say."""
@@ -83,7 +82,7 @@ class WrappedFunction:
         """Return the SDK's name and the URL of its endpoint, for a function, or a method of a resource, of an SDK."""
         of = fn if instance is None else type(instance)
         root = str(getattr(of, "__module__", "")).partition(".")[0]
-        if root not in _SDKS:
+        if root not in SDKS:
             return None, None
         url = getattr(getattr(instance, "_client", None), "base_url", None)
         if url is None:
@@ -132,7 +131,7 @@ def _is_of_sdk(fn: Any) -> bool:
     """Whether a function is an SDK's wrapper around another: they return what that one returns."""
     inner = getattr(fn, "__func__", fn)
     module = getattr(inner, "__globals__", {}).get("__name__")
-    return isinstance(module, str) and module.partition(".")[0] in _SDKS and hasattr(inner, "__wrapped__")
+    return isinstance(module, str) and module.partition(".")[0] in SDKS and hasattr(inner, "__wrapped__")
 
 
 def _is_awaited(fn: Any) -> bool:
@@ -189,7 +188,12 @@ def _taken(option: Callable[..., Any]) -> tuple[str, ...] | None:
 
 
 def text_of(value: Any) -> str | None:
-    return None if value is None else str(value)
+    """Return the text of an option, `None` if there is none: its `__str__` may be code of the user's."""
+    try:
+        return None if value is None else str(value)
+    except Exception as error:
+        count_fault("option", error)
+        return None
 
 
 def layer_of_option(value: Any) -> int | None:

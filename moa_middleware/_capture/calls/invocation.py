@@ -14,12 +14,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from ..flow.model import Call
-    from ..scope import Scope
+    from ..scope import Scope, Tags
     from ..shapes.request import Request
     from ..turns.turn import Recording, StackLike
     from .function import Options, WrappedFunction
 
 __all__ = ["Invocation"]
+
+_NOT_SET = (None,) * 4
+"""Label, layer, model and provider of most decorators: one comparison shows that there is nothing to ask."""
 
 
 class Invocation:
@@ -69,14 +72,13 @@ class Invocation:
         """Remember which method of which object is the turn: its `super()` call joins it."""
         if self.instance is not None:
             fn = getattr(self.wrapped, "__func__", self.wrapped)
-            turn.entered.append((id(self.instance), self.function.name, fn))
+            turn.frames.append((id(self.instance), self.function.name, fn))
 
     def open_call(self, named: Mapping[str, Any], request: Request, here: Scope | None, turn: Turn | None) -> CallState:
         """
         Return the state of a call that begins, in `turn` or in a turn of its own.
 
-        Tags win over what the decorator says. Most of its options are not set, and the check costs
-        less than asking for their value.
+        Tags win over what the decorator says.
         """
         options, instance = self.options, self.instance
         if turn is None:
@@ -86,34 +88,40 @@ class Invocation:
         else:
             state = CallState(turn, None, None)
         tags = here.tags if here is not None else NO_TAGS
-        if tags.role:
-            state.role, state.role_source = tags.role, "tag"
-        elif options.role is not None:
-            role = options.role
-            state.role = text_of(resolve_option(role, instance, named)) if callable(role) else role
-            state.role_source = "declared" if state.role else None
-        if tags.layer is not None:
-            state.layer = tags.layer
-        elif options.layer is not None:
-            state.layer = layer_of_option(resolve_option(options.layer, instance, named))
-        if tags.label:
-            state.label = tags.label
-        elif options.label is not None:
-            state.label = text_of(resolve_option(options.label, instance, named))
         state.model = request.model
-        if not state.model and options.model is not None:
-            state.model = text_of(resolve_option(options.model, instance, named))
+        if tags is NO_TAGS and options[2:6] == _NOT_SET and not callable(options.role):
+            if options.role:
+                state.role, state.role_source = options.role, "declared"
+        else:
+            self._name(state, named, tags)
         state.provider, state.endpoint = self.function.sdk_and_endpoint(instance, self.wrapped)
         if state.endpoint is not None and turn.recording is not None:
             state.client = getattr(instance, "_client", None)
         if options.provider is not None:
             state.provider = text_of(resolve_option(options.provider, instance, named)) or state.provider
         state.name = self.function.name
-        state.engine = self.stack
+        state.stack = self.stack
         if options.tags or tags.own:
             state.tags = {**(options.tags or {}), **tags.own}
         state.request = request
         return state
+
+    def _name(self, state: CallState, named: Mapping[str, Any], tags: Tags) -> None:
+        """Name a call by what tags and options say; an option may be a function of the arguments."""
+        options, instance = self.options, self.instance
+        if tags.role:
+            state.role, state.role_source = tags.role, "tag"
+        else:
+            role: Any = options.role
+            state.role = text_of(resolve_option(role, instance, named)) if callable(role) else role
+            state.role_source = "declared" if state.role else None
+        if tags.layer is not None:
+            state.layer = tags.layer
+        else:
+            state.layer = layer_of_option(resolve_option(options.layer, instance, named))
+        state.label = text_of(tags.label or resolve_option(options.label, instance, named))
+        if not state.model:
+            state.model = text_of(resolve_option(options.model, instance, named))
 
     def call(self, state: CallState, request: Request) -> Call:
         """Return the call as middleware sees it."""

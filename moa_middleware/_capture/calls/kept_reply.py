@@ -6,6 +6,7 @@ This module must not know how a reply was read, or on which road it came.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any
@@ -13,9 +14,12 @@ from typing import TYPE_CHECKING, Any
 from ..flow.model import Reply
 from ..flow.outcome import error_of, outcome_of
 from ..shapes.replies import read_reply
+from ..streams.proxy_class import own_state
 from .reply_text import reply_text, texts_in
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from ..turns.turn import Attempt
     from .function import WrappedFunction
 
@@ -42,9 +46,12 @@ def keep(attempt: Attempt, reply: Reply) -> None:
     A value that is not understood may hold an open stream, which would then never be dropped.
     """
     raw = reply.raw
+    if reply.error is None and (raw is None or (reply.text is not None and not isinstance(raw, tuple | dict))):
+        attempt.reply = reply
+        return
     understood = reply.text is not None or bool(reply.tool_calls)
     keeps = understood and not isinstance(raw, tuple) and (not isinstance(raw, dict) or "choices" in raw)
-    if reply.error is not None and attempt.slot.turn.recording is not None:
+    if reply.error is not None and attempt.call_state.turn.recording is not None:
         attempt.error = error_of(reply.error)
     if reply.error is None and (keeps or raw is None):
         attempt.reply = reply
@@ -67,9 +74,12 @@ def completed(attempt: Attempt, reply: Reply) -> Reply:
     """Complete the reply of a call around a single other one: tokens and price are known there."""
     if len(attempt.inner) != 1 or not attempt.inner[0].attempts:
         return reply
-    inner = attempt.inner[0].final.reply
+    call = attempt.inner[0]
+    inner = call.final.reply
     if inner is None:
-        return reply
+        holds = call.stream is not None and isinstance(reply.raw, tuple | list)
+        # The stream that is still to be read is the reply, and not the name next to it.
+        return replace(reply, text=None) if holds and _holds(reply.raw, call.stream) else reply
     changes = {
         name: getattr(inner, name)
         for name in ("text", "tool_calls", "finish_reason", "usage", "cost_usd")
@@ -82,13 +92,17 @@ def completed(attempt: Attempt, reply: Reply) -> Reply:
     return replace(reply, **changes) if changes else reply
 
 
+def _holds(parts: Sequence[Any], stream: object) -> bool:
+    return any(own_state(part) is stream for part in parts)
+
+
 def _find_words(attempt: Attempt, reply: Reply, words: str, changes: dict[str, Any]) -> None:
     """Look for the reply in what was returned around it: a tuple's first text may be a name."""
     first = isinstance(reply.raw, tuple | list)
     if reply._details.get("shape") is not None or not (first or reply.text is None):
         return  # it is known where the text of such a value is
-    slot, request = attempt.slot, attempt.slot.request
-    names = {slot.model, slot.label, slot.provider, attempt.inner[0].model}
+    call_state, request = attempt.call_state, attempt.call_state.request
+    names = {call_state.model, call_state.label, call_state.provider, attempt.inner[0].model}
     asked = (request.messages, request.params) if request is not None else ()
     text = reply_text(reply.raw, words, names.union(texts_in(asked)))
     if text is not None or isinstance(reply.raw, tuple):
@@ -97,7 +111,9 @@ def _find_words(attempt: Attempt, reply: Reply, words: str, changes: dict[str, A
 
 def reply_of_error(error: BaseException) -> Reply:
     """Return the reply, a new one, of a request that raised: an SDK that cannot parse one has had it all the same."""
-    completion = getattr(error, "completion", None)  # openai's, of a reply that is too long or was filtered
+    completion = None
+    with suppress(Exception):  # a property of the user's
+        completion = getattr(error, "completion", None)  # openai's, of a reply that is too long or was filtered
     trace = error.__traceback__
     while completion is None and trace is not None:
         if trace.tb_frame.f_code.co_name == "parser":

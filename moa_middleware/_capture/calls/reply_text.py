@@ -11,13 +11,15 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator
+    from collections.abc import Collection, Iterable
 
 __all__ = ["reply_text", "texts_in"]
 
 _DEPTH = 3
+_DEPTH_OF_REPLY = 6
+"""Of the words in a provider's response next to other values: response, choices, choice, message, content."""
 _MOST = 1000
-"""Texts that are looked at, and items of one container."""
+"""Values that are looked at: a function may return a matrix next to its text."""
 
 
 def reply_text(value: Any, words: str, names: Collection[str | None]) -> str | None:
@@ -39,12 +41,25 @@ def reply_text(value: Any, words: str, names: Collection[str | None]) -> str | N
             return text
     if not isinstance(value, tuple):
         return None  # a tuple's parts are positions of a reply; other containers may be of any form
+    if words in texts_in(value, _DEPTH_OF_REPLY):
+        return words  # the whole response is a part; its longest text may be an id
     return max((text for text in texts if text and text not in names), key=len, default=None)
 
 
-def texts_in(value: Any) -> list[str]:
-    """Return the texts in a value, in their order, as far as it is looked through."""
-    return [*islice(_texts(value, _DEPTH), _MOST)]
+def texts_in(value: Any, depth: int = _DEPTH) -> list[str]:
+    """Return the texts in a value, the outer ones first, as far as it is looked through."""
+    found: list[str] = []
+    level, left = [value], _MOST
+    while level and left:
+        inner: list[Any] = []
+        for item in level[:left]:
+            if type(item) is str:
+                found.append(item)
+            elif depth:
+                inner += islice(_items(item), _MOST)
+        left -= min(left, len(level))
+        level, depth = inner, depth - 1
+    return found
 
 
 def _plain(text: str) -> str:
@@ -52,18 +67,17 @@ def _plain(text: str) -> str:
     return " ".join(text.split()).casefold()
 
 
-def _texts(value: Any, depth: int) -> Iterator[str]:
+def _items(value: Any) -> Iterable[Any]:
+    """Return what a builtin container or a plain object contains."""
     kind = type(value)
-    if kind is str:
-        yield value
-        return
-    items: Iterable[Any] = ()
-    if isinstance(value, tuple | list):
-        items = value
-    elif kind is dict:
-        items = value.values()
-    elif not hasattr(kind, "__object_proxy__") and type(namespace := getattr(value, "__dict__", None)) is dict:
-        items = namespace.values()
-    if depth:
-        for item in islice(items, _MOST):
-            yield from _texts(item, depth - 1)
+    if issubclass(kind, tuple | list):
+        return (tuple if issubclass(kind, tuple) else list).__iter__(value)
+    if kind is dict:
+        return [*value.values()]
+    if hasattr(kind, "__object_proxy__"):
+        return ()
+    try:
+        namespace = getattr(value, "__dict__", None)
+    except Exception:
+        return ()  # an object that answers for each of its names
+    return [*namespace.values()] if type(namespace) is dict else ()

@@ -70,7 +70,7 @@ class RequestExchange:
         self.observation = observation
         self.source = source
         """Who answers."""
-        self.scope: Scope = scope or of.slot.turn.scope(attempt, Order(of.slot.order))
+        self.scope: Scope = scope or of.call_state.turn.scope(attempt, Order(of.call_state.order))
 
     def send(self, fn: Callable[..., Any]) -> Replied:
         """Call the wrapped function; returns the reply, and how its stream ended if it was delivered."""
@@ -177,9 +177,9 @@ class RequestExchange:
         call = self.call
         tools = call._binding is None or call._binding.offers_tools(call.kwargs)
         taps = taps_of(call._taps) if call._taps else None
-        state = StreamState(of.talk, Accumulator(tools=tools), taps=taps, scope=self.scope)
-        of.state = of.slot.stream = state
-        state.slot = of.slot
+        state = StreamState(of.conversation, Accumulator(tools=tools), taps=taps, scope=self.scope)
+        of.state = of.call_state.stream = state
+        state.call_state = of.call_state
         return state
 
     def _raw(self, box: list[Any]) -> Generator[Effect, Any, Any]:
@@ -221,7 +221,9 @@ class RequestExchange:
     def _future(self, box: list[Any]) -> Replied:
         """Give the very future back, and end with it."""
         future = box.pop()
-        done: FutureDone = yield Deliver(future, partial(future.add_done_callback, partial(future_done, self.of.talk)))
+        done: FutureDone = yield Deliver(
+            future, partial(future.add_done_callback, partial(future_done, self.of.conversation))
+        )
         result, error = outcome_of_future(done.future)
         if error is not None:
             reply = Reply(outcome=outcome_of(error), error=error, source=self.source)
@@ -264,9 +266,9 @@ class RequestExchange:
 
     def _follow(self, inner: StreamState, box: list[Any]) -> Replied:
         """Hand out the stream of an instrumented call inside this one: its text is read there, once."""
-        self.of.slot.stream = inner
+        self.of.call_state.stream = inner
         self.of.delivered = True
-        end: End = yield Deliver(box.pop(), partial(follow, inner, self.of.talk))
+        end: End = yield Deliver(box.pop(), partial(follow, inner, self.of.conversation))
         self.attempt.clock.first_ns = inner.acc.first_ns
         reply = (inner.reply or Reply()).replace(outcome=end.outcome, error=end.error, raw=None)
         reply = self._ended(reply)

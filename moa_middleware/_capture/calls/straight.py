@@ -18,7 +18,7 @@ from ..flow.outcome import outcome_of
 from ..log import count_fault
 from ..scope import NO_TAGS, Order, Scope, current, invoke, resolve
 from ..shapes.accumulator import Accumulator
-from ..streams.kinds import kind_of, underlying_stream
+from ..streams.kinds import is_stream, kind_of, underlying_stream
 from ..streams.proxies import stream_proxy
 from ..streams.proxy_class import own_state
 from ..streams.state import StreamState
@@ -62,18 +62,21 @@ def run(invocation: Invocation, turn: Turn | None, go_on: GoOn) -> Any:
     if begun is None:
         return invocation.wrapped(*invocation.args, **invocation.kwargs)
     attempt = begun.attempt
-    attempt.clock.start()
     try:
+        attempt.clock.start()
         value = invoke(begun.scope, invocation.wrapped, invocation.args, invocation.kwargs)
     except BaseException as error:
         _raised(attempt, error)
         raise
-    kind = kind_of(value)
-    if kind == "value":
-        _returned(invocation.function, attempt, value)
-        return value
-    if kind == "stream" and underlying_stream(value) is None:
-        return _stream(invocation, begun, value)
+    try:
+        kind = kind_of(value)
+        if kind == "value":
+            _returned(invocation.function, attempt, value)
+            return value
+        if kind == "stream" and underlying_stream(value) is None:
+            return _stream(invocation, begun, value)
+    except BaseException as error:
+        return _unread(attempt, value, error)
     # In a box: a frame that held a stream would keep it alive for ever.
     box = [value]
     value = None
@@ -87,18 +90,24 @@ async def run_async(invocation: Invocation, go_on: GoOn) -> Any:
     if begun is None:
         return await invocation.wrapped(*invocation.args, **invocation.kwargs)
     attempt = begun.attempt
-    attempt.clock.start()
     try:
+        attempt.clock.start()
         value = await resolve(begun.scope, invocation.wrapped, invocation.args, invocation.kwargs)
     except BaseException as error:
         _raised(attempt, error)
         raise
-    kind = kind_of(value)
-    if kind == "value":
-        _returned(invocation.function, attempt, value)
-        return value
-    if kind == "stream" and underlying_stream(value) is None:
-        return _stream(invocation, begun, value)
+    try:
+        kind = kind_of(value)
+        if kind == "awaitable":
+            # It is what the function returned when it was awaited: awaiting this too is for the caller.
+            kind = "stream" if is_stream(value) else "value"
+        if kind == "value":
+            _returned(invocation.function, attempt, value)
+            return value
+        if kind == "stream" and underlying_stream(value) is None:
+            return _stream(invocation, begun, value)
+    except BaseException as error:
+        return _unread(attempt, value, error)
     box = [value]
     value = None
     return (await drive_async(go_on(invocation, *begun, box))).value
@@ -118,7 +127,7 @@ def _begin(invocation: Invocation, here: Scope | None, turn: Turn | None) -> _Be
         return _Begun(attempt, Scope(turn, tags, attempt, Order(state.order)), request)
     except Exception as error:
         if attempt is not None:
-            attempt.slot.attempts.clear()  # nothing goes out by it
+            attempt.call_state.attempts.clear()  # nothing goes out by it
         count_fault("entry", error)
         return None
     except BaseException as error:
@@ -129,26 +138,39 @@ def _begin(invocation: Invocation, here: Scope | None, turn: Turn | None) -> _Be
 
 def _returned(function: WrappedFunction, attempt: Attempt, value: Any) -> None:
     """Keep a reply in one piece, and end the call."""
-    try:
-        reply = shared(attempt, value) if attempt.inner and function.reads is None else None
-        if reply is None:
-            keep_reply(function, attempt, complete(function.reply_of(value), source="provider"))
-        else:
-            attempt.clock.stop()
-            keep(attempt, reply)
-        attempt.slot.chosen = attempt
-    except Exception as error:
-        # The caller has a value; that we could not read it is our fault alone.
-        count_fault("reply", error)
+    reply = shared(attempt, value) if attempt.inner and function.reads is None else None
+    if reply is None:
+        keep_reply(function, attempt, complete(function.reply_of(value), source="provider"))
+    else:
+        attempt.clock.stop()
+        keep(attempt, reply)
+    attempt.call_state.chosen = attempt
+    _finish(attempt)
+
+
+def _unread(attempt: Attempt, value: Any, error: BaseException) -> Any:
+    """
+    End a call whose reply we could not read. That is our fault alone: the caller gets what was returned.
+
+    Raises:
+        BaseException: `error`, where it is an interrupt of the program.
+    """
+    if not isinstance(error, Exception):
+        # It came while we read the reply: nobody else ends the call, or the turn that is open for it alone.
+        _raised(attempt, error)
+        raise error
+    count_fault("reply", error)
+    if not attempt.call_state.done:
         attempt.reply = Reply(source="provider")
-    finally:
+        attempt.clock.stop()
         _finish(attempt)
+    return value
 
 
 def _stream(invocation: Invocation, begun: _Begun, source: Any) -> Any:
     """Return a stream as the caller gets it; the call ends with it."""
     attempt, function = begun.attempt, invocation.function
-    state = attempt.slot
+    state = attempt.call_state
     attempt.streamed = True
     inner = own_state(source)
     if inner is not None:
@@ -158,37 +180,49 @@ def _stream(invocation: Invocation, begun: _Begun, source: Any) -> Any:
         return source
     acc = Accumulator(tools=function.spec.offers_tools(invocation.kwargs))
     state.stream = stream = StreamState(None, acc, scope=begun.scope)
-    stream.slot = state
+    stream.call_state = state
     stream.finish = partial(_stream_ended, function, attempt, stream)
     return stream_proxy(source, stream)
 
 
 def _stream_ended(function: WrappedFunction, attempt: Attempt, stream: StreamState, end: End) -> None:
     """Keep the reply of a stream that is over, however it ended, and end the call."""
-    reply = stream.acc.reply()
-    attempt.clock.first_ns = stream.acc.first_ns
-    complete(reply, outcome=end.outcome, error=end.error or reply.error, source="provider")
-    keep_reply(function, attempt, reply)
-    attempt.slot.chosen = attempt
-    stream.reply = attempt.reply
-    _finish(attempt)
+    try:
+        reply = stream.acc.reply()
+        attempt.clock.first_ns = stream.acc.first_ns
+        complete(reply, outcome=end.outcome, error=end.error or reply.error, source="provider")
+        keep_reply(function, attempt, reply)
+        attempt.call_state.chosen = attempt
+        stream.reply = attempt.reply
+    finally:
+        _finish_stream(attempt, end.outcome)
 
 
 def _inner_ended(
     function: WrappedFunction, attempt: Attempt, inner: StreamState, outcome: Outcome, error: BaseException | None
 ) -> None:
     """End the call whose stream is that of the call inside it."""
-    attempt.clock.first_ns = inner.acc.first_ns
-    reply = (inner.reply or Reply()).replace(outcome=outcome, error=error, raw=None, source="provider")
-    keep_reply(function, attempt, reply)
-    attempt.slot.chosen = attempt
-    attempt.error = attempt.error or inner.error
+    try:
+        attempt.clock.first_ns = inner.acc.first_ns
+        reply = (inner.reply or Reply()).replace(outcome=outcome, error=error, raw=None, source="provider")
+        keep_reply(function, attempt, reply)
+        attempt.call_state.chosen = attempt
+        attempt.error = attempt.error or inner.error
+    finally:
+        _finish_stream(attempt, outcome)
+
+
+def _finish_stream(attempt: Attempt, outcome: Outcome) -> None:
+    """End a call whose stream is over, also where a fault of ours, or an interrupt, came while its reply was read."""
+    if attempt.reply is None:
+        attempt.clock.stop()
+        attempt.reply = Reply(outcome=outcome, source="provider")
     _finish(attempt)
 
 
 def _finish(attempt: Attempt) -> None:
     """End a call whose reply is kept, and with it the turn that was opened for it alone."""
-    state, reply, error = attempt.slot, attempt.reply, attempt.error
+    state, reply, error = attempt.call_state, attempt.reply, attempt.error
     state.finish()
     if state.turn.implicit and state.parent is None:
         # Without a reply an interrupt came in between.
@@ -197,13 +231,15 @@ def _finish(attempt: Attempt) -> None:
 
 def _raised(attempt: Attempt, error: BaseException) -> None:
     """Keep what the function raised in place of a reply, and end the call."""
-    state = attempt.slot
-    attempt.clock.stop()
+    state = attempt.call_state
     try:
-        keep(attempt, completed(attempt, complete(reply_of_error(error), source="provider")))
+        if attempt.reply is None:  # else it was interrupted where it ended
+            attempt.clock.stop()
+            keep(attempt, completed(attempt, complete(reply_of_error(error), source="provider")))
     except Exception as fault:
         count_fault("reply", fault)
     finally:
-        state.finish()
+        if not state.done:
+            state.finish()
         if state.turn.implicit and state.parent is None:
             state.turn.leave(outcome_of(error), error)

@@ -8,6 +8,7 @@ rule, takes it up again with one of the drivers when the stream is over.
 
 from __future__ import annotations
 
+import time
 from types import CoroutineType, GeneratorType
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
@@ -15,11 +16,11 @@ import wrapt
 
 from ...errors import AsyncOnSyncError
 from ..log import log
-from ..scope import Scope, enter, invoke, leave
+from ..scope import Scope, enter, invoke, leave, resolve
 from .effects import Sleep, Wait
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator
+    from collections.abc import AsyncGenerator, Callable, Generator
 
 __all__ = [
     "Conversation",
@@ -77,11 +78,7 @@ Conversation: TypeAlias = "Generator[Effect, Any, Any]"
 
 
 class NeedsAsync(Exception):  # noqa: N818 - a signal between the drivers, it never gets out
-    """The sync driver met an effect that has to be awaited."""
-
-    def __init__(self, effect: Effect) -> None:
-        super().__init__()
-        self.effect = effect
+    """The sync driver met an effect that has to be awaited: its one argument."""
 
 
 class Ended(NamedTuple):
@@ -99,13 +96,13 @@ def _no_await(effect: Wait[Any]) -> AsyncOnSyncError:
 
 
 def drive_sync(
-    talk: Conversation, value: Any = None, error: BaseException | None = None, *, only_invoke: bool = False
+    conversation: Conversation, value: Any = None, error: BaseException | None = None, *, only_invoke: bool = False
 ) -> Ended:
     """
     Take the conversation up and go on until it delivers or returns.
 
     Args:
-        talk: The conversation.
+        conversation: The conversation.
         value: What to send into it.
         error: What to throw into it instead.
         only_invoke: Leave whatever could be awaited to the async driver, sleeping too.
@@ -115,7 +112,7 @@ def drive_sync(
     """
     try:
         while True:
-            effect = talk.throw(error) if error is not None else talk.send(value)
+            effect = conversation.throw(error) if error is not None else conversation.send(value)
             value = error = None
             if type(effect) is Deliver:
                 return _delivered(effect)
@@ -126,11 +123,10 @@ def drive_sync(
                 if type(effect) is Invoke:
                     value = invoke(effect.scope, effect.fn, effect.args, effect.kwargs)
                 elif type(effect) is Sleep:
-                    _sleep(effect.seconds)
+                    time.sleep(effect.seconds)
                 elif type(effect) is Drain:
-                    _drain(effect)
-                else:
-                    assert isinstance(effect, Wait)  # noqa: S101 - for the type checkers
+                    invoke(effect.scope, _drain, effect[:2], {})
+                elif isinstance(effect, Wait):
                     error = _no_await(effect)
             except BaseException as raised:
                 error = raised
@@ -151,7 +147,7 @@ def drive_sync(
 
 
 async def drive_async(
-    talk: Conversation, value: Any = None, error: BaseException | None = None, *, first: Effect | None = None
+    conversation: Conversation, value: Any = None, error: BaseException | None = None, *, first: Effect | None = None
 ) -> Ended:
     """Do the same as `drive_sync` where it can await; `first` is an effect that waits already."""
     try:
@@ -159,7 +155,7 @@ async def drive_async(
             if first is not None:
                 effect, first = first, None
             else:
-                effect = talk.throw(error) if error is not None else talk.send(value)
+                effect = conversation.throw(error) if error is not None else conversation.send(value)
             value = error = None
             if type(effect) is Deliver:
                 return _delivered(effect)
@@ -172,12 +168,10 @@ async def drive_async(
                     await _sleep_async(effect.seconds)
                 elif type(effect) is Wait:
                     value = await effect.awaitable
-                else:
-                    assert type(effect) is Drain  # noqa: S101 - for the type checkers
-                    if hasattr(effect.source, "__anext__"):
-                        await _drain_async(effect)
-                    else:
-                        _drain(effect)
+                elif type(effect) is Drain and hasattr(effect.source, "__anext__"):
+                    await resolve(effect.scope, _drain_async, effect[:2], {})
+                elif type(effect) is Drain:
+                    invoke(effect.scope, _drain, effect[:2], {})
             except BaseException as raised:
                 error = raised
     except StopIteration as stop:
@@ -186,7 +180,7 @@ async def drive_async(
         error = None
 
 
-def drive_last(talk: Conversation, value: Any) -> None:
+def drive_last(conversation: Conversation, value: Any) -> None:
     """
     Take the conversation up for the last time, where nobody can wait and nobody listens.
 
@@ -194,10 +188,10 @@ def drive_last(talk: Conversation, value: Any) -> None:
     closed, and that is logged.
     """
     try:
-        effect = talk.send(value)
+        effect = conversation.send(value)
         if type(effect) is Wait:
             _no_await(effect)
-        talk.close()
+        conversation.close()
     except StopIteration:
         return
     except Exception as error:
@@ -214,12 +208,6 @@ async def _resolve(effect: Resolve) -> Any:
         leave(effect.scope, former)
 
 
-def _sleep(seconds: float) -> None:
-    import time
-
-    time.sleep(seconds)
-
-
 async def _sleep_async(seconds: float) -> None:
     # The loop that runs us need not be asyncio's; the module is loaded by whoever started it.
     import sys
@@ -233,22 +221,16 @@ async def _sleep_async(seconds: float) -> None:
     await asyncio.sleep(seconds)
 
 
-def _drain(effect: Drain) -> None:
-    former = enter(effect.scope)
-    try:
-        for chunk in effect.source:
-            effect.take(chunk)
-    finally:
-        leave(effect.scope, former)
+# The scope is around the whole of the reading and not around each step: nothing of the caller's runs in
+# between, since nobody gets a chunk before the stream is over.
+def _drain(source: Any, take: Callable[[Any], None]) -> None:
+    for chunk in source:
+        take(chunk)
 
 
-async def _drain_async(effect: Drain) -> None:
-    former = enter(effect.scope)
-    try:
-        async for chunk in effect.source:
-            effect.take(chunk)
-    finally:
-        leave(effect.scope, former)
+async def _drain_async(source: Any, take: Callable[[Any], None]) -> None:
+    async for chunk in source:
+        take(chunk)
 
 
 # The first time: what the caller of a function gets back. -----------------------------------------
@@ -257,28 +239,30 @@ async def _drain_async(effect: Drain) -> None:
 class _Awaitable(wrapt.BaseObjectProxy):  # type: ignore[type-arg]  # wrapt's C types are untyped
     """An awaitable object of the wrapped function's; awaiting it goes on with the conversation."""
 
-    def __init__(self, wrapped: Any, talk: Conversation, effect: Resolve) -> None:
-        super().__init__(wrapped)
-        self._self_rest: tuple[Conversation, Resolve] | None = (talk, effect)
+    def __init__(self, conversation: Conversation, effect: Resolve) -> None:
+        super().__init__(effect.awaitable)
+        self._self_rest: tuple[Conversation, Resolve] | None = (conversation, effect)
+
+    def _self_first(self, awaitable: Any) -> Any:
+        """Return what awaits an object and goes on; the object itself once the conversation is over."""
+        rest, self._self_rest = self._self_rest, None
+        if rest is None:  # a second time is between the caller and the object
+            return awaitable
+        conversation, effect = rest
+        return _value_of(drive_async(conversation, first=effect._replace(awaitable=awaitable)))
 
     def __await__(self) -> Generator[Any, Any, Any]:
-        rest, self._self_rest = self._self_rest, None
-        if rest is None:  # the conversation is over: a second time is between the caller and the object
-            awaited: Generator[Any, Any, Any] = self.__wrapped__.__await__()
-            return awaited
-        talk, effect = rest
-        return _value_of(drive_async(talk, first=effect)).__await__()
+        awaited: Generator[Any, Any, Any] = self._self_first(self.__wrapped__).__await__()
+        return awaited
 
 
+# A class of its own, because what tells a manager from an awaitable is that its type has `__aenter__`: with
+# it, every awaitable would look like something to enter (`is_manager`).
 class _AwaitableManager(_Awaitable):
     """One that may be entered in place of being awaited, as aiohttp's requests are."""
 
     async def __aenter__(self) -> Any:
-        rest, self._self_rest = self._self_rest, None
-        if rest is None:
-            return await self.__wrapped__.__aenter__()
-        talk, effect = rest
-        return (await drive_async(talk, first=effect._replace(awaitable=self.__wrapped__.__aenter__()))).value
+        return await self._self_first(self.__wrapped__.__aenter__())
 
     async def __aexit__(self, *error: object) -> Any:
         return await self.__wrapped__.__aexit__(*error)
@@ -288,35 +272,35 @@ async def _value_of(driven: Any) -> Any:
     return (await driven).value
 
 
-async def _late_stream(talk: Conversation, effect: Effect) -> AsyncGenerator[Any, Any]:
+async def _late_stream(conversation: Conversation, effect: Effect) -> AsyncGenerator[Any, Any]:
     """Stand in for an async stream whose middleware has to await before it can begin."""
-    ended = await drive_async(talk, first=effect)
-    stream: AsyncIterator[Any] = ended.value
-    async for chunk in stream:
+    async for chunk in (await drive_async(conversation, first=effect)).value:
         yield chunk
 
 
-def start_sync(talk: Conversation, *, async_stream: bool) -> Any:
+def start_sync(conversation: Conversation, *, async_stream: bool) -> Any:
     """
     Start a conversation and return what the caller gets.
 
     Args:
-        talk: The conversation, fresh.
+        conversation: The conversation, fresh.
         async_stream: Whether the function is known to return an async stream: then an effect that
             has to be awaited waits for the stream's first step.
     """
     try:
-        ended = drive_sync(talk, only_invoke=async_stream)
+        ended = drive_sync(conversation, only_invoke=async_stream)
     except NeedsAsync as signal:
-        effect = signal.effect
+        effect: Effect = signal.args[0]
     else:
         return ended.value
     if type(effect) is not Resolve:
-        return _late_stream(talk, effect)
+        return _late_stream(conversation, effect)
     awaitable = effect.awaitable
+    # A coroutine is answered with a coroutine, since event loops and `asyncio.run` take nothing else for one.
+    # What else can be awaited, a task or an HTTP library's request, has methods that its caller may use.
     if isinstance(awaitable, CoroutineType | GeneratorType):
-        coroutine: Any = _value_of(drive_async(talk, first=effect))
+        coroutine: Any = _value_of(drive_async(conversation, first=effect))
         coroutine.__name__, coroutine.__qualname__ = awaitable.__name__, awaitable.__qualname__
         return coroutine
     kind = _AwaitableManager if hasattr(type(awaitable), "__aenter__") else _Awaitable
-    return kind(awaitable, talk, effect)
+    return kind(conversation, effect)

@@ -39,6 +39,8 @@ class Wait(Generic[T]):
 
     def __init__(self, awaitable: Awaitable[T]) -> None:
         self.awaitable = awaitable
+        # The chain writes the middleware's name here, for the driver's error: a sync client cannot await, and
+        # by then nothing else shows who asked for it.
         self.owner = ""
 
     def __iter__(self) -> Generator[Wait[T], Any, T]:

@@ -197,7 +197,6 @@ class Call:
     """How many of the registrations are of middleware further out."""
     _owner: str = ""
     _guard: Callable[[BaseException], None] | None = None
-    _entry: Any = None
 
     def replace(self, **changes: Any) -> Call:
         """
@@ -300,7 +299,7 @@ def new_call(  # noqa: PLR0917 - on the path of every call, where keywords cost
     draft.params, draft.stream, draft.tags = params, stream, tags
     draft.args, draft.kwargs, draft._binding = args, kwargs, binding
     draft._taps, draft._outer = [], 0
-    draft._guard = draft._entry = None
+    draft._guard = None
     draft.__class__ = Call
     return cast("Call", draft)
 

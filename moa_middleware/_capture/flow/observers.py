@@ -84,7 +84,7 @@ class ObserverRun:
 
     def __init__(self, observer: Observer, on_fault: Callable[[], None]) -> None:
         self.observer = observer
-        self.flow: Generator[Any, Any, Any] | None = None
+        self.flow: Any = None
         self.failed = False
         self._on_fault = on_fault
 
@@ -97,6 +97,12 @@ class ObserverRun:
         if not self.failed:
             self.observer.fine()
 
+    def _refuse(self, flow: Generator[Any, Any, Any], effect: object) -> None:
+        """Note that it asked for more than a look."""
+        flow.close()
+        name, kind = self.observer.name, type(effect).__name__
+        self.fault(TypeError(f"the observer `{name}` may only look: it yields its call, once, and got to {kind}"))
+
     def begin(self, call: Call) -> bool:
         """Show it the call; return True if it waits for the reply."""
         # It gets a copy of the call, with a list of its own for what it registers: neither a change of the
@@ -108,8 +114,7 @@ class ObserverRun:
             if isinstance(effect, Call):
                 self.flow = flow
                 return True
-            flow.close()
-            self.fault(_only_looks(self.observer, effect))
+            self._refuse(flow, effect)
         except StopIteration:
             self.fine()
         except Exception as error:
@@ -121,14 +126,13 @@ class ObserverRun:
     def end(self, reply: Reply, error: BaseException | None) -> None:
         """Give it the reply, or throw the exception that came in its place."""
         flow, self.flow = self.flow, None
-        assert flow is not None  # noqa: S101 - it waits
         try:
             effect = flow.throw(error) if error is not None else flow.send(reply)
-            flow.close()
-            self.fault(_only_looks(self.observer, effect))
+            self._refuse(flow, effect)
         except StopIteration:
             self.fine()
         except Exception as raised:
+            # An observer that lets the call's own exception pass through its `yield` is in good health.
             # A StopIteration cannot leave a generator: Python wraps the function's own in a RuntimeError.
             if raised is error or (isinstance(error, StopIteration) and raised.__cause__ is error):
                 self.fine()
@@ -194,8 +198,3 @@ class _ReadOnlyTaps(list[Any]):
                 tap.fn(chunk)
 
         super().insert(index, tap._replace(fn=look))
-
-
-def _only_looks(one: Observer, effect: object) -> TypeError:
-    kind = type(effect).__name__
-    return TypeError(f"the observer `{one.name}` may only look: it yields its call, once, and got to {kind}")

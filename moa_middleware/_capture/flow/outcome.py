@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from .model import Outcome
 
-__all__ = ["ErrorInfo", "drop_frames", "error_of", "left", "outcome_of", "without_our_frames"]
+__all__ = ["ErrorInfo", "drop_frames", "error_of", "exit_outcome", "outcome_of", "strip_own_frames"]
 
 _CANCELS = frozenset({"CancelledError", "Cancelled"})
 
@@ -24,7 +24,7 @@ def outcome_of(error: BaseException) -> Outcome:
     return "error"
 
 
-def left(error: BaseException | None, helper: object = None) -> tuple[Outcome, BaseException | None]:
+def exit_outcome(error: BaseException | None, helper: object = None) -> tuple[Outcome, BaseException | None]:
     """
     Return how a `with` block ended.
 
@@ -42,6 +42,8 @@ def left(error: BaseException | None, helper: object = None) -> tuple[Outcome, B
 
 def _came_from(error: BaseException, helper: object) -> bool:
     """Whether an exception passed a method of an object."""
+    # By `self` in the frames and not by their modules: the consumer may have methods of a class of the SDK's
+    # on the stack as well, of another object.
     trace = error.__traceback__ if helper is not None else None
     while trace is not None:
         if trace.tb_frame.f_locals.get("self") is helper:
@@ -65,6 +67,7 @@ def error_of(error: BaseException | ErrorInfo | None) -> ErrorInfo | None:
     name = kind.__qualname__
     if kind.__module__ != "builtins":
         name = f"{kind.__module__}.{name}"
+    # `__str__` of an SDK's exception may read its response, which is closed by now, and raise in turn.
     try:
         message = str(error)
     except Exception:
@@ -72,7 +75,7 @@ def error_of(error: BaseException | ErrorInfo | None) -> ErrorInfo | None:
     return ErrorInfo(name, message)
 
 
-def without_our_frames(error: BaseException) -> BaseException:
+def strip_own_frames(error: BaseException) -> BaseException:
     """Cut our own frames off the head of a traceback: they hold the exception, a cycle."""
     trace = error.__traceback__
     while trace is not None and str(trace.tb_frame.f_globals.get("__package__")).startswith(_OURS):

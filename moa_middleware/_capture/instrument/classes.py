@@ -92,7 +92,7 @@ class _SubclassPatch(Patch):
     def _watch_init(self, cls: type) -> None:
         """Resolve dotted paths on each instance, after its `__init__`."""
         patch = apply_patch(_InitPatch, cls, "__init__", self.stack, "init", target=self, options=True)
-        Undo(self.owner, self.stack, self, patch=patch)
+        Undo(self.owner, self.stack, self, patch)
 
     def resolve(self, instance: Any) -> None:
         """Instrument what the paths of the class lead to from an instance."""
@@ -170,7 +170,7 @@ def watch_class(
     """
     kind, of = "subclass", {"target": cls, "options": True, "wrap_instance": wrap_instance}
     hook: Any = apply_patch(_SubclassPatch, cls, "__init_subclass__", stack, kind, **of)
-    Undo(cls, stack, cls, patch=hook)
+    Undo(cls, stack, cls, hook)
     hook.add(targets)
 
 
@@ -193,12 +193,12 @@ def forget_path(root: Any, path: str, kind: str, stack: StackLike, *, keep: set[
             keep = keep | {(other, options.kind) for other, options in (*hook.methods, *hook.paths)}
 
         def is_mine(done: Undo) -> bool:
-            patch = done.patch()
+            patch = done.by()
             if isinstance(patch, CallPatch):
                 return patch.kind == kind and patch.name == path.rpartition(".")[2] and (patch.path, kind) not in keep
             if isinstance(patch, _InitPatch):
                 return not any("." in other for other, _ in keep)
-            return patch is not None and not keep
+            return isinstance(patch, Patch) and not keep
 
         undo(root, stack, is_mine)
         sweep()

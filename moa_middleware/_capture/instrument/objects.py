@@ -6,13 +6,12 @@ This is where it is decided which of these an object is, and what is wrapped if 
 
 from __future__ import annotations
 
-from functools import partial
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from ...errors import TargetError
 from .classes import lock, watch_class
-from .patch import Undo, patches_of, sweep, undo
+from .patch import patches_of, sweep, undo
 from .paths import ITSELF, is_later, name_of, walk, wrap_at
 from .sdks import SDKS, instrument_client, instrument_sdk, sdk_of, uninstrument_client, uninstrument_sdk
 
@@ -75,8 +74,7 @@ def _wrap_instance(instance: Any, path: str, stack: StackLike, options: Options,
     if path != ITSELF:
         wrap_at(instance, path, stack, options, root=root)
         return
-    instrument_client(instance, stack, options)
-    Undo(root, stack, instance, take_back=partial(uninstrument_client, stack=stack))
+    instrument_client(instance, stack, options, root=root)
 
 
 def _known_paths(obj: Any) -> list[str]:

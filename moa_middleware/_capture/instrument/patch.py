@@ -97,12 +97,8 @@ class Patch:
         self.undone = False
         self.had = name in vars(owner)
         """Whether the attribute was the owner's own, and not inherited."""
-        if self.had:
-            self._original = vars(owner)[name]
-        elif isinstance(owner, type):
-            self._original = inspect.getattr_static(owner, name)
-        else:
-            self._original = getattr(owner, name)
+        look_up = inspect.getattr_static if isinstance(owner, type) else getattr
+        self._original: Any = vars(owner)[name] if self.had else look_up(owner, name)
         # Stacks are undone in any order. If the patch below was undone first, what this one has as its
         # original is a dead wrapper, and `undo` goes on to the original of that one.
         self._below = next((p for p in list(_patches.values()) if p.wrapper is self._original), None)
@@ -125,10 +121,12 @@ class Patch:
 
     def options_for(self, instance: Any) -> Any:
         """Return the options for an object, `None` if the patch does not act for it."""
-        # `Identities.get` without its frame: this is asked at each call.
-        entry = self.targets._items.get(id(instance))
-        found = entry[1] if entry is not None and entry[0]() is instance else None
-        if found is None and self._for_classes:
+        return self.targets.get(instance) or self.shared_options(instance)
+
+    def shared_options(self, instance: Any) -> Any:
+        """Return the options for an object that is not a target itself."""
+        found = None
+        if self._for_classes:
             kind = instance if isinstance(instance, type) else type(instance)
             found = next((o for o in map(self.targets.get, kind.__mro__) if o is not None), None)
         return found or self.global_options
@@ -197,12 +195,16 @@ class CallPatch(Patch):
 
     def wrap(self, original: Any) -> Any:
         """Return a wrapper that acts for the targets."""
-        call_through, cache, path, by_client = self.stack.call_through, dict[str, Any](), self.path, self.by_client
+        call_through, path, by_client = self.stack.call_through, self.path, self.by_client
+        cache: dict[str, Any] = {}
 
         def wrapper(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
             # `MARK`: the in-memory client by which a middleware's reply gets the SDK's form. Its calls are
             # no requests to a model. An object that is not instrumented is not asked for its `_client`.
-            options = self.options_for(getattr(instance, "_client", None) if by_client else instance)
+            whom = getattr(instance, "_client", None) if by_client else instance
+            # `Identities.get` without its frame: most calls are those of one object that was instrumented.
+            entry = self.targets._items.get(id(whom))
+            options = entry[1] if entry is not None and entry[0]() is whom else self.shared_options(whom)
             if options is None or getattr(getattr(instance, "_client", None), MARK, False):
                 return wrapped(*args, **kwargs)
             return call_through(options, cache, path, wrapped, instance, args, kwargs)
@@ -271,19 +273,11 @@ def patches_of(stack: StackLike) -> list[Patch]:
 
 
 class Undo:
-    """How to undo one thing that was done for an object: a patch acts for a target, or an SDK for a client."""
+    """How to undo one thing that was done for an object: what acts for a target, a patch or an SDK, has a `revoke`."""
 
-    __slots__ = ("patch", "root", "stack", "take_back", "target")
+    __slots__ = ("by", "root", "stack", "target")
 
-    def __init__(
-        self,
-        root: Any,
-        stack: StackLike,
-        target: Any,
-        *,
-        patch: Patch | None = None,
-        take_back: Callable[[Any], object] | None = None,
-    ) -> None:
+    def __init__(self, root: Any, stack: StackLike, target: Any, by: Any) -> None:
         # Everything is held weakly. What was instrumented may be collected as if it had not been, and its
         # entry goes with it (tests/behaviour/instrument/test_sdk_clients.py counts the entries).
         key = id(self)
@@ -291,18 +285,15 @@ class Undo:
         """The object that `uninstrument` is given."""
         self.stack = stack
         self.target = _weak(target, lambda _: _undos.pop(key, None))
-        self.patch: Callable[[], Patch | None] = weakref.ref(patch) if patch is not None else lambda: None
-        self.take_back = take_back
-        """Called with the target, where there is no patch to revoke."""
+        self.by: Callable[[], Any] = weakref.ref(by)
+        """What acts for the target."""
         _undos[key] = self
 
     def run(self) -> None:
         """Undo it, if its target is still there."""
-        patch, target = self.patch(), self.target()
-        if target is not None and self.take_back is not None:
-            self.take_back(target)
-        elif target is not None and patch is not None:
-            patch.revoke(target)
+        by, target = self.by(), self.target()
+        if target is not None and by is not None:
+            by.revoke(target)
 
 
 _undos: dict[int, Undo] = {}

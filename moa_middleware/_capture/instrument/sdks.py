@@ -11,7 +11,7 @@ from __future__ import annotations
 import sys
 import weakref
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import wrapt
 
@@ -19,47 +19,36 @@ from ..log import log
 from .patch import CallPatch, Identities, Patch, Undo, apply_patch, known_patch, lock, patches_of, undo
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from ..calls.function import Options
     from ..turns.turn import StackLike
 
 __all__ = ["SDKS", "instrument_client", "instrument_sdk", "sdk_of", "uninstrument_client", "uninstrument_sdk"]
 
 
-class _Resource(NamedTuple):
-    """One resource of a client, in a sync and an async class."""
-
-    module: str
-    classes: tuple[str, ...]
-    path: str
-    methods: tuple[str, ...]
-
-
-def _resources(*rows: tuple[str, str, str, str]) -> tuple[_Resource, ...]:
-    return tuple(_Resource(m, (cls, f"Async{cls}"), path, tuple(methods.split())) for m, cls, path, methods in rows)
-
-
-_CLIENTS = {
-    "openai": _resources(
+_CLIENTS: dict[str, tuple[tuple[str, str, str, str], ...]] = {
+    "openai": (
         ("openai.resources.chat.completions.completions", "Completions", "chat.completions", "create parse stream"),
         ("openai.resources.responses.responses", "Responses", "responses", "create parse stream"),
         ("openai.resources.beta.responses.responses", "Responses", "beta.responses", "create parse stream"),
         ("openai.resources.beta.chat.completions", "Completions", "beta.chat.completions", "create parse stream"),
         ("openai.resources.completions", "Completions", "completions", "create"),
     ),
-    "anthropic": _resources(
+    "anthropic": (
         ("anthropic.resources.messages.messages", "Messages", "messages", "create parse stream"),
         ("anthropic.resources.beta.messages.messages", "Messages", "beta.messages", "create parse stream"),
     ),
-    "together": _resources(
+    "together": (
         ("together.resources.chat.completions", "CompletionsResource", "chat.completions", "create"),
         ("together.resources.chat.completions", "ChatCompletions", "chat.completions", "create"),
         ("together.resources.completions", "CompletionsResource", "completions", "create"),
     ),
-    "groq": _resources(("groq.resources.chat.completions", "Completions", "chat.completions", "create")),
+    "groq": (("groq.resources.chat.completions", "Completions", "chat.completions", "create"),),
 }
-"""Resources of the SDKs whose clients are objects. A class that this version lacks is left out."""
+"""
+Resources of the SDKs whose clients are objects: module, class (with an `Async` one), path and methods.
+
+What this version of an SDK lacks is left out.
+"""
 _FUNCTIONS = {"litellm": ("completion", "acompletion")}
 """Functions of the SDKs that are modules."""
 SDKS = frozenset(_CLIENTS) | frozenset(_FUNCTIONS)
@@ -70,11 +59,18 @@ _COPIES = ("copy", "with_options")
 class _Wanted:
     """What a stack has instrumented: single clients, and whole SDKs."""
 
-    def __init__(self) -> None:
+    def __init__(self, stack: StackLike) -> None:
+        self.stack = weakref.ref(stack)
         self.clients = Identities()
         self.everywhere: dict[str, Options] = {}
         self.hooked: set[str] = set()
         """Modules with an import hook. One hook each, since it cannot be taken back, however many clients come and go."""
+
+    def revoke(self, client: Any) -> None:
+        """Let nothing act any more for a client."""
+        stack = self.stack()
+        if stack is not None:
+            uninstrument_client(client, stack)
 
 
 _wanted: weakref.WeakKeyDictionary[StackLike, _Wanted] = weakref.WeakKeyDictionary()
@@ -92,13 +88,23 @@ def sdk_of(obj: object) -> str | None:
     return None
 
 
-def instrument_client(client: Any, stack: StackLike, options: Options) -> None:
-    """Let the SDK's classes act for this client."""
-    sdk, clients = sdk_of(client), _wanted.setdefault(stack, _Wanted()).clients
-    if sdk is None or clients.get(client) is not None:
+def instrument_client(client: Any, stack: StackLike, options: Options, *, root: Any = None) -> None:
+    """
+    Let the SDK's classes act for this client.
+
+    Args:
+        client: The client.
+        stack: The stack.
+        options: Of its calls.
+        root: Another object whose `uninstrument` undoes it too.
+    """
+    sdk, wanted = sdk_of(client), _wanted.setdefault(stack, _Wanted(stack))
+    if root is not None:
+        Undo(root, stack, client, wanted)
+    if sdk is None or wanted.clients.get(client) is not None:
         return
     # Before the patches: a hook that runs in another thread from here on finds the client.
-    clients.add(client, options)
+    wanted.clients.add(client, options)
     _forget_bound(client, client, 0)
     _act(stack, sdk, client, options)
     for name in _COPIES:
@@ -136,7 +142,7 @@ def instrument_sdk(name: str, stack: StackLike, options: Options) -> None:
         options: Of the SDK's calls.
     """
     with lock:
-        everywhere = _wanted.setdefault(stack, _Wanted()).everywhere
+        everywhere = _wanted.setdefault(stack, _Wanted(stack)).everywhere
         _act(stack, name, None, everywhere.setdefault(name, options))
 
 
@@ -151,32 +157,29 @@ def _act(stack: StackLike, sdk: str, target: Any, options: Options) -> None:
         elif name not in hooked:
             # By a weak reference: an import hook lives as long as the process, a stack need not.
             hooked.add(name)
-            wrapt.register_post_import_hook(_hook(weakref.ref(stack), sdk), name)
+            wrapt.register_post_import_hook(partial(_when_imported, weakref.ref(stack), sdk), name)
 
 
 def _modules(sdk: str) -> list[str]:
     """Return the names of the modules that have what is to be patched."""
-    return [*dict.fromkeys(resource.module for resource in _CLIENTS.get(sdk, ()))] or [sdk]
+    return [*dict.fromkeys(module for module, *_ in _CLIENTS.get(sdk, ()))] or [sdk]
 
 
-def _hook(reference: weakref.ref[Any], sdk: str) -> Callable[[Any], None]:
-    def imported(module: Any) -> None:
-        """Patch a module for its clients. The program imports it, so a fault of ours is logged, not raised."""
-        stack = reference()
-        wanted = _wanted.get(stack) if stack is not None else None
-        if stack is None or wanted is None:
-            return
-        wanted.hooked.discard(module.__name__)
-        try:
-            if sdk in wanted.everywhere:
-                _patch_module(stack, sdk, module, None, wanted.everywhere[sdk])
-            for client, options in wanted.clients.items():
-                if sdk_of(client) == sdk:
-                    _patch_module(stack, sdk, module, client, options)
-        except Exception as error:
-            log("moa.target_missing", key=module.__name__, target=module.__name__, error=type(error).__qualname__)
-
-    return imported
+def _when_imported(reference: weakref.ref[Any], sdk: str, module: Any) -> None:
+    """Patch a module for its clients. The program imports it, so a fault of ours is logged, not raised."""
+    stack = reference()
+    wanted = _wanted.get(stack) if stack is not None else None
+    if stack is None or wanted is None:
+        return
+    wanted.hooked.discard(module.__name__)
+    try:
+        if sdk in wanted.everywhere:
+            _patch_module(stack, sdk, module, None, wanted.everywhere[sdk])
+        for client, options in wanted.clients.items():
+            if sdk_of(client) == sdk:
+                _patch_module(stack, sdk, module, client, options)
+    except Exception as error:
+        log("moa.target_missing", key=module.__name__, target=module.__name__, error=type(error).__qualname__)
 
 
 def _patch_module(stack: StackLike, sdk: str, module: Any, target: Any, options: Options) -> None:
@@ -188,11 +191,10 @@ def _patch_module(stack: StackLike, sdk: str, module: Any, target: Any, options:
 def _methods(sdk: str, module: Any) -> list[tuple[Any, str, str]]:
     """Return owner, name and path of each attribute to be patched in an SDK's module."""
     found = [(module, name, name) for name in _FUNCTIONS.get(sdk, ()) if hasattr(module, name)]
-    for resource in _CLIENTS.get(sdk, ()):
-        for cls in resource.classes if resource.module == module.__name__ else ():
-            owner = getattr(module, cls, None)
-            names = [name for name in resource.methods if owner is not None and name in vars(owner)]
-            found += [(owner, name, f"{resource.path}.{name}") for name in names]
+    for where, cls, path, methods in _CLIENTS.get(sdk, ()):
+        owners = [getattr(module, name, None) for name in (cls, f"Async{cls}") if where == module.__name__]
+        for owner in filter(None, owners):
+            found += [(owner, name, f"{path}.{name}") for name in methods.split() if name in vars(owner)]
     return found
 
 
@@ -221,12 +223,11 @@ class _CopyPatch(Patch):
             copy = wrapped(*args, **kwargs)
             options = self.targets.get(instance)
             if options is not None and sdk_of(copy) is not None:
-                instrument_client(copy, self.stack, options)
                 # Undone with the first client of the chain: a copy in between may be gone by then.
                 origin = _origins.get(instance)
                 root = (origin() if origin is not None else None) or instance
                 _origins.add(copy, weakref.ref(root))
-                Undo(root, self.stack, copy, take_back=partial(uninstrument_client, stack=self.stack))
+                instrument_client(copy, self.stack, options, root=root)
             return copy
 
         return wrapt.FunctionWrapper(original, wrapper)

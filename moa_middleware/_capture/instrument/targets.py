@@ -185,7 +185,7 @@ class PendingTarget:
                 (other.rest, other.target.kind)
                 for things in _asked.values()
                 for other in things
-                if isinstance(other, PendingTarget) and other.stack is self.stack and other.root() is root
+                if other.stack is self.stack and other.root() is root
             }
             classes.forget_path(root, self.rest, self.target.kind, self.stack, keep=others)
 
@@ -199,9 +199,10 @@ def _undo_plugin(name: str, _stack: StackLike, callback: object) -> None:
             log("moa.target_failed", key=name, target=name, error=type(error).__qualname__)
 
 
-_asked: dict[tuple[int, str], list[PendingTarget | partial[None]]] = {}
+_asked: dict[tuple[int, str], list[PendingTarget]] = {}
+_callbacks: dict[tuple[int, str], list[partial[None]]] = {}
 """
-What was done, by stack and name: targets, and partial functions that undo the rest.
+What was done, by stack and name: targets, and functions that undo the rest.
 
 Each of them holds the stack, so that no later stack gets the same id.
 """
@@ -258,7 +259,7 @@ def instrument(text: str, stack: StackLike, default: Options, *, report: bool = 
     for name, things in named:
         if name in sdks.SDKS:
             sdks.instrument_sdk(name, stack, default)
-            _asked[id(stack), name] = [partial(sdks.uninstrument_sdk, name, stack)]
+            _callbacks[id(stack), name] = [partial(sdks.uninstrument_sdk, name, stack)]
         else:
             _use(name, things, stack, default, report=report)
 
@@ -271,11 +272,9 @@ def _check_role(target: Target, stack: StackLike, pending: Sequence[PendingTarge
         TargetError: It has another role already.
     """
     for other in (*_asked.get((id(stack), target.name), ()), *pending):
-        if isinstance(other, PendingTarget) and other.target.name == target.name:
-            role = other.target.role or "call"
-            if role != (target.role or "call"):
-                msg = f"{target.name} is a {role} already; a function has one role"
-                raise TargetError(msg)
+        if other.target.name == target.name and (other.target.role or "call") != (target.role or "call"):
+            msg = f"{target.name} is a {other.target.role or 'call'} already; a function has one role"
+            raise TargetError(msg)
 
 
 def _use(name: str, things: Sequence[Any], stack: StackLike, default: Options, *, report: bool) -> None:
@@ -285,27 +284,25 @@ def _use(name: str, things: Sequence[Any], stack: StackLike, default: Options, *
     Raises:
         TargetError: An option is unknown, or a callable of another package raised.
     """
-    plugins = [one for one in _asked.get((id(stack), name), []) if isinstance(one, partial)]
-    done: list[PendingTarget | partial[None]] = [*plugins]
-    for thing in things:
-        if isinstance(thing, Target):
-            thing.options_over(default)  # raises for an unknown option, before the first is wrapped
-            done.append(PendingTarget(thing, stack, default, report=report, is_spelt_out=False))
+    key = id(stack), name
+    targets = [thing for thing in things if isinstance(thing, Target)]
+    for target in targets:
+        target.options_over(default)  # raises for an unknown option, before the first is wrapped
     # In the registry before they start: a target whose module is there is wrapped at once, and `undo` of
     # another name must see that this one needs it.
-    _asked[id(stack), name] = done
-    for one in done:
-        if isinstance(one, PendingTarget):
-            one.start(strict=False)
+    _asked[key] = [PendingTarget(target, stack, default, report=report, is_spelt_out=False) for target in targets]
+    for one in _asked[key]:
+        one.start(strict=False)
+    has_run = bool(_callbacks.get(key))
     for thing in things:
-        if isinstance(thing, Target) or plugins:
+        if isinstance(thing, Target) or has_run:
             continue
         try:
             callback = thing(stack)
         except Exception as error:
             msg = f"the target {name!r} cannot be used: `{name_of(thing)}` raised {type(error).__qualname__}"
             raise BrokenTargetError(msg) from error
-        done.append(partial(_undo_plugin, name, stack, callback))
+        _callbacks.setdefault(key, []).append(partial(_undo_plugin, name, stack, callback))
 
 
 def apply(text: str, stack: StackLike, default: Options, *, report: bool = True) -> None:
@@ -323,12 +320,11 @@ def apply(text: str, stack: StackLike, default: Options, *, report: bool = True)
         try:
             instrument(entry, stack, default, report=report, strict=False)
         except Exception as error:
+            is_unknown = isinstance(error, TargetError) and not isinstance(error, BrokenTargetError)
             text_of_error = str(error) if isinstance(error, TargetError) else type(error).__qualname__
-            if not report:
-                continue
-            if isinstance(error, TargetError) and not isinstance(error, BrokenTargetError):
+            if report and is_unknown:
                 log("moa.target_unknown", key=entry, target=entry, error=text_of_error)
-            else:
+            elif report:
                 log("moa.target_failed", key=entry, target=entry, error=text_of_error)
 
 
@@ -340,16 +336,15 @@ def uninstrument(text: str | None, stack: StackLike) -> None:
         TargetError: One of them is malformed.
     """
     if text is None:
-        keys = [key for key in _asked if key[0] == id(stack)]
+        keys = [key for key in {**_asked, **_callbacks} if key[0] == id(stack)]
     else:
         targets = [(entry, read(entry)) for entry in entries_of(text)]
         keys = [(id(stack), target.name if target is not None else entry) for entry, target in targets]
     for key in keys:
-        for thing in reversed(_asked.pop(key, [])):
-            if isinstance(thing, PendingTarget):
-                thing.undo()
-            else:
-                thing()
+        for callback in reversed(_callbacks.pop(key, [])):
+            callback()
+        for one in reversed(_asked.pop(key, [])):
+            one.undo()
 
 
 _reporting: list[int] = []
@@ -365,7 +360,7 @@ def _report_unused() -> None:
     ran = Path(sys.argv[0]).stem if sys.argv else ""
     things = [one for things in list(_asked.values()) for one in things]
     for one in things if _reporting == [os.getpid()] else ():
-        if isinstance(one, PendingTarget) and one.is_spelt_out and one.target.module not in sys.modules:
+        if one.is_spelt_out and one.target.module not in sys.modules:
             name, module = one.target.name, one.target.module
             why = "was run as the script, which is __main__" if module == ran else "was never imported"
             log("moa.target_unused", key=name, target=name, error=f"{module} {why}")

@@ -12,7 +12,7 @@ from typing import Any
 
 from ..flow.model import Chunk, Reply, Usage
 from . import anthropic, openai_chat, openai_responses, plain, registry
-from .choice import Choice, StreamContent, add_text, new_reply
+from .choice import KINDS, Choice, StreamContent, add_text, new_reply
 from .usage import read_usage, read_usage_and_cost
 
 __all__ = ["Accumulator", "read_chunk"]
@@ -124,12 +124,8 @@ class Accumulator(StreamContent):
         if chunk is None:
             return
         choice = self.choice(chunk.choice)
-        for pieces, text in (
-            (choice.text, chunk.text),
-            (choice.reasoning, chunk.reasoning),
-            (choice.refusal, chunk.refusal),
-        ):
-            add_text(pieces, text)
+        for kind in KINDS:
+            add_text(getattr(choice, kind), getattr(chunk, kind))
         for call in chunk.tool_calls:
             choice.add_tool_call(call)
         if chunk.finish_reason is not None:
@@ -156,38 +152,13 @@ class Accumulator(StreamContent):
     def reply(self) -> Reply:
         """Return what has been gathered so far, as a reply that is new; never raises."""
         self.settle()
-        # The stream is over, and its text is there: whatever else raises must not cost it. The one thing
-        # kept that is an object of somebody else's is the usage, so it goes first.
-        try:
-            return self._reply()
-        except Exception:
-            self.usage = None
-            self.unread += 1
-            return self._reply()
-
-    def _reply(self) -> Reply:
         choices = [self.choices[index] for index in sorted(self.choices)]
         first = self._answering_choice(choices) or Choice(0)
-        usage, cost = read_usage_and_cost(None if isinstance(self.usage, Usage) else self.usage)
-        return new_reply(
-            first.joined("text"),
-            first.calls() if first.tools else (),
-            first.joined("reasoning") if first.reasoning else None,
-            first.joined("refusal") if first.refusal else None,
-            [choice.as_dict() for choice in choices] if len(choices) > 1 else (),
-            first.finish_reason,
-            self.usage if isinstance(self.usage, Usage) else usage,
-            cost if self.cost_usd is None else self.cost_usd,
-            self.failure,
-            {
-                **self.details,
-                "shape": self.shape,
-                "usage_raw": self.usage,
-                "unknown": None if self.choices else self.unknown,
-                "unread": self.unread,
-            },
-            chunks=self.count,
-        )
+        tokens = (self.usage, None) if isinstance(self.usage, Usage) else read_usage_and_cost(self.usage)
+        details = {"shape": self.shape, "usage_raw": self.usage, "unread": self.unread}
+        details["unknown"] = None if self.choices else self.unknown
+        details |= self.details
+        return new_reply(None, first, choices, tokens, details, None, self.count, error=self.failure)
 
 
 def read_chunk(raw: Any) -> Chunk:
@@ -199,17 +170,9 @@ def read_chunk(raw: Any) -> Chunk:
         one = Accumulator(single=True)
         one.feed(raw)
         usage = read_usage(one.usage)
-        for index, choice in one.choices.items():
-            return Chunk(
-                text="".join(choice.text),
-                choice=index,
-                reasoning="".join(choice.reasoning),
-                refusal="".join(choice.refusal),
-                tool_calls=choice.calls(),
-                finish_reason=choice.finish_reason,
-                usage=usage,
-                raw=raw,
-            )
-        return Chunk(usage=usage, raw=raw)
+        choice = next(iter(one.choices.values()), None) or Choice(0)
+        said: dict[str, Any] = {kind: "".join(getattr(choice, kind)) for kind in KINDS}
+        said |= {"choice": choice.index, "tool_calls": choice.calls(), "finish_reason": choice.finish_reason}
+        return Chunk(**said, usage=usage, raw=raw)
     except Exception:
         return Chunk(raw=raw)

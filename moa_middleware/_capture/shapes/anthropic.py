@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from .choice import Choice, add_text, json_text, new_reply, replaced
+from .choice import Choice, details_of, json_text, new_reply, replaced
 from .fields import data_of
 from .usage import read_usage_and_cost
 
@@ -24,28 +24,23 @@ if TYPE_CHECKING:
 
 __all__ = ["feed", "read_value", "render_chunk"]
 
+_TEXTS = {
+    "text": ("text", "text"),
+    "text_delta": ("text", "text"),
+    "thinking": ("thinking", "reasoning"),
+    "thinking_delta": ("thinking", "reasoning"),
+}
+"""By the type of a block or of a delta: where its text is, and which kind of text that is."""
 _TOOL_USE = frozenset({"tool_use", "server_tool_use", "mcp_tool_use"})
 
 
 def _on_message_start(gathered: StreamContent, event: Data) -> None:
-    message = data_of(event.get("message"))
-    gathered.details.update(_details(message))
-    gathered.usage = _merged(gathered.usage, message.get("usage"))
+    _take_facts(gathered, data_of(event.get("message")))
 
 
-def _on_block_start(gathered: StreamContent, event: Data) -> None:
-    _take_block(gathered.choice(0), event.get("content_block"), event.get("index"), streamed=True)
-
-
-def _on_block_delta(gathered: StreamContent, event: Data) -> None:
-    choice, delta = gathered.choice(0), data_of(event.get("delta"))
-    kind = delta.get("type")
-    if kind == "text_delta":
-        add_text(choice.text, delta.get("text"))
-    elif kind == "thinking_delta":
-        add_text(choice.reasoning, delta.get("thinking"))
-    elif kind == "input_json_delta":
-        choice.add_tool_call({"index": event.get("index"), "function": {"arguments": delta.get("partial_json")}})
+def _on_block(gathered: StreamContent, event: Data) -> None:
+    part = event.get("delta" if event["type"] == "content_block_delta" else "content_block")
+    _take(gathered.choice(0), part, event.get("index"), is_streamed=True)
 
 
 def _on_message_delta(gathered: StreamContent, event: Data) -> None:
@@ -57,30 +52,30 @@ def _on_message_delta(gathered: StreamContent, event: Data) -> None:
 
 _EVENTS: dict[str, Callable[[StreamContent, Data], None] | None] = {
     "message_start": _on_message_start,
-    "content_block_start": _on_block_start,
-    "content_block_delta": _on_block_delta,
-    "content_block_stop": None,
+    "content_block_start": _on_block,
+    "content_block_delta": _on_block,
     "message_delta": _on_message_delta,
-    "message_stop": None,
-    "ping": None,
+    **dict.fromkeys(("content_block_stop", "message_stop", "ping")),
 }
 _HELPERS = frozenset({"text", "thinking", "input_json", "signature", "citation"})
 """Events of the SDK's `messages.stream()`, which say once more what the provider's own have said."""
 
 
-def _take_block(choice: Choice, block: Any, index: Any, *, streamed: bool = False) -> None:
-    data = data_of(block)
+def _take(choice: Choice, part: Any, index: Any, *, is_streamed: bool = False) -> None:
+    """Take in a block, or a delta of one."""
+    data = data_of(part)
     kind = data.get("type")
-    if kind == "text":
-        text = data.get("text")
-        if isinstance(text, str) and text:
-            choice.text.append(text)
-    elif kind == "thinking":
-        add_text(choice.reasoning, data.get("thinking"))
+    if kind in _TEXTS:
+        name, said = _TEXTS[kind]
+        text = data.get(name)
+        if text and isinstance(text, str):
+            getattr(choice, said).append(text)
+    elif kind == "input_json_delta":
+        choice.add_tool_call({"index": index, "function": {"arguments": data.get("partial_json")}})
     elif kind in _TOOL_USE:
         # A stream begins with an empty input and sends its JSON in pieces.
         value = data.get("input")
-        arguments = "" if streamed and not value else value if isinstance(value, str) else json_text(value)
+        arguments = "" if is_streamed and not value else value if isinstance(value, str) else json_text(value)
         function = {"name": data.get("name"), "arguments": arguments}
         kind = "function" if kind == "tool_use" else kind
         choice.add_tool_call({"index": index, "id": data.get("id"), "type": kind, "function": function})
@@ -105,59 +100,43 @@ def feed(gathered: StreamContent, chunk: Any) -> bool:
         return True
     if gathered.has_events and kind in _HELPERS:
         return True
-    if not _is_message(data):
+    choice = gathered.choices.get(0) or Choice(0)
+    if kind != "message" or not _take_message(choice, data):
         return False
-    choice = gathered.choice(0)
-    for index, block in enumerate(data["content"]):
-        _take_block(choice, block, index)
-    reason = data.get("stop_reason")
-    choice.finish_reason = reason if isinstance(reason, str) else None
-    gathered.details.update(_details(data))
-    gathered.usage = _merged(gathered.usage, data.get("usage"))
+    gathered.choices[0] = choice
+    _take_facts(gathered, data)
     return True
 
 
-def _is_message(data: Data) -> bool:
-    is_assistant = data.get("type") == "message" and data.get("role") == "assistant"
-    return is_assistant and isinstance(data.get("content"), list | tuple)
+def _take_message(choice: Choice, message: Data) -> bool:
+    """Take in a whole message; `False` if it is not of this shape."""
+    content, reason = message.get("content"), message.get("stop_reason")
+    if message.get("role") != "assistant" or not isinstance(content, list | tuple):
+        return False
+    for index, block in enumerate(content):
+        _take(choice, block, index)
+    choice.finish_reason = reason if isinstance(reason, str) else None
+    return True
 
 
 def read_value(data: Data, raw: Any) -> Reply | None:
     """
-    Read a completed message; `None` if it is not of this shape.
+    Read a completed message, of which `type` is "message"; `None` if it is not of this shape.
 
     Args:
         data: The fields of the message.
         raw: What the function returned.
     """
-    if not _is_message(data):
+    choice, usage = Choice(0), data.get("usage")
+    if not _take_message(choice, data):
         return None
-    choice = Choice(0)
-    for index, block in enumerate(data["content"]):
-        _take_block(choice, block, index)
-    usage, reason = data.get("usage"), data.get("stop_reason")
-    return new_reply(
-        "".join(choice.text) or None,
-        choice.calls() if choice.tools else (),
-        "".join(choice.reasoning) or None,
-        finish_reason=reason if isinstance(reason, str) else None,
-        usage=read_usage_and_cost(usage)[0],
-        details={**_details(data), "usage_raw": usage},
-        raw=raw,
-    )
+    tokens = read_usage_and_cost(usage)[0], None
+    return new_reply(None, choice, (), tokens, {**details_of(data, data_of(usage)), "usage_raw": usage}, raw)
 
 
-def _details(message: Data) -> dict[str, Any]:
-    usage = message.get("usage")
-    found = {}
-    for source, name, key in (
-        (message, "id", "response_id"),
-        (message, "model", "response_model"),
-        ({} if usage is None else data_of(usage), "service_tier", "service_tier"),
-    ):
-        if source.get(name) is not None:
-            found[key] = source[name]
-    return found
+def _take_facts(gathered: StreamContent, message: Data) -> None:
+    gathered.details.update(details_of(message, data_of(message.get("usage"))))
+    gathered.usage = _merged(gathered.usage, message.get("usage"))
 
 
 def _merged(former: Any, usage: Any) -> Any:
@@ -166,18 +145,13 @@ def _merged(former: Any, usage: Any) -> Any:
     # since tools run on the server, once more those of the prompt, which have grown by then.
     if usage is None:
         return former
-    fields = usage if isinstance(usage, dict) else getattr(usage, "__dict__", {})
-    more = getattr(usage, "model_extra", None) or {}
-    known = {name: value for name, value in {**fields, **more}.items() if value is not None}
-    return {**(former or {}), **known}
-
-
-_TEXTS = {"text_delta": ("text", "text"), "thinking_delta": ("thinking", "reasoning")}
+    fields = {**data_of(usage), **(getattr(usage, "model_extra", None) or {})}
+    return {**(former or {}), **{name: value for name, value in fields.items() if value is not None}}
 
 
 def render_chunk(raw: Any, chunk: Chunk) -> Any:
     """Return a copy of a delta with the text of a changed one, `None` if it is not a delta of a text."""
     event = data_of(raw)
     delta = event.get("delta") if event.get("type") == "content_block_delta" else None
-    found = _TEXTS.get(data_of(delta).get("type") or "")
-    return None if found is None else replaced(raw, "delta", replaced(delta, found[0], getattr(chunk, found[1])))
+    name, kind = _TEXTS.get(data_of(delta).get("type") or "", ("", ""))
+    return replaced(raw, getattr(chunk, kind), "delta", name) if name else None

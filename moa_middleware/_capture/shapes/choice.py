@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from copy import copy
+from operator import setitem
 from typing import TYPE_CHECKING, Any, cast
 
 from ..flow.model import Reply
@@ -13,7 +14,11 @@ if TYPE_CHECKING:
 
     from ..flow.model import Usage
 
-__all__ = ["Choice", "StreamContent", "add_text", "json_text", "new_reply", "replaced", "texts_of"]
+__all__ = ["KINDS", "Choice", "StreamContent", "add_text", "json_text", "new_reply", "replaced", "texts_of"]
+
+
+KINDS = ("text", "reasoning", "refusal")
+"""Kinds of text, by their names in a choice, a chunk and a reply."""
 
 
 class Choice:
@@ -94,9 +99,7 @@ class Choice:
         return {
             **({"model": self.speaker} if self.speaker is not None else {}),
             "index": self.index,
-            "text": self.joined("text"),
-            "reasoning": self.joined("reasoning"),
-            "refusal": self.joined("refusal"),
+            **{kind: self.joined(kind) for kind in KINDS},
             "tool_calls": list(self.calls()),
             "finish_reason": self.finish_reason,
         }
@@ -111,7 +114,7 @@ class StreamContent:
     """
 
     __slots__ = (
-        *("choices", "cost_usd", "details", "failure", "has_events", "is_single", "kind_of_first"),
+        *("choices", "details", "failure", "has_events", "is_single", "kind_of_first"),
         *("read_whole", "settled", "shape", "simple", "speakers", "texts", "usage"),
     )
 
@@ -135,7 +138,6 @@ class StreamContent:
         self.choices: dict[int, Choice] = {}
         self.details: dict[str, Any] = {}
         self.usage: Any = None
-        self.cost_usd: float | None = None
         self.shape: str | None = None
         """The family, where it is known that the chunks are an SDK's."""
         self.has_events = False
@@ -154,10 +156,7 @@ class StreamContent:
 
     def choice(self, index: int) -> Choice:
         """Return the choice of this index, made at its first chunk."""
-        found = self.choices.get(index)
-        if found is None:
-            found = self.choices[index] = Choice(index)
-        return found
+        return self.choices.get(index) or self.choices.setdefault(index, Choice(index))
 
     def choice_of_speaker(self, speaker: str | None) -> Choice:
         """
@@ -187,29 +186,75 @@ class _ReplyDraft:
 
 def new_reply(  # noqa: PLR0917 - on the path of every call, where keywords cost
     text: str | None = None,
-    tool_calls: Sequence[Any] = (),
-    reasoning: str | None = None,
-    refusal: str | None = None,
-    choices: Sequence[Mapping[str, Any]] = (),
-    finish_reason: str | None = None,
-    usage: Usage | None = None,
-    cost_usd: float | None = None,
-    error: BaseException | None = None,
+    said: Choice | None = None,
+    choices: Sequence[Choice] = (),
+    tokens: tuple[Usage | None, float | None] = (None, None),
     details: Mapping[str, Any] | None = None,
     raw: Any = None,
     chunks: int | None = None,
+    *,
+    error: BaseException | None = None,
+    tool_calls: Sequence[Any] = (),
+    finish_reason: str | None = None,
 ) -> Reply:
-    """Return a provider's reply, `completed` or, with an error, `error`; the arguments are the fields of `Reply`."""
+    """
+    Return a provider's reply, `completed` or, with an error, `error`.
+
+    Args:
+        text: The text, where no choice was gathered.
+        said: The choice that answers; what it said comes before the single values given here.
+        choices: Every choice, recorded where there are several.
+        tokens: Usage and price, as `read_usage_and_cost` returns them.
+        details: What the record shows next to the reply.
+        raw: The SDK's own object.
+        chunks: Number of chunks of a stream.
+        error: The failure that the provider reported without raising.
+        tool_calls: Tool calls in OpenAI's form.
+        finish_reason: Why it ended, in the provider's word.
+    """
     draft: Any = _ReplyDraft()
-    draft.text, draft.reasoning, draft.refusal = text, reasoning, refusal
-    draft.tool_calls, draft.choices, draft.finish_reason = tool_calls, choices, finish_reason
-    draft.usage, draft.cost_usd, draft.chunks = usage, cost_usd, chunks
-    draft.outcome = "completed" if error is None else "error"
-    draft.error, draft.raw, draft.source = error, raw, "provider"
+    draft.text, draft.tool_calls, draft.finish_reason = text, tool_calls, finish_reason
+    draft.reasoning = draft.refusal = None
+    if said is not None:
+        # Most choices have said nothing but a text: no call is made for what is not there.
+        draft.finish_reason = said.finish_reason
+        try:
+            draft.text = "".join(said.text) if said.text else text
+        except TypeError:
+            draft.text = said.joined("text")
+        if said.reasoning:
+            draft.reasoning = "".join(said.reasoning)
+        if said.refusal:
+            draft.refusal = "".join(said.refusal)
+        if said.tools:
+            draft.tool_calls = said.calls()
+    draft.choices = [choice.as_dict() for choice in choices] if len(choices) > 1 else ()
+    draft.usage, draft.cost_usd = tokens
+    draft.chunks, draft.raw, draft.source = chunks, raw, "provider"
+    draft.error, draft.outcome = error, "completed" if error is None else "error"
     draft.duration_ms = draft.first_chunk_ms = None
     draft._details = {} if details is None else details
     draft.__class__ = Reply
     return cast("Reply", draft)
+
+
+DETAILS = (
+    ("id", "response_id"),
+    ("model", "response_model"),
+    ("system_fingerprint", "system_fingerprint"),
+    ("service_tier", "service_tier"),
+)
+
+
+def details_of(*sources: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what the objects around an answer say of it, under the names that the record has for that."""
+    details: dict[str, Any] = {}
+    for source in sources:
+        for name, key in DETAILS:
+            value = source.get(name)
+            if value is not None:
+                details[key] = value
+    return details
 
 
 def add_text(pieces: list[str], text: Any) -> None:
@@ -240,12 +285,21 @@ def _as_json(value: Any) -> Any:
     return dump() if callable(dump) else str(value)
 
 
-def replaced(obj: Any, name: str, value: Any) -> Any:
-    """Return a copy of a chunk with another value under one name; the SDK's own object stays as it is."""
-    if isinstance(obj, dict):
-        return {**obj, name: value}
+def replaced(obj: Any, value: Any, name: str | int, *path: str | int) -> Any:
+    """
+    Return a copy of a chunk with another value in one place; the SDK's own object stays as it is.
+
+    Args:
+        obj: The chunk, or what is in it.
+        value: What to put in.
+        name: Key, attribute or index on the way to the place.
+        path: The rest of the way.
+    """
+    if path:
+        value = replaced(get(obj, name) if isinstance(name, str) else obj[name], value, *path)
     # Not `model_copy`: a look-alike has none, and a pydantic model's `__copy__` copies its fields' dict, so
     # that what is set on the copy is not seen by others who hold the SDK's object.
-    made = copy(obj)
-    setattr(made, name, value)
+    made = list(obj) if isinstance(name, int) else copy(obj)
+    put: Any = setattr if isinstance(name, str) and not isinstance(obj, dict) else setitem
+    put(made, name, value)
     return made

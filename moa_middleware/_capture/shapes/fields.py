@@ -15,8 +15,10 @@ from typing import TYPE_CHECKING, Any, cast
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-__all__ = ["data_of", "fields_of", "get", "getter", "of_type"]
+__all__ = ["SDKS", "data_of", "fields_of", "get", "getter", "of_type"]
 
+SDKS = frozenset({"anthropic", "groq", "litellm", "openai", "together"})
+"""The SDKs that are known, by the root of their modules."""
 _MOST = 512
 """How many types are remembered, and kept alive, for each fact."""
 

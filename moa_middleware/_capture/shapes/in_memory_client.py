@@ -37,12 +37,9 @@ def raw_form(kwargs: Mapping[str, Any]) -> bool:
 
 def _http_of(client: Any) -> Any:
     """Return the HTTP library of a client, `None` where it has none that is known."""
-    inner = getattr(client, "_client", None)
-    for kind in type(inner).__mro__:
-        root = kind.__module__.partition(".")[0]
-        if root in ("httpx", "httpx2"):
-            return sys.modules.get(root)
-    return None
+    kinds = type(getattr(client, "_client", None)).__mro__
+    roots = (kind.__module__.partition(".")[0] for kind in kinds)
+    return next((sys.modules.get(root) for root in roots if root in ("httpx", "httpx2")), None)
 
 
 def can_answer(owner: object, family: str) -> bool:
@@ -90,9 +87,9 @@ def answer(
     # and closes it as any other. The environment is left out, or a proxy that it names is set up for nothing.
     make = http.AsyncClient if is_async else http.Client
     shadow._client = make(transport=http.MockTransport(respond), base_url=client._client.base_url, trust_env=False)
-    # Nothing is sent, so no token is fetched, and no hook of the user's sees a request.
-    shadow._prepare_options = _keep_options_async if is_async else _keep_options
-    shadow._prepare_request = _ignore_request_async if is_async else _ignore_request
+    # Nothing is sent, so no token is fetched, and no hook of the user's sees a request. What the second
+    # returns is ignored by the SDKs.
+    shadow._prepare_options = shadow._prepare_request = _keep_async if is_async else _keep
     if not getattr(shadow, "api_key", "none"):
         shadow.api_key = "none"
     twin = copy(owner)
@@ -102,21 +99,12 @@ def answer(
     for name, bound in vars(owner).items():
         if getattr(bound, "__self__", None) is client:
             setattr(twin, name, getattr(shadow, bound.__name__))  # `_post` and the like
-    method = getattr(fn, "__func__", fn)
-    return method(twin, *args, **kwargs)
+    return getattr(fn, "__func__", fn)(twin, *args, **kwargs)
 
 
-def _keep_options(options: Any) -> Any:
+def _keep(options: Any) -> Any:
     return options
 
 
-async def _keep_options_async(options: Any) -> Any:
+async def _keep_async(options: Any) -> Any:
     return options
-
-
-def _ignore_request(_request: Any) -> None:
-    return None
-
-
-async def _ignore_request_async(_request: Any) -> None:
-    return None

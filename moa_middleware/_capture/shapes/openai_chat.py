@@ -7,16 +7,13 @@ those of servers that speak the format (Ollama, MiniMax, OpenRouter, Azure).
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from functools import partial
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
-from .choice import Choice, new_reply, texts_of
+from .choice import DETAILS, Choice, new_reply, replaced, texts_of
 from .fields import fields_of, get, getter
 from .usage import read_usage_and_cost
-from .wire import completion
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,17 +21,11 @@ if TYPE_CHECKING:
     from ..flow.model import Chunk, Reply
     from .choice import StreamContent
 
-__all__ = ["feed", "is_used_again", "read_value", "render_chunk", "render_chunks", "render_value"]
+__all__ = ["feed", "is_used_again", "read_value", "render_chunk"]
 
 _NONE = object()
 _MESSAGE = frozenset({"delta", "message", "text"})
 """Keys of an item of `choices`, of which each has one."""
-_DETAILS = (
-    ("id", "response_id"),
-    ("model", "response_model"),
-    ("system_fingerprint", "system_fingerprint"),
-    ("service_tier", "service_tier"),
-)
 
 
 def _take(choice: Choice, find: Callable[[str], Any], message: Any, *, text: bool = True) -> None:
@@ -126,7 +117,7 @@ def feed(gathered: StreamContent, chunk: Any, *, text: bool = True) -> bool:
         return False
     gathered.shape = "openai_chat"
     find = getter(chunk)
-    for name, key in _DETAILS:
+    for name, key in DETAILS:
         value = find(name)
         if value is not None:
             gathered.details[key] = value
@@ -181,37 +172,23 @@ def read_value(value: Any, fields: Any, raw: Any) -> Reply | None:
         if items is None:
             return None
         choices = [_read_choice(item, position) for position, item in enumerate(items)]
-        first = choices[0] if choices else Choice(0)
-        text, finish = first.joined("text"), first.finish_reason
+        first, text, finish = choices[0] if choices else None, None, None
     raw_usage = find("usage")
-    if isinstance(value, dict):
-        hidden = value.get("_hidden_params")
-    elif getattr(value, "__pydantic_private__", False) is None:
-        # A model without private attributes: it would look for it in three places, and raise.
+    # A model without private attributes would look for it in three places, and raise.
+    if getattr(value, "__pydantic_private__", False) is None:
         hidden = value.__dict__.get("_hidden_params")
     else:
-        hidden = getattr(value, "_hidden_params", None)
-    usage, cost = read_usage_and_cost(raw_usage, hidden)
-    return new_reply(
-        text,
-        first.calls() if first is not None and first.tools else (),
-        first.joined("reasoning") if first is not None else None,
-        first.joined("refusal") if first is not None else None,
-        [choice.as_dict() for choice in choices] if len(choices) > 1 else (),
-        finish if isinstance(finish, str) else None,
-        usage,
-        cost,
-        None,
-        {
-            "response_id": find("id"),
-            "response_model": find("model"),
-            "system_fingerprint": find("system_fingerprint"),
-            "service_tier": find("service_tier"),
-            "shape": "openai_chat",
-            "usage_raw": raw_usage,
-        },
-        raw,
-    )
+        hidden = find("_hidden_params") if isinstance(value, dict) else getattr(value, "_hidden_params", None)
+    details = {
+        "response_id": find("id"),
+        "response_model": find("model"),
+        "system_fingerprint": find("system_fingerprint"),
+        "service_tier": find("service_tier"),
+        "shape": "openai_chat",
+        "usage_raw": raw_usage,
+    }
+    finish = finish if isinstance(finish, str) else None
+    return new_reply(text, first, choices, read_usage_and_cost(raw_usage, hidden), details, raw, finish_reason=finish)
 
 
 def _read_choice(item: Any, position: int) -> Choice:
@@ -222,60 +199,16 @@ def _read_choice(item: Any, position: int) -> Choice:
     return choice
 
 
-# Rendering: a reply that a middleware made, for look-alikes. ---------------------------------------
-
-
-def _as_look_alike(value: Any) -> Any:
-    if isinstance(value, dict):
-        return SimpleNamespace(**{key: _as_look_alike(item) for key, item in value.items()})
-    if isinstance(value, list):
-        return [_as_look_alike(item) for item in value]
-    return value
-
-
-def _as_sdk_object(name: str, payload: dict[str, Any], sdk: str) -> Any:
-    """Return the payload as the SDK's own class where the SDK is loaded, else a look-alike."""
-    if sdk == "litellm":
-        litellm = sys.modules["litellm"]
-        # litellm's class has no place for a usage that is null.
-        known = {key: value for key, value in payload.items() if value is not None}
-        return (litellm.ModelResponse if name == "ChatCompletion" else litellm.ModelResponseStream)(**known)
-    types = sys.modules.get("openai.types.chat")
-    if types is None:
-        return _as_look_alike(payload)
-    return getattr(types, name).model_validate(payload)
-
-
-def render_value(reply: Reply, model: str | None, sdk: str = "") -> Any:
-    """Return a reply as a completed response, of an SDK's own class where one is named."""
-    return _as_sdk_object("ChatCompletion", completion(reply, model, "message"), sdk)
-
-
-def render_chunks(reply: Reply, model: str | None, sdk: str = "") -> list[Any]:
-    """Return a reply as the chunks of a stream."""
-    payload = completion(reply, model, "delta")
-    return [_as_sdk_object("ChatCompletionChunk", payload, sdk)]
-
-
 def render_chunk(raw: Any, chunk: Chunk) -> Any:
     """Return a copy of a raw chunk with the text, reasoning and refusal of a changed one."""
-    from copy import deepcopy
+    for place, item in enumerate(get(raw, "choices") or ()):
+        if (get(item, "index") or 0) == chunk.choice:
+            for kind, name in _NAMES.items():
+                text = getattr(chunk, kind)
+                if kind == "text" or text or get(get(item, "delta"), name):
+                    raw = replaced(raw, text, "choices", place, "delta", name)
+            break
+    return raw
 
-    # Deep, because the text is two objects down, and the consumer may hold the SDK's chunk elsewhere.
-    copy = deepcopy(raw)
-    for item in get(copy, "choices") or ():
-        if (get(item, "index") or 0) != chunk.choice:
-            continue
-        delta = get(item, "delta")
-        changes = {"content": chunk.text}
-        if chunk.refusal or get(delta, "refusal"):
-            changes["refusal"] = chunk.refusal
-        if chunk.reasoning or get(delta, "reasoning_content"):
-            changes["reasoning_content"] = chunk.reasoning
-        for name, text in changes.items():
-            if isinstance(delta, dict):
-                delta[name] = text
-            else:
-                setattr(delta, name, text)
-        break
-    return copy
+
+_NAMES = {"text": "content", "refusal": "refusal", "reasoning": "reasoning_content"}

@@ -12,7 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ...errors import ProviderError
-from .choice import Choice, add_text, json_text, new_reply, replaced
+from .choice import KINDS, Choice, add_text, details_of, json_text, new_reply, replaced
 from .fields import data_of
 from .usage import read_usage_and_cost
 
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 __all__ = ["feed", "read_value", "render_chunk"]
 
 _PREFIX = "response."
-_DETAILS = (("id", "response_id"), ("model", "response_model"), ("service_tier", "service_tier"))
 
 
 def _index(value: Any) -> int:
@@ -43,30 +42,24 @@ def _on_arguments(gathered: StreamContent, event: Data) -> None:
     gathered.choice(0).add_tool_call({"index": index, "function": {"arguments": event.get("delta")}})
 
 
-def _on_item_added(gathered: StreamContent, event: Data) -> None:
-    call = _tool_call(data_of(event.get("item")))
-    if call is not None:
-        # The item comes with empty arguments. They come in pieces, or with the item when it is done: a server
-        # that runs the tool itself (web search, code) sends no pieces.
-        function = {**call["function"], "arguments": ""}
-        index = _index(event.get("output_index"))
-        gathered.choice(0).add_tool_call({**call, "index": index, "function": function})
-
-
-def _on_item_done(gathered: StreamContent, event: Data) -> None:
+def _on_item(gathered: StreamContent, event: Data, *, is_done: bool) -> None:
     call = _tool_call(data_of(event.get("item")))
     if call is None:
         return
+    # The item comes with empty arguments. They come in pieces, or with the item when it is done: a server
+    # that runs the tool itself (web search, code) sends no pieces.
+    function = call["function"]
     index, choice = _index(event.get("output_index")), gathered.choice(0)
-    known = next((tool for tool in choice.tools if tool[0] == index), None)
+    known = next((tool for tool in choice.tools if tool[0] == index), None) if is_done else None
     if known is None:
-        choice.add_tool_call({**call, "index": index})
+        shown = function if is_done else {**function, "arguments": ""}
+        choice.add_tool_call({**call, "index": index, "function": shown})
     elif not any(known[2]):
-        known[2].append(call["function"]["arguments"])
+        known[2].append(function["arguments"])
 
 
 def _on_begin(gathered: StreamContent, event: Data) -> None:
-    gathered.details.update(_details(data_of(event.get("response"))))
+    gathered.details.update(details_of(data_of(event.get("response"))))
 
 
 def _on_end(gathered: StreamContent, event: Data) -> None:
@@ -80,17 +73,17 @@ def _take_response(gathered: StreamContent, response: Data, *, repeats: bool = F
     """Take in the response that ends a stream, or that came in place of one."""
     choice = gathered.choice(0)
     whole = Choice(0) if repeats else _read_output(response)
-    for kind in ("text", "reasoning", "refusal"):
+    for kind in KINDS:
         if not any(getattr(choice, kind)):
             getattr(choice, kind).extend(getattr(whole, kind))
     if not choice.tools:
         choice.tools = whole.tools
     choice.finish_reason = _finish_reason(response)
-    usage = response.get("usage")
+    usage, error = response.get("usage"), response.get("error")
     if usage is not None:
         gathered.usage = usage
-    gathered.details.update(_details(response))
-    gathered.failure = _failure(response.get("error"))
+    gathered.details.update(details_of(response))
+    gathered.failure = None if error is None else _failure(error)
 
 
 _TEXTS = {
@@ -99,21 +92,14 @@ _TEXTS = {
     "response.reasoning_summary_text.delta": "reasoning",
     "response.refusal.delta": "refusal",
 }
+_ARGUMENTS = ("function_call_arguments", "mcp_call_arguments", "custom_tool_call_input", "code_interpreter_call_code")
 _EVENTS: dict[str, Callable[[StreamContent, Data], None]] = {
     **{name: partial(_on_text, kind) for name, kind in _TEXTS.items()},
-    "response.function_call_arguments.delta": _on_arguments,
-    "response.mcp_call_arguments.delta": _on_arguments,
-    "response.custom_tool_call_input.delta": _on_arguments,
-    "response.code_interpreter_call_code.delta": _on_arguments,
-    "response.output_item.added": _on_item_added,
-    "response.output_item.done": _on_item_done,
-    "response.created": _on_begin,
-    "response.in_progress": _on_begin,
-    "response.queued": _on_begin,
-    "response.completed": _on_end,
-    "response.incomplete": _on_end,
-    "response.failed": _on_end,
-    "response.cancelled": _on_end,
+    **dict.fromkeys(map("response.{}.delta".format, _ARGUMENTS), _on_arguments),
+    "response.output_item.added": partial(_on_item, is_done=False),
+    "response.output_item.done": partial(_on_item, is_done=True),
+    **dict.fromkeys(("response.created", "response.in_progress", "response.queued"), _on_begin),
+    **dict.fromkeys(map("response.{}".format, ("completed", "incomplete", "failed", "cancelled")), _on_end),
 }
 """The others repeat what was said, or tell of progress."""
 
@@ -127,21 +113,16 @@ def feed(gathered: StreamContent, chunk: Any) -> bool:
         if handle is not None:
             handle(gathered, data)
         return True
-    if _is_response(data):
+    if data.get("object") == "response" and isinstance(data.get("output"), list | tuple):
         _take_response(gathered, data)
         return True
+    # An event of its own kind, which the SDK passes on; or an error in place of a stream.
     error = data.get("error") or (data if kind == "error" else None)
-    if error is not None and (kind == "error" or gathered.count == 1):
-        failure = data_of(error)
-        if isinstance(failure.get("message"), str):
-            # An event of its own kind, which the SDK passes on; or an error in place of a stream.
-            gathered.failure = _failure(error)
-            return True
+    is_failure = kind == "error" or gathered.count == 1
+    if is_failure and isinstance(data_of(error).get("message"), str):
+        gathered.failure = _failure(error)
+        return True
     return False
-
-
-def _is_response(data: Data) -> bool:
-    return data.get("object") == "response" and isinstance(data.get("output"), list | tuple)
 
 
 def read_value(data: Data, raw: Any) -> Reply | None:
@@ -154,32 +135,11 @@ def read_value(data: Data, raw: Any) -> Reply | None:
     """
     if not isinstance(data.get("output"), list | tuple):
         return None
-    choice = _read_output(data)
-    usage = data.get("usage")
-    tokens, cost = read_usage_and_cost(usage)
-    error = data.get("error")
-    return new_reply(
-        "".join(choice.text) or None,
-        choice.calls() if choice.tools else (),
-        "".join(choice.reasoning) or None,
-        "".join(choice.refusal) or None,
-        (),
-        _finish_reason(data),
-        tokens,
-        cost,
-        None if error is None else _failure(error),
-        {**_details(data), "usage_raw": usage},
-        raw,
-    )
-
-
-def _details(response: Data) -> dict[str, Any]:
-    found = {}
-    for name, key in _DETAILS:
-        value = response.get(name)
-        if value is not None:
-            found[key] = value
-    return found
+    choice, usage, error = _read_output(data), data.get("usage"), data.get("error")
+    failure = None if error is None else _failure(error)
+    choice.finish_reason = _finish_reason(data)
+    details = {**details_of(data), "usage_raw": usage}
+    return new_reply(None, choice, (), read_usage_and_cost(usage), details, raw, error=failure)
 
 
 def _finish_reason(response: Data) -> str | None:
@@ -190,9 +150,7 @@ def _finish_reason(response: Data) -> str | None:
     return found if isinstance(found, str) else None
 
 
-def _failure(error: Any) -> ProviderError | None:
-    if error is None:
-        return None
+def _failure(error: Any) -> ProviderError:
     data = data_of(error)
     words = [data.get(name) for name in ("code", "message")]
     return ProviderError(": ".join(word for word in words if isinstance(word, str)))
@@ -207,11 +165,10 @@ def _read_output(response: Data) -> Choice:
         if kind == "message":
             for part in data.get("content") or ():
                 found = data_of(part)
-                text, refusal = found.get("text"), found.get("refusal")
-                if isinstance(text, str) and text:
-                    choice.text.append(text)
-                if refusal is not None:
-                    add_text(choice.refusal, refusal)
+                for name in ("text", "refusal"):
+                    piece = found.get(name)
+                    if piece and isinstance(piece, str):
+                        getattr(choice, name).append(piece)
         # The summary is what OpenAI shows of the reasoning; models with open weights put all of it in the content.
         elif kind == "reasoning":
             for part in (*(data.get("summary") or ()), *(data.get("content") or ())):
@@ -249,4 +206,4 @@ def _tool_call(item: Data) -> dict[str, Any] | None:
 def render_chunk(raw: Any, chunk: Chunk) -> Any:
     """Return a copy of a delta with the text of a changed one, `None` if it is not a delta of a text."""
     name = _TEXTS.get(data_of(raw).get("type") or "")
-    return None if name is None else replaced(raw, "delta", getattr(chunk, name))
+    return None if name is None else replaced(raw, getattr(chunk, name), "delta")

@@ -81,10 +81,18 @@ def _is_result(gathered: StreamContent, kind: tuple[type, Any], text: str, piece
     return len(text) >= len(pieces) and text.startswith(pieces[0]) and text == "".join(pieces)
 
 
-def _tool_calls(data: Mapping[str, Any]) -> Any:
-    # LangChain's chunks hold the pieces next to what they make so far.
+def _parts(data: Mapping[str, Any]) -> tuple[str | None, Any, Any, str | None]:
+    """Return the text, the tool calls, the usage and the finish reason among the fields of an object."""
+    # LangChain's chunks hold the pieces next to what they make so far, and its messages have `usage_metadata`,
+    # everybody else's objects `usage`.
     calls = data.get("tool_call_chunks") or data.get("tool_calls")
-    return calls if isinstance(calls, list | tuple) else ()
+    finish = data.get("finish_reason")
+    return (
+        _find_text(data),
+        calls if isinstance(calls, list | tuple) else (),
+        data.get("usage") or data.get("usage_metadata"),
+        finish if isinstance(finish, str) else None,
+    )
 
 
 def _in_openai_form(call: Any) -> Any:
@@ -108,22 +116,17 @@ def feed(gathered: StreamContent, chunk: Any) -> bool:
         (gathered.choice_of_speaker(None) if gathered.speakers else gathered.choice(0)).text.append(chunk)
         return True
     data = data_of(chunk)
-    is_known = False
-    # LangChain's messages have `usage_metadata`, everybody else's objects `usage`.
-    usage = data.get("usage") or data.get("usage_metadata")
-    if usage is not None and read_usage(usage) is not None:
+    text, calls, usage, finish = _parts(data)
+    has_usage = usage is not None and read_usage(usage) is not None
+    if has_usage:
         gathered.usage = usage
-        is_known = True
-    finish = data.get("finish_reason")
-    if isinstance(finish, str):
+    if finish is not None:
         gathered.choice(0).finish_reason = finish
-        is_known = True
-    for call in _tool_calls(data):
+    for call in calls:
         gathered.choice(0).add_tool_call(call)
-        is_known = True
-    text, kind = _find_text(data), (type(chunk), data.get("type"))
+    kind = type(chunk), data.get("type")
     if text is None:
-        return is_known or isinstance(kind[1], str)
+        return has_usage or finish is not None or bool(calls) or isinstance(kind[1], str)
     speaker = _speaker(data)
     is_alone = speaker is None and not gathered.speakers
     pieces = (gathered.choice(0) if is_alone else gathered.choice_of_speaker(speaker)).text
@@ -152,25 +155,19 @@ def read_value(value: Any, data: Mapping[str, Any], raw: Any) -> Reply | None:
         # `gather(return_exceptions=True)` or by hand.
         return Reply(outcome=outcome_of(value), error=value, source="provider", raw=raw)
     if isinstance(value, tuple):
-        for item in value:
-            if not isinstance(item, _SCALARS):
-                found = read_value(item, data_of(item), raw)
-                if found is not None:
-                    return found
-        return None
-    text, calls = _find_text(data), _tool_calls(data)
-    raw_usage = data.get("usage") or data.get("usage_metadata")
+        found = (read_value(item, data_of(item), raw) for item in value if not isinstance(item, _SCALARS))
+        return next((reply for reply in found if reply is not None), None)
+    text, calls, raw_usage, finish = _parts(data)
     usage = read_usage(raw_usage)
     if text is None and usage is None and not calls:
         return None
-    finish = data.get("finish_reason")
     return new_reply(
         text,
-        tuple(map(_in_openai_form, calls)),
-        finish_reason=finish if isinstance(finish, str) else None,
-        usage=usage,
+        tokens=(usage, None),
         details={"usage_raw": raw_usage},
         raw=raw,
+        tool_calls=tuple(map(_in_openai_form, calls)),
+        finish_reason=finish,
     )
 
 

@@ -7,19 +7,22 @@ plain functions. The SDK's classes are used where the SDK is loaded; nothing is 
 
 from __future__ import annotations
 
+import sys
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from ...errors import ReplyFormError
 from . import anthropic, openai_chat, openai_responses, plain
 from .fields import get
 from .in_memory_client import can_answer
+from .wire import completion
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Iterator
 
     from ..flow.model import Call, Chunk, Reply
 
-__all__ = ["has_form", "render", "render_chunk", "replay", "replay_async"]
+__all__ = ["has_form", "render", "render_chunk"]
 
 
 def render_chunk(raw: Any, chunk: Chunk) -> Any:
@@ -45,12 +48,7 @@ def render_chunk(raw: Any, chunk: Chunk) -> Any:
     return changed
 
 
-def replay(chunks: Iterable[Any]) -> Iterator[Any]:
-    """Yield chunks that are complete already."""
-    yield from chunks
-
-
-async def replay_async(chunks: Iterable[Any]) -> AsyncIterator[Any]:
+async def _replay_async(chunks: Iterable[Any]) -> AsyncIterator[Any]:
     """Yield chunks that are complete already, to an async consumer."""
     for chunk in chunks:
         yield chunk
@@ -68,13 +66,32 @@ class _BothWays:
     def __next__(self) -> Any:
         return next(self._chunks)
 
-    def __aiter__(self) -> AsyncIterator[Any]:
-        return self
+    __aiter__ = __iter__
 
     async def __anext__(self) -> Any:
         for chunk in self._chunks:
             return chunk
         raise StopAsyncIteration
+
+
+def _as_look_alike(value: Any) -> Any:
+    if isinstance(value, dict):
+        return SimpleNamespace(**{key: _as_look_alike(item) for key, item in value.items()})
+    return [_as_look_alike(item) for item in value] if isinstance(value, list) else value
+
+
+def _completion(reply: Reply, call: Call, sdk: str) -> Any:
+    """Return a reply as a chat completion, or as its one chunk: of the SDK's own class where the SDK is loaded."""
+    payload = completion(reply, call.model, "delta" if call.stream else "message")
+    if sdk == "litellm":
+        litellm = sys.modules["litellm"]
+        make = litellm.ModelResponseStream if call.stream else litellm.ModelResponse
+        # litellm's class has no place for a usage that is null.
+        return make(**{key: value for key, value in payload.items() if value is not None})
+    types = sys.modules.get("openai.types.chat")
+    if types is None:
+        return _as_look_alike(payload)
+    return (types.ChatCompletionChunk if call.stream else types.ChatCompletion).model_validate(payload)
 
 
 def render(reply: Reply, call: Call, family: str, *, is_async: bool, sdk: str = "") -> Any:
@@ -91,17 +108,14 @@ def render(reply: Reply, call: Call, family: str, *, is_async: bool, sdk: str = 
     Returns:
         A completed response or a string; for a stream, an iterator.
     """
-    if family == "openai_chat":
-        if not call.stream:
-            return openai_chat.render_value(reply, call.model, sdk)
-        chunks = openai_chat.render_chunks(reply, call.model, sdk)
-        if sdk == "litellm":
-            return _BothWays(chunks)
-    elif not call.stream:
-        return reply.text
-    else:
-        chunks = [reply.text] if reply.text else []
-    return replay_async(chunks) if is_async else replay(chunks)
+    is_chat = family == "openai_chat"
+    made = _completion(reply, call, sdk) if is_chat else reply.text
+    if not call.stream:
+        return made
+    chunks = [made] if is_chat or made else []
+    if is_chat and sdk == "litellm":
+        return _BothWays(chunks)
+    return _replay_async(chunks) if is_async else (chunk for chunk in chunks)
 
 
 _NEEDED = {"openai_chat": "choices", "openai_responses": "output", "anthropic": "content"}

@@ -170,8 +170,6 @@ class RequestSpec:
             messages: Name of the parameter that holds the messages, where it has a name of its own.
             path: Dotted path by which it was found, "" for a decorated function.
         """
-        self.names: tuple[str, ...] = ()
-        self.messages = messages
         where = f"{getattr(fn, '__module__', '')}.{path or getattr(fn, '__qualname__', '')}"
         try:
             parameters = list(inspect.signature(fn).parameters.values())
@@ -183,8 +181,8 @@ class RequestSpec:
         """Names of the arguments that it takes, `None` where it takes any or its signature is not known."""
         self.family = _family(where.lower(), {p.name for p in parameters})
         self.system = _SYSTEM.get(self.family)
-        if self.messages is None and self.family == "openai_responses":
-            self.messages = "input"  # `prompt` is the name of a template there
+        # Not by the usual names: `prompt` is the name of a template there.
+        self.messages = messages or ("input" if self.family == "openai_responses" else None)
 
     def bind(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
         """Return the given arguments by name, without those that an SDK calls not given."""
@@ -212,17 +210,10 @@ class RequestSpec:
         system = named.get(self.system) if self.system is not None else None
         if system is not None and isinstance(messages, list | tuple):
             messages = [{"role": "system", "content": system}, *messages]
-        model = named.get("model")
         params, omitted = read_params(named, (place, self.system), self.family)
-        return Request(
-            messages,
-            model if isinstance(model, str) else None,
-            params,
-            omitted,
-            named.get("stream") is True,
-            place or "",
-            system,
-        )
+        model, stream = named.get("model"), named.get("stream") is True
+        model = model if isinstance(model, str) else None
+        return Request(messages, model, params, omitted, stream, place or "", system)
 
     def offers_tools(self, kwargs: Mapping[str, Any]) -> bool:
         """Return True if a request may be answered with tool calls, or if that is not known."""
@@ -263,21 +254,21 @@ class RequestSpec:
             if isinstance(named.get(place), str) and not isinstance(value, str) and self.family == "plain":
                 value = _as_string(place, value)
             args, kwargs = self.put(args, kwargs, place, value)
-        for name in ("model", "stream"):
-            if name in changes:
-                if changes[name] == getattr(call, name) and not self._takes(name):
-                    continue
-                self._check(name)
-                args, kwargs = self.put(args, kwargs, name, changes[name])
-        if "params" in changes:
-            wanted = changes["params"]
-            for name, value in wanted.items():
-                if name not in call.params or call.params[name] is not value:
-                    self._check(name)
-                    args, kwargs = self.put(args, kwargs, name, value)
-            for name in call.params:
-                if name not in wanted:
-                    kwargs.pop(name, None)
+        wanted = {
+            name: changes[name]
+            for name in ("model", "stream")
+            if name in changes and (self._takes(name) or changes[name] != getattr(call, name))
+        }
+        params = changes.get("params", call.params)
+        wanted |= {n: value for n, value in params.items() if n not in call.params or call.params[n] is not value}
+        for name, value in wanted.items():
+            if not self._takes(name):
+                known = ", ".join(sorted(self.accepts or ()))
+                msg = f"call.replace: the function has no parameter {name!r}; it takes {known}"
+                raise RequestError(msg)
+            args, kwargs = self.put(args, kwargs, name, value)
+        for name in call.params.keys() - params.keys():
+            kwargs.pop(name, None)
         before, named = self.bind(call.args, call.kwargs), self.bind(args, kwargs)
         request = self.read(named)
         # A parameter of `call.params` may come from no argument at all: its default in the signature is
@@ -296,20 +287,15 @@ class RequestSpec:
     def _without_system(self, messages: Any, kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
         """Put a leading system message where the function takes it; returns the others, and the arguments."""
         assert self.system is not None  # noqa: S101 - the caller asked
-        if not isinstance(messages, list | tuple):
-            return messages, kwargs
-        first = messages[0] if messages else None
-        if not isinstance(first, dict) or first.get("role") != "system":
-            return messages, {name: value for name, value in kwargs.items() if name != self.system}
-        return list(messages[1:]), {**kwargs, self.system: first.get("content")}
+        if isinstance(messages, list | tuple):
+            kwargs = {name: value for name, value in kwargs.items() if name != self.system}
+            first = messages[0] if messages else None
+            if isinstance(first, dict) and first.get("role") == "system":
+                return list(messages[1:]), {**kwargs, self.system: first.get("content")}
+        return messages, kwargs
 
     def _takes(self, name: str) -> bool:
         return self.accepts is None or name in self.accepts
-
-    def _check(self, name: str) -> None:
-        if self.accepts is not None and name not in self.accepts:
-            msg = f"call.replace: the function has no parameter {name!r}; it takes {', '.join(sorted(self.accepts))}"
-            raise RequestError(msg)
 
 
 def _as_string(name: str, messages: Any) -> str:

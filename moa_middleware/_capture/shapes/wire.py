@@ -8,89 +8,77 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from ..flow.model import Usage
+
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from ..flow.model import Reply
 
 __all__ = ["FAMILIES", "body_of_reply", "completion"]
 
 _ID = "moa-middleware"
+_OF_A_CHOICE = ("text", "reasoning", "refusal", "tool_calls", "finish_reason")
 
 
-def completion(reply: Reply, model: str | None, kind: str) -> dict[str, Any]:
-    """Return a reply as the JSON of a chat completion (`message`) or of its one chunk (`delta`)."""
-    sources = reply.choices or [
-        {
-            "index": 0,
-            "text": reply.text,
-            "reasoning": reply.reasoning,
-            "refusal": reply.refusal,
-            "tool_calls": reply.tool_calls,
-            "finish_reason": reply.finish_reason,
-        }
-    ]
-    choices = []
-    for choice in sources:
-        calls = [
-            {**call, "index": index} if kind == "delta" else dict(call)
-            for index, call in enumerate(choice["tool_calls"])
-        ]
-        message: dict[str, Any] = {
-            "role": "assistant",
-            "content": choice["text"],
-            "refusal": choice["refusal"],
-            "tool_calls": calls or None,
-        }
-        if choice["reasoning"] is not None:
-            message["reasoning_content"] = choice["reasoning"]
-        finish = choice["finish_reason"] or ("tool_calls" if calls else "stop")
-        choices.append({"index": choice["index"], kind: message, "finish_reason": finish})
-    return {
-        "id": _response_id(reply),
-        "object": "chat.completion" if kind == "message" else "chat.completion.chunk",
-        "created": 0,
-        "model": _model_name(reply, model),
-        "choices": choices,
-        "usage": _chat_usage(reply),
-    }
+def _head(reply: Reply, model: str | None) -> dict[str, Any]:
+    known = reply._details
+    return {"id": str(known.get("response_id") or _ID), "model": str(known.get("response_model") or model or "")}
 
 
-def _response_id(reply: Reply) -> str:
-    return str(reply._details.get("response_id") or _ID)
+def _usage(reply: Reply, prompt: str, output: str, unknown: int | None) -> dict[str, Any] | None:
+    """
+    Return the tokens in OpenAI's form, which counts cached ones in the prompt; `None` where the reply has none.
 
-
-def _model_name(reply: Reply, model: str | None) -> str:
-    return str(reply._details.get("response_model") or model or "")
-
-
-def _chat_usage(reply: Reply) -> dict[str, Any] | None:
+    Args:
+        reply: The reply.
+        prompt: What the API calls the request's side, `prompt` or `input`.
+        output: What it calls the reply's, `completion` or `output`.
+        unknown: What its classes take for a detail that is missing.
+    """
     # The providers' classes have no place for an unknown number, and `usage` has for an unknown usage: what
     # a middleware left out is 0 next to numbers that it gave.
     usage = reply.usage
     if usage is None:
         return None
-    prompt = (usage.input_tokens or 0) + (usage.cache_read_tokens or 0)
-    output = usage.output_tokens or 0
+    cached, reasoned = usage.cache_read_tokens, usage.reasoning_tokens
+    asked, said = (usage.input_tokens or 0) + (cached or 0), usage.output_tokens or 0
     return {
-        "prompt_tokens": prompt,
-        "completion_tokens": output,
-        "total_tokens": prompt + output,
-        "prompt_tokens_details": {"cached_tokens": usage.cache_read_tokens},
-        "completion_tokens_details": {"reasoning_tokens": usage.reasoning_tokens},
+        f"{prompt}_tokens": asked,
+        f"{prompt}_tokens_details": {"cached_tokens": unknown if cached is None else cached},
+        f"{output}_tokens": said,
+        f"{output}_tokens_details": {"reasoning_tokens": unknown if reasoned is None else reasoned},
+        "total_tokens": asked + said,
     }
 
 
-def _chat(reply: Reply, model: str | None) -> dict[str, Any]:
-    return completion(reply, model, "message")
-
-
-def _chat_events(reply: Reply, model: str | None) -> list[dict[str, Any]]:
-    return [completion(reply, model, "delta")]
+def completion(reply: Reply, model: str | None, kind: str = "message") -> dict[str, Any]:
+    """Return a reply as the JSON of a chat completion (`message`) or of its one chunk (`delta`)."""
+    choices = []
+    for choice in reply.choices or [{"index": 0, **{name: getattr(reply, name) for name in _OF_A_CHOICE}}]:
+        calls = [
+            {**call, "index": index} if kind == "delta" else dict(call)
+            for index, call in enumerate(choice["tool_calls"])
+        ]
+        message: dict[str, Any] = {"role": "assistant", "content": choice["text"], "refusal": choice["refusal"]}
+        message["tool_calls"] = calls or None
+        if choice["reasoning"] is not None:
+            message["reasoning_content"] = choice["reasoning"]
+        finish = choice["finish_reason"] or ("tool_calls" if calls else "stop")
+        choices.append({"index": choice["index"], kind: message, "finish_reason": finish})
+    return {
+        **_head(reply, model),
+        "object": "chat.completion" if kind == "message" else "chat.completion.chunk",
+        "created": 0,
+        "choices": choices,
+        "usage": _usage(reply, "prompt", "completion", None),
+    }
 
 
 # Responses ----------------------------------------------------------------------------------------
 
 
-def _response(reply: Reply, model: str | None, *, status: str = "completed") -> dict[str, Any]:
+def _response(reply: Reply, model: str | None) -> dict[str, Any]:
     output: list[dict[str, Any]] = []
     if reply.reasoning:
         summary = [{"type": "summary_text", "text": reply.reasoning}]
@@ -101,70 +89,49 @@ def _response(reply: Reply, model: str | None, *, status: str = "completed") -> 
     if reply.refusal:
         parts.append({"type": "refusal", "refusal": reply.refusal})
     if parts or not reply.tool_calls:
-        output.append(
-            {"type": "message", "id": f"{_ID}-text", "role": "assistant", "status": "completed", "content": parts}
-        )
-    output += [
-        {
-            "type": "function_call",
-            "id": f"{_ID}-call-{index}",
-            "call_id": call["id"] or f"{_ID}-call-{index}",
-            "name": call["function"]["name"],
-            "arguments": call["function"]["arguments"],
-            "status": "completed",
-        }
-        for index, call in enumerate(reply.tool_calls)
-    ]
-    usage = reply.usage
+        message = {"type": "message", "id": f"{_ID}-text", "role": "assistant"}
+        output.append({**message, "status": "completed", "content": parts})
+    for index, call in enumerate(reply.tool_calls):
+        item = {"type": "function_call", "id": f"{_ID}-call-{index}", "status": "completed"}
+        said = {name: call["function"][name] for name in ("name", "arguments")}
+        output.append({**item, "call_id": call["id"] or item["id"], **said})
     return {
-        "id": _response_id(reply),
+        **_head(reply, model),
         "object": "response",
         "created_at": 0,
-        "status": status,
-        "model": _model_name(reply, model),
-        "output": output if status == "completed" else [],
+        "status": "completed",
+        "output": output,
         "parallel_tool_calls": True,
         "tool_choice": "auto",
         "tools": [],
-        "usage": None
-        if usage is None
-        else {
-            "input_tokens": (usage.input_tokens or 0) + (usage.cache_read_tokens or 0),
-            "input_tokens_details": {"cached_tokens": usage.cache_read_tokens or 0},
-            "output_tokens": usage.output_tokens or 0,
-            "output_tokens_details": {"reasoning_tokens": usage.reasoning_tokens or 0},
-            "total_tokens": sum(
-                tokens or 0 for tokens in (usage.input_tokens, usage.cache_read_tokens, usage.output_tokens)
-            ),
-        },
+        "usage": _usage(reply, "input", "output", 0),
     }
+
+
+_PARTS = {
+    "output_text": ("text", "content_index", "response.output_text.delta"),
+    "refusal": ("refusal", "content_index", "response.refusal.delta"),
+    "summary_text": ("text", "summary_index", "response.reasoning_summary_text.delta"),
+}
+"""By the type of a part: where its text is, what its place is called, and the event that brings it."""
 
 
 def _response_events(reply: Reply, model: str | None) -> list[dict[str, Any]]:
     whole = _response(reply, model)
-    events: list[dict[str, Any]] = [
-        {"type": "response.created", "response": _response(reply, model, status="in_progress")}
-    ]
+    begun = {**whole, "status": "in_progress", "output": []}
+    events: list[dict[str, Any]] = [{"type": "response.created", "response": begun}]
     for index, item in enumerate(whole["output"]):
-        bare = {**item, **{name: [] for name in ("content", "summary") if name in item}}
-        if "arguments" in item:
-            bare["arguments"] = ""
-        events.append({"type": "response.output_item.added", "output_index": index, "item": bare})
         at = {"item_id": item["id"], "output_index": index}
+        bare = {name: "" if name == "arguments" else [] for name in ("arguments", "content", "summary") if name in item}
+        events.append({"type": "response.output_item.added", "output_index": index, "item": {**item, **bare}})
         if "arguments" in item:
             events.append({"type": "response.function_call_arguments.delta", **at, "delta": item["arguments"]})
-        for number, part in enumerate(item.get("content", ())):
-            place = {**at, "content_index": number}
-            kind = "output_text" if part["type"] == "output_text" else "refusal"
-            said = part["text"] if kind == "output_text" else part["refusal"]
-            empty = {**part, "text" if kind == "output_text" else "refusal": ""}
-            events += [
-                {"type": "response.content_part.added", **place, "part": empty},
-                {"type": f"response.{kind}.delta", **place, "delta": said, "logprobs": []},
-            ]
-        for number, part in enumerate(item.get("summary", ())):
-            place = {**at, "summary_index": number}
-            events.append({"type": "response.reasoning_summary_text.delta", **place, "delta": part["text"]})
+        for number, part in enumerate(item.get("content") or item.get("summary") or ()):
+            name, place, delta = _PARTS[part["type"]]
+            if "content" in item:
+                empty = {**part, name: ""}
+                events.append({"type": "response.content_part.added", **at, place: number, "part": empty})
+            events.append({"type": delta, **at, place: number, "delta": part[name], "logprobs": []})
         events.append({"type": "response.output_item.done", "output_index": index, "item": item})
     events.append({"type": "response.completed", "response": whole})
     return [{**event, "sequence_number": number} for number, event in enumerate(events)]
@@ -173,60 +140,61 @@ def _response_events(reply: Reply, model: str | None) -> list[dict[str, Any]]:
 # Messages -----------------------------------------------------------------------------------------
 
 
-def _blocks(reply: Reply) -> list[dict[str, Any]]:
+def _input_of(call: Mapping[str, Any]) -> Any:
     import json
 
+    try:
+        return json.loads(call["function"]["arguments"] or "{}")
+    except ValueError:
+        return {}
+
+
+def _message(reply: Reply, model: str | None) -> dict[str, Any]:
     blocks: list[dict[str, Any]] = []
     if reply.reasoning:
         blocks.append({"type": "thinking", "thinking": reply.reasoning, "signature": ""})
     if reply.text or reply.refusal:
         blocks.append({"type": "text", "text": reply.text or reply.refusal})
     for index, call in enumerate(reply.tool_calls):
-        try:
-            given = json.loads(call["function"]["arguments"] or "{}")
-        except ValueError:
-            given = {}
-        ident = call["id"] or f"{_ID}-call-{index}"
-        blocks.append({"type": "tool_use", "id": ident, "name": call["function"]["name"], "input": given})
-    return blocks
-
-
-def _message(reply: Reply, model: str | None) -> dict[str, Any]:
-    usage = reply.usage
+        head = {"type": "tool_use", "id": call["id"] or f"{_ID}-call-{index}", "name": call["function"]["name"]}
+        blocks.append({**head, "input": _input_of(call)})
+    usage = reply.usage or Usage()
     return {
-        "id": _response_id(reply),
+        **_head(reply, model),
         "type": "message",
         "role": "assistant",
-        "model": _model_name(reply, model),
-        "content": _blocks(reply),
+        "content": blocks,
         "stop_reason": reply.finish_reason or ("tool_use" if reply.tool_calls else "end_turn"),
         "stop_sequence": None,
         "usage": {
-            "input_tokens": (usage.input_tokens or 0) if usage else 0,
-            "output_tokens": (usage.output_tokens or 0) if usage else 0,
-            "cache_read_input_tokens": usage.cache_read_tokens if usage else None,
-            "cache_creation_input_tokens": usage.cache_write_tokens if usage else None,
+            "input_tokens": usage.input_tokens or 0,
+            "output_tokens": usage.output_tokens or 0,
+            "cache_read_input_tokens": usage.cache_read_tokens,
+            "cache_creation_input_tokens": usage.cache_write_tokens,
         },
     }
 
 
+_DELTAS: dict[str, tuple[str, Any, str, str]] = {
+    "text": ("text", "", "text_delta", "text"),
+    "thinking": ("thinking", "", "thinking_delta", "thinking"),
+    "tool_use": ("input", {}, "input_json_delta", "partial_json"),
+}
+"""By the type of a block: where its content is, what it begins with, the type of its delta and the key there."""
+
+
 def _message_events(reply: Reply, model: str | None) -> list[dict[str, Any]]:
-    whole = _message(reply, model)
     import json
 
+    whole = _message(reply, model)
     start = {**whole, "content": [], "stop_reason": None, "usage": {**whole["usage"], "output_tokens": 0}}
     events: list[dict[str, Any]] = [{"type": "message_start", "message": start}]
     for index, block in enumerate(whole["content"]):
-        if block["type"] == "text":
-            bare, delta = {**block, "text": ""}, {"type": "text_delta", "text": block["text"]}
-        elif block["type"] == "thinking":
-            bare, delta = {**block, "thinking": ""}, {"type": "thinking_delta", "thinking": block["thinking"]}
-        else:
-            bare = {**block, "input": {}}
-            delta = {"type": "input_json_delta", "partial_json": json.dumps(block["input"])}
+        name, empty, kind, key = _DELTAS[block["type"]]
+        said = block[name] if empty == "" else json.dumps(block[name])
         events += [
-            {"type": "content_block_start", "index": index, "content_block": bare},
-            {"type": "content_block_delta", "index": index, "delta": delta},
+            {"type": "content_block_start", "index": index, "content_block": {**block, name: empty}},
+            {"type": "content_block_delta", "index": index, "delta": {"type": kind, key: said}},
             {"type": "content_block_stop", "index": index},
         ]
     stop = {"stop_reason": whole["stop_reason"], "stop_sequence": None}
@@ -235,7 +203,7 @@ def _message_events(reply: Reply, model: str | None) -> list[dict[str, Any]]:
 
 
 FAMILIES: dict[str, tuple[Any, Any]] = {
-    "openai_chat": (_chat, _chat_events),
+    "openai_chat": (completion, lambda reply, model: [completion(reply, model, "delta")]),
     "openai_responses": (_response, _response_events),
     "anthropic": (_message, _message_events),
 }

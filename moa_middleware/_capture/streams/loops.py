@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ..flow.model import DROPPED
-from ..scope import current, enter, leave, put_current
-from ..shapes.fields import of_type
+from ..scope import current, put_current, resolve
+from ..shapes.fields import SDKS, of_type
 from .steps import ended_by_error, ended_by_error_async, put_in_place
 
 if TYPE_CHECKING:
@@ -139,15 +139,11 @@ async def iterate_async(proxy: Any, state: StreamState, source: AsyncIterator[An
 # The body of a user's stream may call an SDK, so each of its steps runs in the scope of its call, which
 # is put back after it: the consumer's own calls between two steps are not inside the stream
 # (`test_calls_made_by_a_stream_belong_to_its_turn`). The two `ContextVar.set` are a good half of what
-# such a step costs, and streams of these SDKs make no calls of their own.
-_SDKS = frozenset({"openai", "anthropic", "together", "groq", "litellm"})
-"""Roots of the modules whose streams make no calls of their own."""
-
-
+# such a step costs, and streams of the SDKs make no calls of their own.
 @of_type
 def makes_no_calls(kind: type) -> bool:
     """Return True if the steps of streams of a type need no scope."""
-    return kind.__module__.partition(".")[0] in _SDKS
+    return kind.__module__.partition(".")[0] in SDKS
 
 
 def _scoped(stream: object, state: StreamState, source: Any, within: Callable[[Any, Scope], Any]) -> Any:
@@ -184,9 +180,5 @@ class _AsyncInScope:
     def __aiter__(self) -> Any:
         return self
 
-    async def __anext__(self) -> Any:
-        former = enter(self.scope)
-        try:
-            return await anext(self.source)
-        finally:
-            leave(self.scope, former)
+    def __anext__(self) -> Any:
+        return resolve(self.scope, anext, (self.source,), {})

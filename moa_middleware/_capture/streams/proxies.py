@@ -11,22 +11,23 @@ from __future__ import annotations
 
 import inspect
 import weakref
+from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from ..flow.outcome import left, outcome_of
+from ..flow.outcome import exit_outcome, outcome_of
 from ..log import log
-from ..scope import enter, leave
+from ..scope import current, invoke, resolve
 from .loops import iterate, iterate_async, makes_no_calls
 from .proxy_class import ASYNC_CLOSE, StateProxy, TransparentProxy, forward, own_state, proxy_class
 from .steps import runs, step, step_async, stepper, steps_class
-from .stream_types import is_stream, underlying_stream
+from .stream_types import is_stream, one_per_type, underlying_stream
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
     from types import TracebackType
 
     from ..flow.driver import Ended
-    from ..scope import Scope
     from .state import StreamState
 
 __all__ = ["manager_proxy", "replay_proxy", "stream_proxy", "wrap_underlying_stream"]
@@ -57,27 +58,6 @@ class ManagerProxy(StateProxy):
     def __init__(self, wrapped: Any, state: StreamState) -> None:
         super().__init__(wrapped)
         self._self_state = state
-        self._self_helper: Any = None
-        """A weak reference to the SDK's helper that came of entering it, if one did."""
-        self._self_entered = True
-        """Whether it is the wrapped manager that was entered, and not one of a resend."""
-
-
-class _Within:
-    """A block that runs in a scope, where there is one."""
-
-    __slots__ = ("former", "scope")
-
-    def __init__(self, scope: Scope | None) -> None:
-        self.scope = scope
-
-    def __enter__(self) -> None:
-        if self.scope is not None:
-            self.former = enter(self.scope)
-
-    def __exit__(self, *_: object) -> None:
-        if self.scope is not None:
-            leave(self.scope, self.former)
 
 
 # Iteration. ---------------------------------------------------------------------------------------
@@ -112,40 +92,39 @@ def _next(self: Any) -> Any:
 
 def _close(self: Any) -> Any:
     state: StreamState = self._self_state
-    with _Within(state.scope):
-        try:
-            result = self.__wrapped__.close()
-        except BaseException as error:
-            if not runs(self.__wrapped__):
-                state.end(outcome_of(error), error)
-            raise
+    try:
+        # A stream of an SDK has no scope of its own: it is closed in the one that is there.
+        result = invoke(state.scope or current(), self.__wrapped__.close, (), {})
+    except BaseException as error:
+        if not runs(self.__wrapped__):
+            state.end(outcome_of(error), error)
+        raise
     if inspect.isawaitable(result):
-        return _close_later(self, result)
+        return _close_later(self, lambda: result)
     if not state.leaving:
         state.end("closed")
     return result
 
 
-async def _close_later(self: Any, awaitable: Any) -> Any:
+async def _close_later(self: Any, close: Callable[[], Any]) -> Any:
     state: StreamState = self._self_state
-    with _Within(state.scope):
-        try:
-            result = await awaitable
-        except BaseException as error:
-            if not runs(self.__wrapped__):
-                await state.end_async(outcome_of(error), error)
-            raise
+    try:
+        result = await resolve(state.scope or current(), close, (), {})
+    except BaseException as error:
+        if not runs(self.__wrapped__):
+            await state.end_async(outcome_of(error), error)
+        raise
     if not state.leaving:
         await state.end_async("closed")
     return result
 
 
 async def _close_async(self: Any) -> Any:
-    return await _close_later(self, self.__wrapped__.close())
+    return await _close_later(self, self.__wrapped__.close)
 
 
 async def _aclose(self: Any) -> Any:
-    return await _close_later(self, self.__wrapped__.aclose())
+    return await _close_later(self, self.__wrapped__.aclose)
 
 
 def _enter(self: Any) -> Any:
@@ -163,31 +142,25 @@ def _inner(self: Any, value: Any) -> Any:
     return stream_proxy(value, self._self_state, keep=self) if is_stream(value) else value
 
 
-class _Quietly:
-    """Lets a middleware's exception out of a `with`, unless it would hide the block's own."""
-
-    __slots__ = ("has_own",)
-
-    def __init__(self, error: BaseException | None) -> None:
-        self.has_own = error is not None
-
-    def __enter__(self) -> None: ...
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> bool:
-        if kind is None or not self.has_own or not issubclass(kind, Exception):
-            return False
-        log("moa.middleware_failed", error=kind.__qualname__, where="leaving a with block")
-        return True
+@contextmanager
+def _quietly(error: BaseException | None) -> Iterator[None]:
+    """Let a middleware's exception out of a `with`, unless it would hide the block's own, `error`."""
+    try:
+        yield
+    except Exception as raised:
+        if error is None:
+            raise
+        log("moa.middleware_failed", error=type(raised).__qualname__, where="leaving a with block")
 
 
 def _exit(self: Any, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> Any:
     state: StreamState = self._self_state
     state.leaving = True
     try:
-        return self.__wrapped__.__exit__(kind, error, trace)
+        return self.__wrapped__.__exit__(kind, error, trace) if self._self_entered else None
     finally:
-        with _Quietly(error):
-            state.end(*left(error, _helper_of(self)))
+        with _quietly(error):
+            state.end(*exit_outcome(error, self._self_helper and self._self_helper()))
 
 
 async def _aexit(
@@ -196,14 +169,10 @@ async def _aexit(
     state: StreamState = self._self_state
     state.leaving = True
     try:
-        return await self.__wrapped__.__aexit__(kind, error, trace)
+        return await self.__wrapped__.__aexit__(kind, error, trace) if self._self_entered else None
     finally:
-        with _Quietly(error):
-            await state.end_async(*left(error, _helper_of(self)))
-
-
-def _helper_of(self: Any) -> Any:
-    return self._self_helper() if isinstance(self, ManagerProxy) and self._self_helper is not None else None
+        with _quietly(error):
+            await state.end_async(*exit_outcome(error, self._self_helper and self._self_helper()))
 
 
 # Managers. ----------------------------------------------------------------------------------------
@@ -211,30 +180,28 @@ def _helper_of(self: Any) -> Any:
 
 def _manager_enter(self: Any) -> Any:
     state: StreamState = self._self_state
-    with _Within(state.scope):
-        try:
-            value = self.__wrapped__.__enter__()
-        except BaseException as error:
-            self._self_entered = False
-            return _entered(self, state.not_opened(error))
+    try:
+        value = invoke(state.scope or current(), self.__wrapped__.__enter__, (), {})
+    except BaseException as error:
+        self._self_entered = False
+        return _entered(self, state.not_opened(error))
     return _entered(self, state.entered(value))
 
 
 async def _manager_aenter(self: Any) -> Any:
     state: StreamState = self._self_state
-    with _Within(state.scope):
-        try:
-            value = await self.__wrapped__.__aenter__()
-        except BaseException as error:
-            self._self_entered = False
-            return _entered(self, await state.not_opened_async(error))
+    try:
+        value = await resolve(state.scope or current(), self.__wrapped__.__aenter__, (), {})
+    except BaseException as error:
+        self._self_entered = False
+        return _entered(self, await state.not_opened_async(error))
     return _entered(self, await state.entered_async(value))
 
 
 def _entered(self: Any, ended: Ended) -> Any:
     """Return what the user's `as` gets: a proxy that keeps its manager, where it is a stream."""
     state: StreamState = self._self_state
-    if not ended.suspended or (state.talk is None and not is_stream(ended.value)):
+    if not ended.suspended or (state.conversation is None and not is_stream(ended.value)):
         return ended.value
     if own_state(underlying_stream(ended.value)) is not state:
         return stream_proxy(ended.value, state, keep=self)
@@ -246,20 +213,6 @@ def wrap_underlying_stream(helper: Any, raw: Any, state: StreamState) -> None:
     """Let an SDK's helper read its raw stream through a proxy, so that whatever reads it is seen."""
     state.inner = own_state(raw)
     helper._raw_stream = stream_proxy(raw, state)
-
-
-def _manager_exit(self: Any, kind: type[BaseException] | None, error: BaseException | None, trace: Any) -> Any:
-    if self._self_entered:
-        return _exit(self, kind, error, trace)
-    self._self_state.end(*left(error))
-    return None
-
-
-async def _manager_aexit(self: Any, kind: type[BaseException] | None, error: BaseException | None, trace: Any) -> Any:
-    if self._self_entered:
-        return await _aexit(self, kind, error, trace)
-    await self._self_state.end_async(*left(error))
-    return None
 
 
 _STREAM: dict[str, Any] = {
@@ -281,19 +234,19 @@ _STREAM: dict[str, Any] = {
 }
 _MANAGER: dict[str, Any] = {
     "__enter__": _manager_enter,
-    "__exit__": _manager_exit,
+    "__exit__": _exit,
     "__aenter__": _manager_aenter,
-    "__aexit__": _manager_aexit,
+    "__aexit__": _aexit,
 }
-_stream_classes: weakref.WeakKeyDictionary[type, Any] = weakref.WeakKeyDictionary()
-_manager_classes: weakref.WeakKeyDictionary[type, Any] = weakref.WeakKeyDictionary()
+_stream_class = one_per_type(partial(proxy_class, base=StreamProxy, table=_STREAM))
+_manager_class = one_per_type(partial(proxy_class, base=ManagerProxy, table=_MANAGER))
 
 
 def stream_proxy(source: Any, state: StreamState, *, keep: object = None) -> Any:
     """Return a proxy around a stream that feeds `state`."""
     if makes_no_calls(type(source)):
         state.scope = None
-    proxy = proxy_class(type(source), StreamProxy, _STREAM, _stream_classes)(source, state, keep)
+    proxy = _stream_class(type(source))(source, state, keep)
     if keep is None:
         state.watch(proxy)
     return proxy
@@ -301,7 +254,7 @@ def stream_proxy(source: Any, state: StreamState, *, keep: object = None) -> Any
 
 def manager_proxy(source: Any, state: StreamState) -> Any:
     """Return a proxy around a stream manager, whose enter returns the stream."""
-    proxy = proxy_class(type(source), ManagerProxy, _MANAGER, _manager_classes)(source, state)
+    proxy = _manager_class(type(source))(source, state)
     state.watch(proxy)
     return proxy
 
@@ -334,23 +287,13 @@ async def _replay_anext(self: Any) -> Any:
     raise StopAsyncIteration
 
 
-def _replay_send(self: Any, _value: Any, /) -> Any:
-    # The generator has run to its end: what is sent now comes too late for it.
-    return next(self._self_chunks)
-
-
-async def _replay_asend(self: Any, _value: Any, /) -> Any:
-    return await _replay_anext(self)
-
-
 def _replay_close(self: Any) -> Any:
     self._self_chunks = iter(())
     return self.__wrapped__.close()
 
 
 async def _replay_close_async(self: Any) -> Any:
-    self._self_chunks = iter(())
-    return await self.__wrapped__.close()
+    return await _replay_close(self)
 
 
 async def _replay_aclose(self: Any) -> Any:
@@ -374,8 +317,9 @@ _REPLAY: dict[str, Any] = {
     "__next__": _replay_next,
     "__aiter__": lambda self: self,
     "__anext__": _replay_anext,
-    "send": _replay_send,
-    "asend": _replay_asend,
+    # The generator has run to its end: what is sent now comes too late for it.
+    "send": lambda self, _value, /: next(self._self_chunks),
+    "asend": lambda self, _value, /: _replay_anext(self),
     "close": _replay_close,
     ASYNC_CLOSE: _replay_close_async,
     "aclose": _replay_aclose,
@@ -384,9 +328,9 @@ _REPLAY: dict[str, Any] = {
     "__aenter__": _replay_aenter,
     "__aexit__": forward("__aexit__"),
 }
-_replay_classes: weakref.WeakKeyDictionary[type, Any] = weakref.WeakKeyDictionary()
+_replay_class = one_per_type(partial(proxy_class, base=ReplayProxy, table=_REPLAY))
 
 
 def replay_proxy(source: Any, chunks: Iterable[Any]) -> Any:
     """Return a proxy around a stream read to its end, which passes these chunks on."""
-    return proxy_class(type(source), ReplayProxy, _REPLAY, _replay_classes)(source, chunks)
+    return _replay_class(type(source))(source, chunks)

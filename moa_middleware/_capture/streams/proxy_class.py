@@ -14,8 +14,6 @@ from typing import TYPE_CHECKING, Any
 import wrapt
 
 if TYPE_CHECKING:
-    import weakref
-
     from .state import StreamState
 
 __all__ = ["ASYNC_CLOSE", "StateProxy", "TransparentProxy", "forward", "own_state", "proxy_class"]
@@ -38,6 +36,11 @@ class TransparentProxy(wrapt.BaseObjectProxy):  # type: ignore[type-arg]  # wrap
 
 class StateProxy(TransparentProxy):
     """Base of the proxies that feed a `StreamState`."""
+
+    _self_helper: Any = None
+    """For a manager: a weak reference to the SDK's helper that came of entering it, if one did."""
+    _self_entered = True
+    """For a manager: whether it is the wrapped one that was entered, and not one of a resend."""
 
 
 def own_state(value: object) -> StreamState | None:
@@ -88,7 +91,8 @@ def _has(kind: type, name: str) -> bool:
     return any(name in vars(cls) for cls in kind.__mro__)
 
 
-def _make(kind: type, base: type, table: dict[str, Any]) -> type:
+def proxy_class(kind: type, base: type, table: dict[str, Any]) -> type:
+    """Return the proxy's class for objects of a type, with those of the table's methods that they have."""
     names: dict[str, Any] = {"__module__": base.__module__, "__doc__": kind.__doc__, **_ALWAYS}
     names.update({name: fn for name, fn in {**table, **_OTHERS}.items() if _has(kind, name)})
     close = getattr(kind, "close", None)
@@ -100,11 +104,3 @@ def _make(kind: type, base: type, table: dict[str, Any]) -> type:
     if _has(kind, "__iter__") and not _has(kind, "__contains__"):
         names["__contains__"] = _contains  # `in` goes through whatever can be iterated
     return type(kind.__name__, (base,), names)
-
-
-def proxy_class(kind: type, base: type, table: dict[str, Any], cache: weakref.WeakKeyDictionary[type, Any]) -> Any:
-    """Return the proxy's class for objects of a type, with those of the table's methods that they have."""
-    found = cache.get(kind)
-    if found is None:
-        found = cache[kind] = _make(kind, base, table)
-    return found

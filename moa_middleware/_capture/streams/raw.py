@@ -15,11 +15,11 @@ import sys
 import weakref
 from typing import TYPE_CHECKING, Any
 
-from ..flow.outcome import left, outcome_of
+from ..flow.outcome import exit_outcome, outcome_of
 from ..log import count_fault
 from ..shapes.accumulator import Accumulator
 from .proxy_class import StateProxy, proxy_class
-from .stream_types import is_stream
+from .stream_types import is_stream, one_per_type
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
@@ -53,9 +53,8 @@ def _parse(self: Any, *args: Any, **kwargs: Any) -> Any:
 
 async def _parse_async(self: Any, *args: Any, **kwargs: Any) -> Any:
     parsed = await self.__wrapped__.parse(*args, **kwargs)
-    return (
-        _entered(self, await self._self_state.entered_async(parsed)) if _is_new(self, parsed) else _known(self, parsed)
-    )
+    is_new = _is_new(self, parsed)
+    return _entered(self, await self._self_state.entered_async(parsed)) if is_new else _known(self, parsed)
 
 
 def _is_new(self: Any, parsed: Any) -> bool:
@@ -90,7 +89,10 @@ def _entered(self: Any, ended: Ended) -> Any:
     return made
 
 
-_classes: weakref.WeakKeyDictionary[type, Any] = weakref.WeakKeyDictionary()
+@one_per_type
+def _raw_class(kind: Any) -> Any:
+    is_async = inspect.iscoroutinefunction(kind.parse)
+    return proxy_class(kind, RawProxy, {"parse": _parse_async if is_async else _parse})
 
 
 def raw_proxy(source: Any, state: StreamState, attempt: Attempt, *, asked: bool, stream_proxy: StreamProxyMaker) -> Any:
@@ -104,9 +106,7 @@ def raw_proxy(source: Any, state: StreamState, attempt: Attempt, *, asked: bool,
         asked: Whether a stream was asked for.
         stream_proxy: Makes the proxy of a stream that comes out of the response.
     """
-    is_async = inspect.iscoroutinefunction(type(source).parse)
-    table = {"parse": _parse_async if is_async else _parse}
-    proxy = proxy_class(type(source), RawProxy, table, _classes)(source, state, stream_proxy)
+    proxy = _raw_class(type(source))(source, state, stream_proxy)
     # Not the proxy: whoever reads the HTTP response itself may have dropped that.
     state.watch(source.http_response)
     _watch(source.http_response, state, _Body(source.http_response, state, attempt, asked=asked))
@@ -209,7 +209,7 @@ class _Body(_BodyEvents):
     def _fed(self, event: Any) -> None:
         (self.state.on_chunk or self.state.acc.feed)(event)
 
-    def left(self) -> tuple[Outcome, BaseException | None] | None:
+    def exit_outcome(self) -> tuple[Outcome, BaseException | None] | None:
         """
         Return how the response is left, which closes it; None if it is read at this moment.
 
@@ -218,11 +218,11 @@ class _Body(_BodyEvents):
         if self.stepping:
             return None
         error = sys.exc_info()[1] if _in_exit() else None
-        how = left(error if id(error) != self._handled else None)
-        if self.state.readers:
-            self.state.closing = how
-            return None
-        return how
+        how = exit_outcome(error if id(error) != self._handled else None)
+        if not self.state.readers:
+            return how
+        self.state.closing = how
+        return None
 
 
 def read_body(source: Any, *, asked: bool) -> tuple[Reply, bool]:
@@ -265,19 +265,13 @@ def _watch(response: Any, state: StreamState, body: _Body) -> None:
     state.add_done_callback(lambda *_: _unwatch(there()))
 
 
-_watched_classes: weakref.WeakKeyDictionary[type, Any] = weakref.WeakKeyDictionary()
-
-
+@one_per_type
 def _watched_class(kind: Any) -> Any:
-    found = _watched_classes.get(kind)
-    if found is None:
-        names: dict[str, Any] = {name: _reading(kind, name) for name in ("iter_bytes", "iter_raw")}
-        names.update({name: _reading_async(kind, name) for name in ("aiter_bytes", "aiter_raw")})
-        names.update({"close": _closing(kind.close), "aclose": _closing_async(kind.aclose)})
-        names.update({"__reduce_ex__": _reduce, "__doc__": kind.__doc__})
-        names.update({"__module__": kind.__module__, "__qualname__": kind.__qualname__})
-        found = _watched_classes[kind] = type(kind.__name__, (kind,), names)
-    return found
+    names: dict[str, Any] = {name: _reading(kind, name) for name in ("iter_bytes", "iter_raw")}
+    names.update({name: _reading_async(kind, name) for name in ("aiter_bytes", "aiter_raw")})
+    names.update({name: getattr(kind, name) for name in ("__doc__", "__module__", "__qualname__")})
+    names.update(close=_closing(kind.close), aclose=_closing_async(kind.aclose), __reduce_ex__=_reduce)
+    return type(kind.__name__, (kind,), names)
 
 
 def _reduce(self: Any, _protocol: Any) -> Any:
@@ -291,9 +285,8 @@ def _body_to_read(response: Any, name: str) -> _Body | None:
     body: _Body | None = vars(response).get(_BODY)
     # `iter_bytes` steps through `iter_raw`: only the outer one of the two is looked at. Raw bytes of an
     # encoded body cannot be read.
-    if body is None or body.parsed or body.stepping or (body.encoded and name.endswith("_raw")):
-        return None
-    return body
+    is_other = body is None or body.parsed or body.stepping or (body.encoded and name.endswith("_raw"))
+    return None if is_other else body
 
 
 def _reading(kind: Any, name: str) -> Any:
@@ -305,19 +298,19 @@ def _reading(kind: Any, name: str) -> Any:
         if body is None:
             yield from source
             return
-        while True:
-            body.stepping = True
-            try:
-                data = next(source)
-            except StopIteration:
-                break
-            except BaseException as error:
-                body.state.end(outcome_of(error), error)
-                raise
-            finally:
+        body.stepping = True
+        try:
+            for data in source:
                 body.stepping = False
-            body.take(data)
-            yield data
+                body.take(data)
+                yield data  # what the consumer raises here is not the body's error
+                body.stepping = True
+        except BaseException as error:
+            if body.stepping:
+                body.state.end(outcome_of(error), error)
+            raise
+        finally:
+            body.stepping = False
         body.over()
         body.state.end("completed")
 
@@ -334,19 +327,19 @@ def _reading_async(kind: Any, name: str) -> Any:
             async for data in source:
                 yield data
             return
-        while True:
-            body.stepping = True
-            try:
-                data = await anext(source)
-            except StopAsyncIteration:
-                break
-            except BaseException as error:
-                await body.state.end_async(outcome_of(error), error)
-                raise
-            finally:
+        body.stepping = True
+        try:
+            async for data in source:
                 body.stepping = False
-            body.take(data)
-            yield data
+                body.take(data)
+                yield data
+                body.stepping = True
+        except BaseException as error:
+            if body.stepping:
+                await body.state.end_async(outcome_of(error), error)
+            raise
+        finally:
+            body.stepping = False
         body.over()
         await body.state.end_async("completed")
 
@@ -359,8 +352,7 @@ def _closing(original: Any) -> Any:
         try:
             original(self)
         finally:
-            how = body.left() if body is not None else None
-            if body is not None and how is not None:
+            if body is not None and (how := body.exit_outcome()) is not None:
                 body.state.end(how[0], how[1])
 
     return close
@@ -372,8 +364,7 @@ def _closing_async(original: Any) -> Any:
         try:
             await original(self)
         finally:
-            how = body.left() if body is not None else None
-            if body is not None and how is not None:
+            if body is not None and (how := body.exit_outcome()) is not None:
                 await body.state.end_async(how[0], how[1])
 
     return aclose

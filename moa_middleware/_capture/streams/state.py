@@ -12,7 +12,7 @@ import weakref
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..flow.driver import Conversation, Ended, NeedsAsync, drive_async, drive_last, drive_sync
-from ..flow.outcome import ErrorInfo, error_of, outcome_of, without_our_frames
+from ..flow.outcome import ErrorInfo, error_of, outcome_of, strip_own_frames
 from ..log import count_fault, log
 from ..process import claim, once, process_id
 
@@ -49,14 +49,14 @@ class FutureDone(NamedTuple):
     future: Any
 
 
-def future_done(talk: Conversation, future: Any) -> None:
+def future_done(conversation: Conversation, future: Any) -> None:
     """Take the conversation up from a future's callback."""
-    drive_last(talk, FutureDone(future))
+    drive_last(conversation, FutureDone(future))
 
 
-def follow(state: StreamState, talk: Conversation) -> None:
+def follow(state: StreamState, conversation: Conversation) -> None:
     """Take the conversation up when another call's stream is over."""
-    state.add_done_callback(lambda outcome, error: drive_last(talk, End(outcome, error)))
+    state.add_done_callback(lambda outcome, error: drive_last(conversation, End(outcome, error)))
 
 
 _open_streams: dict[int, StreamState] = {}
@@ -79,8 +79,10 @@ class StreamState:
     __slots__ = (
         "__weakref__",
         "acc",
+        "call_state",
         "callbacks",
         "closing",
+        "conversation",
         "ended",
         "error",
         "finalizer",
@@ -93,15 +95,13 @@ class StreamState:
         "readers",
         "reply",
         "scope",
-        "slot",
         "suspended",
-        "talk",
         "taps",
     )
 
     def __init__(
         self,
-        talk: Conversation | None,
+        conversation: Conversation | None,
         acc: Accumulator,
         *,
         finish: Callable[[End], None] | None = None,
@@ -112,14 +112,14 @@ class StreamState:
         Begin the state of a stream.
 
         Args:
-            talk: The conversation that is taken up when the stream is over; `None` with `finish`.
+            conversation: The conversation that is taken up when the stream is over; `None` with `finish`.
             acc: Reads the chunks.
             finish: Called once when the stream is over, in place of a conversation. It cannot await, and
                 nothing can go on in the stream's place.
             taps: See each chunk, or change it.
             scope: Where each step runs, for a source that may make calls of its own.
         """
-        self.talk = talk
+        self.conversation = conversation
         self.finish = finish
         self.scope = scope
         """Where each step runs; `None` for a stream of an SDK, which makes no calls of its own."""
@@ -141,7 +141,7 @@ class StreamState:
         self.error: ErrorInfo | None = None
         self.callbacks: list[Callable[[Outcome, BaseException | None], None]] = []
         self.finalizer: weakref.finalize[Any, Any] | None = None
-        self.slot: CallState | None = None
+        self.call_state: CallState | None = None
         """The call whose stream it is, `None` for a turn's."""
         self.reply: Reply | None = None
         """The whole reply, once the stream is over."""
@@ -245,7 +245,7 @@ class StreamState:
         # The caller re-raises it. On its way through the conversation its traceback came to hold frames of
         # ours, and those hold it in their variables: a cycle, and with it the consumer's frames and the
         # stream in them (`test_an_error_of_a_stream_is_no_cycle`).
-        without_our_frames(raised)
+        strip_own_frames(raised)
         return False
 
     def end(self, outcome: Outcome, error: BaseException | None = None, *, listening: bool = False) -> Any:
@@ -263,12 +263,12 @@ class StreamState:
             return None
         if self.inner is not None:
             self.inner.end(outcome, error)
-        if self.talk is None:
+        if self.conversation is None:
             return self._finish(end)
         try:
-            ended = drive_sync(self.talk, end)
+            ended = drive_sync(self.conversation, end)
         except NeedsAsync:
-            self.talk.close()
+            self.conversation.close()
             log("moa.middleware_closed", reason="it has to await, and its stream ended in sync code")
             return self._settle(end)
         except BaseException as raised:
@@ -284,10 +284,10 @@ class StreamState:
             return None
         if self.inner is not None:
             await self.inner.end_async(outcome, error)
-        if self.talk is None:
+        if self.conversation is None:
             return self._finish(end)
         try:
-            ended = await drive_async(self.talk, end)
+            ended = await drive_async(self.conversation, end)
         except BaseException as raised:
             if self._is_news(end, raised):
                 raise
@@ -296,15 +296,15 @@ class StreamState:
 
     def entered(self, value: Any) -> Ended:
         """Take down what a manager's enter or a raw response's `parse` gave; returns what the caller gets of it."""
-        if self.talk is None:
+        if self.conversation is None:
             return Ended(value, suspended=True)
-        return drive_sync(self.talk, ManagerEntered(value))
+        return drive_sync(self.conversation, ManagerEntered(value))
 
     async def entered_async(self, value: Any) -> Ended:
         """Do the same as `entered` where the middleware can await."""
-        if self.talk is None:
+        if self.conversation is None:
             return Ended(value, suspended=True)
-        return await drive_async(self.talk, ManagerEntered(value))
+        return await drive_async(self.conversation, ManagerEntered(value))
 
     def not_opened(self, error: BaseException) -> Ended:
         """
@@ -314,25 +314,25 @@ class StreamState:
             BaseException: `error`, or what a middleware raised in its place.
         """
         end = self._claim(outcome_of(error), error, listening=True)
-        if end is None or self.talk is None:
+        if end is None or self.conversation is None:
             if end is not None:
                 self._finish(end)
             raise error
         try:
-            return drive_sync(self.talk, end)
+            return drive_sync(self.conversation, end)
         except BaseException:
             self._settle(end)
             raise
 
     async def not_opened_async(self, error: BaseException) -> Ended:
         """Do the same as `not_opened` where the middleware can await."""
-        if self.talk is None:
+        if self.conversation is None:
             return self.not_opened(error)
         end = self._claim(outcome_of(error), error, listening=True)
         if end is None:
             raise error
         try:
-            return await drive_async(self.talk, end)
+            return await drive_async(self.conversation, end)
         except BaseException:
             self._settle(end)
             raise
@@ -359,10 +359,10 @@ class StreamState:
         self.closing = None
         if self.inner is not None:
             self.inner.drop(outcome)
-        if self.talk is None:
+        if self.conversation is None:
             self._finish(end)
             return
-        drive_last(self.talk, end)
+        drive_last(self.conversation, end)
         self._settle(end)
 
 

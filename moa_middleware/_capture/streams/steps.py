@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from ..flow.model import DROPPED
 from ..flow.outcome import outcome_of
-from ..scope import current, enter, leave, put_current
+from ..scope import current, invoke, put_current, resolve
+from .stream_types import one_per_type
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -186,12 +187,10 @@ def step(proxy: Any, method: str = "__next__", *given: Any) -> Any:
     """Take one step with `__next__`, `send` or `throw`."""
     state: StreamState = proxy._self_state
     while True:
-        scope = state.scope  # that of a resend is another one
-        former = enter(scope) if scope is not None else None
         state.suspended = False
         state.readers += 1
         try:
-            raw = getattr(proxy.__wrapped__, method)(*given)
+            raw = invoke(state.scope or current(), getattr(proxy.__wrapped__, method), given, {})
         except BaseException as error:
             other = _ended_by(proxy, error, given if method == "throw" else ())
             if other is None:
@@ -203,8 +202,6 @@ def step(proxy: Any, method: str = "__next__", *given: Any) -> Any:
                 return chunk
         finally:
             state.readers -= 1
-            if scope is not None:
-                leave(scope, former)
         method, given = "__next__", ()
 
 
@@ -212,12 +209,11 @@ async def step_async(proxy: Any, method: str = "__anext__", *given: Any) -> Any:
     """Take one step with `__anext__`, `asend` or `athrow`."""
     state: StreamState = proxy._self_state
     while True:
-        scope = state.scope
-        former = enter(scope) if scope is not None else None
         state.suspended = False
         state.readers += 1
         try:
-            raw = await getattr(proxy.__wrapped__, method)(*given)
+            take, scope = getattr(proxy.__wrapped__, method), state.scope
+            raw = await (take(*given) if scope is None else resolve(scope, take, given, {}))
         except BaseException as error:
             if isinstance(error, StopAsyncIteration):
                 other = await state.end_async("completed", listening=True)
@@ -232,8 +228,6 @@ async def step_async(proxy: Any, method: str = "__anext__", *given: Any) -> Any:
                 return chunk
         finally:
             state.readers -= 1
-            if scope is not None:
-                leave(scope, former)
         method, given = "__anext__", ()
 
 
@@ -267,14 +261,8 @@ class _Steps(map):  # type: ignore[type-arg]  # of what the stream gives
     proxy: Any
 
     def __new__(cls, proxy: Any) -> Any:
-        if hasattr(type(proxy.__wrapped__), "__next__") and proxy._self_state.on_chunk is None:
-            take = stepper(proxy)
-        else:
-
-            def take(_: object) -> Any:
-                return step(proxy)
-
-        self = super().__new__(cls, take, repeat(None))
+        is_plain = hasattr(type(proxy.__wrapped__), "__next__") and proxy._self_state.on_chunk is None
+        self = super().__new__(cls, stepper(proxy) if is_plain else lambda _: step(proxy), repeat(None))
         self.proxy = proxy
         return self
 
@@ -303,21 +291,13 @@ def _of_proxy(name: str) -> Callable[..., Any]:
     return forward
 
 
-_step_classes: weakref.WeakKeyDictionary[type, Any] = weakref.WeakKeyDictionary()
-
-
+@one_per_type
 def steps_class(kind: type) -> Any:
     """Return the iterator's class for streams of a type, with those methods of a generator that it has."""
-    found = _step_classes.get(kind)
-    if found is None:
-        names: dict[str, Any] = {
-            name: _of_proxy(name)
-            for name in ("send", "throw", "close", "asend", "athrow", "aclose")
-            if hasattr(kind, name)
-        }
-        names["__slots__"] = ()
-        for there, here in (("__next__", "__iter__"), ("__anext__", "__aiter__")):
-            if not hasattr(kind, there):
-                names[there] = names[here] = None
-        found = _step_classes[kind] = type("stream_iterator", (_Steps,), names)
-    return found
+    methods = ("send", "throw", "close", "asend", "athrow", "aclose")
+    names: dict[str, Any] = {name: _of_proxy(name) for name in methods if hasattr(kind, name)}
+    names["__slots__"] = ()
+    for there, here in (("__next__", "__iter__"), ("__anext__", "__aiter__")):
+        if not hasattr(kind, there):
+            names[there] = names[here] = None
+    return type("stream_iterator", (_Steps,), names)

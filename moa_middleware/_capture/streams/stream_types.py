@@ -1,16 +1,28 @@
 """
-Which types are streams.
+Which types are streams, and one class of ours for each of them.
 
 A stream has `__next__` or `__anext__`. `__iter__` proves nothing: pydantic's models have it.
 """
 
 from __future__ import annotations
 
-from typing import Any
+import weakref
+from typing import TYPE_CHECKING, Any
 
 from ..shapes.fields import of_type
 
-__all__ = ["is_foreign_proxy", "is_mock", "is_stream", "is_stream_type", "underlying_stream", "unwrapped_type"]
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = [
+    "is_foreign_proxy",
+    "is_mock",
+    "is_stream",
+    "is_stream_type",
+    "one_per_type",
+    "underlying_stream",
+    "unwrapped_type",
+]
 
 
 @of_type
@@ -55,3 +67,16 @@ def underlying_stream(value: object) -> Any:
         return None
     kind = unwrapped_type(value)
     return raw if is_stream(raw) and not is_mock(kind) and not hasattr(kind, "__moa_proxy__") else None
+
+
+def one_per_type(make: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Let a function make one class for each type that it is given, as long as that type lives."""
+    classes: weakref.WeakKeyDictionary[type, Any] = weakref.WeakKeyDictionary()
+
+    def class_for(kind: Any) -> Any:
+        found = classes.get(kind)
+        if found is None:
+            found = classes[kind] = make(kind)
+        return found
+
+    return class_for

@@ -15,7 +15,8 @@ from contextlib import suppress
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
-from ..process import once, process_id
+from .. import process
+from ..process import once
 from .trace_file import Receipt
 from .writer import FileWriter
 
@@ -78,7 +79,7 @@ class Line:
         self.listeners = listeners
         self.after = after
         self.receipt = Receipt()
-        self.pid = process_id()
+        self.pid = process.pid
         self.count_once: Iterator[bool] = iter((True,))
         """Gives one, to the first that counts the line as written."""
         if listeners:
@@ -98,7 +99,7 @@ class Line:
     @property
     def ours(self) -> bool:
         """True if this process has to write it; a forked child writes none of its parent's."""
-        return self.pid == process_id()
+        return self.pid == process.pid
 
     def hand_over(self) -> None:
         """
@@ -140,18 +141,18 @@ class Backlog:
     def __init__(self, most_lines: int = MOST_LINES, most_bytes: int = MOST_BYTES) -> None:
         self.most_lines = most_lines
         self.most_bytes = most_bytes
-        self._lines: deque[Line] = deque()
+        self.lines: deque[Line] = deque()
         self._refused: dict[Hashable, int] = {}
         """Files that refused a line when it was tried again, in the order in which they did."""
         self._numbers = count(1)
 
     def __len__(self) -> int:
         """Count the lines."""
-        return len(self._lines)
+        return len(self.lines)
 
     def clear(self) -> None:
         """Forget all lines."""
-        self._lines.clear()
+        self.lines.clear()
         self._refused.clear()
 
     def add(self, line: Line) -> int:
@@ -163,9 +164,13 @@ class Backlog:
         """
         if len(line.data) > self.most_bytes:
             return 1
+        # No lock protects the deque: a finaliser of the same thread may add a line while this one is added. So
+        # the sizes are taken from a copy, and a line falls out only if `remove` finds it, since another thread
+        # may have dropped or written it in between. A line whose token is taken is being written at this
+        # moment, and stays (`test_a_line_in_flight_does_not_fall_out`).
         line.busy_once = once()
-        self._lines.append(line)
-        lines = list(self._lines)
+        self.lines.append(line)
+        lines = list(self.lines)
         size = sum(len(one.data) for one in lines)
         left, fallen = len(lines), 0
         for one in lines:
@@ -177,7 +182,7 @@ class Backlog:
 
     def _drop(self, line: Line) -> bool:
         try:
-            self._lines.remove(line)
+            self.lines.remove(line)
         except ValueError:
             return False
         return True
@@ -194,6 +199,10 @@ class Backlog:
                 `None` tries all.
             seconds: When to stop, though lines are left.
         """
+        # Lines of one file keep their order, so after a refusal the rest of that file is left alone; but one
+        # file that always refuses must not hold the others up. Files that refused lately therefore come last,
+        # and a live call, which names its writer by `key`, gives up after a few of them
+        # (`test_one_that_is_always_refused_does_not_hold_up_the_others`).
         end = None if seconds is None else time.monotonic() + seconds
         refused = 0
         for lines in self._by_place(key):
@@ -214,7 +223,7 @@ class Backlog:
     def _by_place(self, key: Hashable) -> list[list[Line]]:
         """Return the lines of each file, those files first that have not refused one, or not lately."""
         found: dict[Hashable, list[Line]] = {}
-        for line in list(self._lines):
+        for line in list(self.lines):
             if key is None or line.key == key:
                 found.setdefault(line.place, []).append(line)
         for place in self._refused.keys() - found.keys() if key is None else ():
@@ -226,6 +235,9 @@ class Backlog:
         error: BaseException | None = None
         try:
             with suppress(IndexError):
+                # `map` in C pops and stores in one step. With `token = busy_once.pop()` an interrupt between the two
+                # would lose the token, and with it the line: nobody could try it any more
+                # (`test_an_interrupt_while_one_is_tried_leaves_it_waiting`).
                 token.extend(map(list.pop, (line.busy_once,)))
             if token and not line.receipt.whole:
                 error = _no_room(line) or attempt(line)
@@ -248,6 +260,8 @@ def _no_room(line: Line) -> OSError | None:
         disk = os.statvfs(line.writer.trace_dir)
     except OSError:
         return None
+    # The blocks that are kept for the superuser are free for that user alone. A file system without a
+    # number of blocks (some network and pseudo file systems) says nothing, and the line is tried.
     blocks = disk.f_bavail if os.geteuid() else disk.f_bfree
     if not disk.f_blocks or blocks * disk.f_frsize >= len(line.data):
         return None

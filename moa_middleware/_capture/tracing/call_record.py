@@ -7,128 +7,33 @@ those of the inner one, which is what the model got.
 
 from __future__ import annotations
 
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from ..._redaction import secrets
-from ...records import EMPTY_CALL
+from ...records import EMPTY_CALL, TOKENS
 from ..shapes.fields import fields_of
-from ..turns.roles import Node
 from .credentials import hide, texts
-from .encode import Raw, encode, join
-from .snapshot import NULL
+from .encode import encode
+from .recorded_call import Entry
+from .snapshot import EMPTY, NULL
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
-    from ..flow.model import Reply, Usage
+    from ..flow.model import Reply
     from ..flow.outcome import ErrorInfo
     from ..turns.turn import Attempt, CallState
     from .snapshot import Snapshot
 
-__all__ = ["ENCODED", "Entry", "RecordedCall", "call_json", "credentials_of", "entries_of", "error_record", "within"]
+__all__ = ["credentials_of", "entries_of", "error_record"]
 
-ENCODED = ("input_messages", "params", "usage_raw")
-"""Keys of a call whose values may be encoded already, in the record's order."""
-_WORDS = ("response_id", "response_model", "system_fingerprint", "service_tier")
+_WORDS = frozenset({"response_id", "response_model", "system_fingerprint", "service_tier"})
+_TEXTS = _WORDS | {"cost_status", "cost_source"}
+_EMPTY: dict[str, Any] = {**EMPTY_CALL, "input_messages": NULL, "params": EMPTY}
+_tokens: Any = attrgetter(*TOKENS)
 # What a call around a single other one says itself, where it knows it; else the call inside says it.
 _OUTERMOST = ("finish_reason", "reasoning", "refusal", "chunks")
-
-
-class RecordedCall:
-    """
-    One record of a call, and what its turn's record needs to know of it.
-
-    Args:
-        fields: The record.
-        is_last: Whether it is the attempt that a call of the turn's own returned.
-        has_inner: Whether its tokens are those of several calls inside it, which are counted themselves.
-    """
-
-    __slots__ = ("fields", "has_inner", "is_last")
-
-    def __init__(self, fields: dict[str, Any], *, is_last: bool = True, has_inner: bool = False) -> None:
-        self.fields = fields
-        self.is_last = is_last
-        self.has_inner = has_inner
-
-    @property
-    def failed(self) -> bool:
-        """True if it returned nothing: an error that its function handled is not its end."""
-        return self.fields["outcome"] in ("error", None) and "handled" not in self.fields
-
-    def node(self) -> Node:
-        """Return the call as inference needs it, from its record alone."""
-        fields = self.fields
-        started = int(fields["started_at"] * 1e9)
-        duration = fields["duration_ms"]
-        return Node(
-            input=b"" if fields["input_messages"] is None else encode(fields["input_messages"]),
-            output=fields["output"],
-            started_ns=started,
-            ended_ns=None if duration is None else started + int(duration * 1e6),
-            failed=self.failed,
-            answered=False,
-            role=fields["role"],
-            layer=fields["layer"],
-        )
-
-
-class Entry(RecordedCall):
-    """The record of an attempt of this process."""
-
-    __slots__ = ("attempt", "slot")
-
-    def __init__(
-        self, slot: CallState, attempt: Attempt, fields: dict[str, Any], *, is_last: bool, has_inner: bool
-    ) -> None:
-        super().__init__(fields, is_last=is_last, has_inner=has_inner)
-        self.slot = slot
-        self.attempt = attempt
-
-    def node(self) -> Node:
-        """Return the call as inference needs it: by exact times, and with what its turn returned."""
-        attempt, slot, fields = self.attempt, self.slot, self.fields
-        reply, clock, returned = attempt.reply, attempt.clock, slot.turn.returned
-        answered = within(slot.turn.answered_by, slot)
-        if not answered and returned is not None and reply is not None:
-            raw = reply.raw
-            answered = raw is not None and (raw is returned or (type(returned) is str and returned == reply.text))
-        return Node(
-            input=fields["input_messages"],
-            output=fields["output"],
-            started_ns=clock.started_ns,
-            ended_ns=clock.ended_ns if slot.settled else None,
-            failed=self.failed,
-            answered=answered,
-            role=fields["role"],
-            layer=fields["layer"],
-            others=tuple(choice["text"] for choice in reply.choices if choice["text"]) if reply is not None else (),
-        )
-
-
-def within(slot: CallState | None, outer: CallState) -> bool:
-    """Return True if a call is another one, or was made inside it."""
-    while slot is not None:
-        if slot is outer:
-            return True
-        slot = slot.parent.slot if slot.parent is not None else None
-    return False
-
-
-def call_json(fields: Mapping[str, Any]) -> Raw:
-    """Return the record of a call as JSON."""
-    return join(fields, ENCODED)
-
-
-def _usage(usage: Usage) -> dict[str, Any]:
-    """Return tokens as the record holds them."""
-    return {
-        "input_tokens": usage.input_tokens,
-        "output_tokens": usage.output_tokens,
-        "cache_read_tokens": usage.cache_read_tokens,
-        "cache_write_tokens": usage.cache_write_tokens,
-        "reasoning_tokens": usage.reasoning_tokens,
-    }
 
 
 def error_record(error: ErrorInfo, credentials: Sequence[str] = ()) -> dict[str, str]:
@@ -138,90 +43,95 @@ def error_record(error: ErrorInfo, credentials: Sequence[str] = ()) -> dict[str,
 
 def credentials_of(attempt: Attempt) -> list[str]:
     """Return the texts that an exception of a request must not quote: its own, and those of the calls inside it."""
-    shot: Snapshot | None = attempt.memo
-    found = texts(shot.hidden if shot is not None else (), attempt.slot.client)
-    found += attempt.slot.turn.hidden
+    shot: Snapshot | None = attempt.snapshot
+    found = texts(shot.secrets if shot is not None else (), attempt.call_state.client)
+    found += attempt.call_state.turn.secrets
     for inner in attempt.inner:
         for one in inner.attempts:
             found += credentials_of(one)
     return sorted(found, key=len, reverse=True)
 
 
-def _fields(slot: CallState, attempt: Attempt, *, late: bool) -> dict[str, Any]:
+def _fields(call_state: CallState, attempt: Attempt, *, late: bool) -> dict[str, Any]:
     """Return the record of one attempt, roles and index still open."""
-    shot: Snapshot | None = attempt.memo
-    clock = attempt.clock
-    fields: dict[str, Any] = {
-        **EMPTY_CALL,
-        "label": slot.label,
-        "model": slot.model,
-        "provider": slot.provider,
-        "input_messages": NULL,
-        "streamed": attempt.streamed,
-        "call_id": attempt.id,
-        "parent": slot.parent.id if slot.parent is not None else None,
-        "role": slot.role,
-        "role_source": slot.role_source,
-        "layer": slot.layer,
-        "attempt": attempt.number,
-        "started_at": clock.started_at,
-        "endpoint": slot.endpoint,
-        "late": late,
-    }
+    shot: Snapshot | None = attempt.snapshot
+    model = attempt.model or call_state.model
+    # A key by keyword costs two instructions, in a display three, set by itself five. With more than
+    # 15 keywords CPython puts a dictionary together for them, which costs more than all of these.
+    fields = dict(
+        _EMPTY,
+        label=attempt.label or call_state.label or model or call_state.name or None,
+        model=model,
+        provider=attempt.provider or call_state.provider,
+        streamed=attempt.streamed,
+        call_id=attempt.id,
+        parent=call_state.parent.id if call_state.parent is not None else None,
+        role=call_state.role,
+        role_source=call_state.role_source,
+        layer=call_state.layer,
+        attempt=attempt.number,
+        started_at=attempt.clock.started_at,
+        endpoint=call_state.endpoint,
+        late=late,
+    )
     if shot is not None:
-        fields["temperature"] = shot.temperature
-        fields["input_messages"] = shot.messages
-        fields["params"] = shot.params
-        if shot.omitted:
-            fields["params_omitted"] = list(shot.omitted)
+        _add_request(fields, shot)
     reply = attempt.reply
-    if reply is not None and (slot.settled or late or _is_followed(slot, attempt)):
+    if reply is not None and (call_state.settled or late or _is_followed(call_state, attempt)):
         _add_reply(fields, reply, attempt)
     return fields
 
 
-def _is_followed(slot: CallState, attempt: Attempt) -> bool:
+def _add_request(fields: dict[str, Any], shot: Snapshot) -> None:
+    fields.update(temperature=shot.temperature, input_messages=shot.messages or shot.pulled(), params=shot.params)
+    if shot.omitted:
+        fields["params_omitted"] = list(shot.omitted)
+
+
+def _is_followed(call_state: CallState, attempt: Attempt) -> bool:
     """Return True if a further request came after this one, so that it has ended even if its call has not."""
-    return len(slot.attempts) > attempt.number
+    return len(call_state.attempts) > attempt.number
 
 
 def _add_reply(fields: dict[str, Any], reply: Reply, attempt: Attempt) -> None:
     """Add what a request returned, and how it ended."""
     text, cost, clock = reply.text, reply.cost_usd, attempt.clock
     details: Mapping[str, Any] = reply._details
-    fields["output"] = text
+    fields.update(
+        output=text,
+        outcome=reply.outcome,
+        chunks=reply.chunks,
+        finish_reason=reply.finish_reason,
+        reasoning=reply.reasoning,
+        refusal=reply.refusal,
+        source=reply.source,
+    )
     if text:
         fields["output_location"] = "inline_from_stream" if attempt.streamed else "inline"
     if reply.usage is not None:
-        fields["usage"] = _usage(reply.usage)
-    fields["cost_usd"] = cost
-    fields["cost_status"] = _text(details.get("cost_status")) or ("reported" if cost is not None else None)
-    fields["cost_source"] = _text(details.get("cost_source")) or (reply.source if cost is not None else None)
-    fields["outcome"] = reply.outcome
+        fields["usage"] = dict(zip(TOKENS, _tokens(reply.usage), strict=True))
+    if cost is not None:
+        fields.update(cost_usd=cost, cost_status="reported", cost_source=reply.source)
+    for name in _TEXTS.intersection(details):
+        value = details[name]
+        if isinstance(value, str) and (value or name in _WORDS):
+            fields[name] = value
     if attempt.error is not None:
         fields["error"] = error_record(attempt.error, credentials_of(attempt))
-    duration = clock.duration_ms
-    if duration is not None:
-        fields["duration_ms"] = duration
+    if clock.ended_ns is not None:
+        fields["duration_ms"] = duration = (clock.ended_ns - clock.started_ns) / 1e6
         fields["ended_at"] = clock.started_at + duration / 1e3
-    fields["first_chunk_ms"] = clock.first_chunk_ms
-    fields["chunks"] = reply.chunks
-    fields["finish_reason"] = reply.finish_reason
+    if clock.first_ns is not None:
+        fields["first_chunk_ms"] = (clock.first_ns - clock.started_ns) / 1e6
     if reply.tool_calls:
         fields["tool_calls"] = list(reply.tool_calls)
-    fields["reasoning"] = reply.reasoning
-    fields["refusal"] = reply.refusal
     if reply.choices:
         fields["choices"] = list(reply.choices)
-    for name in _WORDS:
-        if name in details:
-            fields[name] = _text(details[name])
-    fields["usage_raw"] = _usage_raw(details.get("usage_raw"))
-    fields["source"] = reply.source
-    unknown = details.get("unknown")
-    if unknown is not None and text is None:
+    if "usage_raw" in details:
+        fields["usage_raw"] = _usage_raw(details["usage_raw"])
+    if text is None and details.get("unknown") is not None:
         # Cut after the rules: half a secret has no form by which they could know it.
-        fields["raw"] = {name: secrets(value)[:500] for name, value in unknown.items()}
+        fields["raw"] = {name: secrets(value)[:500] for name, value in details["unknown"].items()}
 
 
 def _usage_raw(value: Any) -> Any:
@@ -234,24 +144,27 @@ def _usage_raw(value: Any) -> Any:
     if value is None:
         return None
     try:
-        fields = fields_of(value, models_only=True)
+        shown = _figures(value, depth=1)  # one level below it are the details, models too
     except Exception:
-        return encode(value)
-    if type(fields) is not dict:
-        return encode(value)
-    if _PLAIN.issuperset(map(type, fields.values())) and _STRINGS.issuperset(map(type, fields)):
+        shown = None
+    return encode(value) if shown is None else shown
+
+
+def _figures(value: Any, depth: int) -> dict[str, Any] | None:
+    """Return the fields of a model of plain values, and of such models, `None` for anything else."""
+    # Not `model_dump`: it takes 40 µs. But only where the fields are plain figures, at most in one model
+    # below, may the dictionary itself go into the record: whatever else a subclass keeps there might be an
+    # iterator, or have a serialiser of its own.
+    fields = fields_of(value, models_only=True)
+    if type(fields) is not dict or not _STRINGS.issuperset(map(type, fields)):
+        return None
+    if _PLAIN.issuperset(map(type, fields.values())):
         return fields
     shown: dict[str, Any] = {}
     for name, part in fields.items():
-        if type(name) is not str:
-            return encode(value)
-        if type(part) not in _PLAIN:
-            part = fields_of(part, models_only=True)  # noqa: PLW2901 - the details, a model inside
-            if type(part) is not dict:
-                return encode(value)
-            if not all(type(key) is str and type(item) in _PLAIN for key, item in part.items()):
-                return encode(value)
-        shown[name] = part
+        shown[name] = part if type(part) in _PLAIN else _figures(part, depth - 1) if depth else None
+        if shown[name] is None and part is not None:
+            return None
     return shown
 
 
@@ -264,7 +177,12 @@ def _text(value: Any) -> str | None:
 
 
 def _add_inner(
-    fields: dict[str, Any], inside: Sequence[tuple[CallState, Attempt]], credentials: list[str], *, late: bool
+    fields: dict[str, Any],
+    inside: Sequence[tuple[CallState, Attempt]],
+    credentials: list[str],
+    *,
+    ended_ns: int | None,
+    late: bool,
 ) -> None:
     """
     Complete the record of a call from the single call inside it, and from the single one inside that.
@@ -278,33 +196,40 @@ def _add_inner(
         fields: The record of the outer call.
         inside: The calls inside it and their requests, the innermost last.
         credentials: Texts that no error may quote.
+        ended_ns: When the outer call ended.
         late: Whether they ended after their turn.
     """
-    shot: Snapshot | None = inside[-1][1].memo
-    fields["temperature"] = shot.temperature if shot is not None else None
-    fields["input_messages"] = shot.messages if shot is not None else NULL
-    fields["params"] = shot.params if shot is not None else {}
-    fields["params_omitted"] = list(shot.omitted) if shot is not None else []
+    shot: Snapshot | None = inside[-1][1].snapshot
+    fields.update(temperature=None, input_messages=NULL, params=EMPTY, params_omitted=[])
+    if shot is not None:
+        _add_request(fields, shot)
     words: str | None = None
-    for slot, attempt in inside:
+    for call_state, attempt in inside:
         # What had not ended when the turn closed is in a late line.
-        reply = attempt.reply if slot.settled or late or _is_followed(slot, attempt) else None
+        reply = attempt.reply if call_state.settled or late or _is_followed(call_state, attempt) else None
         error = attempt.error if reply is not None else None
-        if fields["outcome"] == "completed" and not fields["output"] and attempt.streamed:
+        shown = error_record(error, credentials) if error is not None else None
+        # The outer call's words win, except in three cases: its function returned an open stream inside a
+        # holder, so that only the inner one saw the end; it caught the inner error and returned something else;
+        # or it failed with an exception that says nothing, because of the inner one.
+        was_caught = reply is not None and reply.outcome in ("error", "cancelled")
+        if was_caught and attempt.streamed and ended_ns is not None and not fields["output"]:
+            # A stream that ended after its function did was handed out: nobody has caught anything.
+            was_caught = (attempt.clock.ended_ns or ended_ns) < ended_ns
+        if fields["outcome"] == "completed" and not fields["output"] and attempt.streamed and not was_caught:
             # Its function handed the inner call's stream out in a holder: the reply ended as that stream did.
             duration = attempt.clock.duration_ms if reply is not None else None
             fields["outcome"] = reply.outcome if reply is not None else None
-            fields["error"] = error_record(error, credentials) if error is not None else None
+            fields["error"] = shown
             fields["duration_ms"] = duration
             fields["ended_at"] = attempt.clock.started_at + duration / 1e3 if duration is not None else None
-        elif fields["outcome"] == "completed" and reply is not None and reply.outcome in ("error", "cancelled"):
-            fields["outcome"], fields["handled"] = reply.outcome, True
-            fields["error"] = error_record(error, credentials) if error is not None else None
-        elif fields["outcome"] == "error" and fields["error"] is None and error is not None:
-            fields["error"] = error_record(error, credentials)
-        fields["model"] = slot.model or fields["model"]
-        fields["endpoint"] = slot.endpoint or fields["endpoint"]
-        fields["provider"] = fields["provider"] or slot.provider
+        elif fields["outcome"] == "completed" and reply is not None and was_caught:
+            fields["outcome"], fields["handled"], fields["error"] = reply.outcome, True, shown
+        elif fields["outcome"] == "error" and fields["error"] is None:
+            fields["error"] = shown
+        fields["model"] = attempt.model or call_state.model or fields["model"]
+        fields["endpoint"] = call_state.endpoint or fields["endpoint"]
+        fields["provider"] = fields["provider"] or attempt.provider or call_state.provider
         fields["streamed"] = fields["streamed"] or attempt.streamed
         if reply is not None:
             words = reply.text or words
@@ -323,7 +248,7 @@ def _add_inner_reply(fields: dict[str, Any], reply: Reply, attempt: Attempt) -> 
     if details.get("usage_raw") is not None:
         fields["usage_raw"] = _usage_raw(details["usage_raw"])
     if reply.usage is not None:
-        fields["usage"] = _usage(reply.usage)
+        fields["usage"] = dict(zip(TOKENS, _tokens(reply.usage), strict=True))
     # The outer call may know the price (litellm) where the provider reports none.
     cost = reply.cost_usd
     if cost is not None or fields["cost_usd"] is None:
@@ -345,47 +270,56 @@ def _add_inner_reply(fields: dict[str, Any], reply: Reply, attempt: Attempt) -> 
         fields["source"] = reply.source
 
 
-def entries_of(slot: CallState, *, late: bool = False, apart: Collection[CallState] = ()) -> list[Entry]:
+def entries_of(call_state: CallState, *, late: bool = False, apart: Collection[CallState] = ()) -> list[Entry]:
     """
     Return the records of a call and of the calls inside it.
 
     Those that are `apart` have a line of their own.
     """
     entries: list[Entry] = []
-    for attempt in slot.attempts:
-        entries += _entries_of_request(slot, attempt, late=late, apart=apart)
-    for entry in entries:
-        if entry.slot is not slot:
-            entry.is_last = False
+    for attempt in call_state.attempts:
+        _add_entries(entries, call_state, attempt, late=late, apart=apart, is_outermost=True)
     return entries
 
 
-def _entries_of_request(slot: CallState, attempt: Attempt, *, late: bool, apart: Collection[CallState]) -> list[Entry]:
-    """Return the record of a request, behind those of the calls inside it that are not one with it."""
-    entries: list[Entry] = []
+def _add_entries(
+    entries: list[Entry],
+    call_state: CallState,
+    attempt: Attempt,
+    *,
+    late: bool,
+    apart: Collection[CallState],
+    is_outermost: bool = False,
+) -> None:
+    """Add the record of a request, behind those of the calls inside it that are not one with it."""
+    first = len(entries)
     inside: list[tuple[CallState, Attempt]] = []
-    inner = [call for call in attempt.inner if call.attempts] if attempt.inner else []
-    while len(inner) == 1 and inner[0] not in apart:
-        (call,) = inner
-        for earlier in call.attempts:
-            if earlier is not call.final:
-                entries += _entries_of_request(call, earlier, late=late, apart=apart)
-        inside.append((call, call.final))
-        inner = [call for call in call.final.inner if call.attempts]
-    for call in inner:
-        entries += entries_of(call, late=late, apart=apart)
-    fields = _fields(slot, attempt, late=late)
+    inner: list[CallState] = []
+    if attempt.inner:
+        # A decorated function that makes one call of the SDK's is the usual case: two calls for this library,
+        # one request for the reader. They become one record, however deep such functions are nested; from two
+        # calls inside on, each has its own. A retry inside is a request of its own in any case. Calls that are
+        # `apart` still run, or are being written by another thread: they get late lines.
+        inner = [call for call in attempt.inner if call.attempts]
+        while len(inner) == 1 and inner[0] not in apart:
+            (call,) = inner
+            for earlier in call.attempts:
+                if earlier is not call.final:
+                    _add_entries(entries, call, earlier, late=late, apart=apart)
+            inside.append((call, call.final))
+            inner = [call for call in call.final.inner if call.attempts]
+        for call in inner:
+            for one in call.attempts:
+                _add_entries(entries, call, one, late=late, apart=apart)
+    fields = _fields(call_state, attempt, late=late)
     if inside:
-        _add_inner(fields, inside, credentials_of(attempt) if _failed(inside) else [], late=late)
+        credentials = credentials_of(attempt) if any(request.error for _, request in inside) else []
+        _add_inner(fields, inside, credentials, ended_ns=attempt.clock.ended_ns, late=late)
+        fields["label"] = attempt.label or call_state.label or fields["model"] or call_state.name or None
         # The requests that are one with this one have no record, so no id either.
         ids = {request.id for _, request in inside}
-        for entry in entries:
+        for entry in entries[first:]:
             if entry.fields["parent"] in ids:
                 entry.fields["parent"] = attempt.id
-    fields["label"] = fields["label"] or fields["model"] or slot.name or None
-    entries.append(Entry(slot, attempt, fields, is_last=attempt is slot.final, has_inner=bool(inner)))
-    return entries
-
-
-def _failed(requests: Iterable[tuple[CallState, Attempt]]) -> bool:
-    return any(request.error is not None for _, request in requests)
+    is_last = is_outermost and attempt is (call_state.chosen or call_state.attempts[-1])
+    entries.append(Entry(fields, is_last, bool(inner), call_state, attempt))

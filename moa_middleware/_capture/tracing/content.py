@@ -18,12 +18,11 @@ from typing import TYPE_CHECKING, Any
 from ..._redaction.inside import unique
 from ...records import content_below, figures_below
 from ..log import count_fault
-from .redact import RedactionError, Redactor, is_word
+from .encode import decode
+from .redact import LineRedaction, RedactionError, Redactor, is_word
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-
-    from .redact import LineRedaction
 
 __all__ = ["Content"]
 
@@ -34,7 +33,6 @@ _HARMLESS_PARAMS = figures_below("params")
 _HARMLESS_IN_EXTRA_BODY = figures_below("params.extra_body")
 _OF_TOOL_CALLS = figures_below("tool_calls")
 """What tells one tool call from another; the rest of it is content."""
-_DIGITS = 4300
 
 
 class Content:
@@ -62,18 +60,18 @@ class Content:
         Args:
             line: A JSON object, without its newline.
         """
-        redaction = self._redactor.begin()
+        redaction = LineRedaction(self._redactor)
         try:
             data = self._line(line, redaction)
         except Exception as error:
             count_fault("redact", error)
-            record = _loaded(line)
+            record = decode(line)
             _withhold(record, "redactor_failed")
             data = _dumped(record)
         return data, redaction.urgent
 
     def _line(self, line: bytes, redaction: LineRedaction) -> bytes:
-        record = _loaded(line)
+        record = decode(line)
         if self._metadata:
             _withhold(record, "metadata")
         else:
@@ -82,16 +80,6 @@ class Content:
             if redaction.faults and type(record.get("instrumentation_errors")) is int:
                 record["instrumentation_errors"] += redaction.faults
         return _dumped(record)
-
-
-def _loaded(line: bytes) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(line, parse_int=_integer)
-    return found
-
-
-def _integer(figures: str) -> int | str:
-    # More digits than Python reads.
-    return int(figures) if len(figures) <= _DIGITS else figures
 
 
 def _dumped(record: dict[str, Any]) -> bytes:
@@ -128,21 +116,24 @@ def _step(path: str, key: str | int) -> str:
     return f"{path}.{name}" if path else name
 
 
-class _Part:
+class _Withheld:
     """
-    One turn or call whose content is changed, in place: the one walk over the keys that hold any.
+    One turn or call without its content, in place: the one walk over the keys that hold any.
 
     Args:
         part: The turn or call.
+        reason: Why; it is noted with the size of each value.
     """
 
-    def __init__(self, part: dict[str, Any]) -> None:
+    def __init__(self, part: dict[str, Any], reason: str = "redactor_failed") -> None:
         self.part = part
+        self.reason = reason
         self.omitted: dict[str, Any] = {}
 
-    def value(self, value: Any, path: str, name: str | None = None) -> Any:
+    def value(self, value: Any, path: str, name: str | None = None) -> Any:  # noqa: ARG002 - for `_Edited`
         """Return what is written of a value that is content; `name` is its key in the mapping that holds it."""
-        raise NotImplementedError
+        if value is not None:
+            self.omit(value, path)
 
     def usage_keys(self, keys: Iterable[str]) -> list[str]:
         """Return what is written of the keys of the provider's usage object."""
@@ -189,7 +180,7 @@ class _Part:
             try:
                 keys = self.usage_keys(value)
             except RedactionError:
-                return self.omit(value, path, "redactor_failed")
+                return self.omit(value, path)
             return {key: self.usage(item, _step(path, key)) for key, item in zip(keys, value.values(), strict=True)}
         if isinstance(value, list):
             return [self.usage(item, _step(path, place)) for place, item in enumerate(value)]
@@ -206,29 +197,16 @@ class _Part:
             }
         return value if _is_harmless(name, value, _HARMLESS_PARAMS) else self.value(value, path, name)
 
-    def omit(self, value: Any, path: str, reason: str) -> None:
+    def omit(self, value: Any, path: str) -> None:
         """Note a value that is not written, and why."""
-        self.omitted[path] = {"reason": reason, "bytes": _size(value)}
+        self.omitted[path] = {"reason": self.reason, "bytes": _size(value)}
 
 
 def _is_harmless(name: str, value: Any, names: frozenset[str]) -> bool:
     return value is None or isinstance(value, bool | int | float) or name in names
 
 
-class _Withheld(_Part):
-    """One turn or call without its content, and with a note of what was there."""
-
-    def __init__(self, part: dict[str, Any], reason: str) -> None:
-        super().__init__(part)
-        self.reason = reason
-
-    def value(self, value: Any, path: str, name: str | None = None) -> Any:  # noqa: ARG002 - as in the base
-        """Note what was there."""
-        if value is not None:
-            self.omit(value, path, self.reason)
-
-
-class _Edited(_Part):
+class _Edited(_Withheld):
     """One turn or call with its content redacted and cut."""
 
     def __init__(self, part: dict[str, Any], redaction: LineRedaction, limit: int | None) -> None:
@@ -241,7 +219,7 @@ class _Edited(_Part):
         try:
             return self._value(value, path, name)
         except RecursionError:
-            return self.omit(value, path, "redactor_failed")
+            return self.omit(value, path)
 
     def _value(self, value: Any, path: str, name: str | None) -> Any:
         kind = type(value)
@@ -251,7 +229,7 @@ class _Edited(_Part):
             try:
                 keys = unique([self.redaction.key(key) for key in value])
             except RedactionError:
-                return self.omit(value, path, "redactor_failed")
+                return self.omit(value, path)
             return {
                 key: self._value(item, _step(path, key), original)
                 for key, (original, item) in zip(keys, value.items(), strict=True)
@@ -262,7 +240,7 @@ class _Edited(_Part):
             try:
                 return self.redaction.number(value, name)
             except RedactionError:
-                return self.omit(value, path, "redactor_failed")
+                return self.omit(value, path)
         return value
 
     def text(self, text: str, path: str, name: str | None) -> str | None:
@@ -271,7 +249,7 @@ class _Edited(_Part):
         try:
             text = self.redaction.text(text, name)
         except RedactionError:
-            self.omit(text, path, "redactor_failed")
+            self.omit(text, path)
             return None
         return text if self.limit is None or len(text) * 4 <= self.limit else self.cut(text, path, self.limit)
 

@@ -18,6 +18,7 @@ import marshal
 import math
 from collections import OrderedDict, deque
 from datetime import date, datetime, time
+from functools import partial
 from itertools import chain
 from secrets import token_hex
 from types import MappingProxyType, SimpleNamespace
@@ -26,9 +27,22 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from pydantic_core import to_json
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
-__all__ = ["Encoded", "Raw", "encode", "encode_again", "fast_json", "hollow", "join", "pieces_of", "warm_up"]
+__all__ = [
+    "HOLE",
+    "HOLE_JSON",
+    "Encoded",
+    "Raw",
+    "decode",
+    "encode",
+    "encode_again",
+    "join",
+    "join_all",
+    "pieces_of",
+    "to_bytes",
+    "warm_up",
+]
 
 _DEPTH = 150
 """Levels below which a value is cut; pydantic_core gives up at 255."""
@@ -40,6 +54,7 @@ _BLOCK = 2048
 _MAPPINGS: tuple[Any, ...] = (OrderedDict, dict, MappingProxyType)
 _SEQUENCES: tuple[Any, ...] = (list, tuple, set, frozenset, deque)
 _TIMES: tuple[Any, ...] = (datetime, date, time)
+_NOT_FINITE = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}
 _VALUES = frozenset({"datetime", "decimal", "fractions", "ipaddress", "pathlib", "pathlib._local", "uuid", "zoneinfo"})
 """Modules whose types are values: their `str` is safe."""
 
@@ -66,8 +81,10 @@ def _safe_str(value: Any) -> str:
         return name
 
 
-def _to_json(value: Any) -> bytes:
-    return to_json(value, fallback=_safe_str, inf_nan_mode="strings", bytes_mode="base64", serialize_unknown=True)
+to_bytes: Callable[[Any], bytes] = partial(
+    to_json, fallback=_safe_str, inf_nan_mode="strings", bytes_mode="base64", serialize_unknown=True
+)
+"""The fast encoder. It would drain an iterator."""
 
 
 def warm_up() -> None:
@@ -76,7 +93,7 @@ def warm_up() -> None:
 
     Its first call takes 6 ms, and it is unsafe while the interpreter exits or another thread forks.
     """
-    _to_json({"text": "", "number": 1.5, "list": [None, True]})
+    to_bytes({"text": "", "number": 1.5, "list": [None, True]})
 
 
 def encode(value: Any) -> Raw:
@@ -87,17 +104,21 @@ def encode(value: Any) -> Raw:
     except Exception:
         value = _plain(value)
     try:
-        data = _to_json(value)
+        data = to_bytes(value)
         # In each such run of digits there is a whole block of digits: one look at each block's first one, mostly.
+        # `json.loads` refuses integers of more than 4,300 digits (CPython's guard against quadratic time), so a
+        # line with one could never be read back. To look at each integer of each record would cost more than
+        # to encode it; a run of that many digits is found by looks into the bytes, and only then is the value
+        # walked.
         if len(data) > _DIGITS and any(data[at : at + _BLOCK].isdigit() for at in range(0, len(data), _BLOCK)):
-            data = _to_json(_plain(value))
+            data = to_bytes(_plain(value))
         return Raw(data)
     except Exception:
         try:
             text = json.dumps(_plain(value), ensure_ascii=True, allow_nan=False, separators=(",", ":"))
         except Exception:
             # For example near the end of the stack: its type in its place, so that the rest of the record is kept.
-            return Raw(_to_json(_safe_str(value)))
+            return Raw(to_bytes(_safe_str(value)))
         return Raw(text.encode("ascii"))
 
 
@@ -114,6 +135,8 @@ def encode_again(value: Any, before: Encoded | None) -> tuple[Raw, Encoded | Non
     may have been changed meanwhile.
     """
     try:
+        # The bytes differ also where equal values are shared differently (`marshal` writes references to objects
+        # with more than one owner). That costs an encoding, never a wrong record.
         form = marshal.dumps(value)
     except Exception:
         return encode(value), before
@@ -123,64 +146,43 @@ def encode_again(value: Any, before: Encoded | None) -> tuple[Raw, Encoded | Non
     return data, (form, data)
 
 
-_HOLE = f"moa {token_hex(16)}"
+HOLE = f"moa {token_hex(16)}"
 """Placeholder of a value that is encoded already. Random, so that no content can contain it."""
-_HOLE_JSON = f'"{_HOLE}"'.encode()
+HOLE_JSON = f'"{HOLE}"'.encode()
 
 
-def hollow(parts: Mapping[str, Any], keys: Iterable[str], ready: list[Raw]) -> dict[str, Any]:
-    """
-    Return a copy of an object with placeholders for the values that are encoded already.
+def pieces_of(data: bytes, ready: Sequence[bytes]) -> list[bytes]:
+    """Return JSON in pieces, values in the places that were held for them: what is long is copied once, by `join`."""
+    return list(chain.from_iterable(zip(data.split(HOLE_JSON), (*ready, b""), strict=True)))
 
-    Args:
-        parts: The object.
-        keys: Where such values may be, in the order of the object's keys.
-        ready: The values are appended to it.
-    """
+
+def join(parts: Mapping[str, Any]) -> Raw:
+    """Return an object as JSON whose values may be encoded already."""
     rest = {**parts}
-    for key in keys:
-        value = parts[key]
+    ready: list[Raw] = []
+    for key, value in parts.items():
         if type(value) is Raw:
             ready.append(value)
-            rest[key] = _HOLE
-    return rest
+            rest[key] = HOLE
+    return Raw(b"".join(pieces_of(encode(rest), ready)))
 
 
-def pieces_of(data: bytes, ready: list[Raw]) -> list[bytes]:
-    """Return the JSON of a hollow object in pieces, the values in their places: what is long is copied once, by `join`."""
-    return list(chain.from_iterable(zip(data.split(_HOLE_JSON), (*ready, b""), strict=True)))
+def join_all(records: Iterable[Mapping[str, Any]]) -> Raw:
+    """Return such objects as a JSON array."""
+    return Raw(b"[%b]" % b",".join(map(join, records)))
 
 
-def fast_json(value: Any, guarded: Any) -> bytes:
+def decode(data: bytes) -> Any:
     """
-    Return a value as JSON by the fast encoder alone.
-
-    Args:
-        value: The value, of a record of ours.
-        guarded: The parts of it that came from elsewhere.
+    Return the value of a line of ours; what has more digits than Python reads becomes a text.
 
     Raises:
-        ValueError: A part is of another type than JSON's; the encoder might drain it.
+        ValueError: The bytes are not JSON.
     """
-    marshal.dumps(guarded)
-    return _to_json(value)
-
-
-def join(parts: Mapping[str, Any], keys: Iterable[str] | None = None) -> Raw:
-    """
-    Return an object as JSON whose values may be encoded already.
-
-    Args:
-        parts: The object.
-        keys: Where such values may be, in the order of the object's keys; `None` looks at all.
-    """
-    ready: list[Raw] = []
-    rest = hollow(parts, parts if keys is None else keys, ready)
     try:
-        data = fast_json(rest, rest)
-    except Exception:
-        data = encode(rest)
-    return Raw(b"".join(pieces_of(data, ready)))
+        return json.loads(data)
+    except ValueError:
+        return json.loads(data, parse_int=lambda figures: int(figures) if len(figures) <= _DIGITS else figures)
 
 
 def _plain(value: Any, depth: int = 0, above: tuple[int, ...] = ()) -> Any:
@@ -189,7 +191,8 @@ def _plain(value: Any, depth: int = 0, above: tuple[int, ...] = ()) -> Any:
     if kind in (str, bool, type(None)):
         return value
     if kind is float:
-        return value if math.isfinite(value) else _not_finite(value)
+        # The words that the fast path writes too: JSON has no number for these.
+        return value if math.isfinite(value) else _NOT_FINITE[str(value)]
     if kind is int:
         # More digits than Python reads or writes: exact, as a text.
         return value if value.bit_length() < _BITS else f"{value:#x}"
@@ -204,15 +207,11 @@ def _plain(value: Any, depth: int = 0, above: tuple[int, ...] = ()) -> Any:
         return _safe_str(value)
 
 
-def _not_finite(value: float) -> str:
-    """Return the word that the fast path writes too: JSON has no number for it."""
-    if math.isnan(value):
-        return "NaN"
-    return "Infinity" if value > 0 else "-Infinity"
-
-
 def _walk(value: Any, depth: int, above: tuple[int, ...]) -> Any:
     # Asked of the type: a lazy object's `__class__` is code of its own.
+    # Everything below is asked of the type, and answered by methods of the builtin base. A lazy object's
+    # `__class__`, a query set's `__iter__` or a mapping's `items` are code of the user's: they might ask a
+    # database, consume a stream, or raise (`test_no_iterator_is_used_up_in_any_holder`).
     kind = type(value)
     if hasattr(kind, "__object_proxy__"):
         return _plain(value.__wrapped__, depth, above)

@@ -10,16 +10,17 @@ how a turn is put together again.
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..._layout.owner import is_alive, machine, started
 from ..process import claim, once, process_id
-from .call_record import call_json, entries_of
-from .encode import Raw, join
+from .call_record import entries_of
+from .encode import join, join_all
 from .snapshot import known_of
 from .trace_file import Receipt, append
-from .writer import make_directory
+from .writer import append_making
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -51,21 +52,17 @@ class Journal:
         self._begun: dict[str, list[bool]] = {}
         """For each turn that has a file, the right to write down what the turn was asked."""
 
-    def path_of(self, turn_id: str) -> Path:
+    def path_of(self, turn_id: str) -> str:
         """Return the file of a turn."""
-        return self._directory / f"{turn_id}.jsonl"
+        return f"{self._directory}{os.sep}{turn_id}.jsonl"
 
-    def has(self, turn_id: str) -> bool:
-        """Whether a turn of this process has a file."""
-        return turn_id in self._begun
-
-    def add(self, turn: Turn, slot: CallState, content: Content | None) -> BaseException | None:
+    def add(self, turn: Turn, call_state: CallState, content: Content | None) -> BaseException | None:
         """
         Append a call that ended, with the calls inside it.
 
         Args:
             turn: Its turn, which is open.
-            slot: The call.
+            call_state: The call.
             content: What is written of content, `None` for all of it.
 
         Returns:
@@ -76,64 +73,62 @@ class Journal:
         """
         if not turn.journalled:
             return None
+        # The first line of a journal also says what the turn was asked. Which call is first is decided by a flag
+        # that is taken once, since calls end in any thread; if its line is refused the flag goes back, and the
+        # next call brings the request (`test_the_request_is_told_by_the_next_call_where_the_first_was_refused`).
         token = self._begun.setdefault(turn.id, once())
         first = claim(token)
         receipt = Receipt()
         urgent: BaseException | None = None
         try:
-            data: bytes = join(_line(turn, slot, first=first))
+            data: bytes = join(_line(turn, call_state, first=first))
             if content is not None:
                 data, urgent = content.line(data)
-            path = os.fspath(self.path_of(turn.id))
-            try:
-                append(path, data + b"\n", receipt)
-            except FileNotFoundError:
-                make_directory(self._directory)
-                append(path, data + b"\n", receipt)
+            append_making(self.path_of(turn.id), data + b"\n", receipt)
         finally:
             if first and not receipt.whole:
                 token.append(True)  # the next call's line has it
+            # `remove` may have run in another thread between the check above and the append. Then this file would
+            # stay for ever, and a recovery would write the turn a second time
+            # (`test_a_call_that_is_kept_too_late_leaves_no_file`).
             if not turn.journalled:
                 # The turn's line was written meanwhile, and its journal removed.
                 self._begun.pop(turn.id, None)
-                _unlink(os.fspath(self.path_of(turn.id)))
+                _unlink(self.path_of(turn.id))
         return urgent
 
     def keep_line(self, turn_id: str, line: bytes) -> None:
         """
-        Append the turn's own line, which its file has refused: it is what `recover` writes then.
+        Append the turn's own line, which its file has refused, if there is a journal: `recover` writes it then.
 
         Raises:
             OSError: The disk refuses this one too.
         """
-        append(os.fspath(self.path_of(turn_id)), line, Receipt())
+        if turn_id in self._begun:
+            append(self.path_of(turn_id), line, Receipt())
 
     def remove(self, turn: Turn) -> None:
         """Remove the file of a turn whose line is written, or that has none."""
         turn.journalled = False
         if self._begun.pop(turn.id, None) is not None:
-            _unlink(os.fspath(self.path_of(turn.id)))
+            _unlink(self.path_of(turn.id))
 
 
 def _unlink(path: str) -> None:
-    try:
+    with suppress(OSError):  # what is left `recover` removes
         os.unlink(path)  # noqa: PTH108 - a `Path` costs more
-    except OSError:
-        return  # `recover` removes it
 
 
-def _line(turn: Turn, slot: CallState, *, first: bool) -> dict[str, Any]:
+def _line(turn: Turn, call_state: CallState, *, first: bool) -> dict[str, Any]:
     """Return a line: who writes, the turn's own request in the first one, and the calls."""
-    entries = entries_of(slot, late=True)
-    calls, places = [], []
+    entries = entries_of(call_state, late=True)
+    places = []
     for entry in entries:
-        fields = entry.fields
-        fields["late"] = False
-        calls.append(call_json(fields))
+        entry.fields["late"] = False
         places.append(
             {
-                "order": [*entry.slot.order, entry.attempt.number],
-                "chosen": entry.is_last and slot.parent is None,
+                "order": [*entry.call_state.order, entry.attempt.number],
+                "chosen": entry.is_last and call_state.parent is None,
                 "sum": entry.has_inner,
             }
         )
@@ -144,24 +139,19 @@ def _line(turn: Turn, slot: CallState, *, first: bool) -> dict[str, Any]:
         "process": this_process(),
         "instrumentation_errors": turn.faults,
         "turns": list(turn.turns),
-        "covers": list(_ids(slot)),
+        "covers": list(_ids(call_state)),
         "places": places,
     }
     if first:
-        line["turn"] = join(_header(turn))
-    line["calls"] = Raw(b"[%b]" % b",".join(calls))
+        known = known_of(turn, turn.snapshot)
+        line["turn"] = join({key: known[key] for key in OF_TURN})
+    line["calls"] = join_all(entry.fields for entry in entries)
     return line
 
 
-def _header(turn: Turn) -> dict[str, Any]:
-    """Return what is known of a turn before it ends."""
-    known = known_of(turn, turn.memo)
-    return {key: known[key] for key in OF_TURN}
-
-
-def _ids(slot: CallState) -> Iterator[str]:
+def _ids(call_state: CallState) -> Iterator[str]:
     """Yield the ids of a call's requests and of those inside: a later line stands for those of an earlier one."""
-    for attempt in slot.attempts:
+    for attempt in call_state.attempts:
         yield attempt.id
         for inner in attempt.inner:
             yield from _ids(inner)

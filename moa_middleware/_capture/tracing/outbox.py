@@ -11,18 +11,18 @@ at the next line for that writer, and is tried by `flush` and at exit.
 from __future__ import annotations
 
 import atexit
-import json
 import threading
 from collections import deque
 from contextlib import suppress
 from itertools import count, islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ..._layout.lock import in_event_loop
 from ..flow.outcome import outcome_of
 from ..log import count_fault, log
 from ..process import after_fork, claim
 from .backlog import Backlog
+from .encode import decode
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -128,7 +128,9 @@ def send(lines: Iterable[Line]) -> None:
     Those that are on their way stay as they are, so that it can be repeated after an interrupt.
     """
     items = _queue.items
-    items.extend([line for line in lines if not line.begun and line not in items])
+    for line in lines:
+        if not line.begun and line not in items:
+            items.append(line)
     drain()
 
 
@@ -144,6 +146,9 @@ def drain() -> None:
     urgent: BaseException | None = None
     try:
         _queue.busy = True
+        # A forked child gets a new deque from `forget`, in the middle of this loop if the fork happens in a
+        # listener or in a user's writer. The parent's lines are not the child's to write, so the loop also asks
+        # whether this is still the queue (`test_a_forked_child_owes_none_of_its_parents_lines`).
         items, interrupts = _queue.items, 0
         while items and _queue.items is items:
             line = items[0]
@@ -152,6 +157,12 @@ def drain() -> None:
                 _deliver(line)
             except BaseException as error:
                 urgent, interrupts = urgent or error, interrupts + 1
+                # An interrupt (Ctrl-C, or an exception that a signal handler raises) must neither lose the line nor
+                # write it twice. The receipt says which of the two would happen: if the line is not written, it is
+                # tried again here, while the interrupt waits in `urgent`. After the second interrupt somebody is
+                # impatient, and the line goes to the backlog instead. The order of these lines matters, since another
+                # interrupt may come between any two of them:
+                # `test_an_interrupt_anywhere_while_a_turn_is_written_costs_nothing` tries each place.
                 done = line.receipt.whole or line.refused or not line.ours
                 if not done and not line.doubtful and interrupts < _INTERRUPTS:
                     continue  # it is known not to be written
@@ -176,6 +187,9 @@ def flush() -> None:
     if _queue.busy:
         # A signal handler in the middle of a line: the process may end with it. The line itself is not
         # acknowledged yet; those of the handler's own turns are.
+        # `_deliver` of the line that is under way runs further up this very stack, so it cannot be finished
+        # from here. The lines behind it can: they are taken out of the queue, so that the loop above does not
+        # write them again. The list is copied, because a finaliser may append to the queue meanwhile.
         for line in list(_queue.items):
             if not line.begun:
                 with suppress(ValueError):
@@ -198,29 +212,21 @@ def _deliver(line: Line) -> None:
     """Write one line, after those that wait for the same writer; then call its listeners."""
     try:
         if line.writer is not None and not line.receipt.whole and not line.refused:
-            if backlog:
+            if backlog.lines:
                 backlog.retry(_try, key=line.key, seconds=_SECONDS_IN_LOOP if in_event_loop() else _SECONDS)
             error = _try(line)
             if error is not None and line.ours:
                 _refuse(line, error)
     finally:
         if line.listeners and line.ours and claim(line.notify_once):
+            # In `finally`, and once: a listener gets the record also where the disk refuses the line, and not again
+            # when the backlog tries the line later. It is not logged in the forked child, which has a copy of the
+            # line.
             for listener in line.listeners:
                 try:
-                    listener(_record_of(line.data))
+                    listener(decode(line.data))
                 except Exception as error:
                     count_fault("on_turn", error)
-
-
-def _record_of(data: bytes) -> Any:
-    try:
-        return json.loads(data)
-    except ValueError:
-        # More digits than Python reads: they become a text.
-        return json.loads(data, parse_int=lambda figures: int(figures) if len(figures) <= _DIGITS else figures)
-
-
-_DIGITS = 4300
 
 
 def _try(line: Line) -> BaseException | None:
@@ -233,9 +239,10 @@ def _try(line: Line) -> BaseException | None:
             raise
         refusal = error
     finally:
-        if line.receipt.whole and line.ours and tally.add_written(line) and line.after is not None:
+        whole = line.receipt.whole
+        if whole and line.ours and tally.add_written(line) and line.after is not None:
             line.after()
-    return None if line.receipt.whole else refusal
+    return None if whole else refusal
 
 
 def _refuse(line: Line, error: BaseException) -> None:

@@ -8,22 +8,21 @@ run while writers, or another recovery, are at work. What a journal contains has
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import stat
 import time
 from contextlib import suppress
 from copy import deepcopy
-from itertools import islice
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from ..._layout import lock
 from ...records import SCHEMA
-from .call_record import RecordedCall
-from .encode import encode
+from .encode import decode, encode
 from .journal import FOLDER, JOURNAL_SCHEMA, OF_TURN, is_alive
+from .recorded_call import RecordedCall
 from .trace_file import Receipt, segments
 from .tracer import counters
 from .turn_record import arrange, name_roles
@@ -40,7 +39,6 @@ _FLAGS = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os
 _YOUNG = 60.0
 """Seconds for which a journal that says nothing may be one that is being begun."""
 
-_DIGITS = 4300
 _KEY = b'"turn_id":"'
 _HEAD = 500
 """Bytes of a line among which its turn's id stands."""
@@ -141,6 +139,9 @@ def _judge(
         if time.time() - path.stat().st_mtime < _YOUNG:
             return RecoveredJournal(path, "new")
         return _removed(RecoveredJournal(path, "empty"), dry_run=dry_run)
+    # The last line names the process: a turn that began before a fork may have been carried on in the child.
+    # A process id alone proves nothing, since the system gives it out again
+    # (`test_a_pid_that_was_given_to_another_process_is_no_life`).
     alive = is_alive(lines_read[-1]["process"])
     if alive is None and not elsewhere:
         return RecoveredJournal(path, "elsewhere")
@@ -148,6 +149,9 @@ def _judge(
         return RecoveredJournal(path, "live")
     session_id = lines_read[-1]["session_id"]
     writer = written.writer
+    # The line is looked for before it is written, and the journal removed after that. A recovery that is
+    # killed between the two leaves both, and the next one finds the line here
+    # (`test_a_recovery_that_is_killed_is_repeated`).
     if written.has(session_id, turn_id):
         return _removed(RecoveredJournal(path, "written"), dry_run=dry_run)
     own = next((line for line in lines if _is_line_of(line, turn_id)), None)
@@ -159,8 +163,7 @@ def _judge(
     record, calls = _record_of_whole(turn_id, session_id, lines_read)
     if not dry_run:
         # Its number last: one that is taken and not written would stand for a line that is missing.
-        number = next(islice(counters.numbers(), 1))
-        record["writer"] = counters.writer_fields(number)
+        record["writer"] = {**counters.writer, "seq": next(counters.lines)}
         writer.append(session_id, encode(record) + b"\n", Receipt())
     return _removed(RecoveredJournal(path, "recovered", calls), dry_run=dry_run)
 
@@ -200,16 +203,11 @@ def _is_journal(line: Any, turn_id: str) -> bool:
     )
 
 
+@dataclass(slots=True, eq=False)
 class _Saved(RecordedCall):
     """A call of a journal."""
 
-    __slots__ = ("order",)
-
-    def __init__(self, fields: dict[str, Any], place: dict[str, Any]) -> None:
-        super().__init__(fields, is_last=place["chosen"], has_inner=place["sum"])
-        if not math.isfinite(fields["started_at"] + (fields["duration_ms"] or 0.0)):
-            raise ValueError("a time that JSON has no number for")
-        self.order: list[int] = place["order"]
+    order: list[int]
 
 
 def _saved(lines_read: Iterable[dict[str, Any]]) -> list[_Saved]:
@@ -219,7 +217,9 @@ def _saved(lines_read: Iterable[dict[str, Any]]) -> list[_Saved]:
         for call_id in line["covers"]:
             found.pop(call_id, None)
         for fields, place in zip(line["calls"], line["places"], strict=True):
-            found[fields["call_id"]] = _Saved(fields, place)
+            if not math.isfinite(fields["started_at"] + (fields["duration_ms"] or 0.0)):
+                raise ValueError("a time that JSON has no number for")
+            found[fields["call_id"]] = _Saved(fields, place["chosen"], place["sum"], place["order"])
     saved = sorted(found.values(), key=lambda call: call.order)
     for index, call in enumerate(saved):
         call.fields["index"] = index
@@ -273,14 +273,9 @@ def _death_of(process: dict[str, Any]) -> dict[str, str]:
 def _loaded(line: bytes) -> Any:
     """Return the JSON of a line, `None` if it is torn."""
     try:
-        return json.loads(line, parse_int=_integer)
+        return decode(line)
     except (ValueError, RecursionError):
         return None
-
-
-def _integer(figures: str) -> int | str:
-    # More digits than Python reads.
-    return int(figures) if len(figures) <= _DIGITS else figures
 
 
 def _is_line_of(line: bytes, turn_id: str) -> bool:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..._redaction.inside import STRUCTURE, WORDS, by_rules, inside
 from ..log import count_fault
@@ -33,31 +33,24 @@ class RedactionError(Exception):
 
 
 class _Busy(threading.local):
-    """Whether this thread is inside a function of the user's already."""
-
-    def __init__(self) -> None:
-        self.inside = False
+    inside = False
+    """True while this thread is inside a function of the user's."""
 
 
 _busy = _Busy()
 
 
-class Redactor:
+class Redactor(NamedTuple):
     """
     What was asked for.
 
-    Args:
+    Attributes:
         rules: Names in `_patterns.RULES`, in the order in which they are applied.
         functions: Take a text and return the text that may be written; after the rules.
     """
 
-    def __init__(self, rules: Sequence[str] = (), functions: Sequence[Callable[[str], str]] = ()) -> None:
-        self.rules = tuple(rules)
-        self.functions = tuple(functions)
-
-    def begin(self) -> LineRedaction:
-        """Return a fresh redaction, for one line."""
-        return LineRedaction(self)
+    rules: Sequence[str] = ()
+    functions: Sequence[Callable[[str], str]] = ()
 
 
 class LineRedaction:
@@ -69,13 +62,12 @@ class LineRedaction:
         urgent: What interrupted the program inside one: to be raised when the line is written.
     """
 
-    __slots__ = ("_known", "_redactor", "faults", "urgent")
+    faults = 0
+    urgent: BaseException | None = None
 
     def __init__(self, redactor: Redactor) -> None:
         self._redactor = redactor
         self._known: dict[tuple[str, str | None], str | None] = {}
-        self.faults = 0
-        self.urgent: BaseException | None = None
 
     def text(self, text: str, name: str | None = None) -> str:
         """
@@ -94,8 +86,9 @@ class LineRedaction:
         if known not in self._known:
             if len(self._known) >= _MOST_REMEMBERED:
                 self._known.clear()
+            rules = self._redactor.rules
             try:
-                self._known[known] = self._with_functions(self._with_rules(text, name), name)
+                self._known[known] = self._with_functions(by_rules(text, rules, name) if rules else text, name)
             except RedactionError:
                 self._known[known] = None
         found = self._known[known]
@@ -124,10 +117,6 @@ class LineRedaction:
         figures = json.dumps(number)
         found = self.text(figures, name)
         return number if found == figures else found
-
-    def _with_rules(self, text: str, name: str | None) -> str:
-        rules = self._redactor.rules
-        return by_rules(text, rules, name) if rules else text
 
     # The user's functions ------------------------------------------------------------------------
 

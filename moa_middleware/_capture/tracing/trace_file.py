@@ -25,14 +25,14 @@ __all__ = ["Receipt", "append", "segments"]
 
 _FLAGS = (
     os.O_APPEND
+    | os.O_CREAT
     | getattr(os, "O_CLOEXEC", 0)
     | getattr(os, "O_NOFOLLOW", 0)
     | getattr(os, "O_NONBLOCK", 0)  # a pipe in the file's place must not hold us; files know no such wait
     | getattr(os, "O_BINARY", 0)
 )
-_CREATE = os.O_CREAT
-_OPENINGS = 8
-"""How often a file is opened that is sealed, renamed or deleted meanwhile."""
+_LAST = 7
+"""How often a file is opened again that is sealed, renamed or deleted meanwhile."""
 _PIECES = 4
 """How often a line is begun that others write into."""
 
@@ -65,11 +65,10 @@ class Receipt:
     interrupt at each instruction (`test_an_interrupt_anywhere_in_an_append_writes_the_line_once`).
     """
 
-    __slots__ = ("results", "wanted")
+    wanted: int | None = None
+    """Bytes to be written; `None` if the results are no numbers of bytes."""
 
     def __init__(self) -> None:
-        self.wanted: int | None = None
-        """Bytes to be written; `None` if the results are no numbers of bytes."""
         self.results: list[Any] = []
 
     @property
@@ -78,13 +77,8 @@ class Receipt:
         results = self.results
         return bool(results) and (self.wanted is None or results == [self.wanted])
 
-    def begin(self, wanted: int) -> None:
-        """Begin with the line, once more if need be."""
-        self.results = []
-        self.wanted = wanted
 
-
-def append(path: str, line: bytes, receipt: Receipt, *, limit: int | None = None, create: bool = True) -> None:
+def append(path: str, line: bytes, receipt: Receipt, *, limit: int | None = None) -> None:
     """
     Append one line to a file.
 
@@ -95,62 +89,67 @@ def append(path: str, line: bytes, receipt: Receipt, *, limit: int | None = None
         line: Ends with a newline.
         receipt: Shows, whatever is raised, whether the line is in the file.
         limit: Bytes above which the file is sealed, and another begun.
-        create: Make the file if it is not there.
 
     Raises:
         OSError: The line is refused; the file may contain a part of it, as a torn line.
     """
     files: list[int] = []
     try:
-        _append(path, files, line, receipt, wait=True, limit=limit, create=create)
+        _append(path, files, line, receipt, wait=True, limit=limit)
     except Exception:
         raise
     except BaseException:
         with suppress(Exception):
             _release(files)
             if not receipt.whole:
-                _append(path, files, line, receipt, wait=False, limit=limit, create=create)
+                _append(path, files, line, receipt, wait=False, limit=limit)
         raise
 
 
-def _append(
-    path: str, files: list[int], line: bytes, receipt: Receipt, *, wait: bool, limit: int | None, create: bool
-) -> None:
+def _append(path: str, files: list[int], line: bytes, receipt: Receipt, *, wait: bool, limit: int | None) -> None:
     deadline: float | None = None
-    for opening in range(_OPENINGS):
+    for opening in range(_LAST + 1):
         try:
+            # Entered before the file is opened: a child that is forked at any moment from here on finds the
+            # descriptor and closes its copy. Otherwise the child would share the parent's lock, which `flock` gives
+            # to the open file and not to the process, and hold it after the parent has died
+            # (`test_a_forked_child_never_keeps_the_lock`).
             _opened[id(files)] = files
-            _open(path, files, create=create)
+            _open(path, files)
             held = acquire_at_once(files[0])
             if held is False:
                 seconds = patience(path) if wait else 0.0
+                # One deadline for all openings: files that are sealed again and again by others must not add up to a
+                # longer wait. After a wait in vain the line is written without the lock, behind a newline of its own;
+                # the file is then not waited for again for some seconds
+                # (`test_a_lock_that_hangs_costs_half_a_second_once`).
                 deadline = deadline or time.monotonic() + seconds
                 held = acquire(files[0], deadline)
                 if held is False and seconds:
                     gave_up(path)
             status = os.fstat(files[0])
-            if held and opening < _OPENINGS - 1:
+            if held and opening < _LAST:
                 # The file may have been sealed, renamed or deleted since it was opened. Where the lock was free
                 # at once and nobody seals, that is a few microseconds: one that was deleted has no link left,
                 # one that was renamed gets the line, as if that had been written first. It saves an `lstat`.
                 doubtful = deadline is not None or limit is not None or not status.st_nlink
                 if doubtful and not is_at(path, status):
                     continue
-                if limit is not None and _is_full(status.st_size, len(line), limit) and _seal(path):
+                size = status.st_size
+                if limit is not None and size and size + len(line) > limit and _seal(path):
                     continue
-            _write(files, line, receipt, status, held=bool(held))
+            _write(files, line, receipt, status, held=held is True)
             return
         finally:
             _release(files)
 
 
-def _open(path: str, files: list[int], *, create: bool) -> None:
-    flags = _FLAGS | (_CREATE if create else 0)
+def _open(path: str, files: list[int]) -> None:
     try:
-        files.extend(map(os.open, (path,), (flags | os.O_RDWR,), (0o600,)))
+        files.extend(map(os.open, (path,), (_FLAGS | os.O_RDWR,), (0o600,)))
     except PermissionError:
         # One that may be written but not read; its last byte stays unknown.
-        files.extend(map(os.open, (path,), (flags | os.O_WRONLY,), (0o600,)))
+        files.extend(map(os.open, (path,), (_FLAGS | os.O_WRONLY,), (0o600,)))
 
 
 def _release(files: list[int]) -> None:
@@ -163,10 +162,6 @@ def _release(files: list[int]) -> None:
         except (OSError, IndexError):
             pass
     _opened.pop(id(files), None)
-
-
-def _is_full(size: int, more: int, limit: int) -> bool:
-    return bool(size) and size + more > limit
 
 
 def segments(path: str) -> list[str]:
@@ -209,19 +204,23 @@ def _write(files: list[int], line: bytes, receipt: Receipt, status: os.stat_resu
     apart = not held or not _ends_line(files[0], size)
     for _ in range(_PIECES):
         data = b"\n" + line if apart else line
-        receipt.begin(len(data))
+        receipt.results, receipt.wanted = [], len(data)
         receipt.results.extend(map(os.write, files, (data,)))
-        if not receipt.whole and not _write_rest(files, data, receipt):
+        if receipt.results != [len(data)] and not _write_rest(files, data, receipt):
             apart = True
             continue
         if apart:
             return
+        # `O_APPEND` puts the line at the end of the file as it is at that moment, which the position shows
+        # afterwards. If it is not where we looked for a newline, somebody who has no lock has written in
+        # between, perhaps the first half of a line. Nothing is truncated: the line is written once more, behind
+        # a newline (`test_a_torn_line_that_comes_between_the_look_and_the_write_costs_only_itself`).
         start = os.lseek(files[0], 0, os.SEEK_CUR) - len(data)
         if start == size or _ends_line(files[0], start):
             return
         # Somebody without the lock has put a torn line before ours: ours is lost in it.
         apart = True
-    receipt.begin(len(line))
+    receipt.results = []
     raise OSError(errno.EIO, "Others write into each line")
 
 
@@ -242,6 +241,9 @@ def _write_rest(files: list[int], data: bytes, receipt: Receipt) -> bool:
         raise OSError(errno.EBADF, os.strerror(errno.EBADF))
     rest = memoryview(data)[receipt.results[0] :]
     while rest:
+        # The rest belongs right behind the first part. If the end has moved, the first part is a torn line for
+        # good and the whole line is begun again
+        # (`test_an_unlocked_line_between_a_short_write_and_the_rest_survives`).
         before = os.lseek(files[0], 0, os.SEEK_CUR)
         count = os.write(files[0], rest)
         if not count or os.lseek(files[0], 0, os.SEEK_CUR) != before + count:

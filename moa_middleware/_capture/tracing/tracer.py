@@ -16,15 +16,17 @@ from typing import TYPE_CHECKING, Any
 
 from ..._version import __version__
 from ..log import count_fault, log
+from ..process import after_fork
 from ..turns import threads
 from . import outbox, snapshot, turn_record
 from .backlog import Line
 from .encode import encode, warm_up
 from .journal import Journal
+from .late_record import late_records
 from .writer import FileWriter
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from ..flow.model import Call
     from ..shapes.request import Request
@@ -39,30 +41,18 @@ class Counters:
     """The process as its lines name it, and the numbers of its lines."""
 
     def __init__(self) -> None:
-        self.started_at = time.time()
-        self.host = socket.gethostname()
-        self.pid = os.getpid()
         self.lines = count(1)
-
-    def numbers(self) -> Iterator[int]:
-        """Return the numbers that are still to be given."""
-        if self.pid != os.getpid():
-            # A forked child counts its own lines.
-            self.__init__()  # type: ignore[misc]
-        return self.lines
-
-    def writer_fields(self, number: int) -> dict[str, Any]:
-        """Return the record's `writer`."""
-        return {
+        self.writer: dict[str, Any] = {
             "version": __version__,
-            "host": self.host,
-            "pid": self.pid,
-            "started_at": self.started_at,
-            "seq": number,
+            "host": socket.gethostname(),
+            "pid": os.getpid(),
+            "started_at": time.time(),
         }
+        """The record's `writer` but for its `seq`."""
 
 
 counters = Counters()
+after_fork(counters.__init__)  # type: ignore[misc] # a forked child counts its own lines
 
 
 class Tracer:
@@ -115,69 +105,70 @@ class Tracer:
             if turn.session_id is None:
                 turn.session_id = self._session_id
             if turn.request is not None:
-                turn.memo = snapshot.of_request(turn, turn.request)
+                request = turn.request
+                turn.snapshot = snapshot.Snapshot(turn, request.messages, request.params, request.omitted)
         except BaseException as error:
             self._fault(error, turn)
 
     def began(self, attempt: Attempt, request: Call | Request, kwargs: Mapping[str, Any]) -> None:
         """Take a request down as it goes out."""
         try:
-            slot = attempt.slot
-            omitted = slot.request.omitted if slot.request is not None else ()
-            attempt.memo = snapshot.of_call(slot.turn, request, omitted, kwargs)
+            call_state = attempt.call_state
+            omitted = call_state.request.omitted if call_state.request is not None else ()
+            attempt.snapshot = snapshot.Snapshot(call_state.turn, request.messages, request.params, omitted, kwargs)
         except BaseException as error:
-            self._fault(error, attempt.slot.turn)
+            self._fault(error, attempt.call_state.turn)
 
-    def ended(self, turn: Turn, slot: CallState) -> None:
+    def ended(self, turn: Turn, call_state: CallState) -> None:
         """Keep a call until its turn is written; that of a turn of its own is written next."""
-        if self._journal is None or not slot.attempts or (turn.implicit and slot.parent is None):
+        if self._journal is None or not call_state.attempts or (turn.implicit and call_state.parent is None):
             return
-        while slot.parent is not None and slot.parent.slot.done:
-            slot = slot.parent.slot  # it ended first, and is completed from this one: it is written again
+        # A call may outlive the call around it, for example a task that was not awaited.
+        while call_state.parent is not None and call_state.parent.call_state.done:
+            call_state = (
+                call_state.parent.call_state
+            )  # it ended first, and is completed from this one: it is written again
         try:
-            urgent = self._journal.add(turn, slot, self._content)
+            urgent = self._journal.add(turn, call_state, self._content)
             if urgent is not None:
                 raise urgent
         except OSError as error:
-            log(
-                "moa.journal_refused",
-                key=type(error).__qualname__,
-                error=f"{type(error).__qualname__}: {error.strerror}",
-            )
+            kind = type(error).__qualname__
+            log("moa.journal_refused", key=kind, error=f"{kind}: {error.strerror}")
         except BaseException as error:
             self._fault(error, turn)
 
     def closed(self, turn: Turn) -> None:
         """Write the turn's line; an interrupt goes on after that."""
-        lines: list[Line] = []
-        number: list[int] = []
-        try:
-            lines += self._lines_of(turn, number)
-            outbox.send(lines)
-        except BaseException as error:
-            if not outbox.is_ours(error):
-                outbox.send(lines or self._lines_of(turn, number))
-            self._fault(error, turn)
+        self._send(turn, partial(self._lines_of, turn, []))
 
-    def ended_late(self, turn: Turn, slot: CallState) -> None:
+    def ended_late(self, turn: Turn, call_state: CallState) -> None:
         """Write the lines of a call that outlived its turn, likewise."""
+        self._send(turn, partial(self._late_lines_of, turn, call_state))
+
+    def _send(self, turn: Turn, make: Callable[[], list[Line]]) -> None:
+        """Make lines and send them; if an interrupt comes in between, once more, and then it goes on."""
         lines: list[Line] = []
         try:
-            lines += self._late_lines_of(turn, slot)
+            lines += make()
             outbox.send(lines)
         except BaseException as error:
             if not outbox.is_ours(error):
-                outbox.send(lines or self._late_lines_of(turn, slot))
+                outbox.send(lines or make())
             self._fault(error, turn)
-        finally:
-            _drop_content(slot)
 
     def _lines_of(self, turn: Turn, number: list[int]) -> list[Line]:
-        """Return the turn's line, if it has one; its journal goes when that is written."""
+        """Return the turn's line, if it has one. Its journal goes when that is written, and keeps it if it is refused."""
         line = self._line_of(turn, number)
-        if self._journal is not None:
-            self._attach_journal(self._journal, turn, line)
-        return [line] if line is not None else []
+        journal = self._journal
+        if line is None:
+            if journal is not None:
+                journal.remove(turn)
+            return []
+        if journal is not None:
+            line.after = partial(journal.remove, turn)
+            line.fallback = partial(journal.keep_line, turn.id, line.data)
+        return [line]
 
     def _line_of(self, turn: Turn, number: list[int]) -> Line | None:
         """
@@ -200,6 +191,8 @@ class Tracer:
             record["writer"] = self._writer_fields(number)
             return self._line(turn.session_id, turn_record.turn_pieces(record), late=False)
         except BaseException as error:
+            # The turn happened, and a reader that counts lines must find one: a fault of ours costs what it holds, not
+            # its existence. An interrupt is raised on by `_fault`, and `_send` makes the line again.
             self._fault(error, turn)
             # Without content: there is nothing in it to be withheld.
             record = turn_record.unrecorded(turn, error, ts=ts)
@@ -208,27 +201,16 @@ class Tracer:
                 encode(record) + b"\n", session_id=turn.session_id, writer=self._writer, listeners=self._listeners
             )
 
-    @staticmethod
-    def _attach_journal(journal: Journal, turn: Turn, line: Line | None) -> None:
-        """Have the turn's journal removed with its line, and keep the line if that is refused."""
-        if line is None:
-            journal.remove(turn)
-            return
-        line.after = partial(journal.remove, turn)
-        if journal.has(turn.id):
-            line.fallback = partial(journal.keep_line, turn.id, line.data)
-
-    def _late_lines_of(self, turn: Turn, slot: CallState) -> list[Line]:
-        lines = turn_record.late_records(turn, slot, ts=time.time())
+    def _late_lines_of(self, turn: Turn, call_state: CallState) -> list[Line]:
+        lines = late_records(turn, call_state, ts=time.time())
         return [self._line(turn.session_id, (line,), late=True) for line in lines]
 
-    def _writer_fields(self, number: list[int] | None = None) -> dict[str, Any]:
-        number = [] if number is None else number
+    def _writer_fields(self, number: list[int]) -> dict[str, Any]:
         if not number:
             # A line that only listeners get takes no number of those that are written: no gap.
-            numbers = counters.numbers() if self._writer is not None else self._unwritten
-            number.extend(islice(numbers, 1))
-        return counters.writer_fields(number[0])
+            numbers = counters.lines if self._writer is not None else self._unwritten
+            number.extend(islice(numbers, 1))  # in one step, as `Receipt` explains
+        return {**counters.writer, "seq": number[0]}
 
     def _fault(self, error: BaseException, turn: Turn) -> None:
         """Count a fault of ours; what interrupts the program is not ours to keep."""
@@ -252,19 +234,9 @@ class Tracer:
             b"".join((*pieces, b"\n")), session_id=session_id, writer=self._writer, late=late, listeners=listeners
         )
 
-    def _put(self, session_id: str | None, *lines: bytes, late: bool) -> None:
-        outbox.send([self._line(session_id, (line,), late=late) for line in lines])
+    def _put(self, session_id: str | None, line: bytes) -> None:
+        outbox.send([self._line(session_id, (line,), late=False)])
 
 
 def _raise(error: BaseException, _record: object) -> None:
     raise error
-
-
-def _drop_content(slot: CallState) -> None:
-    """Forget a late call whose lines are out, and what has ended inside it."""
-    for attempt in slot.attempts:
-        for inner in attempt.inner:
-            if inner.done and not inner.apart:
-                _drop_content(inner)
-        attempt.drop_content()
-    slot.request = None

@@ -111,20 +111,15 @@ class FileWriter:
             if len(self._paths) >= _SESSIONS:
                 self._paths.clear()
             path = self._paths[place] = os.fspath(directory / file_name(session_id))
-        try:
-            append(path, line, receipt, limit=self.max_file_bytes)
-        except FileNotFoundError:
-            make_directory(Path(path).parent)
-            append(path, line, receipt, limit=self.max_file_bytes)
+        append_making(path, line, receipt, limit=self.max_file_bytes)
 
 
-def make_directory(directory: Path) -> None:
-    """
-    Make a directory and those above it, for this user alone; one that is there keeps its mode.
-
-    Raises:
-        OSError: It cannot be made.
-    """
-    for folder in (*reversed(directory.parents), directory):
-        if not folder.exists():
-            folder.mkdir(mode=0o700, exist_ok=True)
+def append_making(path: str, line: bytes, receipt: Receipt, *, limit: int | None = None) -> None:
+    """Append as `append` does; make the directory and those above it, for this user alone, if they are not there."""
+    try:
+        append(path, line, receipt, limit=limit)
+    except FileNotFoundError:
+        for folder in reversed(Path(path).parents):
+            if not folder.exists():
+                folder.mkdir(mode=0o700, exist_ok=True)
+        append(path, line, receipt, limit=limit)

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Unpack
 
-    from ..flow.model import Outcome
     from .turn import StackLike
 
 __all__ = ["Tag", "TurnBlock", "checked_tags", "tag"]
@@ -28,7 +27,6 @@ __all__ = ["Tag", "TurnBlock", "checked_tags", "tag"]
 F = TypeVar("F")
 
 _TEXTS = ("role", "label", "session_id", "preset")
-_KNOWN = (*_TEXTS, "layer", "tags")
 
 
 def checked_tags(where: str, given: Mapping[str, Any]) -> Tags:
@@ -39,10 +37,10 @@ def checked_tags(where: str, given: Mapping[str, Any]) -> Tags:
         TagError: For an unknown keyword, or a value of the wrong type.
     """
     for name, value in given.items():
-        if name not in _KNOWN:
+        if name not in TagWords.__annotations__:
             import difflib
 
-            near = difflib.get_close_matches(name, _KNOWN, n=1)
+            near = difflib.get_close_matches(name, TagWords.__annotations__, n=1)
             hint = f", did you mean {near[0]!r}?" if near else ""
             msg = f"{where}() got an unknown tag {name!r}{hint} (your own go in tags={{…}})"
             raise TagError(msg)
@@ -158,8 +156,7 @@ class TurnBlock:
         if turn is None:
             return
         _left_open.pop(turn.id, None)
-        outcome: Outcome = "completed" if error is None else outcome_of(error)
-        turn.leave(outcome, error)
+        turn.leave("completed" if error is None else outcome_of(error), error)
 
     async def __aenter__(self) -> Turn:
         """Do the same in `async with`."""

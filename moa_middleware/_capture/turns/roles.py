@@ -110,6 +110,8 @@ class _Evidence:
         Such a turn was left before its last call, or only compares models. An aggregator that was
         asked twice contains another call's reply.
         """
+        # Without an aggregator the last call is only one of the round, and would look like one. What shows it
+        # is that another call was asked the very same; an aggregator's request contains the references.
         if found.answered or not found.input:
             return []
         alike = [node for node in unnamed if not node.failed and node.input == found.input]
@@ -160,6 +162,11 @@ class _Evidence:
         return found
 
     def _contains(self, data: bytes, other: Node) -> bool:
+        # Both requests usually begin alike: system prompt, history, question. A reply that repeats a part of
+        # these (an echo, a short "yes") is in the later input without ever having been sent there. So an output
+        # counts as evidence only where it ends behind what the two inputs share
+        # (`test_an_echo_of_the_common_prompt_is_no_evidence`). The common prefix is found by bisection, with
+        # comparisons in C, once for each pair of requests.
         if not data or data == other.input:
             return False  # an equal request is common as a whole, as in each fan-out
         for text, escaped in self._needles(other):
@@ -188,6 +195,9 @@ class _Evidence:
 
     def _siblings(self) -> None:
         """Add to a reference's round the calls with the same request whose own output proves nothing."""
+        # A reference that failed, or answered "42", leaves no text that could be found. It was asked what its
+        # round was asked, and that is enough
+        # (`test_a_failed_call_asked_what_a_reference_was_asked_is_one_of_its_round`).
         references = [node for node in self.nodes if node.role == "reference" and node.input]
         for node in self.nodes:
             if node.role is not None or (not node.failed and self._needles(node)):

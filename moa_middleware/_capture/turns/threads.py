@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import sys
 import threading
-from concurrent.futures import ThreadPoolExecutor
 from contextvars import Context
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -137,6 +136,10 @@ def install() -> None:
     with _lock:
         if installed:
             return
+        # Here, because not every program traces, and the module would be with this package's import, which
+        # is to stay near that of wrapt. `load_recorder` imports it where turns are recorded.
+        from concurrent.futures import ThreadPoolExecutor
+
         _wrap(ThreadPoolExecutor, "submit", _submit)
         _wrap(threading.Thread, "start", _start)
         if _POOLS in sys.modules:

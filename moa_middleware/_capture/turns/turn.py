@@ -7,13 +7,12 @@ A turn closes once, when what it returned is complete. "Closed" is an event: who
 
 from __future__ import annotations
 
-import sys
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Protocol
 
 from .. import process
 from ..flow.outcome import error_of
-from ..ids import Clock, uuid7
+from ..ids import Clock, trace_context, uuid7
 from ..process import after_fork, claim, once
 from ..scope import NO_TAGS, Order, Scope, current
 
@@ -43,13 +42,13 @@ class Recording(Protocol):
     def began(self, attempt: Attempt, request: Call | Request, kwargs: Mapping[str, Any]) -> None:
         """Learn that a request goes out, with these keyword arguments."""
 
-    def ended(self, turn: Turn, slot: CallState) -> None:
+    def ended(self, turn: Turn, call_state: CallState) -> None:
         """Learn that a call of an open turn is about to end."""
 
     def closed(self, turn: Turn) -> None:
         """Learn that a turn is over."""
 
-    def ended_late(self, turn: Turn, slot: CallState) -> None:
+    def ended_late(self, turn: Turn, call_state: CallState) -> None:
         """Learn that a call ended whose turn is over already."""
 
 
@@ -84,19 +83,23 @@ class Attempt:
     reply: Reply | None = None
     error: ErrorInfo | None = None
     streamed = False
-    memo: Any = None
+    model: str | None = None
+    label: str | None = None
+    provider: str | None = None
+    """Where a middleware named others than the call's."""
+    snapshot: Any = None
     """What the recording keeps with it: the request, as bytes."""
 
-    def __init__(self, slot: CallState) -> None:
+    def __init__(self, call_state: CallState) -> None:
         self.id = uuid7()
-        self.slot = slot
+        self.call_state = call_state
         self.clock = Clock()
         self.inner: list[CallState] = []
         """Calls made inside it."""
 
     def drop_content(self) -> None:
         """Forget what was said; contexts of threads may hold this object for ever."""
-        self.reply = self.memo = self.error = None
+        self.reply = self.snapshot = self.error = None
         self.inner = []
 
 
@@ -121,7 +124,7 @@ class CallState:
     """The attempt whose reply the caller got, where that is known; else it is the last."""
     stream: Any = None
     """State of its stream while that is open."""
-    engine: object = None
+    stack: object = None
     """The stack that it went through."""
     done = False
     settled = False
@@ -134,7 +137,7 @@ class CallState:
     def __init__(self, turn: Turn, parent: Attempt | None, order: Order | None) -> None:
         self.turn = turn
         # A call of a nested turn is its own turn's, not an inner call of the one around.
-        self.parent = parent if parent is not None and parent.slot.turn is turn else None
+        self.parent = parent if parent is not None and parent.call_state.turn is turn else None
         self.order = (order or turn.order).take()
         self.attempts: list[Attempt] = []
         self.claimed = once()
@@ -151,10 +154,10 @@ class CallState:
     @property
     def outermost(self) -> CallState:
         """The call around the calls around this one, itself if there is none."""
-        slot = self
-        while slot.parent is not None:
-            slot = slot.parent.slot
-        return slot
+        call_state = self
+        while call_state.parent is not None:
+            call_state = call_state.parent.call_state
+        return call_state
 
     def attempt(self) -> Attempt:
         """Begin a further request."""
@@ -179,22 +182,24 @@ class CallState:
         self.done = True
         self.stream = None
         turn = self.turn
-        if self.parent is not None and not self.parent.slot.done:
+        if self.parent is not None and not self.parent.call_state.done:
             return  # that one is completed from it
         if turn.recording is None:
             self.drop_content()
         elif turn.over and turn.alive and claim(self.claimed):
-            turn.recording.ended_late(turn, self)
-            self.drop_content()
+            try:
+                turn.recording.ended_late(turn, self)
+            finally:
+                self.drop_content()
 
     def drop_content(self) -> None:
         """Forget the requests and those of the calls inside, as far as they have ended."""
         attempts, self.attempts = self.attempts, []
         self.chosen = self.request = self.client = None
         for attempt in attempts:
-            for slot in attempt.inner:
-                if slot.done and not slot.apart:
-                    slot.drop_content()
+            for call_state in attempt.inner:
+                if call_state.done and not call_state.apart:
+                    call_state.drop_content()
             attempt.drop_content()
 
 
@@ -224,8 +229,8 @@ class Turn:
     faults = 0
     journalled = True
     """True while a journal may keep its calls: until its line is written."""
-    memo: Any = None
-    shared: Any = None
+    snapshot: Any = None
+    last_encoded: Any = None
     """What the recording keeps of the last request, to know it again."""
     trace_context: dict[str, str] | None = None
     over = False
@@ -258,16 +263,16 @@ class Turn:
         self.calls: list[CallState] = []
         self.turns: list[str] = []
         self.order = Order()
-        self.entered: list[tuple[int, str, object]] = []
+        self.frames: list[tuple[int, str, object]] = []
         """Instance, method name and function of each frame that is this turn (`super().create`)."""
-        self.hidden: list[str] = []
+        self.secrets: list[str] = []
         """Secrets of nested turns; removed from this turn's error message before it is written."""
         self._claimed = once()
         self.alive_in = process.pid
         self.clock = Clock()
         _open.add(self.id)
         if recording is not None:
-            self.trace_context = _trace_context()
+            self.trace_context = trace_context()
             if self.parent is not None:
                 self.parent.turns.append(self.id)
             recording.opened(self)
@@ -298,23 +303,23 @@ class Turn:
         It is the aggregator's, else the one begun last that is no reference: a `create` that hands
         its stream out inside a tuple or a holder loses nothing.
         """
-        open_slots = [slot for slot in self.calls if slot.stream is not None and not slot.done]
-        for slot in reversed(open_slots):
-            if "aggregator" in (slot.role, slot.outermost.role):
-                return slot
-        for slot in reversed(open_slots):
-            if slot.outermost.role != "reference" or self.by_hand:
-                return slot
+        open_calls = [call_state for call_state in self.calls if call_state.stream is not None and not call_state.done]
+        for call_state in reversed(open_calls):
+            if "aggregator" in (call_state.role, call_state.outermost.role):
+                return call_state
+        for call_state in reversed(open_calls):
+            if call_state.outermost.role != "reference" or self.by_hand:
+                return call_state
         return None
 
     def leave(self, outcome: Outcome, error: BaseException | ErrorInfo | None = None) -> None:
         """End the turn's body: it closes now, or with the stream that it waits for."""
-        slot = self.awaited() if self.alive and self.recording is not None else None
-        state = slot.stream if slot is not None else None
+        call_state = self.awaited() if self.alive and self.recording is not None else None
+        state = call_state.stream if call_state is not None else None
         if state is None:
             self.close(outcome, error)
             return
-        self.answered_by = self.answered_by or slot
+        self.answered_by = self.answered_by or call_state
         # What was returned holds the stream; a turn that held it would keep it from ever ending.
         self.returned = None
         # Words only: the exception holds the frame of the body, and with that the very stream.
@@ -330,9 +335,7 @@ class Turn:
 
     def close(self, outcome: Outcome, error: BaseException | ErrorInfo | None = None) -> None:
         """Close the turn, once; the recording is told."""
-        if not claim(self._claimed):
-            return
-        if not self.alive:
+        if not claim(self._claimed) or not self.alive:
             return
         self.clock.stop()
         self.outcome = outcome
@@ -340,8 +343,8 @@ class Turn:
         self.over = True
         _open.discard(self.id)
         # From here on a call that ends is late; one that has ended is ours if we are first to say so.
-        for slot in self.calls:
-            slot.settled = slot.done and claim(slot.claimed)
+        for call_state in self.calls:
+            call_state.settled = call_state.done and claim(call_state.claimed)
         try:
             if self.recording is not None:
                 self.recording.closed(self)
@@ -349,16 +352,16 @@ class Turn:
             self._drop_content()
 
     def _drop_content(self) -> None:
-        for slot in self.calls:
+        for call_state in self.calls:
             # What a late call, or one inside it, still has to tell is dropped with its late line.
-            around: CallState | None = slot
+            around: CallState | None = call_state
             while around is not None and around.settled:
-                around = around.parent.slot if around.parent is not None else None
+                around = around.parent.call_state if around.parent is not None else None
             if around is None:
-                slot.drop_content()
+                call_state.drop_content()
         self.calls = []
-        self.entered, self.hidden = [], []
-        self.request = self.reply = self.returned = self.error = self.memo = self.shared = None
+        self.frames, self.secrets = [], []
+        self.request = self.reply = self.returned = self.error = self.snapshot = self.last_encoded = None
         self.answered_by = None
 
 
@@ -372,7 +375,7 @@ def turn_for_call(here: Scope | None) -> Turn | None:
     turn: Turn | None = here.turn if here is not None else None
     if here is None or turn is None or turn.alive_in != process.pid:
         return None
-    if not turn.over or (here.parent is not None and not here.parent.slot.done):
+    if not turn.over or (here.parent is not None and not here.parent.call_state.done):
         # The second: a reference that is late itself still asks its model.
         return turn
     return None
@@ -383,17 +386,3 @@ def current_turn() -> Turn | None:
     here = current()
     turn: Turn | None = here.turn if here is not None else None
     return turn if turn is not None and turn.joinable else None
-
-
-def _trace_context() -> dict[str, str] | None:
-    """Return the ids of OpenTelemetry's active span, if the host uses it."""
-    api = sys.modules.get("opentelemetry.trace")
-    if api is None:
-        return None
-    try:
-        context = api.get_current_span().get_span_context()
-        if not context.is_valid:
-            return None
-        return {"trace_id": f"{context.trace_id:032x}", "span_id": f"{context.span_id:016x}"}
-    except Exception:
-        return None

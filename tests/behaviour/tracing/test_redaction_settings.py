@@ -141,7 +141,11 @@ def test_a_secret_at_the_cut_of_an_unknown_object_is_not_halved(told):
 
 @pytest.mark.parametrize("setting", [{}, {"redact": "emails"}, {"capture": "metadata"}])
 def test_no_depth_of_the_stack_costs_the_line(setting, trace_dir):
-    """A turn that closes where hardly any stack is left is written all the same, perhaps without its content."""
+    """
+    A turn that closes where hardly any stack is left is written all the same, perhaps without its content.
+
+    Where not even its request can be read, the caller has its value, and the loss is counted.
+    """
     program = f"""
 import sys
 import moa_middleware as moa
@@ -172,9 +176,10 @@ for levels in range(150, 390):
     except RecursionError:
         pass
 sys.setrecursionlimit(2000)
-print(came_back)
+print(came_back, moa.status().faults)
 assert not moa.flush().waiting
 """
     done = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True, timeout=120)
-    lines = (trace_dir / "unknown-session.jsonl").read_bytes().splitlines()
-    assert len([line for line in lines if line]) >= int(done.stdout)
+    came_back, faults = map(int, done.stdout.split())
+    lost = came_back - len([line for line in (trace_dir / "unknown-session.jsonl").read_bytes().splitlines() if line])
+    assert lost <= min(3, faults)

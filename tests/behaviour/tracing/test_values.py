@@ -231,7 +231,7 @@ def test_a_failing_snapshot_costs_the_snapshot(turns, monkeypatch):
     def broken(*_args):
         raise ZeroDivisionError
 
-    monkeypatch.setattr(snapshot, "of_call", broken)
+    monkeypatch.setattr(snapshot, "Snapshot", broken)
     assert "an answer" == ask("hi")
     assert (1, "an answer") == (turns[0]["instrumentation_errors"], call_of(turns[0])["output"])
 

@@ -79,7 +79,7 @@ def test_an_interrupt_anywhere_in_an_append_writes_the_line_once(path):
         assert receipt.whole or place < 3  # nothing was begun
         with path.open("ab") as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    assert place > 40
+    assert place > 30
 
 
 @pytest.mark.skipif(sys.version_info[:2] == (3, 12), reason="Python 3.12 does not trace single instructions this way")
@@ -103,7 +103,7 @@ def test_an_interrupt_anywhere_while_a_turn_is_written_costs_nothing(trace_dir, 
     moa.flush()
     found = read_lines(trace_dir)
     told = sorted(int(record["references"][0]["output"]) for record in found)
-    assert place > 90
+    assert place > 70
     # Before the first: it came before anything was begun.
     assert list(range(place + 1 - len(told), place + 1)) == told
     assert place - len(told) < 5
