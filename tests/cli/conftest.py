@@ -164,13 +164,16 @@ def told(run):
 class Terminal:
     """`moa` on a terminal of its own."""
 
-    def __init__(self, env, args, columns, cwd=None):
+    def __init__(self, env, args, columns, cwd=None, *, fork=False):
         self.ours, theirs = pty.openpty()
         fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
-        command = [*COMMAND, *map(str, args)]
-        self.process = subprocess.Popen(
-            command, env=env, cwd=cwd, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True
-        )
+        words = [*map(str, args)]
+        if fork:
+            self.process = forked.Started(words, env=env, cwd=cwd or os.getcwd(), stream=theirs)
+        else:
+            self.process = subprocess.Popen(
+                [*COMMAND, *words], env=env, cwd=cwd, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True
+            )
         os.close(theirs)
         self.written = b""
 
@@ -202,12 +205,13 @@ class Terminal:
 
 
 @pytest.fixture
-def terminal(env):
-    """Return a function that runs `moa` on a terminal; it is ended with the test."""
+def terminal(env, request):
+    """Return a function that runs `moa` on a terminal, in a quick run by a fork; it is ended with the test."""
     begun = []
 
     def start(*args, columns=80, **more):
-        begun.append(Terminal({**env, **more}, args, columns))
+        fork = doses.is_quick(request.config) and forked.can_run(more)
+        begun.append(Terminal({**env, **more}, args, columns, fork=fork))
         return begun[-1]
 
     yield start

@@ -187,7 +187,17 @@ ALIKE["processes of a script"] = ({"app.py": POOL}, ["app.py", *METHODS], [])
 ALIKE["processes of a module"] = ({"pkg/__init__.py": "", "pkg/mod.py": POOL}, ["-m", "pkg.mod", "spawn"], [])
 
 
-@pytest.mark.parametrize("what", ALIKE)
+# Each pair of programs starts two interpreters. A quick run takes one of each way to begin and to end.
+QUICK = (
+    *("a script", "a module", "a package", "a directory with a safe path", "sys.exit of a text", "os._exit"),
+    *("an exception", "an exception of a module", "Ctrl-C", "a hook of its own", "a syntax error in a module"),
+    *("a missing script", "a missing module", "warnings", "an optimised run", "a thread that goes on", "inspection"),
+    *("pickling", "processes of a module"),
+)
+DOSED = [what if what in QUICK else pytest.param(what, marks=pytest.mark.processes) for what in ALIKE]
+
+
+@pytest.mark.parametrize("what", DOSED)
 def test_a_program_runs_as_without_us(what, tmp_path):
     """The same exit code, the same bytes on stdout and on stderr."""
     files, args, flags = ALIKE[what]
@@ -198,7 +208,13 @@ def test_a_program_runs_as_without_us(what, tmp_path):
     assert alone.stdout or alone.stderr or alone.returncode or what == "sys.exit of None"
 
 
-@pytest.mark.parametrize("what", ["a script", "a module", "Ctrl-C", "an exception", "sys.exit of a number"])
+@pytest.mark.parametrize(
+    "what",
+    [
+        *("a script", "an exception"),
+        *(pytest.param(what, marks=pytest.mark.processes) for what in ("a module", "Ctrl-C", "sys.exit of a number")),
+    ],
+)
 def test_the_command_does_the_same(what, tmp_path):
     """`moa run`, whose own script is elsewhere, and which has typer."""
     files, args, flags = ALIKE[what]
@@ -209,6 +225,7 @@ def test_the_command_does_the_same(what, tmp_path):
     assert outcome(python(cwd, *args, flags=flags, stdin="in")) == outcome(ours)
 
 
+@pytest.mark.processes
 def test_instrumenting_does_not_show(tmp_path):
     """With targets named, known and unused, a program and its children run as without us."""
     cwd = written(tmp_path, {"app.py": LOOK, "pool.py": POOL})
@@ -368,7 +385,13 @@ IMPORTS = {
 }
 
 
-@pytest.mark.parametrize("order", IMPORTS)
+@pytest.mark.parametrize(
+    "order",
+    [
+        *("at the top", "late"),
+        *(pytest.param(order, marks=pytest.mark.processes) for order in IMPORTS if order not in ("at the top", "late")),
+    ],
+)
 def test_an_unchanged_script_is_on_record(order, server, tmp_path, read_lines):
     """Two calls, one of them streamed, of a client that nobody instrumented; in any order of imports."""
     use = "print(ask())\nprint(*(c.choices[0].delta.content or '' for c in ask(True) if c.choices), sep='')\n"

@@ -18,10 +18,12 @@ import threading
 import time
 from pathlib import Path
 
+import openai.resources.chat.completions  # noqa: F401 - forks of the demo need not import it
 import pytest
 
 from moa_middleware.cli import main
 from moa_middleware.testing import Script, ScriptedServer
+from tests.support import doses, forked
 
 ROOT = Path(__file__).parents[2]
 KEY = "sk-never-to-be-seen-1234"
@@ -39,10 +41,12 @@ def env(tmp_path):
 
 
 @pytest.fixture
-def demo(env):
-    """Return a function that runs the demo on pipes."""
+def demo(env, request):
+    """Return a function that runs the demo on pipes; a quick run forks for it, where that is the same."""
 
     def run(*args, **more):
+        if doses.is_quick(request.config) and forked.can_run(more):
+            return forked.run(["demo", *args], env={**env, **more}, cwd=os.getcwd())
         return subprocess.run(
             [*COMMAND, *args], env={**env, **more}, capture_output=True, check=False, encoding="utf-8", timeout=60
         )
@@ -51,10 +55,14 @@ def demo(env):
 
 
 @pytest.fixture
-def here(env, monkeypatch, capfd):
-    """Return a function that runs the demo in this process: for what ends before anything is asked."""
+def here(env, monkeypatch, capfd, request):
+    """Return a function that runs the demo in this process or a fork: for what ends before anything is asked."""
 
     def run(*args, **more):
+        # A process that has been `moa` itself is not forked for others: they would get what it keeps of its run.
+        if doses.is_quick(request.config):
+            done = forked.run(["demo", *args], env={**env, **more}, cwd=os.getcwd())
+            return done.returncode, done.stdout, done.stderr
         for name, value in {**env, **more}.items():
             monkeypatch.setenv(name, value)
         monkeypatch.setattr(sys, "argv", ["moa", "demo", *args])
@@ -78,11 +86,14 @@ def the_turn(tmp_path, read_lines):
     return read
 
 
-def on_terminal(env, *args, columns=80):
+def on_terminal(env, *args, columns=80, fork=False):
     """Run the demo on a terminal so wide; return its exit code and all that it wrote there."""
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
-    process = subprocess.Popen([*COMMAND, *args], env=env, stdin=theirs, stdout=theirs, stderr=theirs)
+    if fork:
+        process = forked.Started(["demo", *args], env=env, cwd=os.getcwd(), stream=theirs)
+    else:
+        process = subprocess.Popen([*COMMAND, *args], env=env, stdin=theirs, stdout=theirs, stderr=theirs)
     os.close(theirs)
     written = b""
     while True:
@@ -189,7 +200,12 @@ def test_what_the_demo_prints_last_works_without_uv(shell, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "more", [{}, {"UV": "/bin/uv"}, {"UV": "/bin/uv", "UV_RUN_RECURSION_DEPTH": "1"}], ids=["path", "uvx", "outside"]
+    "more",
+    [
+        pytest.param({}, id="path", marks=pytest.mark.processes),
+        pytest.param({"UV": "/bin/uv"}, id="uvx", marks=pytest.mark.processes),
+        pytest.param({"UV": "/bin/uv", "UV_RUN_RECURSION_DEPTH": "1"}, id="outside"),
+    ],
 )
 def test_what_the_demo_prints_last_works_where_the_shell_has_no_moa(shell, tmp_path, more):
     """Not on the path, from `uvx`, and from `uv run` outside of a project: the commands name the interpreter."""
@@ -208,7 +224,7 @@ def test_each_run_has_a_file_of_its_own(demo, tmp_path, read_lines):
     assert all(turn["session_id"].startswith("demo-") for turn in read_lines(tmp_path / "traces"))
 
 
-@pytest.mark.parametrize("columns", [60, 80, 120])
+@pytest.mark.parametrize("columns", [60, *(pytest.param(n, marks=pytest.mark.processes) for n in (80, 120))])
 def test_a_terminal_shows_progress_for_each_reference(env, columns):
     """Rows are redrawn while references run, and no line is wider than the terminal."""
     code, written = on_terminal(env, columns=columns)
@@ -226,10 +242,10 @@ def test_a_terminal_shows_progress_for_each_reference(env, columns):
 
 
 @pytest.mark.parametrize("more", [{}, {"NO_COLOR": "1"}])
-def test_no_color_is_obeyed(env, more):
+def test_no_color_is_obeyed(env, more, request):
     """A terminal gets colours, and none with NO_COLOR."""
     with ScriptedServer(QUICK) as server:
-        code, written = on_terminal({**env, **more}, *asking(server, "a"))
+        code, written = on_terminal({**env, **more}, *asking(server, "a"), fork=doses.is_quick(request.config))
     assert (0, not more) == (code, bool(re.search(r"\x1b\[[0-9;]*3[0-7]m", written)))
 
 

@@ -110,6 +110,7 @@ def test_a_turn_with_many_references_has_a_small_grid(desk):
     assert 188 == page.run["grid"]["left_out"]
 
 
+@pytest.mark.slow
 def test_redaction_remembers_no_turn_that_is_over(desk):
     """Memory does not grow with the prompts of a run."""
     import tracemalloc

@@ -195,6 +195,7 @@ def test_an_open_file_among_the_messages_is_not_read(turns, tmp_path):
         assert "one\n" == file.readline()
 
 
+@pytest.mark.slow
 def test_fifty_megabytes_pass(trace_dir, read_lines):
     """A text of 50 MB in and out: one line, whole."""
     text = "0123456789" * 5_000_000

@@ -205,7 +205,7 @@ FAULTS = [
     ),
     (AddsANote, "refused", "off", "here ('RuntimeError', 'queue full', ('seen by a tracer',), None)"),
     (SwallowsTheError, "cut_in_the_middle", "off", "raised: here it is the loop is over None"),
-    (Fails, "value", "off", "the scenario raised TypeError: a fault of the tracer (test_has_teeth.py, line "),
+    (Fails, "value", "off", "the scenario raised TypeError: a fault of the tracer (faults.py, line "),
 ]
 
 

@@ -66,7 +66,7 @@ class SlowToCancel(AsyncGenerator):
     ("world", "name", "way", "told"),
     [
         (StaysInstrumented, "uninstrumented_again", "sync", "uninstrumented [('Dicts.Client', 'function')], here"),
-        (CannotBeMade, "value", "sync", "the scenario raised TypeError: cannot be instrumented (test_has_teeth.py"),
+        (CannotBeMade, "value", "sync", "the scenario raised TypeError: cannot be instrumented (test_wrong_worlds.py"),
         (TwoLayers, "instrumented_twice", "sync", "lines: 1 expected, 2 written"),
         (LosesTheSignature, "looks_the_same", "sync", "create, __name__: uninstrumented 'create', here 'anything'"),
         (SlowToCancel, "cancelled", "async", "raised: here it is the loop is over None"),

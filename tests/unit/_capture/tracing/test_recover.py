@@ -14,23 +14,32 @@ import pytest
 
 from moa_middleware._capture.tracing.journal import JOURNAL_SCHEMA, is_alive, this_process
 from moa_middleware._layout.owner import started
+from tests.support import doses, forked
 from tests.support.killed import environment, journals, killed, script, wait_for, whats
 
 
-def moa_recover(directory, *args):
-    """Run `moa recover`, and return its exit code and what it printed."""
-    done = subprocess.run(
-        [sys.executable, "-m", "moa_middleware", "recover", str(directory), *args],
-        check=False,
-        capture_output=True,
-        encoding="utf-8",
-        timeout=60,
-    )
-    assert "Traceback" not in done.stderr, done.stderr
-    return done.returncode, done.stdout
+@pytest.fixture
+def moa_recover(request):
+    """Return a function that runs `moa recover`, in a quick run by a fork; it returns exit code and output."""
+
+    def run(directory, *args):
+        if doses.is_quick(request.config):
+            done = forked.run(["recover", str(directory), *args], env=dict(os.environ), cwd=os.getcwd())
+        else:
+            done = subprocess.run(
+                [sys.executable, "-m", "moa_middleware", "recover", str(directory), *args],
+                check=False,
+                capture_output=True,
+                encoding="utf-8",
+                timeout=60,
+            )
+        assert "Traceback" not in done.stderr, done.stderr
+        return done.returncode, done.stdout
+
+    return run
 
 
-def test_a_killed_turn_comes_back_with_its_finished_references(place, read_lines):
+def test_a_killed_turn_comes_back_with_its_finished_references(place, read_lines, moa_recover):
     """One `crashed` turn in its session's file: request, outputs, tokens and roles as they had been."""
     killed(place)
     assert 1 == len(journals(place))
@@ -52,7 +61,7 @@ def test_a_killed_turn_comes_back_with_its_finished_references(place, read_lines
     )
 
 
-def test_recovery_again_changes_nothing(place):
+def test_recovery_again_changes_nothing(place, moa_recover):
     """The second run finds nothing, and the file stays as it is."""
     killed(place)
     moa_recover(place)
@@ -61,7 +70,7 @@ def test_recovery_again_changes_nothing(place):
     assert before == (place / "s.jsonl").read_bytes()
 
 
-def test_a_dry_run_changes_nothing(place):
+def test_a_dry_run_changes_nothing(place, moa_recover):
     """It says what would be done; every file stays as it is, byte for byte."""
     killed(place)
     before = {path: path.read_bytes() for path in place.rglob("*") if path.is_file()}
@@ -70,7 +79,7 @@ def test_a_dry_run_changes_nothing(place):
     assert before == {path: path.read_bytes() for path in place.rglob("*") if path.is_file()}
 
 
-def test_the_report_is_json_and_holds_no_content(place):
+def test_the_report_is_json_and_holds_no_content(place, moa_recover):
     """`--json` counts and names the turns, and tells nothing of what they hold."""
     killed(place)
     (journal,) = journals(place)
@@ -82,12 +91,12 @@ def test_the_report_is_json_and_holds_no_content(place):
     assert "Why" not in said
 
 
-def test_a_directory_that_is_none_exits_with_3(tmp_path):
+def test_a_directory_that_is_none_exits_with_3(tmp_path, moa_recover):
     """A wrong path is no clean result."""
     assert 3 == moa_recover(tmp_path / "nowhere")[0]
 
 
-def test_the_turn_of_a_running_process_is_left_alone(place, read_lines):
+def test_the_turn_of_a_running_process_is_left_alone(place, read_lines, moa_recover):
     """While the process runs its journal stays, and goes with the turn's own line."""
     body = """
     @moa.turn
@@ -123,7 +132,7 @@ def test_a_pid_that_was_given_to_another_process_is_no_life(place):
     assert is_alive({**here, "space": "another"}) is None
 
 
-def test_journals_of_other_machines_wait_for_a_word(place):
+def test_journals_of_other_machines_wait_for_a_word(place, moa_recover):
     """Nobody can tell from here whether that process runs; `--elsewhere` says that it does not."""
     killed(place)
     (journal,) = journals(place)
@@ -176,7 +185,7 @@ def test_a_torn_head_costs_the_request_alone(place, read_lines):
     assert turn["references"][0]["started_at"] == turn["started_at"]
 
 
-def test_what_is_no_journal_is_left_alone(place, tmp_path):
+def test_what_is_no_journal_is_left_alone(place, tmp_path, moa_recover):
     """Foreign files, links and torn scraps stay, are named, and are not recovered; an old empty file goes."""
     folder = place / "open"
     folder.mkdir(parents=True)
@@ -238,7 +247,7 @@ def test_a_recovery_that_is_killed_is_repeated(place, read_lines):
     assert 1 == len(read_lines(place))
 
 
-def test_a_refused_line_leaves_the_journal(place):
+def test_a_refused_line_leaves_the_journal(place, moa_recover):
     """What cannot be written stays where it is, and is told as such."""
     killed(place)
     before = journals(place)
