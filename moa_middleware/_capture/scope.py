@@ -136,8 +136,8 @@ def enter(scope: Scope | None) -> Scope | None:
 
 # A token of `ContextVar.set` can be used in the context that it was made in and nowhere else. Fixtures,
 # dependencies of web frameworks and generators leave in another context than they entered, and with
-# tokens that is a ValueError in the caller's code. So the value is compared by identity: whoever still
-# finds its own scope puts the former one back, and anybody else leaves things alone.
+# tokens that is a ValueError in the caller's code. So the value is compared by identity: code that still
+# finds its own scope puts the former one back, and any other leaves things alone.
 def leave(scope: Scope | None, former: Scope | None) -> None:
     """Go back to `former`, unless the code has moved on by now."""
     if _current.get() is scope:
