@@ -144,10 +144,8 @@ def _returned(function: WrappedFunction, attempt: Attempt, value: Any) -> None:
     """Keep a reply in one piece, and end the call."""
     reply = shared(attempt, value) if attempt.inner and function.reads is None else None
     if reply is None:
-        keep_reply(function, attempt, complete(function.reply_of(value), source="provider"))
-    else:
-        attempt.clock.stop()
-        keep(attempt, reply)
+        reply = complete(function.reply_of(value), source="provider")
+    keep_reply(function, attempt, reply)
     attempt.call_state.chosen = attempt
     _finish(attempt)
 
