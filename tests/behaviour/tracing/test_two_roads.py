@@ -53,7 +53,9 @@ def test_a_watched_run_of_the_corpus_writes_the_same_lines(name, watched, trace_
 
 # Random scripts: functions that call functions, and return, raise or stream in every way. ----------
 
-RETURNS = st.sampled_from(["text", "reply", "tuple", "none", "number", "inner", "raise", "interrupt", "handled"])
+RETURNS = st.sampled_from(
+    ["text", "reply", "tuple", "held", "none", "number", "inner", "raise", "interrupt", "handled", "awaited", "future"]
+)
 STREAMS = st.sampled_from(["all", "some", "close", "drop", "with", "fails", "next"])
 LEAF = st.one_of(
     st.fixed_dictionaries({"returns": RETURNS, "is_async": st.booleans(), "calls": st.just([])}),
@@ -129,7 +131,10 @@ def result_of(plan, results):
         raise KeyboardInterrupt
     if kind == "inner" and results:
         return results[-1]
-    return {"text": "It is blue.", "reply": reply(), "tuple": ("name", "It is blue."), "number": 7}.get(kind)
+    if kind == "held":
+        return "name", Source(fails=False)
+    found = {"text": "It is blue.", "tuple": ("name", "It is blue."), "number": 7}
+    return reply() if kind in ("reply", "awaited", "future") else found.get(kind)
 
 
 def consume(stream, how):
@@ -219,7 +224,22 @@ async def run_in_loop(plan, numbers):
                     raise
         return result_of({**plan, "returns": "raise" if plan["returns"] == "interrupt" else plan["returns"]}, results)
 
+    if plan["returns"] == "awaited":
+        # A plain function that returns what has to be awaited.
+        def plain(model, messages):
+            return later(model, messages)
+
+        return await moa.reference(label=name)(plain)(name, "Why?")
+    if plan["returns"] == "future":
+        task = moa.reference(label=name)(lambda model, messages: asyncio.ensure_future(later(model, messages)))
+        return await task(name, "Why?")
     return await ask(name, "Why?")
+
+
+async def later(model, messages):
+    """Answer after a while."""
+    await asyncio.sleep(0)
+    return reply()
 
 
 def lines_of(plan, directory, **configured):
