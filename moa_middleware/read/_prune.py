@@ -9,15 +9,14 @@ a process that runs stays.
 from __future__ import annotations
 
 import os
-import sys
 import time
 from collections import defaultdict
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from .._layout import lock
 from .._layout.owner import is_alive
 from ..errors import QueryError, UnreadableError
 from ._files import LATE, OPEN, is_trace, order
@@ -25,17 +24,9 @@ from ._json import parse_json
 from ._prune_mark import mark
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Iterable, Iterator
 
 __all__ = ["PruneReport", "PrunedFile", "prune"]
-
-_flock: Callable[[int, int], None] | None = None
-_EXCLUSIVE = _UNLOCK = 0
-if sys.platform != "win32":
-    import fcntl
-
-    _flock = fcntl.flock
-    _EXCLUSIVE, _UNLOCK = fcntl.LOCK_EX | fcntl.LOCK_NB, fcntl.LOCK_UN
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 
@@ -216,10 +207,11 @@ def _file(
             alive = _writer_lives(descriptor, size)
             if alive or (alive is None and not elsewhere):
                 return PrunedFile(path, kind, "live" if alive else "elsewhere", size, modified)
-        if not _lock(descriptor):
+        if lock.acquire_at_once(descriptor) is False:
             return PrunedFile(path, kind, "busy", size, modified)
         # Under the lock: what was written while we waited is not lost.
-        if os.fstat(descriptor).st_mtime != modified or not _is_at(path, descriptor):
+        status = os.fstat(descriptor)
+        if status.st_mtime != modified or not lock.is_at(path, status):
             return PrunedFile(path, kind, "busy", size, modified)
         if not dry_run:
             path.unlink()
@@ -227,7 +219,7 @@ def _file(
     except OSError as error:
         return PrunedFile(path, kind, "failed", 0, 0.0, error.strerror)
     finally:
-        _unlock(descriptor)
+        lock.release(descriptor)
         os.close(descriptor)
 
 
@@ -239,32 +231,6 @@ def _unopened(path: Path, kind: Kind, before: float, error: OSError) -> PrunedFi
     if status.st_mtime >= before:
         return None
     return PrunedFile(path, kind, "failed", status.st_size, status.st_mtime, error.strerror)
-
-
-def _lock(descriptor: int) -> bool:
-    """Take the lock that writers take, if nobody has it; where there are none it is taken for granted."""
-    if _flock is None:
-        return True
-    try:
-        _flock(descriptor, _EXCLUSIVE)
-    except BlockingIOError:
-        return False
-    except OSError:
-        return True
-    return True
-
-
-def _unlock(descriptor: int) -> None:
-    if _flock is not None:
-        with suppress(OSError):
-            _flock(descriptor, _UNLOCK)
-
-
-def _is_at(path: Path, descriptor: int) -> bool:
-    try:
-        return os.path.samestat(path.lstat(), os.fstat(descriptor))
-    except OSError:
-        return False
 
 
 def _writer_lives(descriptor: int, size: int) -> bool | None:

@@ -13,7 +13,7 @@ import pytest
 
 import moa_middleware as moa
 from moa_middleware import read
-from moa_middleware.read import _prune
+from moa_middleware._layout import lock
 
 from .conftest import ask, late_turn, records, write
 
@@ -221,6 +221,6 @@ def test_old_files_go_where_a_file_system_has_no_locks(traces, monkeypatch):
     def refuse(descriptor, operation):
         raise OSError(errno.ENOLCK, "No locks available")
 
-    monkeypatch.setattr(_prune, "_flock", refuse)
+    monkeypatch.setattr(lock, "_flock", refuse)
     assert [file] == [one.path for one in read.prune(traces, older_than="30d").removed]
     assert not file.exists()
