@@ -36,7 +36,7 @@ F = TypeVar("F", bound="Callable[..., Any]")
 
 
 class Tags(NamedTuple):
-    """What `tag` lends to the turns and calls inside it."""
+    """Values that `tag` applies to the turns and calls inside it."""
 
     role: str | None = None
     layer: int | None = None
@@ -89,7 +89,7 @@ class Order:
 
 class Scope:
     """
-    One place to stand; a new one is made for each step inwards.
+    The current turn, tags and call around; each nested call gets a new one.
 
     Attributes:
         turn: The `Turn`, of which this module knows no more than whether it is `joinable`.

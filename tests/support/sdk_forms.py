@@ -2,7 +2,7 @@
 Every form in which a user asks an SDK for a reply, as the user would write it.
 
 Each is a function of a client that takes the reply whole and returns its text; the async ones are
-coroutine functions. `SDKS` says how to make the clients, for those SDKs that are installed.
+coroutine functions. `client_of` makes the clients of those SDKs that are installed.
 """
 
 from __future__ import annotations

@@ -28,12 +28,12 @@ __all__ = ["check_readable", "check_stream", "check_value", "render_reply", "wan
 
 
 def wants_stream(execution: CallExecution) -> bool:
-    """Whether the caller reads a stream, or the manager of one."""
+    """Return True if the caller reads a stream, or the manager of one."""
     return execution.known.is_generator or execution.call.stream or execution.known.is_manager
 
 
 def _is_sync(execution: CallExecution) -> bool:
-    """Whether the function is known to be a sync one; one that returns an awaitable does not show."""
+    """Return True if the function is known to be a sync one; one that returns an awaitable does not show."""
     return not execution.is_async and (execution.known.is_generator or execution.known.family != "plain")
 
 

@@ -119,7 +119,7 @@ class CallConversation(CallExecution):
                 result = yield from self._through_middleware()
                 value = yield from self._answer(result)
             else:
-                # What the chain and the answer come to without a middleware, and half of what they cost.
+                # The same result as the chain and the answer without a middleware, at half the cost.
                 yield from RequestExchange(self, *self.begin(self.call)).send(self.invocation.wrapped)
                 _, value, call_state.chosen, _ = self.wire[-1]
             last = call_state.final if call_state.attempts else None
@@ -128,7 +128,7 @@ class CallConversation(CallExecution):
         except BaseException as error:
             outcome, failure = outcome_of(error), error
             if not call_state.attempts:
-                # Refused before it was sent, by a budget say: a record that lacked it would lie.
+                # Refused before it was sent, for example by a budget. Without a record the trace would hide the refusal.
                 self.report(Reply(outcome=outcome, error=error, source="middleware"))
             raise
         else:
@@ -196,7 +196,7 @@ class CallConversation(CallExecution):
         self.reached = call
 
     def _may_resend(self, end: End) -> bool:
-        """Whether another stream may go on for the one that ended: nothing was delivered yet."""
+        """Return True if another stream may go on for the one that ended: nothing was delivered yet."""
         return self.state is None or self.is_early(end)
 
     def _answer(self, result: Reply) -> Conversation:
@@ -247,7 +247,7 @@ class CallConversation(CallExecution):
 
 
 def _same_answer(one: Reply, other: Reply) -> bool:
-    """Whether two replies say the same, whatever else is noted on them."""
+    """Return True if two replies say the same, whatever else is noted on them."""
     return all(getattr(one, name) == getattr(other, name) for name in SAID)
 
 

@@ -2,8 +2,8 @@
 What happens when a wrapped function is called: which road an invocation takes.
 
 1. Nothing to do, since nobody records and nobody is on the stack: the function itself.
-2. Nobody is on the stack: the straight road, of a call (`straight`) or of a turn (`turn_run`).
-3. Middleware or observers are, or a turn is made of two calls: a conversation (`call`, `turn_run`).
+2. A turn (`turn_run`), or a call that nobody on the stack watches (`straight`): the straight road.
+3. A call with middleware or observers: a conversation (`call`).
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def call_through(  # noqa: PLR0917 - on the path of every call, where keywords c
             return turn_run.run(invocation)
         return _named(turn_run.run_async(invocation), function)
     if is_watched:
-        return _converse(invocation, call.conversation_of)
+        return _converse(invocation)
     if not function.returns_coroutine:
         return straight.run(invocation, turn, call.go_on)
     return _named(straight.run_async(invocation, call.go_on), function)
@@ -70,29 +70,29 @@ def _named(coroutine: Any, function: WrappedFunction) -> Any:
     return coroutine
 
 
-def _converse(invocation: Invocation, make: Callable[[Invocation], Conversation | None]) -> Any:
+def _converse(invocation: Invocation) -> Any:
     """Start a conversation by the driver that fits the function."""
     function = invocation.function
     if function.returns_coroutine:
-        return _named(_converse_later(invocation, make), function)
-    conversation = _made(invocation, make)
+        return _named(_converse_later(invocation), function)
+    conversation = _conversation_of(invocation)
     if conversation is None:
         return invocation.wrapped(*invocation.args, **invocation.kwargs)
     return start_sync(conversation, async_stream=function.is_async_generator)
 
 
-async def _converse_later(invocation: Invocation, make: Callable[[Invocation], Conversation | None]) -> Any:
+async def _converse_later(invocation: Invocation) -> Any:
     """Do everything, the start time too, when the coroutine runs."""
-    conversation = _made(invocation, make)
+    conversation = _conversation_of(invocation)
     if conversation is None:
         return await invocation.wrapped(*invocation.args, **invocation.kwargs)
     return (await drive_async(conversation)).value
 
 
-def _made(invocation: Invocation, make: Callable[[Invocation], Conversation | None]) -> Conversation | None:
-    """Make a conversation; `None` where there is none, or where a fault of ours must not cost the user the call."""
+def _conversation_of(invocation: Invocation) -> Conversation | None:
+    """Return the conversation of a call; `None` after a fault of ours, which must not cost the user the call."""
     try:
-        return make(invocation)
+        return call.conversation_of(invocation)
     except Exception as error:
         count_fault("entry", error)
         return None

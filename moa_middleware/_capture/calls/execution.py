@@ -46,7 +46,6 @@ class CallExecution:
     """What is known of one call through a stack's middleware and observers."""
 
     __slots__ = (
-        "__weakref__",
         "answered_by",
         "call",
         "call_state",

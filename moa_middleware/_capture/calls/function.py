@@ -45,7 +45,7 @@ class Options(NamedTuple):
     reads: Callable[[Any], Reply | None] | None = None
     """Reads what a call returned in one piece, `None` to leave it to the shapes."""
     inside: bool = False
-    """Whether it is one inside a turn only: elsewhere it opens none of its own."""
+    """True if the call is recorded only inside an open turn; outside one it passes through untraced."""
     prepares: Any = None
     """Of a turn in two calls: `True` for the first, what that one returned for the second, else `None`."""
 
@@ -58,7 +58,7 @@ class WrappedFunction:
         self.sdk = root if (root := _root_of(bare)) in SDKS else ""
         """The SDK that it is of."""
         self.is_manager = path.endswith(".stream") and bool(self.sdk)
-        """Whether it returns a stream manager, whatever its arguments say."""
+        """True if it returns a stream manager, whatever its arguments say."""
         self.returns_coroutine = inspect.iscoroutinefunction(bare)
         self.is_async_generator = inspect.isasyncgenfunction(bare)
         self.is_async = self.returns_coroutine or self.is_async_generator
@@ -132,14 +132,14 @@ def _root_of(fn: Any) -> str:
 # SDKs' methods, since each is wrapped in a plain function that returns the coroutine; so those wrappers
 # are looked through, and only those (`test_arguments.py`).
 def _is_of_sdk(fn: Any) -> bool:
-    """Whether a function is an SDK's wrapper around another: they return what that one returns."""
+    """Return True if a function is an SDK's wrapper around another: they return what that one returns."""
     inner = getattr(fn, "__func__", fn)
     module = getattr(inner, "__globals__", {}).get("__name__")
     return isinstance(module, str) and module.partition(".")[0] in SDKS and hasattr(inner, "__wrapped__")
 
 
 def _is_awaited(fn: Any) -> bool:
-    """Whether it is a generator function made a coroutine function by `types.coroutine`."""
+    """Return True if it is a generator function made a coroutine function by `types.coroutine`."""
     code = getattr(getattr(fn, "__func__", fn), "__code__", None)
     return bool(getattr(code, "co_flags", 0) & inspect.CO_ITERABLE_COROUTINE)
 

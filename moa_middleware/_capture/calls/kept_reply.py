@@ -74,7 +74,7 @@ def shared(attempt: Attempt, value: object) -> Reply | None:
 
 
 def completed(attempt: Attempt, reply: Reply) -> Reply:
-    """Complete the reply of a call around a single other one: tokens and price are known there."""
+    """Fill what the reply of a wrapper lacks from its only inner call, which has the tokens and the price."""
     if len(attempt.inner) != 1 or not attempt.inner[0].attempts:
         return reply
     call = attempt.inner[0]

@@ -31,12 +31,12 @@ class Prepared:
     def __init__(self, turn: Turn, thing: object) -> None:
         self.turn = turn
         self.things = [thing]
-        """What it goes by. Held, or another object could come to have the same identity."""
+        """Keys of this turn. Strong references: `id()` may be reused after an object dies."""
         self.finisher: object = None
-        """Whoever finishes it; of several, a retry say, the one that began last."""
+        """The call that finishes it; of several, such as retries, the one that began last."""
         self.finishers = 0
         self.suspended = False
-        """As on the state of a stream, in whose table it stands for `flush`."""
+        """Always False. `finish_broken_off` reads it of everything that is open."""
 
     def forget(self) -> None:
         """Take it out of the table: it is over, or nobody may finish it any more."""

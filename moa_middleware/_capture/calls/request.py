@@ -204,7 +204,7 @@ class RequestExchange:
 
     @property
     def _is_held(self) -> bool:
-        """Whether a middleware wants the reply whole before the caller gets anything of it."""
+        """Return True if a middleware wants the reply whole before the caller gets anything of it."""
         return any(tap.kind == "buffer" for tap in self.call._taps)
 
     def _raw_held(self, box: list[Any]) -> Replied:

@@ -95,21 +95,24 @@ def _no_await(effect: Wait[Any]) -> AsyncOnSyncError:
     return AsyncOnSyncError(f"`{effect.owner}` awaits, but this client is a sync one")
 
 
-def drive_sync(
-    conversation: Conversation, value: Any = None, error: BaseException | None = None, *, only_invoke: bool = False
-) -> Ended:
+def _unknown(effect: object) -> TypeError:
+    # An effect that is new must not resume its middleware with `None` as if it had happened.
+    return TypeError(f"no driver performs {type(effect).__name__}")
+
+
+def drive_sync(conversation: Conversation, value: Any = None, *, only_invoke: bool = False) -> Ended:
     """
     Take the conversation up and go on until it delivers or returns.
 
     Args:
         conversation: The conversation.
         value: What to send into it.
-        error: What to throw into it instead.
         only_invoke: Leave whatever could be awaited to the async driver, sleeping too.
 
     Raises:
         NeedsAsync: It wants something awaited that the wrapped function returned.
     """
+    error: BaseException | None = None
     try:
         while True:
             effect = conversation.throw(error) if error is not None else conversation.send(value)
@@ -128,6 +131,8 @@ def drive_sync(
                     invoke(effect.scope, _drain, effect[:2], {})
                 elif isinstance(effect, Wait):
                     error = _no_await(effect)
+                else:
+                    raise _unknown(effect)
             except BaseException as raised:
                 error = raised
     except StopIteration as stop:
@@ -146,10 +151,9 @@ def drive_sync(
         del lost
 
 
-async def drive_async(
-    conversation: Conversation, value: Any = None, error: BaseException | None = None, *, first: Effect | None = None
-) -> Ended:
+async def drive_async(conversation: Conversation, value: Any = None, *, first: Effect | None = None) -> Ended:
     """Do the same as `drive_sync` where it can await; `first` is an effect that waits already."""
+    error: BaseException | None = None
     try:
         while True:
             if first is not None:
@@ -172,6 +176,8 @@ async def drive_async(
                     await resolve(effect.scope, _drain_async, effect[:2], {})
                 elif type(effect) is Drain:
                     invoke(effect.scope, _drain, effect[:2], {})
+                else:
+                    raise _unknown(effect)
             except BaseException as raised:
                 error = raised
     except StopIteration as stop:

@@ -58,7 +58,7 @@ class Observer:
 
     @property
     def paused(self) -> bool:
-        """Whether it is left out for now."""
+        """Return True if it is left out for now."""
         return self._until > time.monotonic()
 
     def failed(self, error: BaseException) -> None:

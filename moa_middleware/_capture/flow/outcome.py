@@ -41,7 +41,7 @@ def exit_outcome(error: BaseException | None, helper: object = None) -> tuple[Ou
 
 
 def _came_from(error: BaseException, helper: object) -> bool:
-    """Whether an exception passed a method of an object."""
+    """Return True if an exception passed a method of an object."""
     # By `self` in the frames and not by their modules: the consumer may have methods of a class of the SDK's
     # on the stack as well, of another object.
     trace = error.__traceback__ if helper is not None else None

@@ -10,10 +10,11 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from ...errors import TargetError
+from ..shapes.fields import SDKS
 from .classes import lock, watch_class
 from .patch import patches_of, sweep, undo
 from .paths import ITSELF, is_later, name_of, walk, wrap_at
-from .sdks import SDKS, instrument_client, instrument_sdk, sdk_of, uninstrument_client, uninstrument_sdk
+from .sdks import instrument_client, instrument_sdk, sdk_of, uninstrument_client, uninstrument_sdk
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -96,7 +96,7 @@ class Patch:
         self._for_classes = False
         self.undone = False
         self.had = name in vars(owner)
-        """Whether the attribute was the owner's own, and not inherited."""
+        """True if the attribute was the owner's own, and not inherited."""
         look_up = inspect.getattr_static if isinstance(owner, type) else getattr
         self._original: Any = vars(owner)[name] if self.had else look_up(owner, name)
         # Stacks are undone in any order. If the patch below was undone first, what this one has as its
@@ -143,7 +143,7 @@ class Patch:
 
     @property
     def is_used(self) -> bool:
-        """Whether it acts for anybody."""
+        """Return True if it acts for anybody."""
         return self.global_options is not None or len(self.targets) > 0
 
     def undo(self) -> None:
@@ -166,7 +166,7 @@ class Patch:
 
     @property
     def is_in_place(self) -> bool:
-        """Whether the attribute is still the wrapper, or something around it."""
+        """Return True if the attribute is still the wrapper, or something around it."""
         # A host may put its own function back while we are not looking (`monkeypatch` does). Then the
         # patch is dead, and `known_patch` must not return it: a new one is needed.
         value = vars(self.owner).get(self.name)
@@ -190,7 +190,7 @@ class CallPatch(Patch):
         self.kind = kind
         self.path = path
         self.by_client = by_client
-        """Whether the targets are clients of an SDK, and the method is one of their resources'."""
+        """True if the targets are clients of an SDK, and the method is one of their resources'."""
         super().__init__(owner, name, stack, kind)
 
     def wrap(self, original: Any) -> Any:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from ..calls.function import Options
     from ..turns.turn import StackLike
 
-__all__ = ["SDKS", "instrument_client", "instrument_sdk", "sdk_of", "uninstrument_client", "uninstrument_sdk"]
+__all__ = ["instrument_client", "instrument_sdk", "sdk_of", "uninstrument_client", "uninstrument_sdk"]
 
 
 _CLIENTS: dict[str, tuple[tuple[str, str, str, str], ...]] = {
@@ -51,8 +51,6 @@ What this version of an SDK lacks is left out.
 """
 _FUNCTIONS = {"litellm": ("completion", "acompletion")}
 """Functions of the SDKs that are modules."""
-SDKS = frozenset(_CLIENTS) | frozenset(_FUNCTIONS)
-"""Names of the SDKs that are known."""
 _COPIES = ("copy", "with_options")
 
 
@@ -137,7 +135,7 @@ def instrument_sdk(name: str, stack: StackLike, options: Options) -> None:
     Let an SDK's classes, or functions, act for everyone: for each client that there is or will be.
 
     Args:
-        name: One of `SDKS`; nothing is imported for it.
+        name: One of `shapes.fields.SDKS`; nothing is imported for it.
         stack: The stack.
         options: Of the SDK's calls.
     """

@@ -22,6 +22,7 @@ import wrapt
 from ...errors import TargetError
 from ..flow.chain import name_of
 from ..log import log
+from ..shapes.fields import SDKS
 from . import classes, objects, paths, sdks
 from .target import Target, entries_of, read
 
@@ -47,7 +48,7 @@ class BrokenTargetError(TargetError):
 
 def known_names() -> list[str]:
     """Return the names of targets, those of installed packages included."""
-    return sorted({*sdks.SDKS, *_OFFERED, *(point.name for point in _entry_points())})
+    return sorted({*SDKS, *_OFFERED, *(point.name for point in _entry_points())})
 
 
 def _choices() -> str:
@@ -104,7 +105,7 @@ class PendingTarget:
         self.stack = stack
         self.default = default
         self.report = report
-        """Whether to log a path that leads nowhere."""
+        """True if to log a path that leads nowhere."""
         self.is_spelt_out = is_spelt_out
         """If true, warn at exit when the module was never imported: likely a typo."""
         self.root: Callable[[], Any] = lambda: None
@@ -241,7 +242,7 @@ def instrument(text: str, stack: StackLike, default: Options, *, report: bool = 
     for entry in entries:
         target = read(entry)
         if target is None:
-            named.append((entry, [] if entry in sdks.SDKS else _load(entry)))
+            named.append((entry, [] if entry in SDKS else _load(entry)))
             continue
         _check_role(target, stack, pending)
         pending.append(PendingTarget(target, stack, default, report=report, is_spelt_out=True))
@@ -257,7 +258,7 @@ def instrument(text: str, stack: StackLike, default: Options, *, report: bool = 
             _reporting.append(os.getpid())
             atexit.register(_report_unused)
     for name, things in named:
-        if name in sdks.SDKS:
+        if name in SDKS:
             sdks.instrument_sdk(name, stack, default)
             _callbacks[id(stack), name] = [partial(sdks.uninstrument_sdk, name, stack)]
         else:

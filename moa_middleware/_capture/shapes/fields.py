@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["SDKS", "data_of", "fields_of", "get", "getter", "of_type"]
 
 SDKS = frozenset({"anthropic", "groq", "litellm", "openai", "together"})
+"""Names of the SDKs that are known; `instrument/sdks.py` says where their methods are."""
 """The SDKs that are known, by the root of their modules."""
 _MOST = 512
 """How many types are remembered, and kept alive, for each fact."""

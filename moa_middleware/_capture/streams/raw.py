@@ -199,9 +199,9 @@ class _Body(_BodyEvents):
         self.kind: Any = None
         """The response's own class."""
         self.parsed = False
-        """Whether a stream came out of it, which is read in its place."""
+        """True if a stream came out of it, which is read in its place."""
         self.stepping = False
-        """Whether a piece is being read: httpx closes a response when it has read the last one."""
+        """True if a piece is being read: httpx closes a response when it has read the last one."""
         attempt.streamed = self.streamed
         self._handled = id(sys.exc_info()[1])
         """The exception that the caller handles already, whatever becomes of this response."""

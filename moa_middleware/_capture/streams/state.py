@@ -34,7 +34,7 @@ class End(NamedTuple):
     outcome: Outcome
     error: BaseException | None = None
     listening: bool = False
-    """Whether the consumer is still there, so that another stream could go on for this one."""
+    """True if the consumer is still there, so that another stream could go on for this one."""
 
 
 class ManagerEntered(NamedTuple):
@@ -125,9 +125,9 @@ class StreamState:
         """Where each step runs; `None` for a stream of an SDK, which makes no calls of its own."""
         self.owner_pid = process_id()
         self.suspended = False
-        """Whether a `for` over it was broken off: it may be taken up again, or never."""
+        """True if a `for` over it was broken off: it may be taken up again, or never."""
         self.leaving = False
-        """Whether its `with` is being left: what is closed then is closed by that."""
+        """True if its `with` is being left: what is closed then is closed by that."""
         self.closing: tuple[Outcome, BaseException | None] | None = None
         """How what it reads from was left while somebody read it; that counts if it goes no further."""
         self.inner: StreamState | None = None

@@ -53,10 +53,10 @@ class Line:
     fallback: Callable[[], None] | None = None
     """Keeps the line elsewhere, if it is refused."""
     begun = False
-    """Whether it has been the first of its queue."""
+    """True if it has been the first of its queue."""
     refused = False
     doubtful = False
-    """Whether it may have been kept by a writer that was interrupted again and again."""
+    """True if it may have been kept by a writer that was interrupted again and again."""
     notify_once: list[bool]
     """The right to call the listeners."""
     busy_once: list[bool]

@@ -1,7 +1,7 @@
 """
-The record of a request: one for each attempt of a call, and one for a call with a single other one inside.
+The record of a request: one for each attempt of a call.
 
-There role, label and output are those of the outer call; the model, the request and the tokens are
+A wrapper call and its only inner call share one record. There role, label and output are those of the outer call; the model, the request and the tokens are
 those of the inner one, which is what the model got.
 """
 

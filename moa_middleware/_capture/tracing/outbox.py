@@ -117,7 +117,7 @@ def waiting() -> int:
 
 
 def is_ours(error: BaseException) -> bool:
-    """Whether an exception is a fault of ours: pydantic_core's panics are no `Exception`."""
+    """Return True if an exception is a fault of ours: pydantic_core's panics are no `Exception`."""
     return isinstance(error, Exception) or (type(error).__name__ == "PanicException" and outcome_of(error) == "error")
 
 

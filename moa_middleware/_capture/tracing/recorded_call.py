@@ -1,4 +1,4 @@
-"""The entry of a call: its record in the making, and what the record of its turn needs to know of it."""
+"""A call's record in the making, and what the record of its turn needs to know of it."""
 
 from __future__ import annotations
 

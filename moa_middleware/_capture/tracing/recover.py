@@ -187,7 +187,7 @@ def _calls_in(record: dict[str, Any]) -> int:
 
 
 def _is_journal(line: Any, turn_id: str) -> bool:
-    """Whether a line is whole and the turn's; a file may have been put there by anybody."""
+    """Return True if a line is whole and the turn's; a file may have been put there by anybody."""
     return (
         isinstance(line, dict)
         and line.get("schema") == JOURNAL_SCHEMA
@@ -279,7 +279,7 @@ def _loaded(line: bytes) -> Any:
 
 
 def _is_line_of(line: bytes, turn_id: str) -> bool:
-    """Whether it is the turn's own line."""
+    """Return True if it is the turn's own line."""
     record = _loaded(line)
     return isinstance(record, dict) and (record.get("schema"), record.get("turn_id")) == (SCHEMA, turn_id)
 
@@ -301,7 +301,7 @@ class _WrittenTurns:
         """How far a file was read, by device and inode: a sealed one has another name."""
 
     def has(self, session_id: str | None, turn_id: str) -> bool:
-        """Whether a turn's line is in its session's file, or in a sealed segment of it."""
+        """Return True if a turn's line is in its session's file, or in a sealed segment of it."""
         path = os.fspath(self.writer.path_of(session_id))
         found = self._found.setdefault(path, set())
         # The file first: if it is sealed after that, it is among the segments.

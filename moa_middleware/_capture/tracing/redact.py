@@ -161,5 +161,5 @@ class LineRedaction:
 
 
 def is_word(text: str, name: str | None) -> bool:
-    """Whether a text under this key is a word of a format, or an id that a provider made: no content."""
+    """Return True if a text under this key is a word of a format, or an id that a provider made: no content."""
     return (name in STRUCTURE and text in WORDS) or (name in _IDS and _ID.fullmatch(text) is not None)

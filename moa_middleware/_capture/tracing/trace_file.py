@@ -73,7 +73,7 @@ class Receipt:
 
     @property
     def whole(self) -> bool:
-        """Whether the line is written."""
+        """Return True if the line is written."""
         results = self.results
         return bool(results) and (self.wanted is None or results == [self.wanted])
 
@@ -122,7 +122,7 @@ def _append(path: str, files: list[int], line: bytes, receipt: Receipt, *, wait:
                 # One deadline for all openings: files that are sealed again and again by others must not add up to a
                 # longer wait. After a wait in vain the line is written without the lock, behind a newline of its own;
                 # the file is then not waited for again for some seconds
-                # (`test_a_lock_that_hangs_costs_half_a_second_once`).
+                # (`test_a_lock_that_hangs_costs_a_quarter_of_a_second_once`).
                 deadline = deadline or time.monotonic() + seconds
                 held = acquire(files[0], deadline)
                 if held is False and seconds:
@@ -225,7 +225,7 @@ def _write(files: list[int], line: bytes, receipt: Receipt, status: os.stat_resu
 
 
 def _ends_line(descriptor: int, size: int) -> bool:
-    """Whether the first `size` bytes of a file end with a newline, or are none."""
+    """Return True if the first `size` bytes of a file end with a newline, or are none."""
     if not size:
         return True
     try:

@@ -1,5 +1,5 @@
 """
-The record of a turn, and that of a late call, from the records of their calls.
+The record of a turn, from the records of its calls.
 
 Roles and layers that nobody declared are inferred here, and sums are made over the calls that asked
 a model themselves. Every record of a turn is arranged by `arrange`: those of live turns, recovered
@@ -192,7 +192,7 @@ def _output(turn: Turn, aggregator: Entry | None, entries: list[Entry]) -> str |
 
 
 def ran_references(turn: Turn) -> bool:
-    """Whether a turn ran references, or made a call whose role is still open."""
+    """Return True if a turn ran references, or made a call whose role is still open."""
     return any(call_state.role in (None, "reference") for call_state in turn.calls if call_state.attempts)
 
 

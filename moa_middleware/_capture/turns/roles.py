@@ -87,7 +87,7 @@ class _Evidence:
         self.common: dict[tuple[int, int], int] = {}
         """Length of the common prefix of two inputs, by their identities: one round shares one object."""
         self.found: dict[tuple[int, int], bool] = {}
-        """Whether the first call's output is in the second one's input."""
+        """True if the first call's output is in the second one's input."""
         self.inside: dict[int, list[Node]] = {}
         """Calls whose output is in this one's input."""
 

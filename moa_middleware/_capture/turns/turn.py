@@ -283,12 +283,12 @@ class Turn:
 
     @property
     def alive(self) -> bool:
-        """Whether this process opened the turn; a forked child has only a copy of it."""
+        """Return True if this process opened the turn; a forked child has only a copy of it."""
         return self.alive_in == process.pid
 
     @property
     def joinable(self) -> bool:
-        """Whether calls made here and now belong to it."""
+        """Return True if calls made here and now belong to it."""
         return not self.over and self.alive_in == process.pid
 
     def scope(self, parent: Attempt | None = None, order: Order | None = None) -> Scope:

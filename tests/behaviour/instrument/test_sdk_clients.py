@@ -11,6 +11,8 @@ import openai
 import wrapt
 
 import moa_middleware as moa
+from moa_middleware._capture.instrument import sdks
+from moa_middleware._capture.shapes import fields
 from tests.support.instrumented import attributes
 from tests.support.sdk_worlds import MESSAGES, TEXT, world
 
@@ -206,3 +208,8 @@ def test_a_missing_name_is_asked_of_the_original_once_a_layer_at_most():
         assert len(asked) <= 1 + len(stacks)
     for stack in stacks:
         stack.uninstrument()
+
+
+def test_each_known_sdk_has_its_methods():
+    """The names that decide provider and endpoint are those whose methods are known."""
+    assert sorted([*sdks._CLIENTS, *sdks._FUNCTIONS]) == sorted(fields.SDKS)

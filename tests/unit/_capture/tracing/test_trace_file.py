@@ -141,7 +141,7 @@ def test_no_descriptor_is_left_open(tmp_path, path):
 # The lock -----------------------------------------------------------------------------------------
 
 
-def test_a_lock_that_hangs_costs_half_a_second_once(path):
+def test_a_lock_that_hangs_costs_a_quarter_of_a_second_once(path):
     """Then the line is written without it, behind a newline; for 5 s that file is not waited for."""
     with locked(path):
         spent = []
