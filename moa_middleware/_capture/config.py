@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..errors import SettingsError
+from .calls import prepared
 from .checks import checked, redaction
 from .instrument import targets
 from .log import faults
@@ -221,6 +222,8 @@ def flush(*, open_streams: bool = False) -> Status:
         The counters afterwards.
     """
     finish_broken_off(everything=open_streams)
+    if open_streams:
+        prepared.drop_all()
     outbox = loaded_outbox()
     if outbox is not None:
         outbox.flush()

@@ -96,6 +96,8 @@ def check_readable(execution: CallExecution, result: Reply) -> None:
 
 def render_reply(execution: CallExecution, reply: Reply) -> Generator[Effect, Any, Any]:
     """Return a reply in the form that the caller asked for."""
+    # The SDK itself makes the object where it can: a user's code may ask it for anything that the SDK's
+    # classes offer, such as `parsed` or `text_stream`, and an imitation would lack some of it.
     stream, call, known = wants_stream(execution), execution.call, execution.known
     if not can_answer(execution.invocation.instance, known.form):
         if stream != call.stream:

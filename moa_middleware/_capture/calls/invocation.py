@@ -50,6 +50,8 @@ class Invocation:
         self.kwargs = kwargs
         self.recording = recording
 
+    # What is read here is never iterated, copied deep or changed: `messages` may be a generator that the
+    # SDK is about to read, and a list that another thread goes on appending to.
     def read(self) -> tuple[dict[str, Any], Request]:
         """Return the arguments by name, and the request in them; an iterator of messages is replaced by a recorder."""
         function = self.function

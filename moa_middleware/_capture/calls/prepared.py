@@ -12,12 +12,11 @@ import atexit
 from typing import TYPE_CHECKING
 
 from ..process import after_fork
-from ..streams import state
 
 if TYPE_CHECKING:
     from ..turns.turn import Turn
 
-__all__ = ["LIMIT", "Prepared", "alias", "find", "is_waiting", "keep"]
+__all__ = ["LIMIT", "Prepared", "alias", "drop_all", "find", "is_waiting", "keep"]
 
 LIMIT = 128
 """How many prepared turns are kept for somebody to finish."""
@@ -26,7 +25,7 @@ LIMIT = 128
 class Prepared:
     """A turn that was prepared, until it is over."""
 
-    __slots__ = ("finisher", "finishers", "suspended", "things", "turn")
+    __slots__ = ("finisher", "finishers", "things", "turn")
 
     def __init__(self, turn: Turn, thing: object) -> None:
         self.turn = turn
@@ -35,15 +34,12 @@ class Prepared:
         self.finisher: object = None
         """The call that finishes it; of several, such as retries, the one that began last."""
         self.finishers = 0
-        self.suspended = False
-        """Always False. `finish_broken_off` reads it of everything that is open."""
 
     def forget(self) -> None:
         """Take it out of the table: it is over, or nobody may finish it any more."""
         for thing in self.things:
             if _table.get(id(thing)) is self:
                 _table.pop(id(thing), None)
-        state._open_streams.pop(id(self), None)
 
     def drop(self) -> None:
         """End the turn as abandoned, unless somebody is about to finish it."""
@@ -66,7 +62,6 @@ def keep(turn: Turn, thing: object) -> None:
     if before is not None:
         before.drop()  # the very same object once more: nobody can finish the former turn now
     _table[id(thing)] = prepared
-    state._open_streams[id(prepared)] = prepared  # type: ignore[assignment]  # it has what `flush` asks for
     for oldest in list(_table.values())[: max(0, len(_table) - LIMIT)]:
         oldest.forget()
         oldest.drop()
@@ -97,7 +92,8 @@ def is_waiting() -> bool:
 
 
 @atexit.register
-def _drop_all() -> None:
+def drop_all() -> None:
+    """End every turn that waits to be finished, as abandoned."""
     for prepared in list(_table.values()):
         prepared.drop()
 

@@ -159,6 +159,8 @@ class TurnExecution:
         """End the turn, if it is this call that ends it."""
         if self._is_taken_over:
             return
+        # A client that sends its request once more finishes one prepared turn several times. The line is
+        # that of the last try; the earlier ones must neither close the turn nor write.
         if self.prepared is not None:
             self.prepared.forget()
             # It does not wait for the stream of an earlier try, which nobody may read any more.
@@ -187,7 +189,8 @@ class TurnExecution:
     def _stream(self, source: Any) -> Any:
         inner = own_state(source)
         if inner is not None:
-            # The aggregator's own stream: its text is read there, once.
+            # The aggregator's own stream: its text is read there, once. A second proxy around the first would
+            # read every chunk twice, and `break` on the outer one would not reach the inner one's state.
             if not self._is_taken_over:
                 self.turn.answered_by = inner.call_state
             inner.add_done_callback(partial(self._aggregator_ended, inner))

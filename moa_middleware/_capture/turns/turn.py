@@ -343,6 +343,8 @@ class Turn:
         self.error = error_of(error) if self.recording is not None else None
         self.over = True
         _open.discard(self.id)
+        # Calls end in other threads while the turn closes. Each has a flag that is taken once: by the turn,
+        # which then writes the call in its line, or by the call itself, which then writes a late line.
         # From here on a call that ends is late; one that has ended is ours if we are first to say so.
         for call_state in self.calls:
             call_state.settled = call_state.done and claim(call_state.claimed)
