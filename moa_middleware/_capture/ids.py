@@ -15,8 +15,6 @@ _POOL_SIZE = 64
 _tails: list[str] = []
 """Random parts that are ready: asking the kernel for each one costs more than the rest of an id."""
 
-_head: list[tuple[int, str]] = [(0, "")]
-"""The millisecond of the last id, and how ids of that millisecond begin: those of a turn share it."""
 
 # A child must not repeat the ids of its parent.
 after_fork(_tails.clear)
@@ -47,11 +45,7 @@ def uuid7() -> str:
     except IndexError:
         tail = _fill_pool()
     now = time.time_ns() // 1_000_000
-    last, head = _head[0]
-    if now != last:
-        head = f"{now >> 16:08x}-{now & 0xFFFF:04x}"
-        _head[0] = now, head
-    return head + tail
+    return f"{now >> 16:08x}-{now & 0xFFFF:04x}{tail}"
 
 
 class Clock:
