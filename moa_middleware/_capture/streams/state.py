@@ -359,6 +359,12 @@ class StreamState:
         self.closing = None
         if self.inner is not None:
             self.inner.drop(outcome)
+        if self.scope is not None and self.call_state is not None:
+            # A user's generator that is dropped takes the streams with it that its frame reads. They would end
+            # a moment later, behind their turn, and one request would be a late call as well.
+            for call_state in self.call_state.attempts[-1].inner if self.call_state.attempts else ():
+                if call_state.stream is not None:
+                    call_state.stream.drop(outcome)
         if self.conversation is None:
             self._finish(end)
             return

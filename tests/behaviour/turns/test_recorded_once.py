@@ -302,3 +302,46 @@ def test_a_record_of_the_first_version_is_valid():
     golden = json.loads((Path(__file__).parents[2] / "golden" / "turn.json").read_text())
     assert not {"model_output", "handled"} & {key for call in calls_of(golden) for key in call}
     check(golden)
+
+
+def pieces():
+    """Yield the words of a model, one at a time."""
+    yield from WORDS.split()
+
+
+def left_by_break(answer):
+    for _ in answer:
+        break
+
+
+def left_by_error(answer):
+    with pytest.raises(RefusedError):
+        for _ in answer:
+            raise RefusedError
+
+
+def left_by_drop(answer):
+    next(answer)
+
+
+@pytest.mark.parametrize("leave", [left_by_break, left_by_error, left_by_drop])
+def test_a_generator_over_a_stream_that_is_dropped_is_one_request(leave):
+    """The stream that its frame reads ends with it, and not as a late call of its own."""
+    ask = moa.reference(model="model-a")(pieces)
+
+    @moa.aggregator
+    def synthesize(prompt):
+        for piece in ask():
+            yield piece.upper()
+
+    @moa.turn
+    def create(prompt):
+        return synthesize(prompt)
+
+    with capture_turns() as found:
+        leave(create("Why?"))
+    (turn,) = found
+    check(turn)
+    assert ("abandoned", 1, "AIR") == (turn["outcome"], turn["totals"]["calls"], turn["output"])
+    assert ("model-a", "Air") == (turn["aggregator"]["model"], turn["aggregator"]["model_output"])
+    assert [] == turn["references"] + turn["calls"]
