@@ -39,7 +39,7 @@ _agents = Identities()
 _agent_here: ContextVar[Any] = ContextVar("moa_middleware_hermes_agent", default=None)
 """The agent whose conversation runs here, as a weak reference."""
 _aggregator_here: ContextVar[Any] = ContextVar("moa_middleware_hermes_aggregator", default=None)
-"""The call_state of the preset whose aggregator is about to be called."""
+"""The slot of the preset whose aggregator is about to be called."""
 
 
 # Options of a turn. ------------------------------------------------------------------------------
@@ -67,12 +67,12 @@ def _half(_moa_prepare_only: Any = None, _moa_prepared_request: Any = None) -> A
 # Options of a call. ------------------------------------------------------------------------------
 
 
-def _reference_label(call_state: Any) -> str | None:
-    return label_of(call_state)
+def _reference_label(slot: Any) -> str | None:
+    return label_of(slot)
 
 
-def _reference_model(call_state: Any) -> Any:
-    return call_state.get("model")
+def _reference_model(slot: Any) -> Any:
+    return slot.get("model")
 
 
 def _read_reference(value: Any) -> Reply | None:
@@ -102,10 +102,10 @@ def _call_label(task: Any = None, provider: Any = None, model: Any = None) -> st
     """Return the label of the aggregator. A reference has its label from the call around this one."""
     if task != "moa_aggregator":
         return None
-    call_state = _aggregator_here.get()
-    if not isinstance(call_state, dict) or call_state.get("model") != model:
-        call_state = {"provider": provider, "model": model}
-    return label_of(call_state)
+    slot = _aggregator_here.get()
+    if not isinstance(slot, dict) or slot.get("model") != model:
+        slot = {"provider": provider, "model": model}
+    return label_of(slot)
 
 
 def _call_provider(provider: Any = None) -> Any:
@@ -142,7 +142,7 @@ def _know(agent: Any, client: Any) -> None:
 
 
 def _aggregator_chosen(aggregator: Any) -> Generator[None, Any, None]:
-    """Remember the aggregator's call_state: the watched function runs right before the aggregator."""
+    """Remember the aggregator's slot: the watched function runs right before the aggregator."""
     _aggregator_here.set(aggregator)
     yield
 

@@ -115,7 +115,7 @@ def consume_and_save_trace(
         holder._pending_trace = None
         if not pending or "aggregator_input_messages" not in pending:
             return
-        call_state = pending.get("aggregator_slot") or {}
+        slot = pending.get("aggregator_slot") or {}
         output = pending.get("aggregator_output")
         if output is None and aggregator_output_fallback:
             output = aggregator_output_fallback
@@ -124,8 +124,8 @@ def consume_and_save_trace(
             preset_name=pending.get("preset", ""),
             reference_outputs=pending.get("reference_outputs", []),
             aggregator_label=pending.get("aggregator_label", ""),
-            aggregator_model=call_state.get("model"),
-            aggregator_provider=call_state.get("provider"),
+            aggregator_model=slot.get("model"),
+            aggregator_provider=slot.get("provider"),
             aggregator_temperature=pending.get("aggregator_temperature"),
             aggregator_input_messages=pending.get("aggregator_input_messages"),
             aggregator_output=output,

@@ -48,11 +48,9 @@ def tokens_of(accounting: Any) -> dict[str, int | None]:
     return {name: value if type(value) is int else None for name, value in found.items()}
 
 
-def label_of(call_state: Any) -> str | None:
+def label_of(slot: Any) -> str | None:
     """Return the label of a slot of a preset: `provider:model[reasoning=effort]`."""
-    if not isinstance(call_state, dict):
+    if not isinstance(slot, dict):
         return None
-    provider, model, effort = (
-        str(call_state.get(name) or "").strip() for name in ("provider", "model", "reasoning_effort")
-    )
+    provider, model, effort = (str(slot.get(name) or "").strip() for name in ("provider", "model", "reasoning_effort"))
     return f"{provider}:{model}[reasoning={effort}]" if effort else f"{provider}:{model}"
