@@ -398,6 +398,8 @@ def run(scenario, state):
         seen = asyncio.run(scenario(state)) if asyncio.iscoroutinefunction(scenario) else scenario(state)
     except (Boom, KeyboardInterrupt) as error:
         return None, type(error), str(error)
+    finally:
+        gc.collect()  # Python 3.12 leaves an async generator that was broken off to the collector
     return seen, None, None
 
 
