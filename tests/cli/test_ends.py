@@ -16,6 +16,8 @@ from tests.read.conftest import SEED
 
 from .conftest import COMMAND, plain, send
 
+pytestmark = pytest.mark.processes
+
 READERS = (["ls"], ["show", "last"], ["stats"], ["verify"], ["scan"], ["tail"])
 
 

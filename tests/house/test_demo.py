@@ -192,6 +192,7 @@ def test_what_the_demo_prints_last_works_under_uv(shell, tmp_path):
     assert (look.startswith("uv run moa show last "), page.startswith("uv run moa report ")) == (True, True)
 
 
+@pytest.mark.slow
 def test_what_the_demo_prints_last_works_without_uv(shell, tmp_path):
     """In an activated environment the commands begin with `moa`."""
     env = {**shell, "PATH": os.pathsep.join([str(Path(sys.executable).parent), shell["PATH"]])}
@@ -199,6 +200,7 @@ def test_what_the_demo_prints_last_works_without_uv(shell, tmp_path):
     assert (look.startswith("moa show last "), page.startswith("moa report ")) == (True, True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "more",
     [
@@ -215,6 +217,7 @@ def test_what_the_demo_prints_last_works_where_the_shell_has_no_moa(shell, tmp_p
     assert (look.startswith(f"{words} show last "), page.startswith(f"{words} report ")) == (True, True)
 
 
+@pytest.mark.slow
 def test_each_run_has_a_file_of_its_own(demo, tmp_path, read_lines):
     """Two runs are two sessions, whatever session the environment names."""
     with ScriptedServer(QUICK) as server:
@@ -224,6 +227,7 @@ def test_each_run_has_a_file_of_its_own(demo, tmp_path, read_lines):
     assert all(turn["session_id"].startswith("demo-") for turn in read_lines(tmp_path / "traces"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("columns", [60, *(pytest.param(n, marks=pytest.mark.processes) for n in (80, 120))])
 def test_a_terminal_shows_progress_for_each_reference(env, columns):
     """Rows are redrawn while references run, and no line is wider than the terminal."""
@@ -241,6 +245,7 @@ def test_a_terminal_shows_progress_for_each_reference(env, columns):
     assert "hardly see it." in " ".join(answer.split())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("more", [{}, {"NO_COLOR": "1"}])
 def test_no_color_is_obeyed(env, more, request):
     """A terminal gets colours, and none with NO_COLOR."""
@@ -249,6 +254,7 @@ def test_no_color_is_obeyed(env, more, request):
     assert (0, not more) == (code, bool(re.search(r"\x1b\[[0-9;]*3[0-7]m", written)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("more", [{"TERM": "dumb"}, {"PYTHONIOENCODING": "ascii"}, {"LC_ALL": "C"}])
 def test_poor_terminals_do(env, more):
     """A dumb terminal, and one of ASCII only, show the demo as well."""
@@ -266,6 +272,7 @@ def test_the_scripted_demo_needs_no_network_and_no_key(demo, the_turn):
     assert "completed" == the_turn()[0]["outcome"]
 
 
+@pytest.mark.slow
 def test_settings_of_the_environment_do_not_spoil_the_demo(demo, the_turn):
     """Traces switched off and threads left alone are for programs; the demo shows what there is."""
     with ScriptedServer(QUICK) as server:
@@ -274,6 +281,7 @@ def test_settings_of_the_environment_do_not_spoil_the_demo(demo, the_turn):
     assert 2 == len(the_turn()[0]["references"])
 
 
+@pytest.mark.slow
 def test_a_reader_who_leaves_early_is_no_fault(env, the_turn):
     """`moa demo | head -1` ends with 0, without a traceback, and the whole turn is on disk."""
     with ScriptedServer(QUICK) as server:
@@ -288,6 +296,7 @@ def test_a_reader_who_leaves_early_is_no_fault(env, the_turn):
     assert "completed" == the_turn()[0]["outcome"]
 
 
+@pytest.mark.slow
 def test_an_endpoint_of_one_s_own_is_asked_by_the_same_client(demo, the_turn):
     """The models, the key and the question are those of the command line and the environment."""
     with ScriptedServer(QUICK) as server:
@@ -306,6 +315,7 @@ def test_an_endpoint_of_one_s_own_is_asked_by_the_same_client(demo, the_turn):
     assert KEY not in done.stdout
 
 
+@pytest.mark.slow
 def test_an_endpoint_that_cannot_count_is_asked_without(demo, the_turn):
     """Where `stream_options` is refused the answer comes without the tokens of the stream."""
 
@@ -317,6 +327,7 @@ def test_an_endpoint_that_cannot_count_is_asked_without(demo, the_turn):
     assert (0, "fine") == (done.returncode, the_turn()[0]["output"])
 
 
+@pytest.mark.slow
 def test_an_answer_without_any_reference_goes_on(demo, the_turn):
     """References that all fail are shown as failed, and the aggregator answers all the same."""
     bad = Script(status=429, error={"message": "slow down"})
@@ -328,6 +339,7 @@ def test_an_answer_without_any_reference_goes_on(demo, the_turn):
     assert 2 == done.stdout.count("HTTP 429: slow down")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("key", ["  ", None])
 def test_a_missing_key_exits_with_4_before_any_connection(env, tmp_path, key):
     """Without a key the message names the variable and the host, nothing is asked, nothing written."""
@@ -345,6 +357,7 @@ def test_a_missing_key_exits_with_4_before_any_connection(env, tmp_path, key):
     assert not (tmp_path / "traces").exists()
 
 
+@pytest.mark.slow
 def test_an_unreachable_endpoint_exits_with_4(demo, the_turn):
     """A port where nobody listens is one line that names the host, never user or key; the turn is on disk."""
     with socket.create_server(("127.0.0.1", 0)) as sock:
@@ -358,6 +371,7 @@ def test_an_unreachable_endpoint_exits_with_4(demo, the_turn):
     assert not [word for word in (KEY, "user", "pass") if word in done.stdout + done.stderr]
 
 
+@pytest.mark.slow
 def test_a_refused_key_exits_with_4_and_is_not_shown(demo, the_turn):
     """A server that repeats the key in its error does not bring it to the terminal."""
     refused = Script(status=401, error={"message": f"Incorrect API key provided: {KEY}"})
@@ -370,6 +384,7 @@ def test_a_refused_key_exits_with_4_and_is_not_shown(demo, the_turn):
     assert the_turn()[1] in done.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("answer", "says"),
     [
@@ -408,6 +423,7 @@ def test_a_failing_aggregator_exits_with_4(demo, the_turn, answer, says):
         ["--base-url", "http://h:port/v1", "--reference", "a", "--aggregator", "b", "why?"],
     ],
 )
+@pytest.mark.slow
 def test_half_of_the_options_exit_with_2(here, args):
     """An endpoint needs all of its options, and a URL that is one; the message says which."""
     code, out, err = here(*args)
@@ -415,6 +431,7 @@ def test_half_of_the_options_exit_with_2(here, args):
     assert re.fullmatch(r"moa demo: .*--base-url[^\n]*\n", err)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "value"), [("MOA_TURNS", "some"), ("MOA_PROPAGATE_THREADS", "perhaps"), ("MOA_SAVE_TRACES", "\x1b[2J")]
 )
@@ -426,6 +443,7 @@ def test_a_bad_setting_exits_with_2(here, tmp_path, name, value):
     assert not (tmp_path / "traces").exists()
 
 
+@pytest.mark.slow
 def test_a_trace_directory_that_is_a_file_exits_with_2(here, tmp_path):
     """What cannot hold traces is said before anything is asked."""
     (tmp_path / "file").write_text("")
@@ -435,6 +453,7 @@ def test_a_trace_directory_that_is_a_file_exits_with_2(here, tmp_path):
         assert f"{tmp_path / 'file'} is not a directory: set MOA_TRACE_DIR\n" in err
 
 
+@pytest.mark.slow
 def test_a_missing_sdk_is_named(env):
     """Without openai the demo says what to install, and exits with 4."""
     code = (
@@ -474,6 +493,7 @@ def interrupted(env, server, until):
     return process.returncode, out + rest, err
 
 
+@pytest.mark.slow
 def test_ctrl_c_does_not_wait_for_a_slow_reference(env, the_turn):
     """Interrupted while a reference is out, it ends at once with 130 and the turn so far on disk."""
     release = threading.Event()
@@ -487,6 +507,7 @@ def test_ctrl_c_does_not_wait_for_a_slow_reference(env, the_turn):
     assert "alpha" == turn["references"][0]["output"]
 
 
+@pytest.mark.slow
 def test_ctrl_c_in_the_answer_keeps_what_was_said(env, the_turn):
     """Interrupted in the stream, it ends with 130, and the text so far is in the record."""
     agg = Script("one two three four", piece_delay=5)
@@ -497,6 +518,7 @@ def test_ctrl_c_in_the_answer_keeps_what_was_said(env, the_turn):
     assert ("cancelled", "one") == (turn["outcome"], turn["output"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("terminal", [False, True])
 def test_hostile_text_reaches_no_terminal(env, demo, the_turn, terminal):
     """What models, their names and their errors say is shown escaped, and no markup is obeyed."""
@@ -519,6 +541,7 @@ def test_hostile_text_reaches_no_terminal(env, demo, the_turn, terminal):
         assert sign not in out
 
 
+@pytest.mark.slow
 def test_odd_chunks_are_passed_over(demo, the_turn):
     """Chunks without choices, without a delta or without text do not end the answer."""
     chunks = [
