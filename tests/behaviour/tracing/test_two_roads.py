@@ -37,6 +37,7 @@ def watched():
     moa.configure(observers=[watch])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SCRIPTS)
 def test_a_watched_run_of_the_corpus_writes_the_same_lines(name, watched, trace_dir, monkeypatch):
     """The golden files are those of the straight road."""
