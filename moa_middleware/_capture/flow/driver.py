@@ -119,7 +119,7 @@ def drive_sync(conversation: Conversation, value: Any = None, *, only_invoke: bo
             value = error = None
             if type(effect) is Deliver:
                 return _delivered(effect)
-            # Nobody knows before the call whether a function of an async SDK returns an awaitable. So each call
+            # Before the call it is unknown whether a function of an async SDK returns an awaitable. So each call
             # starts here, and what must be awaited goes on in the async driver, from this very effect.
             needs_async = type(effect) is Resolve or (type(effect) is Drain and not hasattr(effect.source, "__next__"))
             if needs_async or (only_invoke and type(effect) is not Invoke):

@@ -1,8 +1,8 @@
 """
 A turn, its calls and their requests: what is known of them while they run, and when a turn is over.
 
-A turn closes once, when what it returned is complete. "Closed" is an event: whoever records
-(`Recording`) is told of it and reads the calls then. Nothing here writes, encodes or infers.
+A turn closes once, when what it returned is complete. "Closed" is an event: the recorder (`Recording`)
+hears of it and reads the calls then. Nothing here writes, encodes or infers.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ after_fork(_open.clear)
 
 
 class Recording(Protocol):
-    """Whoever keeps turns; the methods may be called from any thread and from finalisers."""
+    """A recorder of turns; its methods may be called from any thread and from finalisers."""
 
     def opened(self, turn: Turn) -> None:
         """Learn that a turn with its request begins."""
