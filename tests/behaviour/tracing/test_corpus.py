@@ -32,6 +32,8 @@ _SAME = (
     (re.compile(r'"process \d+ on [^"\\]*"'), '"process 0 on host"'),
     (re.compile(r"\bat 0x[0-9a-f]+"), "at 0x0"),
     (re.compile(r"\b127\.0\.0\.1:\d+"), "127.0.0.1:0"),
+    # Python 3.13 keeps the classes of pathlib in a module of its own.
+    (re.compile(r"\bpathlib\._local\."), "pathlib."),
 )
 
 
