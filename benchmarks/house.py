@@ -180,7 +180,7 @@ def _folders_entered(importer: str, imported: str) -> set[str]:
 
 
 def _components(graph: dict[str, set[str]]) -> list[list[str]]:
-    """Return the strongly connected components: whoever reaches each other is one."""
+    """Return the strongly connected components: nodes that reach each other share one."""
     reached = {name: _reach(graph, name) for name in graph}
     found: dict[str, list[str]] = {}
     for name in graph:

@@ -1,4 +1,4 @@
-"""How a verb ends: its exit code and its one line, whatever it is given and whoever leaves."""
+"""How a verb ends: its exit code and its one line, whatever its input and whichever side leaves."""
 
 from __future__ import annotations
 

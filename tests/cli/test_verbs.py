@@ -461,7 +461,7 @@ def test_each_verb_has_help_that_begins_with_its_line(run, verb):
         assert "Args:" not in done.stdout
 
 
-def test_the_help_is_the_same_whoever_prints_it(run):
+def test_the_help_is_the_same_from_each_entry_point(run):
     """What `moa` prints without a verb, through typer, is what `moa --help` prints without it."""
     alone, asked = run(), run("--help")
     assert (2, 0, "") == (alone.returncode, asked.returncode, asked.stderr)

@@ -38,7 +38,7 @@ def test_each_unit_stands_where_it_is_said_to(text):
         assert one in text[start:end].casefold()
 
 
-def test_the_answer_is_painted_by_whoever_says_the_same_words():
+def test_the_answer_is_painted_by_the_reference_with_the_same_words():
     """A run of words carries the references in which it stands; what stands between two words belongs to the first."""
     answer = "One two three four five. Six seven, EIGHT nine ten; and more."
     overlap = read.overlap_of(

@@ -205,7 +205,7 @@ class StreamState:
     # The end. ---------------------------------------------------------------------------------
 
     def _claim(self, outcome: Outcome, error: BaseException | None, *, listening: bool) -> End | None:
-        """Return how the stream ended for whoever asks first, None for all others and in a forked child."""
+        """Return how the stream ended to the first caller, None to all others and in a forked child."""
         if self.owner_pid != process_id() or not claim(self.open):
             return None
         _open_streams.pop(id(self), None)

@@ -157,7 +157,7 @@ def _release(files: list[int]) -> None:
         release(files[0])
         try:  # noqa: SIM105 - on the path of every line
             # In one step, as `Receipt` explains: an interrupt between `pop` and `close` would leave a
-            # descriptor open that nobody knows, and one after `close` would close the next owner's.
+            # descriptor open that has no owner, and one after `close` would close the next owner's.
             list(map(os.close, map(_pop, (files,))))
         except (OSError, IndexError):
             pass

@@ -398,7 +398,7 @@ def test_a_thread_that_refuses_attributes_starts(turns):
 
 
 def test_to_thread_keeps_the_order_of_submission(turns):
-    """The number is reserved there, whoever runs first."""
+    """The number is reserved there, whichever runs first."""
     gates = [threading.Event() for _ in range(3)]
 
     def work(n):

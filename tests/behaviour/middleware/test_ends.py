@@ -245,7 +245,7 @@ def test_a_manager_that_fails_to_open_can_be_sent_again(turns, is_async):
 
 
 def test_a_manager_that_never_opens_raises_its_own_error(turns):
-    """Without a middleware that mends it."""
+    """Without a middleware that recovers from it."""
     error = ValueError("refused")
 
     @moa.aggregator

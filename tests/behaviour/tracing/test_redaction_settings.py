@@ -82,7 +82,7 @@ def test_a_bad_argument_is_a_clear_error_and_changes_nothing(given, word, turns)
 
 @pytest.mark.parametrize("name", ["MOA_REDACT", "MOA_CAPTURE", "MOA_MAX_FIELD_BYTES", "MOA_TURNS"])
 def test_listeners_get_nothing_either_while_a_setting_is_bad(name, monkeypatch, caplog):
-    """Nobody knows what was to be withheld; the event names the variable and not its value."""
+    """What was to be withheld is unknown; the event names the variable and not its value."""
     monkeypatch.setenv(name, "nonsense")
     records = []
     moa.configure(on_turn=records.append)

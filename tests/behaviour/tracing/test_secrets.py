@@ -401,7 +401,7 @@ def test_an_error_that_quotes_a_key_of_no_known_form_is_written_without_it(evide
     assert clean(evidence())
 
 
-def test_whoever_wraps_the_call_that_failed_tells_no_key_either(evidence):
+def test_a_wrapper_of_the_failed_call_shows_no_key_either(evidence):
     """The error goes out through calls and turns around it, and through a late line."""
     key = f"{MARK}-plain"
     script = Script(status=401, error={"message": f"Nobody here: {key}."})

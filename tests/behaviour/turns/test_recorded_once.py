@@ -239,7 +239,7 @@ def test_a_failed_answer_that_was_handled_is_still_the_aggregators():
             try:
                 model(prompt, fails=RefusedError("no"))
             except RefusedError:
-                return "Nobody knows, I am afraid."
+                return "No model could answer."
 
     client = Client()
     moa.instrument(client, call=["first", "last"])
@@ -247,7 +247,7 @@ def test_a_failed_answer_that_was_handled_is_still_the_aggregators():
         client.last(f"Why? {client.first('Why?')}")
     record = found[0]
     assert ("last", True) == (record["aggregator"]["label"], record["aggregator"]["handled"])
-    assert "Nobody knows, I am afraid." == record["aggregator"]["output"]
+    assert "No model could answer." == record["aggregator"]["output"]
 
 
 @pytest.mark.parametrize("innermost", [1, 2])

@@ -204,7 +204,7 @@ def test_azure_is_openai_at_another_address(server, turns):
 
 
 def test_the_parsed_form_comes_from_a_cache_too(server):
-    """`parse` gives the caller's own class, whoever answered."""
+    """`parse` gives the caller's own class, whichever side answered."""
     import pydantic
 
     class Answer(pydantic.BaseModel):

@@ -61,7 +61,7 @@ def text_of(chunks):
 
 def test_a_value_has_litellms_price(instrumented, request_of, turns):
     """
-    `_hidden_params["response_cost"]`, whoever reported the tokens.
+    `_hidden_params["response_cost"]`, whichever side reported the tokens.
 
     litellm 1.110 sends OpenAI's chat requests by `client.post`, past the instrumented `create`: the model stays
     the one that litellm was asked for, also where the SDK below is instrumented.

@@ -113,7 +113,7 @@ def test_a_stream_of_one_last_event_has_its_text(form):
 
 @pytest.mark.parametrize("form", [dict, namespace], ids=["dict", "object"])
 def test_a_last_event_that_repeats_the_answer_is_no_piece_of_it(form):
-    """Whoever reads along gets each piece once; the record has the text once too."""
+    """A listener gets each piece once; the record has the text once too."""
     events = [
         form({"type": "response.output_text.delta", "output_index": 0, "content_index": 0, "delta": "the "}),
         form({"type": "response.output_text.delta", "output_index": 0, "content_index": 0, "delta": "answer"}),

@@ -1,5 +1,5 @@
 """
-The state of a stream: it is over once, however it ends, and tells whoever waits for that.
+The state of a stream: it is over once, however it ends, and wakes all that wait for it.
 
 A conversation that is taken up and a plain function that is called have to see the same, so each
 scenario runs with both. What a value is, before it becomes a stream, is tested here too.

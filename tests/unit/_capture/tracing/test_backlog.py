@@ -171,7 +171,7 @@ def test_another_writer_does_not_get_them(moody, trace_dir, read_lines):
     assert ["1"] == moody.lines
 
 
-def test_a_directory_is_one_writer_whoever_writes_there(trace_dir, read_lines, monkeypatch):
+def test_a_directory_has_one_writer_for_all_who_write_there(trace_dir, read_lines, monkeypatch):
     """A changed setting makes another writer; the lines are the directory's."""
     trace_dir.write_text("")
     ask("1")
@@ -430,7 +430,7 @@ def line(text="x"):
 
 
 def test_a_line_in_flight_does_not_fall_out():
-    """Whoever tries it holds its token; it may be written at this moment."""
+    """The thread that tries it holds its token; it may be written at this moment."""
     backlog = Backlog(most_lines=1)
     first = line()
     backlog.add(first)

@@ -52,7 +52,7 @@ def test_files_and_directories_are_the_users_alone(tmp_path):
 
 
 def test_a_link_in_the_files_place_is_not_followed(tmp_path):
-    """Else whoever may write into the directory chose where traces go."""
+    """Otherwise any user with write access to the directory could choose where traces go."""
     elsewhere = tmp_path / "elsewhere"
     elsewhere.write_bytes(b"")
     writer = FileWriter(tmp_path)
@@ -109,7 +109,7 @@ def test_a_file_that_is_renamed_or_deleted_between_lines_is_begun_anew(path):
 
 @pytest.mark.parametrize("how", ["renamed", "deleted", "replaced"])
 def test_a_file_that_goes_while_its_lock_is_waited_for_is_begun_anew(how, path):
-    """Whoever waited holds a file that nobody will look into."""
+    """A writer that waited holds a file that no reader will open."""
     path.write_bytes(b"old\n")
     with locked(path):
         thread = threading.Thread(target=write, args=(path, LINE))
