@@ -3,7 +3,7 @@ Python frames of this package that are entered for a call, a stream and a turn: 
 
     uv run --group bench python -m benchmarks.frames
 
-A frame is counted when a function begins and when a generator goes on. It is no measure of time; it
+A frame is counted when a function begins and when a generator goes on. It does not measure time; it
 shows at once that a layer was added. `tests/house/test_frames.py` holds the budgets, for Python 3.11: later
 ones inline comprehensions and count fewer.
 """

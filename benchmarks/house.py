@@ -132,7 +132,7 @@ def declared_order() -> dict[str, dict[str, int]]:
     Return the floor of each name by its folder, "" for the package itself.
 
     Raises:
-        ValueError: `ARCHITECTURE.md` has no block of floors, a line that is no floor, floors out of
+        ValueError: `ARCHITECTURE.md` has no block of floors, a line that is not a floor, floors out of
             order, or a name twice.
     """
     text = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
@@ -309,7 +309,7 @@ def undocumented() -> list[str]:
 
 
 def main() -> None:
-    """Print every figure beside its goal."""
+    """Print every figure next to its goal."""
     names, doubled, rings = root_names(), doubled_classes(), circles()
     chain, from_init = longest_chain(), longest_chain("")
     by_floor = floors()

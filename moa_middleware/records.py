@@ -322,7 +322,7 @@ CLASSES: Mapping[str, Literal["content", "figure"]] = {
     "tags.*": CONTENT,
     # The provider's usage object: its texts are content, its numbers and flags are not.
     "usage_raw.*": CONTENT,
-    # What tells one tool call from another is no content. The same holds in `function` and `custom`.
+    # What distinguishes one tool call from another is not content. The same holds in `function` and `custom`.
     "tool_calls.*": CONTENT,
     **dict.fromkeys([f"tool_calls.{name}" for name in ("id", "type", "name", "index", "call_id", "status")], FIGURE),
     # Of parameters, numbers and flags are no content, and neither are words of the format.

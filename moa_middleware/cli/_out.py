@@ -39,7 +39,7 @@ def emit(text: str, *, flush: bool = False) -> None:
         flush: Let a reader have it at once.
 
     Raises:
-        OutputClosed: There is no reader any more.
+        OutputClosed: The reader has gone.
     """
     try:
         sys.stdout.write(f"{safe_text(text)}\n")
@@ -59,7 +59,7 @@ def emit_json(value: Any, *, indent: int | None = None, flush: bool = False) -> 
         flush: As in `emit`.
 
     Raises:
-        OutputClosed: There is no reader any more.
+        OutputClosed: The reader has gone.
     """
     try:
         text = json.dumps(value, indent=indent, allow_nan=False)
@@ -84,7 +84,7 @@ def emit_csv(rows: Iterable[Sequence[Any]]) -> None:
     A text that a spreadsheet would take for a formula gets a `'` in front; numbers stay as they are.
 
     Raises:
-        OutputClosed: There is no reader any more.
+        OutputClosed: The reader has gone.
     """
     for row in rows:
         line = io.StringIO()

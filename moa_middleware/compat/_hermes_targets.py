@@ -60,7 +60,7 @@ def _preset(self: Any) -> str | None:
 
 
 def _half(_moa_prepare_only: Any = None, _moa_prepared_request: Any = None) -> Any:
-    """Tell the two calls of a turn apart, which later versions make."""
+    """Distinguish the two calls of a turn, which later versions make."""
     return _moa_prepared_request if _moa_prepared_request is not None else bool(_moa_prepare_only)
 
 

@@ -82,7 +82,7 @@ class LateIndex:
         return found
 
     def _add_file(self, member: Member) -> None:
-        # A directory may be named twice, for example by a link: its lines are not told twice.
+        # A directory may be named twice, for example by a link: its lines are not reported twice.
         place = os.path.realpath(member.name)
         if place in self._known:
             return

@@ -1,7 +1,7 @@
 """
 The mark that a prune leaves: until when lines may be missing on purpose.
 
-It is in `.pruned` beside the traces, one JSON object. It must not know what is removed, nor who asks.
+It is in `.pruned` next to the traces, one JSON object. It must not know what is removed, nor who asks.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def mark(folder: Path, before: float) -> None:
 
 
 def began_before(turn_id: str, moment: float) -> bool:
-    """Return True if a turn began before a moment, by its id; not so for an id that tells no time."""
+    """Return True if a turn began before a moment, by its id; not so for an id that contains no time."""
     try:
         found = UUID(turn_id)
     except ValueError:

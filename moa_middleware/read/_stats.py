@@ -116,7 +116,7 @@ class StatsRow:
         pending: Calls whose end nothing tells.
         usage: Sums of the known tokens.
         cost: Sum of the known prices, and how many are not known.
-        calls_without_usage: Calls that asked a model and tell neither tokens in nor out: the sums are at least so much.
+        calls_without_usage: Calls that asked a model and report neither tokens in nor out: the sums are at least so much.
         turn_ms: Durations of the turns.
         call_ms: Durations of the calls, failed ones among them.
         first_chunk_ms: Times to the first chunk of the calls that were streamed.
@@ -316,7 +316,7 @@ class StatsBuilder:
         by: As in `Run.stats`.
 
     Raises:
-        QueryError: There is no such grouping.
+        QueryError: The grouping is unknown.
     """
 
     def __init__(self, by: str | None) -> None:
@@ -376,7 +376,7 @@ def stats(turns: Iterable[TurnView], by: str | None) -> Stats:
         by: As in `Run.stats`.
 
     Raises:
-        QueryError: There is no such grouping.
+        QueryError: The grouping is unknown.
     """
     builder = StatsBuilder(by)
     for turn in turns:

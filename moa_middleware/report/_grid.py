@@ -42,7 +42,7 @@ class Grid:
         self._seen: Counter[str] = Counter()
 
     def add(self, turn: TurnView, grid: list[list[float | None]]) -> None:
-        """Take in a turn, and what `similarity` tells of it."""
+        """Take in a turn, and what `similarity` measures of it."""
         names = [one.name for one in turn.references]
         self._seen.update(names)
         for one, name in enumerate(names[: len(grid)]):

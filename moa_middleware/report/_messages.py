@@ -14,7 +14,7 @@ from ..read import messages_of
 __all__ = ["Pool", "as_json", "tools_of"]
 
 _LONGEST = 2000
-"""Characters of a text that is no prose (for example an image in base64), which are shown."""
+"""Characters of a text that is not prose (for example an image in base64), which are shown."""
 _PROSE = frozenset({"text", "input_text", "output_text"})
 _KNOWN = frozenset({"role", "content", "tool_calls", "tool_call_id", "name", "type", "call_id", "id", "status"})
 

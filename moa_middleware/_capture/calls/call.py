@@ -110,7 +110,7 @@ class CallConversation(CallExecution):
         failure: BaseException | ErrorInfo | None = None
         try:
             if sent is not None:
-                # It went out by the straight road; what came back is no plain value.
+                # It went out by the straight road; what came back is not a plain value.
                 attempt, scope, box = sent
                 sent = None
                 yield from RequestExchange(self, attempt, self.call, NOBODY, scope=scope).take(box)

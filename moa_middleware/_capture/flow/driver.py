@@ -264,7 +264,7 @@ class _Awaitable(wrapt.BaseObjectProxy):  # type: ignore[type-arg]  # wrapt's C 
         return awaited
 
 
-# A class of its own, because what tells a manager from an awaitable is that its type has `__aenter__`: with
+# A class of its own, because a manager differs from an awaitable in that its type has `__aenter__`: with
 # it, every awaitable would look like something to enter (`is_manager`).
 class _AwaitableManager(_Awaitable):
     """One that may be entered in place of being awaited, as aiohttp's requests are."""

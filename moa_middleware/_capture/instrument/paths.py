@@ -51,7 +51,7 @@ def walk(obj: Any, path: str) -> tuple[Any, str]:
         found = _step(owner, step, so_far, path)
         so_far = f"{so_far}.{step}"
         # A property may make a new object at each access. What is wrapped on one would be gone at the next,
-        # and nobody would be told that nothing is traced.
+        # and the user would not learn that nothing is traced.
         if found is not getattr(owner, step):
             fresh = fresh or so_far
         owner = found

@@ -129,7 +129,7 @@ class StreamContent:
         # offers tools: each further attribute of a pydantic model costs 25 ns on Python 3.11, a tenth of
         # the whole. What else may come with a text, the finish reason or the usage, is read from the last
         # of a run of texts. The first text and all chunks without one are read as a whole, so that a stream
-        # that thinks or calls tools is not simple. `n` in the request is no hint: a server may send a
+        # that thinks or calls tools is not simple. `n` in the request is not a hint: a server may send a
         # choice of index 1 unasked. `tests/unit/_capture/shapes/test_fast_path.py` reads the same streams both ways.
         self.texts: list[Any] = []
         """The texts of that choice."""

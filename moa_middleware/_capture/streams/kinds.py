@@ -87,7 +87,7 @@ def _kind_of_object(value: object) -> Kind:
 
 
 def is_value(value: object) -> bool:
-    """Return True if a value can be read right away, as far as its type tells."""
+    """Return True if a value can be read right away, as far as its type shows."""
     return _kind_of_type(type(value)) == "value"
 
 

@@ -120,7 +120,7 @@ def _in_exit() -> bool:
     """Return True if a response is closed by leaving a `with`."""
     # The SDK's `__exit__` gets the exception of the block and passes none of it on to `close`. While it
     # runs, Python handles that exception, so `sys.exc_info` has it; but the same is true of a `close` in
-    # an `except` block of the consumer's, whose exception did not end the stream. The frames tell which.
+    # an `except` block of the consumer's, whose exception did not end the stream. The frames show which.
     frame: FrameType | None = sys._getframe(1)
     for _ in range(_FRAMES):
         frame = frame.f_back if frame is not None else None
