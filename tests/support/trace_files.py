@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import resource
 from contextlib import contextmanager
 
 from moa_middleware._capture.tracing.trace_file import Receipt, append
@@ -23,3 +24,14 @@ def locked(path):
     with path.open("ab") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
+
+
+@contextmanager
+def limited(size):
+    """Let no file of this process grow above a size, in bytes: a full disk."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))

@@ -7,19 +7,18 @@ import errno
 import itertools
 import json
 import os
-import resource
 import subprocess
 import sys
 import textwrap
 import threading
 import time
-from contextlib import contextmanager
 
 import pytest
 
 import moa_middleware as moa
 from moa_middleware._capture.tracing import outbox
 from moa_middleware._capture.tracing.backlog import Backlog, Line
+from tests.support.trace_files import limited
 
 
 @moa.reference
@@ -47,17 +46,6 @@ def moody():
     writer.error = OSError(errno.ENOSPC, "No space left on device")
     moa.configure(save_traces=True, writer=writer)
     return writer
-
-
-@contextmanager
-def limited(size):
-    """Let no file of this process grow above a size, in bytes."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def texts(records):

@@ -6,7 +6,6 @@ import asyncio
 import errno
 import fcntl
 import os
-import resource
 import signal
 import stat
 import subprocess
@@ -14,7 +13,6 @@ import sys
 import textwrap
 import threading
 import time
-from contextlib import contextmanager
 
 import pytest
 
@@ -22,19 +20,7 @@ from moa_middleware._capture.tracing import trace_file
 from moa_middleware._capture.tracing.trace_file import Receipt, append, segments
 from moa_middleware._capture.tracing.writer import FileWriter
 from moa_middleware._layout import lock
-from tests.support.trace_files import LINE, locked, write
-
-
-@contextmanager
-def limited(size):
-    """Let no file of this process grow above a size, in bytes: a full disk."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-
+from tests.support.trace_files import LINE, limited, locked, write
 
 # Files --------------------------------------------------------------------------------------------
 
