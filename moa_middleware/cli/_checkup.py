@@ -22,8 +22,8 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from .._capture.instrument.target import entries_of, read
-from .._capture.instrument.targets import known_names
+from .._capture.instrument.grammar import entries_of, read, target_of
+from .._capture.instrument.offers import known_names
 from .._capture.shapes.fields import SDKS
 from .._version import __version__
 from ..errors import TargetError
@@ -266,13 +266,15 @@ def _check_targets(found: Checkup) -> None:
 def _target_problem(entry: str, names: list[str], find: Callable[[str], object] = find_spec) -> str | None:
     """Return what is wrong with an entry, as far as that can be told without importing what it names."""
     try:
-        target = read(entry)
+        parts = read(entry)
+        if parts.path is None:
+            if parts.name not in names and parts.role is None:
+                known = ", ".join(names)
+                return f"unknown target {parts.name!r:.80}; choose from {known}, or write pkg.mod:Class.method=role"
+            return f"{entry} is not installed" if entry in SDKS and find(entry) is None else None
+        target = target_of(parts)
     except TargetError as error:
         return str(error)
-    if target is None:
-        if entry not in names:
-            return f"unknown target {entry!r:.80}; choose from {', '.join(names)}, or write pkg.mod:Class.method=role"
-        return f"{entry} is not installed" if entry in SDKS and find(entry) is None else None
     package = target.module.partition(".")[0]
     try:
         there = find(package) is not None

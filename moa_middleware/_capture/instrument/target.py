@@ -1,12 +1,12 @@
 """
 One target: a function or method of a module, and its options.
 
-How a target is written, as `pkg.mod:Class.method=role`, is known here; what is done with it is not.
+How targets are written in a list is not known here (`grammar`), nor what is done with them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping  # noqa: TC003 - the annotations of a public class can be read
+from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -15,10 +15,47 @@ from ...errors import TargetError
 if TYPE_CHECKING:
     from ..calls.function import Options
 
-__all__ = ["Target", "entries_of", "read"]
+__all__ = ["ROLES", "Argument", "Target", "is_dotted"]
 
-_ROLES = ("turn", "reference", "aggregator", "call")
+ROLES = ("turn", "reference", "aggregator", "call")
+"""What a function may be."""
 _OPTIONS = ("label", "model", "provider", "layer", "session_id", "preset", "messages", "tags")
+_NAMES = ("messages",)
+"""Options that are the name of a parameter."""
+
+
+class Argument:
+    """
+    An option's value that is read from the arguments of the call: `user`, `self.model`, `body.session_id`.
+
+    Args:
+        path: The name of a parameter, and attributes below it, or keys where that is a mapping.
+    """
+
+    __slots__ = ("path",)
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    # The receiver is positional, since `self` is among the arguments.
+    def __call__(self, /, **given: Any) -> Any:
+        """Return the value, `None` if the call has no such argument."""
+        name, *steps = self.path.split(".")
+        value = given.get(name)
+        for step in steps:
+            if value is None:
+                break
+            value = value.get(step) if isinstance(value, Mapping) else getattr(value, step)
+        return value
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Argument) and other.path == self.path
+
+    def __hash__(self) -> int:
+        return hash(self.path)
+
+    def __repr__(self) -> str:
+        return f"Argument({self.path!r})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,11 +101,11 @@ class Target:
 
     def __post_init__(self) -> None:
         for what, name in (("module", self.module), ("path", self.path)):
-            if not isinstance(name, str) or not all(part.isidentifier() for part in name.split(".")):
+            if not is_dotted(name):
                 msg = f"a target's {what} is a dotted name, not {name!r:.80}; write pkg.mod:Class.method=role"
                 raise TargetError(msg)
-        if self.role is not None and self.role not in _ROLES:
-            msg = f"{self.name}: unknown role {self.role!r:.80}; choose from {', '.join(_ROLES)}"
+        if self.role is not None and self.role not in ROLES:
+            msg = f"{self.name}: unknown role {self.role!r:.80}; choose from {', '.join(ROLES)}"
             raise TargetError(msg)
 
     @property
@@ -80,6 +117,12 @@ class Target:
     def kind(self) -> str:
         """`turn` or `call`."""
         return "turn" if self.role == "turn" else "call"
+
+    def parameters(self) -> list[tuple[str, str]]:
+        """Return the options that name a parameter of the function, each with that name."""
+        values = ((name, getattr(self, name)) for name in _OPTIONS)
+        named = [(name, value.path.partition(".")[0]) for name, value in values if isinstance(value, Argument)]
+        return [(name, value) for name in _NAMES if (value := getattr(self, name, None)) is not None] + named
 
     def options_over(self, default: Options) -> Options:
         """
@@ -98,23 +141,6 @@ class Target:
         return default._replace(kind=self.kind, **given)
 
 
-def entries_of(text: str) -> list[str]:
-    """Return the entries of a comma-separated list."""
-    return [entry.strip() for entry in text.split(",") if entry.strip()]
-
-
-def read(entry: str) -> Target | None:
-    """
-    Return the target that an entry spells out, `None` if the entry is a name.
-
-    Raises:
-        TargetError: The entry is neither.
-    """
-    module, colon, path = entry.partition(":")
-    if not colon:
-        if "=" in entry:
-            msg = f"{entry!r:.80}: a name takes no role; write pkg.mod:Class.method=role"
-            raise TargetError(msg)
-        return None
-    path, equals, role = path.partition("=")
-    return Target(module.strip(), path.strip(), role.strip() if equals else None)
+def is_dotted(name: object) -> bool:
+    """Return True if it is a name with dots between identifiers."""
+    return isinstance(name, str) and all(part.isidentifier() for part in name.split("."))

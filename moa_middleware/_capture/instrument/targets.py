@@ -12,183 +12,27 @@ from __future__ import annotations
 import atexit
 import os
 import sys
-import weakref
-from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
-
-import wrapt
 
 from ...errors import TargetError
 from ..flow.chain import name_of
 from ..log import log
 from ..shapes.fields import SDKS
-from . import classes, objects, paths, sdks
-from .target import Target, entries_of, read
+from . import sdks
+from .grammar import read, split, target_of
+from .offers import BrokenTargetError, choices, load
+from .pending import PendingTarget
+from .target import Target
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
     from ..calls.function import Options
     from ..turns.turn import StackLike
+    from .grammar import Entry
 
-__all__ = ["GROUP", "apply", "instrument", "known_names", "uninstrument", "was_asked"]
-
-GROUP = "moa_middleware.targets"
-"""Entry-point group in which another package offers a name."""
-
-_OFFERED = {"hermes": f"{__name__.partition('.')[0]}.compat.hermes:TARGETS"}
-"""Names that this package has targets for. Not imported: they are on a higher floor."""
-
-
-# Names ---------------------------------------------------------------------------------------------
-
-
-class BrokenTargetError(TargetError):
-    """The name is known, but its targets cannot be loaded or used."""
-
-
-def known_names() -> list[str]:
-    """Return the names of targets, those of installed packages included."""
-    return sorted({*SDKS, *_OFFERED, *(point.name for point in _entry_points())})
-
-
-def _choices() -> str:
-    return f"choose from {', '.join(known_names())}, or write pkg.mod:Class.method=role"
-
-
-def _entry_points(**of: Any) -> Sequence[Any]:
-    from importlib.metadata import entry_points
-
-    try:
-        return list(entry_points(group=GROUP, **of))
-    except Exception as error:  # the metadata of any installed package may be broken
-        log("moa.target_failed", key=GROUP, target=GROUP, error=type(error).__qualname__)
-        return []
-
-
-def _load(name: str) -> list[Any]:
-    """
-    Return the targets and callables that a name means.
-
-    Raises:
-        TargetError: The name is unknown, or it fails to load.
-    """
-    if name in _OFFERED:
-        from importlib.metadata import EntryPoint
-
-        found: Sequence[Any] = [EntryPoint(name, _OFFERED[name], GROUP)]
-    else:
-        found = _entry_points(name=name)
-    if not found:
-        msg = f"unknown target {name!r:.80}; {_choices()}"
-        raise TargetError(msg)
-    try:
-        things = found[0].load()
-        things = [*things] if isinstance(things, Sequence) else [things]
-        if not all(isinstance(thing, Target) or callable(thing) for thing in things):
-            raise TypeError
-    except Exception as error:
-        msg = f"the target {name!r} cannot be used: {found[0].value} raised {type(error).__qualname__}"
-        raise BrokenTargetError(msg) from error
-    return things
-
-
-# What a stack was asked for ------------------------------------------------------------------------
-
-
-class PendingTarget:
-    """One target that a stack was asked for, until it is undone."""
-
-    __slots__ = ("__weakref__", "default", "is_spelt_out", "report", "rest", "root", "stack", "target")
-
-    def __init__(self, target: Target, stack: StackLike, default: Options, *, report: bool, is_spelt_out: bool) -> None:
-        self.target = target
-        self.stack = stack
-        self.default = default
-        self.report = report
-        """True if to log a path that leads nowhere."""
-        self.is_spelt_out = is_spelt_out
-        """If true, warn at exit when the module was never imported: likely a typo."""
-        self.root: Callable[[], Any] = lambda: None
-        """The class or module that was instrumented."""
-        self.rest = target.path
-        """The path from there."""
-
-    def start(self, *, strict: bool) -> None:
-        """
-        Wrap the target now or when its module is imported.
-
-        Raises:
-            TargetError: The module is there and the path leads nowhere, if `strict`.
-        """
-        module = sys.modules.get(self.target.module)
-        if module is not None and strict:
-            self._wrap(module)
-            return
-        # For a module that is there wrapt runs the hook at once, and the hook logs instead of raising.
-        # Weakly: a hook cannot be taken back, but a target that was undone must go.
-        pending = weakref.ref(self)
-
-        def when_imported(module: Any) -> None:
-            found = pending()
-            if found is not None:
-                found._wrap_or_log(module)
-
-        wrapt.register_post_import_hook(when_imported, self.target.module)
-
-    def check(self) -> None:
-        """
-        Follow the path, if the module is there.
-
-        Raises:
-            TargetError: The path leads nowhere.
-        """
-        module = sys.modules.get(self.target.module)
-        if module is not None:
-            root, rest = self._resolve(module)
-            if not paths.is_later(root, rest):
-                paths.walk(root, rest)
-
-    def _resolve(self, module: Any) -> tuple[Any, str]:
-        """Return the innermost class of the path, or the module, and the path from there."""
-        root, rest = module, self.target.path
-        while "." in rest:
-            name, _, tail = rest.partition(".")
-            found = getattr(root, name, None)
-            if not isinstance(found, type):
-                break
-            root, rest = found, tail
-        return root, rest
-
-    def _wrap(self, module: Any) -> None:
-        root, rest = self._resolve(module)
-        options = self.target.options_over(self.default)
-        objects.instrument(root, self.stack, [(rest, options)], self.default)
-        self.root, self.rest = weakref.ref(root), rest
-
-    def _wrap_or_log(self, module: Any) -> None:
-        """Wrap the target while the program imports its module: the import must not fail because of it."""
-        name = self.target.name
-        try:
-            self._wrap(module)
-        except TargetError as error:
-            if self.report and not self.target.optional:
-                log("moa.target_missing", key=name, target=name, error=str(error))
-        except Exception as error:
-            log("moa.target_failed", key=name, target=name, error=type(error).__qualname__)
-
-    def undo(self) -> None:
-        """Put back what was wrapped, unless another name needs it."""
-        root = self.root()
-        if root is not None:
-            # Two names may hold the same function, `hermes` and a target that spells it out: one layer,
-            # which stays until both are undone.
-            others = {
-                (other.rest, other.target.kind)
-                for things in _asked.values()
-                for other in things
-                if other.stack is self.stack and other.root() is root
-            }
-            classes.forget_path(root, self.rest, self.target.kind, self.stack, keep=others)
+__all__ = ["apply", "instrument", "uninstrument", "was_asked"]
 
 
 def _undo_plugin(name: str, _stack: StackLike, callback: object) -> None:
@@ -231,19 +75,28 @@ def instrument(text: str, stack: StackLike, default: Options, *, report: bool = 
     Raises:
         TargetError: One of them is malformed, unknown or broken, or leads nowhere.
     """
-    entries = entries_of(text)
+    entries = split(text)
     if not entries:
-        msg = f"{text!r:.80} names no target; {_choices()}"
+        msg = f"{text!r:.80} names no target; {choices()}"
         raise TargetError(msg)
+    _instrument(entries, stack, default, report=report, strict=strict)
+
+
+def _instrument(
+    entries: Iterable[tuple[str, int]], stack: StackLike, default: Options, *, report: bool, strict: bool
+) -> None:
+    """Instrument entries, each with its column in the list: see `instrument`."""
     # Everything is read, loaded and checked before anything is wrapped: an error in the last entry must
     # not leave the first ones instrumented.
     pending: list[PendingTarget] = []
     named: list[tuple[str, list[Any]]] = []
-    for entry in entries:
-        target = read(entry)
-        if target is None:
-            named.append((entry, [] if entry in SDKS else _load(entry)))
+    for text, column in entries:
+        entry = read(text, column)
+        if entry.path is None:
+            named.append((entry.name, _things_of(entry)))
             continue
+        target = target_of(entry)
+        target.options_over(default)  # raises for an option that this version lacks
         _check_role(target, stack, pending)
         pending.append(PendingTarget(target, stack, default, report=report, is_spelt_out=True))
     if strict:
@@ -263,6 +116,22 @@ def instrument(text: str, stack: StackLike, default: Options, *, report: bool = 
             _callbacks[id(stack), name] = [partial(sdks.uninstrument_sdk, name, stack)]
         else:
             _use(name, things, stack, default, report=report)
+
+
+def _things_of(entry: Entry) -> list[Any]:
+    """
+    Return the targets and callables that a name means, none for an SDK.
+
+    Raises:
+        TargetError: The name is unknown, takes no options, or fails to load.
+    """
+    if entry.role is not None:
+        entry.fail(entry.role_column, "only moa run makes a program a turn; here, decorate its function")
+    things = [] if entry.name in SDKS else load(entry.name)
+    if entry.options:
+        option = entry.options[0]
+        entry.fail(option.column - len(option.key) - 1, f"{entry.name} takes no options")
+    return things
 
 
 def _check_role(target: Target, stack: StackLike, pending: Sequence[PendingTarget] = ()) -> None:
@@ -317,9 +186,9 @@ def apply(text: str, stack: StackLike, default: Options, *, report: bool = True)
         report: Whether to log errors. A child process does not: its parent has.
     """
     _was_asked.add(id(stack))
-    for entry in entries_of(text):
+    for entry, column in split(text):
         try:
-            instrument(entry, stack, default, report=report, strict=False)
+            _instrument([(entry, column)], stack, default, report=report, strict=False)
         except Exception as error:
             is_unknown = isinstance(error, TargetError) and not isinstance(error, BrokenTargetError)
             text_of_error = str(error) if isinstance(error, TargetError) else type(error).__qualname__
@@ -339,13 +208,13 @@ def uninstrument(text: str | None, stack: StackLike) -> None:
     if text is None:
         keys = [key for key in {**_asked, **_callbacks} if key[0] == id(stack)]
     else:
-        targets = [(entry, read(entry)) for entry in entries_of(text)]
-        keys = [(id(stack), target.name if target is not None else entry) for entry, target in targets]
+        entries = [read(*entry) for entry in split(text)]
+        keys = [(id(stack), one.name if one.path is None else f"{one.name}:{one.path}") for one in entries]
     for key in keys:
         for callback in reversed(_callbacks.pop(key, [])):
             callback()
         for one in reversed(_asked.pop(key, [])):
-            one.undo()
+            one.undo(other for things in _asked.values() for other in things)
 
 
 _reporting: list[int] = []

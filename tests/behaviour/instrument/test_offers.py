@@ -10,7 +10,7 @@ import pytest
 
 import moa_middleware as moa
 from moa_middleware._capture.calls.function import Options
-from moa_middleware._capture.instrument import targets
+from moa_middleware._capture.instrument import offers, targets
 from moa_middleware.testing import Script, ScriptedServer
 from tests.support.targets_world import WRONG
 
@@ -102,7 +102,7 @@ def seen(tmp_path, module, monkeypatch):
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: offered\nVersion: 1.0\n")
     lines = "".join(f"{name} = {where}\n" for name, where in POINTS.items())
-    (info / "entry_points.txt").write_text(f"[{targets.GROUP}]\n{lines}")
+    (info / "entry_points.txt").write_text(f"[{offers.GROUP}]\n{lines}")
     log = types.ModuleType("offered_log")
     log.seen = []
     monkeypatch.setitem(sys.modules, "offered_log", log)
@@ -112,7 +112,7 @@ def seen(tmp_path, module, monkeypatch):
 
 def test_an_offer_is_loaded_when_it_is_asked_for(seen, world, turns):
     """And not before, nor for its name to be told."""
-    assert {"one", "several", "hermes"} <= set(targets.known_names())
+    assert {"one", "several", "hermes"} <= set(offers.known_names())
     assert [] == seen
     moa.instrument("one")
     assert ["loaded"] == seen

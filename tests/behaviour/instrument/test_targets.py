@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 import moa_middleware as moa
 from moa_middleware._capture import config
 from moa_middleware._capture.calls.function import Options
-from moa_middleware._capture.instrument import targets
+from moa_middleware._capture.instrument import offers
 from tests.support.targets_world import CLIENT, WRONG
 
 SAID = "draft of a + draft of b"
@@ -329,7 +329,7 @@ def test_a_string_names_its_paths_itself(world):
 
 def test_the_known_names_are_told():
     """Those of the SDKs and of this package."""
-    assert {"openai", "anthropic", "together", "groq", "litellm", "hermes"} <= set(targets.known_names())
+    assert {"openai", "anthropic", "together", "groq", "litellm", "hermes"} <= set(offers.known_names())
     with pytest.raises(moa.TargetError, match="anthropic, groq, hermes, litellm, openai, together"):
         moa.instrument("nobodys")
 
