@@ -25,7 +25,7 @@ NEED_NOT_BE_LIGHT = {
     *("read", "report", "testing", "compat", "cli", "__main__"),
 }
 ROOMS = {
-    *(f"behaviour/{topic}" for topic in ("middleware", "streams", "turns", "threads", "instrument", "tracing")),
+    *(f"behaviour/{topic}" for topic in ("middleware", "streams", "turns", "threads", "instrument", "tracing", "web")),
     *("read", "report", "cli", "compat", "house"),
     *(f"system/{kind}" for kind in ("faults", "processes", "browser", "hermes", "sdks", "conformance")),
 }

@@ -52,6 +52,10 @@ def call_through(  # noqa: PLR0917 - on the path of every call, where keywords c
         function = cache[""] = WrappedFunction(wrapped, options, path)
     if is_turn and _joins(instance, function.name, wrapped):
         return wrapped(*args, **kwargs)
+    if function.required and len(args) + len(kwargs) < function.required:
+        # Our coroutine would raise the TypeError when it is awaited. Callers that try a call, as uvicorn
+        # does to know a factory from an application, expect it now.
+        return wrapped(*args, **kwargs)
     invocation = Invocation(stack, options, function, wrapped, instance, args, kwargs, recording)
     if is_turn:
         if not function.returns_coroutine:

@@ -71,6 +71,8 @@ class WrappedFunction:
         self.reads = options.reads
         """What makes a reply of what it returned in one piece, where the shapes would not understand it."""
         self.defaults = _defaults(fn)
+        self.required = _required(fn) if self.returns_coroutine else 0
+        """Of a coroutine function: the number of arguments without which Python refuses the call."""
         self.name = str(_first(fn, "__name__") or type(fn).__name__)
         self.qualname = str(_first(fn, "__qualname__") or self.name)
 
@@ -165,6 +167,16 @@ def _defaults(fn: Callable[..., Any]) -> dict[str, Any]:
     if said.get("stream") is None:
         said.pop("stream", None)
     return said
+
+
+def _required(fn: Callable[..., Any]) -> int:
+    """Return how many arguments a function must get, 0 if that is unknown."""
+    try:
+        # Of this function itself: a wrapper around another may need fewer.
+        parameters = inspect.signature(fn, follow_wrapped=False).parameters.values()
+    except (TypeError, ValueError):
+        return 0
+    return sum(p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD) for p in parameters)
 
 
 def resolve_option(option: Any, instance: object, named: Mapping[str, Any]) -> Any:

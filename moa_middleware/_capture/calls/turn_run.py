@@ -16,10 +16,12 @@ from ..flow.outcome import outcome_of
 from ..log import count_fault
 from ..scope import current, invoke, resolve
 from ..shapes.accumulator import Accumulator
+from ..streams.bodies import BodyText, body_of, with_body
 from ..streams.kinds import is_stream, kind_of, outcome_of_future
 from ..streams.proxies import manager_proxy, stream_proxy
 from ..streams.proxy_class import own_state
 from ..streams.state import End, FutureDone, ManagerEntered, StreamState, future_done
+from ..streams.stream_types import body_attribute
 from ..turns.turn import current_turn
 from .function import resolve_option
 from .prepared import find, keep
@@ -173,6 +175,8 @@ class TurnExecution:
         try:
             if kind == "stream":
                 return self._stream(value)
+            if type(value) is tuple and (followed := with_body(value, self._body)) is not None:
+                return followed
         except Exception as error:
             # The caller has a value; that we could not follow it is our fault alone.
             count_fault("turn", error)
@@ -183,8 +187,48 @@ class TurnExecution:
         """End the turn with a value, or keep it open for the call that will finish it with that."""
         if self.prepares and value is not None and not isinstance(value, bool):
             keep(self.turn, value)
-        else:
+            return
+        # Flask's views also return a response in a tuple, with a status or headers.
+        response = value[0] if type(value) is tuple and value else value
+        attribute = body_attribute(type(response))
+        if attribute is None or not self._waits_for_body(response, attribute):
             self.leave("completed", returned=value)
+
+    def _waits_for_body(self, response: Any, attribute: str) -> bool:
+        """Let the turn end with the body of a web response; returns False if the body is there already."""
+        try:
+            body = body_of(response, attribute)
+            if body is None:
+                return False
+            body.put(self._body(body.source, body.content_type))
+        except Exception as error:
+            count_fault("turn", error)
+            return False
+        return True
+
+    def _body(self, source: Any, content_type: str) -> Any:
+        """Return the iterator of a response's body as the server gets it."""
+        if own_state(source) is not None:
+            return self._stream(source)
+        state = StreamState(None, Accumulator(), scope=self.turn.scope())
+        text = BodyText(state.acc, content_type)
+        state.on_chunk = text.take_chunk
+        state.finish = partial(self._body_ended, state, text)
+        return stream_proxy(source, state)
+
+    def _body_ended(self, state: StreamState, text: BodyText, end: End) -> None:
+        text.over()
+        if end.outcome == "abandoned" and text.count:
+            # A server does not come back to a body that it has begun: its client is gone, and some servers
+            # drop the iterator then, without a `close`.
+            end = end._replace(outcome="closed")
+        elif end.outcome == "cancelled":
+            # Starlette steps through a sync generator in threads. It cancels the steps, and the generator is
+            # dropped without a `close` whenever the collector comes; so is the stream that it reads.
+            call_state = self.turn.awaited()
+            if call_state is not None:
+                call_state.stream.drop("cancelled")
+        self._stream_ended(state, end)
 
     def _stream(self, source: Any) -> Any:
         inner = own_state(source)

@@ -14,7 +14,15 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 from ..shapes.fields import of_type
 from ..shapes.replies import is_raw_type, read_reply
-from .stream_types import is_foreign_proxy, is_mock, is_stream, is_stream_type, underlying_stream, unwrapped_type
+from .stream_types import (
+    body_attribute,
+    is_foreign_proxy,
+    is_mock,
+    is_stream,
+    is_stream_type,
+    underlying_stream,
+    unwrapped_type,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -52,6 +60,8 @@ def _judged(kind: type) -> Kind | None:
     is_future = _is_future_type(kind)
     if issubclass(kind, Awaitable) and not is_future:
         return "awaitable"
+    if body_attribute(kind) == "response":
+        return "value"  # Flask's can be closed by `with`, and is a response all the same
     is_stream = is_stream_type(kind)
     is_raw = is_raw_type(kind)
     if (_is_entered_type(kind) and not is_stream) or (is_raw and not is_future):

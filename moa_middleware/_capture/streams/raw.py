@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     StreamProxyMaker = Callable[..., Any]
 
-__all__ = ["raw_proxy", "read_body"]
+__all__ = ["BodyEvents", "raw_proxy", "read_body"]
 
 
 class RawProxy(StateProxy):
@@ -133,7 +133,7 @@ _FRAMES = 5
 """From an SDK's manager to the response that it closes."""
 
 
-class _BodyEvents:
+class BodyEvents:
     """What the bytes of a body say: the events of a stream, or one JSON object."""
 
     def __init__(self, headers: Any, feed: Callable[[Any], object], *, asked: bool) -> None:
@@ -190,7 +190,7 @@ class _BodyEvents:
             self._event(b"".join(self._pieces))
 
 
-class _Body(_BodyEvents):
+class _Body(BodyEvents):
     """A body that is read now, by whoever the caller lets read it."""
 
     def __init__(self, response: Any, state: StreamState, attempt: Attempt, *, asked: bool) -> None:
@@ -228,7 +228,7 @@ class _Body(_BodyEvents):
 def read_body(source: Any, *, asked: bool) -> tuple[Reply, bool]:
     """Return what a raw response says whose body is there, and whether that was a stream."""
     response, acc = source.http_response, Accumulator()
-    events = _BodyEvents(response.headers, acc.feed, asked=asked)
+    events = BodyEvents(response.headers, acc.feed, asked=asked)
     events.take(response.content)
     events.over()
     reply = acc.reply()

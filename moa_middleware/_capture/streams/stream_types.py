@@ -7,7 +7,8 @@ A stream has `__next__` or `__anext__`. `__iter__` proves nothing: pydantic's mo
 from __future__ import annotations
 
 import weakref
-from typing import TYPE_CHECKING, Any
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, cast
 
 from ..shapes.fields import of_type
 
@@ -15,10 +16,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 __all__ = [
+    "body_attribute",
     "is_foreign_proxy",
     "is_mock",
     "is_stream",
     "is_stream_type",
+    "names_of",
     "one_per_type",
     "underlying_stream",
     "unwrapped_type",
@@ -80,3 +83,33 @@ def one_per_type(make: Callable[[Any], Any]) -> Callable[[Any], Any]:
         return found
 
     return class_for
+
+
+def names_of(kind: type) -> set[str]:
+    """Return the names that a class and its bases define."""
+    # `hasattr` of a class finds the methods of its metaclass too: every class has a `__call__` then.
+    return {name for cls in kind.__mro__ for name in vars(cls)}
+
+
+# Web responses whose body is made later. The names are from the sources of Starlette 1.10 (the responses of
+# FastAPI and sse-starlette are subclasses), Werkzeug 3.1 (Flask), Quart 0.22, Django 5.2 and WebOb 1.8 (Pyramid).
+_ATTRIBUTES = {
+    "implicit_sequence_conversion": "response",  # Werkzeug and Quart
+    "streaming_content": "_iterator",  # Django
+    "app_iter": "_app_iter",  # WebOb
+    "__call__": "body_iterator",  # Starlette, whose class does not have the name of the attribute
+}
+"""A name that the class has, and the attribute of the object that holds the iterator; the first one counts."""
+
+
+@lru_cache(maxsize=512)
+def _attribute_of(kind: type) -> str | None:
+    if is_mock(kind):
+        return None
+    names = names_of(kind)
+    return next((attribute for name, attribute in _ATTRIBUTES.items() if name in names), None)
+
+
+# As `fields.of_type`: a C call, once a type is known. It is made for each value that a turn returns.
+body_attribute = cast("Callable[[type], str | None]", _attribute_of)
+"""Return the attribute in which responses of a type may hold an iterator, `None` for types that are no response."""

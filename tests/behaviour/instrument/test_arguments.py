@@ -78,6 +78,21 @@ def test_an_async_wrapper_of_a_sync_function_is_async(turns):
     assert ["answer"] == [record["references"][0]["output"] for record in turns]
 
 
+@pytest.mark.parametrize("decorate", [moa.reference, moa.turn, moa.aggregator])
+def test_a_coroutine_function_refuses_missing_arguments_when_it_is_called(turns, decorate):
+    """As without us, and not when its coroutine is awaited: uvicorn tries a call to know a factory."""
+
+    @decorate
+    async def ask(model, messages, *, n=1):
+        return "x"
+
+    for arguments in ((), ("m",)):
+        with pytest.raises(TypeError, match="missing"):
+            ask(*arguments)
+    assert "x" == asyncio.run(ask("m", messages=[])) == asyncio.run(ask("m", []))
+    assert 2 == len(turns)
+
+
 def test_a_wrapper_that_joins_a_generator_returns_a_string(turns):
     """A middleware's answer too: its caller wants no stream."""
 

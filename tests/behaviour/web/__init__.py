@@ -1,0 +1,1 @@
+"""Turns in web applications, on real servers."""
