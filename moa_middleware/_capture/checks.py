@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from functools import partialmethod
 from typing import TYPE_CHECKING, Any
 
 from ..errors import DecorationError, MiddlewareError, SettingsError
@@ -14,7 +15,10 @@ if TYPE_CHECKING:
 
     Redaction: TypeAlias = str | Callable[[str], str]
 
-__all__ = ["check_parameter", "checked", "redaction", "unknown"]
+__all__ = ["PLACES", "check_place", "checked", "redaction", "unknown"]
+
+PLACES = ("messages", "system")
+"""Options that name where a part of the request is."""
 
 
 def checked(items: Iterable[Any], what: str) -> tuple[Any, ...]:
@@ -78,20 +82,41 @@ def unknown(where: str, name: str, known: Sequence[str]) -> str:
     return f"{where}() got an unknown keyword {name!r}{hint} it takes {', '.join(known)}"
 
 
-def check_parameter(fn: Any, parameter: str, name: str) -> None:
+def check_place(fn: Any, option: str, place: Any, name: str) -> None:
     """
-    Check that a function has the parameter that holds the request.
+    Check that a function has the parameter at which a part of its request is.
+
+    Args:
+        fn: The function.
+        option: One of `PLACES`.
+        place: Its value: a parameter's name, or a dotted path from one; `None` where it was not
+            given.
+        name: The decorator or function, for the message.
 
     Raises:
-        DecorationError: It does not.
+        DecorationError: It does not have the parameter, or the place is not a dotted name.
     """
+    if place is None:
+        return
+    if not isinstance(place, str) or not all(part.isidentifier() for part in place.split(".")):
+        msg = f"{name}({option}=…) takes the name of a parameter, or a dotted path from one, not {place!r:.80}"
+        raise DecorationError(msg)
+    parameters = _parameters(fn)
+    head, _, rest = place.partition(".")
+    if parameters is None or head in parameters or (rest and head in ("self", "cls")):
+        return
+    msg = f"{name}({option}={place!r}): `{name_of(fn)}` has no such parameter, it has {', '.join(parameters)}"
+    raise DecorationError(msg)
+
+
+def _parameters(fn: Any) -> Sequence[str] | None:
+    """Return the names of a function's parameters, `None` where it takes any."""
+    inner = getattr(fn, "__func__", fn)
+    inner = inner.func if isinstance(inner, partialmethod) else inner
     # Not every callable has a signature, C functions among them. Then the parameter may be there, and the
     # first call shows it.
     try:
-        parameters = inspect.signature(getattr(fn, "__func__", fn)).parameters
+        parameters = inspect.signature(inner).parameters
     except (TypeError, ValueError):
-        return
-    if parameter in parameters or any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
-        return
-    msg = f"@{name}(messages={parameter!r}): `{name_of(fn)}` has no such parameter, it has {', '.join(parameters)}"
-    raise DecorationError(msg)
+        return None
+    return None if any(p.kind is p.VAR_KEYWORD for p in parameters.values()) else [*parameters]

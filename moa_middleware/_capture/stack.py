@@ -7,13 +7,13 @@ library makes one of its own.
 
 from __future__ import annotations
 
-from functools import partial
+from functools import partial, partialmethod
 from typing import TYPE_CHECKING, Any, TypeAlias, TypedDict, TypeVar, overload
 
 from ..errors import DecorationError, TagError, TargetError
 from .calls.entry import call_through
 from .calls.function import Options
-from .checks import check_parameter, checked, unknown
+from .checks import PLACES, check_place, checked, unknown
 from .flow.chain import name_of
 from .flow.observers import Observer
 from .instrument import objects, targets
@@ -59,6 +59,7 @@ class CallOptions(TypedDict, total=False):
     session_id: Text
     preset: Text
     messages: str | None
+    system: str | None
     tags: Mapping[str, Any] | None
 
 
@@ -71,6 +72,9 @@ class ClientOptions(TypedDict, total=False):
     call: Paths
     session_id: Text
     preset: Text
+    messages: str | None
+    system: str | None
+    model: Text
 
 
 class Stack:
@@ -124,7 +128,7 @@ class Stack:
             hint = "moa.client" if options.kind == "turn" else "its method"
             msg = f"@{name} is for functions and methods, `{fn.__qualname__}` is a class: use {hint}"
             raise DecorationError(msg)
-        if not callable(fn) and not isinstance(fn, classmethod | staticmethod):
+        if not callable(fn) and not isinstance(fn, classmethod | staticmethod | partialmethod):
             msg = f"@{name} cannot wrap a {type(fn).__name__}: it is not callable"
             raise DecorationError(msg)
         # A function that is decorated twice, or decorated and a target of `instrument`, stays one layer:
@@ -136,8 +140,8 @@ class Stack:
                 msg = f"@{name}: `{name_of(fn)}` is a {role or 'call'} of this stack already; a function has one role"
                 raise DecorationError(msg)
             return fn
-        if options.messages is not None:
-            check_parameter(fn, options.messages, name)
+        for option in PLACES:
+            check_place(fn, option, getattr(options, option), f"@{name}")
         # While the module is imported, and not in the first turn, which may run in an event loop.
         load_recorder()
         return instrumented(fn, self, options)
@@ -146,15 +150,19 @@ class Stack:
     def turn(self, fn: F, /) -> F: ...
 
     @overload
-    def turn(self, fn: None = None, /, *, messages: str | None = None, **tags: Unpack[TurnOptions]) -> TurnBlock: ...
+    def turn(
+        self, fn: None = None, /, *, messages: str | None = None, system: str | None = None, **tags: Unpack[TurnOptions]
+    ) -> TurnBlock: ...
 
-    def turn(self, fn: Any = None, /, *, messages: str | None = None, **tags: Any) -> Any:
+    def turn(self, fn: Any = None, /, *, messages: str | None = None, system: str | None = None, **tags: Any) -> Any:
         """
         Make a function a turn, or open one by hand: `with moa.turn(session_id="s-17"):`.
 
         Args:
             fn: A function, coroutine function, generator function or async generator function.
-            messages: Name of the parameter that holds the request, if it is not a usual one.
+            messages: Name of the parameter that holds the request, if it is not a usual one, or a
+                dotted path from one, as `request.messages`.
+            system: The same for the text that the model reads before the request.
             **tags: `session_id` and `preset`, each a value or, for a decorator, a function of the
                 bound arguments; `tags`, a mapping of your own.
 
@@ -165,14 +173,14 @@ class Stack:
             DecorationError: `fn` cannot be wrapped.
             TagError: An unknown keyword.
         """
-        if not tags and messages is None:  # `with moa.turn():` is on the path of each turn
+        if not tags and messages is system is None:  # `with moa.turn():` is on the path of each turn
             return TurnBlock(self, NO_TAGS, self._turn) if fn is None else self._turn(fn)
         for name in tags:
             if name not in TurnOptions.__annotations__:
-                raise TagError(unknown("turn", name, (*TurnOptions.__annotations__, "messages")))
+                raise TagError(unknown("turn", name, (*TurnOptions.__annotations__, "messages", "system")))
         dynamic = {name: value for name, value in tags.items() if callable(value)}
         fixed = checked_tags("turn", {k: v for k, v in tags.items() if k not in dynamic})
-        options = Options("turn", messages=messages, **tags)
+        options = Options("turn", messages=messages, system=system, **tags)
         decorate = partial(self._decorate, options=options, name="moa.turn")
         return TurnBlock(self, fixed, decorate, dynamic=list(dynamic)) if fn is None else decorate(fn)
 
@@ -201,8 +209,9 @@ class Stack:
         Args:
             fn: A function of any kind: def, async def, generators of both kinds.
             **options: `label`, `layer`, `model`, `provider`, `session_id` and `preset`, each a value or
-                a function of the bound arguments; `messages`, the name of the parameter that holds
-                the request; `tags`, a mapping of your own.
+                a function of the bound arguments; `messages` and `system`, the names of the parameters
+                that hold the request and the text before it; `tags`, a mapping of your own. `messages`,
+                `system` and `model` may be dotted paths from a parameter, `model="self.config.model"`.
 
         Raises:
             DecorationError: `fn` cannot be wrapped, or a keyword is unknown.
@@ -239,7 +248,8 @@ class Stack:
         Args:
             cls: The class.
             **options: The keywords of `instrument`: `turn`, which is `create` by default, `reference`,
-                `aggregator` and `call`, each a dotted path, or paths; `session_id` and `preset`.
+                `aggregator` and `call`, each a dotted path, or paths; `session_id`, `preset`,
+                `messages`, `system` and `model`.
 
         Returns:
             The same class.
@@ -270,6 +280,9 @@ class Stack:
         call: Paths = (),
         session_id: Text = None,
         preset: Text = None,
+        messages: str | None = None,
+        system: str | None = None,
+        model: Text = None,
     ) -> T:
         """
         Instrument an instance, a class or a module that somebody else wrote, or targets by name.
@@ -285,6 +298,10 @@ class Stack:
             session_id: A value or a function of the bound arguments, for turns and for calls
                 outside any turn.
             preset: A value or a function, as for `session_id`.
+            messages: Name of the parameter that holds the request, if it is not a usual one, or a
+                dotted path from one. Of several functions, those that have it.
+            system: The same for the text that the model reads before the request.
+            model: A value or a function; or where the model's name is, as a parameter or a dotted path.
 
         Returns:
             The same object.
@@ -294,13 +311,13 @@ class Stack:
                 is malformed, or a name in it is unknown.
         """
         load_recorder()
+        default = Options("call", session_id=session_id, preset=preset, messages=messages, system=system, model=model)
         if isinstance(obj, str):
             if any((turn, reference, aggregator, call)):
                 msg = f"instrument({obj!r:.80}): a string names its paths itself, as pkg.mod:Class.method=role"
                 raise TargetError(msg)
-            targets.instrument(obj, self, Options("call", session_id=session_id, preset=preset))
+            targets.instrument(obj, self, default)
             return obj
-        default = Options("call", session_id=session_id, preset=preset)
         found: dict[str, Options] = {}
         for role, paths in (("turn", turn), ("reference", reference), ("aggregator", aggregator), (None, call)):
             if not isinstance(paths, str) and not hasattr(paths, "__iter__"):

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 from ...errors import ReplyFormError
 from ..flow.driver import Resolve
 from ..shapes.in_memory_client import answer, can_answer, raw_form
+from ..shapes.iterators import Recorder
 from ..shapes.render import has_form, render
 from ..shapes.replies import is_raw_type
-from ..shapes.request import Recorder
 from ..streams.kinds import is_awaitable, is_manager
 
 if TYPE_CHECKING:

@@ -41,6 +41,7 @@ class Options(NamedTuple):
     session_id: Any = None
     preset: Any = None
     messages: str | None = None
+    """Name of the parameter that holds the request, or a dotted path from one, as are `system` and a path in `model`."""
     tags: Mapping[str, Any] | None = None
     reads: Callable[[Any], Reply | None] | None = None
     """Reads what a call returned in one piece, `None` to leave it to the shapes."""
@@ -48,6 +49,7 @@ class Options(NamedTuple):
     """True if the call is recorded only inside an open turn; outside one it passes through untraced."""
     prepares: Any = None
     """Of a turn in two calls: `True` for the first, what that one returned for the second, else `None`."""
+    system: str | None = None
 
 
 class WrappedFunction:
@@ -65,12 +67,12 @@ class WrappedFunction:
         """True if it returns an awaitable, or an async stream."""
         self.is_generator = self.is_async_generator or (inspect.isgeneratorfunction(bare) and not _is_awaited(bare))
         """True if it returns a stream, whatever its arguments say."""
-        self.spec = RequestSpec(fn, messages=options.messages, path=path)
+        self.spec = RequestSpec(fn, messages=options.messages, system=options.system, model=options.model, path=path)
         self.family = self.form = self.spec.family
         """Shape of its replies: that of its request, until one has shown another."""
         self.reads = options.reads
         """What makes a reply of what it returned in one piece, where the shapes would not understand it."""
-        self.defaults = _defaults(fn)
+        self.defaults = self.spec.defaults
         self.required = _required(fn) if self.returns_coroutine else 0
         """Of a coroutine function: the number of arguments without which Python refuses the call."""
         self.name = str(_first(fn, "__name__") or type(fn).__name__)
@@ -153,20 +155,6 @@ def _first(fn: Any, name: str) -> Any:
         fn = fn.func
         found = getattr(fn, name, None)
     return found
-
-
-def _defaults(fn: Callable[..., Any]) -> dict[str, Any]:
-    """Return the defaults that say something: a model's name, a temperature."""
-    try:
-        parameters = inspect.signature(fn).parameters.values()
-    except (TypeError, ValueError):
-        return {}
-    # An SDK's sentinels and other objects stand for "not given".
-    kinds = (bool, int, float, str, list, tuple, dict, type(None))
-    said = {p.name: p.default for p in parameters if isinstance(p.default, kinds)}
-    if said.get("stream") is None:
-        said.pop("stream", None)
-    return said
 
 
 def _required(fn: Callable[..., Any]) -> int:

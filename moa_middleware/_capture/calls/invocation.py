@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from ..flow.model import new_call
 from ..scope import NO_TAGS
-from ..shapes.request import recorder_of
+from ..shapes.iterators import recorder_of
+from ..shapes.request import class_has_model, model_of
 from ..turns.turn import CallState, Turn
 from .function import layer_of_option, resolve_option, text_of, turn_tags
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Invocation"]
 
+_NOTHING: dict[str, Any] = {}
 _NOT_SET = (None,) * 4
 """Label, layer, model and provider of most decorators: one comparison shows that there is nothing to ask."""
 
@@ -56,10 +58,10 @@ class Invocation:
         """Return the arguments by name, and the request in them; an iterator of messages is replaced by a recorder."""
         function = self.function
         named = function.bind(self.args, self.kwargs)
-        request = function.spec.read(named)
+        request = function.spec.read(named, self.instance)
         if type(request.messages) is not list:
             recorder = recorder_of(request.messages, request.system)
-            if recorder is not None:
+            if recorder is not None and "." not in request.place:
                 self.args, self.kwargs = function.spec.put(self.args, self.kwargs, request.place, recorder)
                 request = request._replace(messages=recorder)
         return named, request
@@ -93,6 +95,14 @@ class Invocation:
             state = CallState(turn, None, None)
         tags = here.tags if here is not None else NO_TAGS
         state.model = request.model
+        if state.model is None and instance is not None and options.model is None:
+            # Looked for here and not in `model_of`: most objects have none, and a look enters no frame.
+            try:
+                stored = instance.__dict__
+            except Exception:  # slots, or an object with a `__getattribute__` of its own
+                stored = _NOTHING
+            if "model" in stored or "model_name" in stored or class_has_model(type(instance)):
+                state.model = model_of(instance)
         if tags is NO_TAGS and options[2:6] == _NOT_SET and not callable(options.role):
             if options.role:
                 state.role, state.role_source = options.role, "declared"
@@ -124,7 +134,7 @@ class Invocation:
         else:
             state.layer = layer_of_option(resolve_option(options.layer, instance, named))
         state.label = text_of(tags.label or resolve_option(options.label, instance, named))
-        if not state.model:
+        if not state.model and not self.function.spec.names_model:
             state.model = text_of(resolve_option(options.model, instance, named))
 
     def call(self, state: CallState, request: Request) -> Call:

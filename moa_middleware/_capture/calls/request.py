@@ -16,7 +16,7 @@ from ..flow.outcome import drop_frames, outcome_of
 from ..log import log
 from ..scope import Order
 from ..shapes.accumulator import Accumulator
-from ..shapes.request import Recorder
+from ..shapes.iterators import Recorder
 from ..streams.kinds import (
     is_awaitable,
     is_future,

@@ -20,7 +20,8 @@ import difflib
 from typing import Any, NamedTuple, NoReturn
 
 from ...errors import TargetError
-from .target import ROLES, Argument, Target, is_dotted
+from ..shapes.signature import Argument
+from .target import ROLES, Target, is_dotted
 
 __all__ = ["Entry", "Option", "entries_of", "read", "split", "target_of"]
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from ...errors import TargetError
+from ...errors import DecorationError, TargetError
+from ..checks import PLACES, check_place
 from ..shapes.fields import SDKS
 from .classes import lock, watch_class
 from .patch import patches_of, sweep, undo
@@ -61,13 +62,33 @@ def instrument(obj: Any, stack: StackLike, targets: Sequence[tuple[str, Options]
             else:
                 targets = [(path, default) for path in _known_paths(obj)]
         now = [(path, options) for path, options in targets if not is_later(obj, path)]
-        for path, _ in now:
-            walk(obj, path)  # check all of them before the first is touched
+        # All of them are checked before the first is touched.
+        found = [(walk(obj, path), options) for path, options in now]
+        if found and len(now) == len(targets):
+            _check_places([(getattr(owner, name), options) for (owner, name), options in found])
         for path, options in now:
             wrap_at(obj, path, stack, options)
         if isinstance(obj, type):
             # Even with nothing to wait for now: a subclass may override what was wrapped.
             watch_class(obj, stack, targets, _wrap_instance)
+
+
+def _check_places(functions: Sequence[tuple[Any, Options]]) -> None:
+    """
+    Check the parameters that the options name: one function, at least, has each of them.
+
+    Raises:
+        TargetError: No function has one.
+    """
+    for option in PLACES:
+        errors = []
+        for fn, options in functions:
+            try:
+                check_place(fn, option, getattr(options, option), "instrument")
+            except DecorationError as error:
+                errors.append(error)
+        if len(errors) == len(functions):
+            raise TargetError(str(errors[0])) from None
 
 
 def _wrap_instance(instance: Any, path: str, stack: StackLike, options: Options, *, root: Any) -> None:

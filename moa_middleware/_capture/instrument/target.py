@@ -6,11 +6,12 @@ How targets are written in a list is not known here (`grammar`), nor what is don
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping  # noqa: TC003 - the annotations of a public class can be read
 from dataclasses import KW_ONLY, dataclass
 from typing import TYPE_CHECKING, Any
 
 from ...errors import TargetError
+from ..shapes.signature import Argument
 
 if TYPE_CHECKING:
     from ..calls.function import Options
@@ -19,43 +20,9 @@ __all__ = ["ROLES", "Argument", "Target", "is_dotted"]
 
 ROLES = ("turn", "reference", "aggregator", "call")
 """What a function may be."""
-_OPTIONS = ("label", "model", "provider", "layer", "session_id", "preset", "messages", "tags")
-_NAMES = ("messages",)
-"""Options that are the name of a parameter."""
-
-
-class Argument:
-    """
-    An option's value that is read from the arguments of the call: `user`, `self.model`, `body.session_id`.
-
-    Args:
-        path: The name of a parameter, and attributes below it, or keys where that is a mapping.
-    """
-
-    __slots__ = ("path",)
-
-    def __init__(self, path: str) -> None:
-        self.path = path
-
-    # The receiver is positional, since `self` is among the arguments.
-    def __call__(self, /, **given: Any) -> Any:
-        """Return the value, `None` if the call has no such argument."""
-        name, *steps = self.path.split(".")
-        value = given.get(name)
-        for step in steps:
-            if value is None:
-                break
-            value = value.get(step) if isinstance(value, Mapping) else getattr(value, step)
-        return value
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Argument) and other.path == self.path
-
-    def __hash__(self) -> int:
-        return hash(self.path)
-
-    def __repr__(self) -> str:
-        return f"Argument({self.path!r})"
+_OPTIONS = ("label", "model", "provider", "layer", "session_id", "preset", "messages", "system", "tags")
+_NAMES = ("messages", "system")
+"""Options that are the name of a parameter, or a dotted path from one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,12 +37,15 @@ class Target:
         role: `turn`, `reference`, `aggregator`, or `call`, whose role is inferred; `None` is
             `call`.
         label: A value, or a function of the bound arguments, as for the next five.
-        model: The model.
+        model: The model; or where its name is: a parameter, or a dotted path from one, as
+            `self.config.model`.
         provider: The provider.
         layer: The round of references, from 1.
         session_id: The session.
         preset: Name of the ensemble.
-        messages: Name of the parameter that holds the request, if it is not a usual one.
+        messages: Name of the parameter that holds the request, if it is not a usual one, or a dotted
+            path from one.
+        system: The same for the text that the model reads before the request.
         tags: A mapping of your own.
         options: Further options of this version by name; they override those above.
         optional: True if versions of the module without this path are not worth a warning.
@@ -95,6 +65,7 @@ class Target:
     session_id: Any = None
     preset: Any = None
     messages: str | None = None
+    system: str | None = None
     tags: Mapping[str, Any] | None = None
     options: Mapping[str, Any] | None = None
     optional: bool = False
@@ -121,8 +92,11 @@ class Target:
     def parameters(self) -> list[tuple[str, str]]:
         """Return the options that name a parameter of the function, each with that name."""
         values = ((name, getattr(self, name)) for name in _OPTIONS)
-        named = [(name, value.path.partition(".")[0]) for name, value in values if isinstance(value, Argument)]
-        return [(name, value) for name in _NAMES if (value := getattr(self, name, None)) is not None] + named
+        paths = (
+            (name, value.path if isinstance(value, Argument) else value if name in _NAMES else None)
+            for name, value in values
+        )
+        return [(name, path.partition(".")[0]) for name, path in paths if path is not None]
 
     def options_over(self, default: Options) -> Options:
         """

@@ -75,7 +75,10 @@ def get(obj: Any, name: str) -> Any:
     """Return a key of a mapping or an attribute of anything else, `None` where it has none."""
     if isinstance(obj, dict):
         return obj.get(name)
-    return getattr(obj, name, None)
+    try:
+        return getattr(obj, name, None)
+    except Exception:  # a property, or a `__getattr__`, of the user's
+        return None
 
 
 def getter(obj: Any) -> Callable[[str], Any]:

@@ -1,5 +1,5 @@
 """
-Which argument is what: where the messages, the model and the parameters of a request are.
+Which argument is what: where the messages, the system text, the model and the parameters of a request are.
 
 Found out once per function, from its dotted path and signature; read per call without iterating,
 copying or changing any argument.
@@ -7,125 +7,28 @@ copying or changing any argument.
 
 from __future__ import annotations
 
-import inspect
-import itertools
-from copy import deepcopy
-from types import GeneratorType
+from enum import Enum
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import wrapt
-
 from ...errors import RequestError
+from .fields import data_of, of_type
 from .params import read_params
+from .signature import SELVES, Argument, Signature, follow
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from ..flow.model import Call
 
-__all__ = ["Recorder", "Request", "RequestSpec", "recorder_of"]
+__all__ = ["Request", "RequestSpec", "class_has_model", "model_of"]
 
 _SYSTEM = {"anthropic": "system", "openai_responses": "instructions"}
 """Name of the argument that the model reads before the messages, by family."""
 _MESSAGES = ("messages", "prompt", "query", "input", "task", "question", "conversation")
-_SENTINELS = frozenset({"Omit", "NotGiven"})
-"""Names of the classes of an SDK's words for "not given" (`omit`, `NOT_GIVEN`)."""
-
-
-# The types of Python's own iterators, found by making one of each: most have no name that could be
-# imported. An iterator of a class of the user's may be a file or a socket, so only these are recorded.
-_ITERABLES: tuple[Any, ...] = ([], (), {}, {}.values(), {}.items(), set(), "", "é", range(0), range(1 << 70))
-_ITERATORS = frozenset(
-    (
-        *(type(iter(made)) for made in _ITERABLES),
-        *(map, filter, zip, enumerate, reversed, type(reversed([])), type(reversed({}))),
-        *(kind for kind in vars(itertools).values() if isinstance(kind, type) and hasattr(kind, "__next__")),
-    )
-)
-
-
-class Recorder(wrapt.BaseObjectProxy):  # type: ignore[type-arg]  # wrapt's C types are untyped
-    """
-    An iterator of messages on its way to the SDK, which keeps what is pulled from it.
-
-    `rewind` lets a further request of the same call read the same messages from where the call
-    found them.
-    """
-
-    def __init__(self, source: Any, system: Any = None) -> None:
-        super().__init__(source)
-        self._self_items: list[Any] = []
-        self._self_position = 0
-        self._self_head = [] if system is None else [{"role": "system", "content": system}]
-
-    @property
-    def items(self) -> list[Any]:
-        """What was pulled so far, after what the model reads before it."""
-        return [*self._self_head, *self._self_items]
-
-    def __iter__(self) -> Recorder:
-        return self
-
-    def __next__(self) -> Any:
-        if self._self_position == len(self._self_items):
-            self._self_items.append(next(self.__wrapped__))
-        item = self._self_items[self._self_position]
-        self._self_position += 1
-        return item
-
-    def __copy__(self) -> Recorder:
-        # Wrapt refuses to copy a proxy, and Python to copy a generator, but `itertools.tee` asks for a copy:
-        # both read on from here, and what either pulls is kept.
-        made = type(self)(self.__wrapped__)
-        made._self_items, made._self_position = self._self_items, self._self_position
-        made._self_head = self._self_head
-        return made
-
-    def __deepcopy__(self, memo: Any) -> Any:
-        make, rest = self.__reduce_ex__(2)
-        return make(*deepcopy(rest, memo))
-
-    def __reduce_ex__(self, _protocol: Any) -> Any:
-        return itertools.chain, (self._self_items[self._self_position :], self.__wrapped__)
-
-    def rewind(self) -> None:
-        """Start again at the first message."""
-        self._self_position = 0
-
-
-class _GeneratorRecorder(Recorder):
-    """The same for a generator, which can be sent to as well; `close` is its own."""
-
-    def send(self, value: Any) -> Any:
-        if value is None:
-            return next(self)
-        return self._kept(self.__wrapped__.send(value))
-
-    def throw(self, *error: Any) -> Any:
-        return self._kept(self.__wrapped__.throw(*error))
-
-    def _kept(self, item: Any) -> Any:
-        self._self_items.append(item)
-        self._self_position = len(self._self_items)
-        return item
-
-
-def recorder_of(messages: Any, system: Any = None) -> Recorder | None:
-    """
-    Return an iterator of messages as one that keeps what is pulled, `None` for anything else.
-
-    Args:
-        messages: The messages.
-        system: What the model reads before them, where that is an argument of its own.
-
-    A file, or an iterator of a class of the user's own, is passed on as it is and never read.
-    """
-    kind = type(messages)
-    if kind is GeneratorType or kind is _GeneratorRecorder:
-        return _GeneratorRecorder(messages, system)
-    return Recorder(messages, system) if kind in _ITERATORS or kind is Recorder else None
-
-
+# Of a plain function only. The SDKs have a parameter `user` that is the id of an end user.
+_MESSAGES_PLAIN = (*_MESSAGES, "user", "text", "content")
+_SYSTEM_PLAIN = ("system", "system_prompt", "instructions")
+_MODEL_PLAIN = ("model", "model_name")
 _TOOLS = ("tools", "functions", "tool_choice", "function_call", "extra_body")
 """Keywords of the SDKs' functions that offer tools, or may."""
 
@@ -140,12 +43,14 @@ class Request(NamedTuple):
     """Names of the arguments that are not recorded."""
     stream: bool
     place: str
-    """Name of the argument that holds the messages, "" where it is not known."""
+    """Name of the argument that holds the messages, or a dotted path; "" where it is not known."""
     system: Any = None
     """What the model reads before the messages, where that is an argument of its own."""
+    system_place: str = ""
+    """Name of that argument, or a dotted path; "" where there is none."""
 
 
-def _family(where: str, parameters: set[str]) -> str:
+def _family(where: str, parameters: frozenset[str]) -> str:
     """Return the shape of a function's request, from where it is and what it takes."""
     if ("completions" in where or where.startswith("litellm.")) and "messages" in parameters:
         return "openai_chat"
@@ -156,77 +61,103 @@ def _family(where: str, parameters: set[str]) -> str:
     return "plain"
 
 
-class RequestSpec:
+class RequestSpec(Signature):
     """What the arguments of one function mean."""
 
-    __slots__ = ("accepts", "family", "messages", "names", "system")
+    __slots__ = ("family", "has_paths", "messages", "model", "names_model", "system", "systems", "usual")
 
-    def __init__(self, fn: Callable[..., Any], *, messages: str | None = None, path: str = "") -> None:
+    def __init__(
+        self,
+        fn: Callable[..., Any],
+        *,
+        messages: str | None = None,
+        system: str | None = None,
+        model: Any = None,
+        path: str = "",
+    ) -> None:
         """
         Read the signature once.
 
         Args:
             fn: The function that will be called.
-            messages: Name of the parameter that holds the messages, where it has a name of its own.
+            messages: Name of the parameter that holds the messages, or a dotted path from one, where
+                it is not a usual one. A name that the function does not have is passed over.
+            system: The same for the text that the model reads before them.
+            model: The same for the model's name. Anything but such a place is left to the caller.
             path: Dotted path by which it was found, "" for a decorated function.
         """
+        super().__init__(fn)
         where = f"{getattr(fn, '__module__', '')}.{path or getattr(fn, '__qualname__', '')}"
-        try:
-            parameters = list(inspect.signature(fn).parameters.values())
-        except (TypeError, ValueError):
-            parameters = []
-        self.names = tuple(p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD))
-        anything = not parameters or any(p.kind is p.VAR_KEYWORD for p in parameters)
-        self.accepts = None if anything else frozenset(p.name for p in parameters)
-        """Names of the arguments that it takes, `None` where it takes any or its signature is not known."""
-        self.family = _family(where.lower(), {p.name for p in parameters})
-        self.system = _SYSTEM.get(self.family)
+        self.family = _family(where.lower(), self.known)
+        plain = self.family == "plain"
         # Not by the usual names: `prompt` is the name of a template there.
-        self.messages = messages or ("input" if self.family == "openai_responses" else None)
+        usual = "input" if self.family == "openai_responses" else None
+        self.messages = messages if messages is not None and self.leads(messages) else usual
+        self.usual = tuple(filter(self.takes, _MESSAGES_PLAIN if plain else _MESSAGES))
+        self.system = system if system is not None and self.leads(system) else _SYSTEM.get(self.family)
+        self.systems = tuple(filter(self.takes, _SYSTEM_PLAIN)) if plain and self.system is None else ()
+        """Names of the arguments that may hold the system text of a plain function."""
+        if isinstance(model, Argument):
+            model = model.path
+        elif not (isinstance(model, str) and self._is_place(model)):
+            model = None
+        self.names_model = model is not None
+        """True if the option names where the model is; else it is the model itself, or a function."""
+        taken = [name for name in _MODEL_PLAIN if name in self.known] if plain else []
+        self.model: str = model or (taken[0] if taken else "model")
+        self.has_paths = any("." in place for place in (self.messages, self.system, self.model) if place)
 
-    def bind(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the given arguments by name, without those that an SDK calls not given."""
-        named: dict[str, Any] = dict(zip(self.names, args, strict=False)) if args else {}
-        named.update(kwargs)
-        given = named
-        for name, value in named.items():
-            # By the class's name: the classes are the SDK's own, one of each SDK, and none is imported here.
-            if type(value).__name__ in _SENTINELS:
-                given = given.copy() if given is named else given
-                del given[name]
-        return given
+    def _is_place(self, text: str) -> bool:
+        """Return True if a text names a parameter, or an attribute of the object; else it is a model's name."""
+        head, _, rest = text.partition(".")
+        return head in self.known or text == "model" or bool(rest and head in SELVES)
 
-    def read(self, named: Mapping[str, Any]) -> Request:
-        """Return the parts of a request from its bound arguments; nothing is iterated or changed."""
-        place = self.messages
+    def read(self, named: Mapping[str, Any], instance: object = None) -> Request:
+        """
+        Return the parts of a request; nothing is iterated or changed.
+
+        Args:
+            named: The arguments by name.
+            instance: The object of the method, at which a dotted path may begin.
+        """
+        place, system_place = self.messages, self.system
         if place is None:
-            for name in _MESSAGES:
+            for name in self.usual:
                 if named.get(name) is not None:
                     place = name
                     break
-        messages = named.get(place) if place is not None else None
+        if self.systems:
+            for name in self.systems:
+                if name != place and isinstance(named.get(name), str | list | tuple):
+                    system_place = name
+                    break
+        if self.has_paths:
+            messages = follow(place, named, instance) if place is not None else None
+            system = follow(system_place, named, instance) if system_place is not None else None
+            model = follow(self.model, named, instance)
+        else:
+            messages = named.get(place) if place is not None else None
+            system = named.get(system_place) if system_place is not None else None
+            model = named.get(self.model)
         if isinstance(messages, str):
             messages = [{"role": "user", "content": messages}]
-        system = named.get(self.system) if self.system is not None else None
-        if system is not None and isinstance(messages, list | tuple):
-            messages = [{"role": "system", "content": system}, *messages]
-        params, omitted = read_params(named, (place, self.system), self.family)
-        model, stream = named.get("model"), named.get("stream") is True
-        model = model if isinstance(model, str) else None
-        return Request(messages, model, params, omitted, stream, place or "", system)
+        if (
+            system is not None
+            and (system or not self.systems)
+            and (messages is None or isinstance(messages, list | tuple))
+        ):
+            messages = [{"role": "system", "content": system}, *(messages or ())]
+        params, omitted = read_params(named, (place, system_place, self.model), self.family)
+        stream = named.get("stream") is True
+        if model is not None and type(model) is not str:
+            model = _name_in(model)
+            if model is None:
+                omitted = (*omitted, self.model)
+        return Request(messages, model, params, omitted, stream, place or "", system, system_place or "")
 
     def offers_tools(self, kwargs: Mapping[str, Any]) -> bool:
         """Return True if a request may be answered with tool calls, or if that is not known."""
         return self.family == "plain" or any(map(kwargs.get, _TOOLS))
-
-    def put(
-        self, args: tuple[Any, ...], kwargs: Mapping[str, Any], name: str, value: Any
-    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        """Return the arguments with one of them set, at the place where it was given."""
-        if name not in kwargs and name in self.names[: len(args)]:
-            index = self.names.index(name)
-            return (*args[:index], value, *args[index + 1 :]), dict(kwargs)
-        return args, {**kwargs, name: value}
 
     def rebind(self, call: Call, changes: Mapping[str, Any]) -> dict[str, Any]:
         """
@@ -240,62 +171,97 @@ class RequestSpec:
         args = tuple(changes.get("args", call.args))
         kwargs = dict(changes.get("kwargs", call.kwargs))
         if "messages" in changes:
-            named = self.bind(args, kwargs)
-            place = self.read(named).place
-            if not place:
-                msg = (
-                    "call.replace(messages=…): it is not known which argument holds the messages; "
-                    'name it in the decorator, messages="…"'
-                )
-                raise RequestError(msg)
-            value = changes["messages"]
-            if self.system is not None:
-                value, kwargs = self._without_system(value, kwargs)
-            if isinstance(named.get(place), str) and not isinstance(value, str) and self.family == "plain":
-                value = _as_string(place, value)
-            args, kwargs = self.put(args, kwargs, place, value)
-        wanted = {
-            name: changes[name]
-            for name in ("model", "stream")
-            if name in changes and (self._takes(name) or changes[name] != getattr(call, name))
-        }
+            args, kwargs = self._put_messages(call, args, kwargs, changes["messages"])
+        wanted: dict[str, Any] = {}
+        if "model" in changes and (self.leads(self.model) or changes["model"] != call.model):
+            wanted[self.model] = changes["model"]
+        if "stream" in changes and (self.takes("stream") or changes["stream"] != call.stream):
+            wanted["stream"] = changes["stream"]
         params = changes.get("params", call.params)
         wanted |= {n: value for n, value in params.items() if n not in call.params or call.params[n] is not value}
         for name, value in wanted.items():
-            if not self._takes(name):
+            if not self.leads(name) and name not in self.bound:
                 known = ", ".join(sorted(self.accepts or ()))
                 msg = f"call.replace: the function has no parameter {name!r}; it takes {known}"
                 raise RequestError(msg)
             args, kwargs = self.put(args, kwargs, name, value)
         for name in call.params.keys() - params.keys():
             kwargs.pop(name, None)
-        before, named = self.bind(call.args, call.kwargs), self.bind(args, kwargs)
+        return self._fields(call, changes, args, kwargs)
+
+    def _fields(
+        self, call: Call, changes: Mapping[str, Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> dict[str, Any]:
+        """Return the fields of a call as they follow from its arguments."""
+        named = self.defaults | self.bind(args, kwargs)
         request = self.read(named)
-        # A parameter of `call.params` may come from no argument at all: its default in the signature is
-        # recorded, too, and a change of the arguments leaves it as it is.
+        # A parameter of `call.params` may come from no argument at all; a change of the arguments leaves it
+        # as it is. So it is with what was read from the object of the method.
+        before = self.defaults | self.bind(call.args, call.kwargs)
         implied = {n: value for n, value in call.params.items() if n not in before and n not in named}
+        found = {**implied, **request.params}
+        messages = request.messages
+        if self.has_paths and not named.keys() >= {place.partition(".")[0] for place in _paths(self)}:
+            messages = changes.get("messages", call.messages)
+            messages = [{"role": "user", "content": messages}] if isinstance(messages, str) else messages
         given = before.keys() | named.keys()
         return {
             "args": args,
             "kwargs": kwargs,
-            "messages": request.messages,
-            "model": request.model if "model" in given else call.model,
-            "params": {**implied, **request.params},
+            "messages": messages,
+            "model": request.model if self.model.partition(".")[0] in given else call.model,
+            "params": {**{n: found[n] for n in call.params if n in found}, **found},
             "stream": request.stream if "stream" in given else call.stream,
         }
 
-    def _without_system(self, messages: Any, kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
-        """Put a leading system message where the function takes it; returns the others, and the arguments."""
-        assert self.system is not None  # noqa: S101 - the caller asked
-        if isinstance(messages, list | tuple):
-            kwargs = {name: value for name, value in kwargs.items() if name != self.system}
-            first = messages[0] if messages else None
-            if isinstance(first, dict) and first.get("role") == "system":
-                return list(messages[1:]), {**kwargs, self.system: first.get("content")}
-        return messages, kwargs
+    def _put_messages(
+        self, call: Call, args: tuple[Any, ...], kwargs: dict[str, Any], messages: Any
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """Put other messages, and the system text that they begin with, where the function takes them."""
+        named = self.defaults | self.bind(args, kwargs)
+        request = self.read(named)
+        place, system_place, system = request.place, request.system_place, request.system
+        if system_place.partition(".")[0] in SELVES:
+            system = _system_in(call.messages)  # the object of the method is not known here
+        old = follow(place, named) if place else None
+        if not place and not system_place:
+            msg = (
+                "call.replace(messages=…): it is not known which argument holds the messages; "
+                'name it in the decorator, messages="…"'
+            )
+            raise RequestError(msg)
+        if not system_place and self.systems and isinstance(old, str):
+            system_place = self.systems[0]
+        if system_place and isinstance(messages, list | tuple):
+            content = _system_in(messages)
+            if content is not None:
+                messages = list(messages[1:])
+                if content is not system:
+                    args, kwargs = self.put(args, kwargs, system_place, content)
+            elif system is not None or system_place in named:
+                args, kwargs = self.without(args, kwargs, system_place)
+        if not place and messages:
+            msg = "call.replace(messages=…): the function takes a system text only; give one system message"
+            raise RequestError(msg)
+        if place and isinstance(old, str) and not isinstance(messages, str) and self.family == "plain":
+            messages = _as_string(place, messages)
+        return self.put(args, kwargs, place, messages) if place else (args, kwargs)
 
-    def _takes(self, name: str) -> bool:
-        return self.accepts is None or name in self.accepts
+
+def _name_in(model: Any) -> str | None:
+    """Return the text of a model's name that is an `Enum` or a subclass of `str`, `None` for anything else."""
+    value = model._value_ if issubclass(type(model), Enum) else model
+    return str.__str__(value) if issubclass(type(value), str) else None
+
+
+def _paths(spec: RequestSpec) -> list[str]:
+    return [place for place in (spec.messages, spec.system) if place and "." in place]
+
+
+def _system_in(messages: Any) -> Any:
+    """Return the content of a system message that messages begin with, `None` if there is none."""
+    first = messages[0] if isinstance(messages, list | tuple) and messages else None
+    return first.get("content") if isinstance(first, dict) and first.get("role") == "system" else None
 
 
 def _as_string(name: str, messages: Any) -> str:
@@ -306,3 +272,30 @@ def _as_string(name: str, messages: Any) -> str:
             return content
     msg = f"call.replace(messages=…): the argument {name!r} is a string; give a string or one user message"
     raise RequestError(msg)
+
+
+@of_type
+def class_has_model(kind: type) -> bool:
+    """Return True if the objects of a class may have a `model` that is not in their `__dict__`; a class may itself."""
+    return issubclass(kind, type) or any(name in vars(base) for base in kind.__mro__ for name in _MODEL_PLAIN)
+
+
+def model_of(instance: object) -> str | None:
+    """
+    Return the `model` or `model_name` of an object, `None` if it has none that is a text.
+
+    Only what is stored, on the object or its class: a property is code of the user's, which may do
+    anything. It is read where it is named, `model="self.model"`.
+    """
+    kind: Any = instance if isinstance(instance, type) else type(instance)
+    try:
+        stored = data_of(instance)
+        for name in _MODEL_PLAIN:
+            value = stored.get(name)
+            if value is None:
+                value = next((vars(base)[name] for base in kind.__mro__ if name in vars(base)), None)
+            if value is not None and (model := _name_in(value)) is not None:
+                return model
+    except Exception:  # a `__dict__` or `__getattribute__` of the user's
+        return None
+    return None

@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any
 
-from ..shapes.request import Recorder
+from ..shapes.iterators import Recorder
 from .encode import Raw, encode, encode_again
 
 if TYPE_CHECKING:
