@@ -14,6 +14,8 @@ from inspect import isawaitable, iscoroutinefunction
 from types import AsyncGeneratorType, CoroutineType, GeneratorType
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
 
+from .frames import hide_own_frames
+
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Generator, Mapping
 
@@ -198,7 +200,11 @@ def carry(fn: F) -> F:
 
     @wraps(fn)
     async def awaited(*args: Any, **kwargs: Any) -> Any:
-        return await _awaiting(fn(*args, **kwargs), place())
+        try:
+            return await _awaiting(fn(*args, **kwargs), place())
+        except BaseException as error:
+            hide_own_frames(error)
+            raise
 
     @wraps(fn)
     def carried(*args: Any, **kwargs: Any) -> Any:
@@ -206,6 +212,9 @@ def carry(fn: F) -> F:
         former = enter(here)
         try:
             result = fn(*args, **kwargs)
+        except BaseException as error:
+            hide_own_frames(error)
+            raise
         finally:
             leave(here, former)
         if isinstance(result, CoroutineType):
@@ -221,6 +230,9 @@ async def _awaiting(awaitable: Any, here: Scope | None) -> Any:
     former = enter(here)
     try:
         return await awaitable
+    except BaseException as error:
+        hide_own_frames(error)
+        raise
     finally:
         leave(here, former)
 
@@ -235,6 +247,9 @@ def _stepping(source: Generator[Any, Any, Any], here: Scope | None) -> Generator
             item = step(given)
         except StopIteration as stop:
             return stop.value
+        except BaseException as error:
+            hide_own_frames(error)
+            raise
         finally:
             leave(here, former)
         try:
@@ -260,6 +275,9 @@ async def _stepping_async(source: AsyncGenerator[Any, Any], here: Scope | None) 
             item = await _awaiting(step(given), here)
         except StopAsyncIteration:
             return
+        except BaseException as error:
+            hide_own_frames(error)
+            raise
         try:
             given = yield item
             step = source.asend

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import wrapt
 
+from .._capture.frames import hide_own_frames
 from .._capture.instrument.patch import Patch, apply_patch
 from .._capture.log import count_fault
 
@@ -42,8 +43,9 @@ class _WatchPatch(Patch):
             flow = self._begin(signature, args if instance is None else (instance, *args), kwargs)
             try:
                 value = wrapped(*args, **kwargs)
-            except BaseException:
+            except BaseException as error:
                 _close(flow)
+                hide_own_frames(error)
                 raise
             _end(flow, value)
             return value

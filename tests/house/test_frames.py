@@ -15,17 +15,17 @@ from pathlib import Path
 import pytest
 
 BUDGETS = {
-    "value call in an open turn, SDK object": 45,
-    "value call under a decorated method, SDK object": 85,
-    "value call in an open turn, openai's client": 46,
-    "value call under a decorated method, openai's client": 86,
-    "stream of 21 chunks in an open turn, SDK object": 133,
-    "stream of 21 chunks in an open turn, openai's client": 134,
-    "call outside any turn, with its line": 118,
-    "turn of one call, with its line": 151,
-    "turn of one call under a decorated method, with its line": 216,
-    "turn of 4 decorated references and a stream, with its line": 792,
-    "the same, the SDK not instrumented": 464,
+    "value call in an open turn, SDK object": 44,
+    "value call under a decorated method, SDK object": 82,
+    "value call in an open turn, openai's client": 45,
+    "value call under a decorated method, openai's client": 83,
+    "stream of 21 chunks in an open turn, SDK object": 132,
+    "stream of 21 chunks in an open turn, openai's client": 133,
+    "call outside any turn, with its line": 117,
+    "turn of one call, with its line": 148,
+    "turn of one call under a decorated method, with its line": 211,
+    "turn of 4 decorated references and a stream, with its line": 776,
+    "the same, the SDK not instrumented": 453,
 }
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ..flow.driver import drive_async, start_sync
+from ..frames import hide_own_frames
 from ..log import count_fault
 from ..scope import current
 from ..turns.turn import current_turn, turn_for_call
@@ -27,9 +28,13 @@ if TYPE_CHECKING:
 __all__ = ["call_through"]
 
 
+# The wrapper calls this function itself, without a frame between, and it calls the road that calls the
+# user's function: two frames of ours a level where a program recurses through a decorated function, three
+# with middleware, one where nobody records (tests/behaviour/instrument/test_depth.py). A helper around
+# the road would be one more.
 def call_through(  # noqa: PLR0917 - on the path of every call, where keywords cost
     stack: StackLike,
-    options: Options,
+    options: Any,
     cache: dict[str, WrappedFunction],
     path: str,
     wrapped: Callable[..., Any],
@@ -37,35 +42,61 @@ def call_through(  # noqa: PLR0917 - on the path of every call, where keywords c
     args: tuple[Any, ...],
     kwargs: dict[str, Any],
 ) -> Any:
-    """Run one invocation of a wrapped function."""
-    is_turn = options.kind == "turn"
-    turn = None if is_turn else turn_for_call(current())
-    if turn is None and options.inside:
-        return wrapped(*args, **kwargs)
-    recording = stack.recording() if turn is None else turn.recording
-    is_watched = stack.middleware or stack.observers
-    # The last: it may finish a turn that was prepared while somebody recorded.
-    if recording is None and not is_watched and (options.prepares is None or not prepared.is_waiting()):
-        return wrapped(*args, **kwargs)
-    function = cache.get("")
-    if function is None:
-        function = cache[""] = WrappedFunction(wrapped, options, path)
-    if is_turn and _joins(instance, function.name, wrapped):
-        return wrapped(*args, **kwargs)
-    if function.required and len(args) + len(kwargs) < function.required:
-        # Our coroutine would raise the TypeError when it is awaited. Callers that try a call, as uvicorn
-        # does to know a factory from an application, expect it now.
-        return wrapped(*args, **kwargs)
-    invocation = Invocation(stack, options, function, wrapped, instance, args, kwargs, recording)
-    if is_turn:
+    """
+    Run one invocation of a wrapped function.
+
+    Args:
+        stack: The stack.
+        options: `Options` of the decorator; or, where they depend on the object, a function of `instance`
+            that returns them, `None` for an object that is not instrumented.
+        cache: Of the wrapper: what is known of the function.
+        path: The dotted path that it was found by.
+        wrapped: The function, bound to `instance`.
+        instance: The object whose method it is, `None` for a function.
+        args: Of the function.
+        kwargs: Of the function.
+    """
+    try:
+        if type(options) is not Options:
+            options = options(instance)
+            if options is None:
+                return wrapped(*args, **kwargs)
+        is_turn = options.kind == "turn"
+        turn = None if is_turn else turn_for_call(current())
+        if turn is None and options.inside:
+            return wrapped(*args, **kwargs)
+        recording = stack.recording() if turn is None else turn.recording
+        is_watched = stack.middleware or stack.observers
+        # The last: it may finish a turn that was prepared while somebody recorded.
+        if recording is None and not is_watched and (options.prepares is None or not prepared.is_waiting()):
+            return wrapped(*args, **kwargs)
+        function = cache.get("")
+        if function is None:
+            function = cache[""] = WrappedFunction(wrapped, options, path)
+        if is_turn and _joins(instance, function.name, wrapped):
+            return wrapped(*args, **kwargs)
+        if function.required and len(args) + len(kwargs) < function.required:
+            # Our coroutine would raise the TypeError when it is awaited. Callers that try a call, as uvicorn
+            # does to know a factory from an application, expect it now.
+            return wrapped(*args, **kwargs)
+        invocation = Invocation(stack, options, function, wrapped, instance, args, kwargs, recording)
+        if is_turn:
+            if not function.returns_coroutine:
+                return turn_run.run(invocation)
+            return _named(turn_run.run_async(invocation), function)
+        if is_watched:
+            if function.returns_coroutine:
+                return _named(_converse(invocation), function)
+            conversation = _conversation_of(invocation)
+            if conversation is None:
+                return wrapped(*args, **kwargs)
+            return start_sync(conversation, async_stream=function.is_async_generator)
         if not function.returns_coroutine:
-            return turn_run.run(invocation)
-        return _named(turn_run.run_async(invocation), function)
-    if is_watched:
-        return _converse(invocation)
-    if not function.returns_coroutine:
-        return straight.run(invocation, turn, call.go_on)
-    return _named(straight.run_async(invocation, call.go_on), function)
+            return straight.run(invocation, turn, call.go_on)
+        return _named(straight.run_async(invocation, call.go_on), function)
+    except BaseException as error:
+        hide_own_frames(error, everywhere=bool(stack.middleware or stack.observers))
+        raise
 
 
 def _named(coroutine: Any, function: WrappedFunction) -> Any:
@@ -74,23 +105,16 @@ def _named(coroutine: Any, function: WrappedFunction) -> Any:
     return coroutine
 
 
-def _converse(invocation: Invocation) -> Any:
-    """Start a conversation by the driver that fits the function."""
-    function = invocation.function
-    if function.returns_coroutine:
-        return _named(_converse_later(invocation), function)
-    conversation = _conversation_of(invocation)
-    if conversation is None:
-        return invocation.wrapped(*invocation.args, **invocation.kwargs)
-    return start_sync(conversation, async_stream=function.is_async_generator)
-
-
-async def _converse_later(invocation: Invocation) -> Any:
-    """Do everything, the start time too, when the coroutine runs."""
-    conversation = _conversation_of(invocation)
-    if conversation is None:
-        return await invocation.wrapped(*invocation.args, **invocation.kwargs)
-    return (await drive_async(conversation)).value
+async def _converse(invocation: Invocation) -> Any:
+    """Run the conversation of a coroutine function: everything, the start time too, when the coroutine runs."""
+    try:
+        conversation = _conversation_of(invocation)
+        if conversation is None:
+            return await invocation.wrapped(*invocation.args, **invocation.kwargs)
+        return (await drive_async(conversation)).value
+    except BaseException as error:
+        hide_own_frames(error, everywhere=True)
+        raise
 
 
 def _conversation_of(invocation: Invocation) -> Conversation | None:

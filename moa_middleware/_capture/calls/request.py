@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from ..flow.driver import Deliver, Drain, Invoke, Resolve
 from ..flow.model import DROPPED, Reply, complete
-from ..flow.outcome import drop_frames, outcome_of
+from ..flow.outcome import outcome_of
+from ..frames import drop_frames
 from ..log import log
 from ..scope import Order
 from ..shapes.accumulator import Accumulator

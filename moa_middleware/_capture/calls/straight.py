@@ -10,13 +10,16 @@ write the same record: `tests/behaviour/tracing/test_two_roads.py` runs the same
 from __future__ import annotations
 
 from functools import partial
+from inspect import isawaitable
+from types import CoroutineType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..flow.driver import drive_async, start_sync
 from ..flow.model import Reply, complete
 from ..flow.outcome import outcome_of
+from ..frames import hide_own_frames
 from ..log import count_fault
-from ..scope import NO_TAGS, Order, Scope, current, invoke, resolve
+from ..scope import NO_TAGS, Order, Scope, current, put_current
 from ..shapes.accumulator import Accumulator
 from ..streams.kinds import is_stream, kind_of, underlying_stream
 from ..streams.proxies import stream_proxy
@@ -61,10 +64,17 @@ def run(invocation: Invocation, turn: Turn | None, go_on: GoOn) -> Any:
     begun = _begin(invocation, current(), turn)
     if begun is None:
         return invocation.wrapped(*invocation.args, **invocation.kwargs)
-    attempt = begun.attempt
+    attempt, scope, _ = begun
     try:
         attempt.clock.start()
-        value = invoke(begun.scope, invocation.wrapped, invocation.args, invocation.kwargs)
+        # `scope.invoke`, but for its frame.
+        former = current()
+        put_current(scope)
+        try:
+            value = invocation.wrapped(*invocation.args, **invocation.kwargs)
+        finally:
+            if current() is scope:
+                put_current(former)
     except BaseException as error:
         _raised(attempt, error)
         raise
@@ -85,32 +95,45 @@ def run(invocation: Invocation, turn: Turn | None, go_on: GoOn) -> Any:
 
 async def run_async(invocation: Invocation, go_on: GoOn) -> Any:
     """Run one call of a coroutine function: everything, the start time too, when the coroutine runs."""
-    here = current()
-    begun = _begin(invocation, here, turn_for_call(here))
-    if begun is None:
-        return await invocation.wrapped(*invocation.args, **invocation.kwargs)
-    attempt = begun.attempt
     try:
-        attempt.clock.start()
-        value = await resolve(begun.scope, invocation.wrapped, invocation.args, invocation.kwargs)
+        here = current()
+        begun = _begin(invocation, here, turn_for_call(here))
+        if begun is None:
+            return await invocation.wrapped(*invocation.args, **invocation.kwargs)
+        attempt, scope, _ = begun
+        try:
+            attempt.clock.start()
+            # `scope.resolve`, but for its frame.
+            former = current()
+            put_current(scope)
+            try:
+                value = invocation.wrapped(*invocation.args, **invocation.kwargs)
+                if type(value) is CoroutineType or isawaitable(value):
+                    value = await value
+            finally:
+                if current() is scope:
+                    put_current(former)
+        except BaseException as error:
+            _raised(attempt, error)
+            raise
+        try:
+            kind = kind_of(value)
+            if kind == "awaitable":
+                # It is what the function returned when it was awaited: awaiting this too is for the caller.
+                kind = "stream" if is_stream(value) else "value"
+            if kind == "value":
+                _returned(invocation.function, attempt, value)
+                return value
+            if kind == "stream" and underlying_stream(value) is None:
+                return _stream(invocation, begun, value)
+        except BaseException as error:
+            return _unread(attempt, value, error)
+        box = [value]
+        value = None
+        return (await drive_async(go_on(invocation, *begun, box))).value
     except BaseException as error:
-        _raised(attempt, error)
+        hide_own_frames(error)
         raise
-    try:
-        kind = kind_of(value)
-        if kind == "awaitable":
-            # It is what the function returned when it was awaited: awaiting this too is for the caller.
-            kind = "stream" if is_stream(value) else "value"
-        if kind == "value":
-            _returned(invocation.function, attempt, value)
-            return value
-        if kind == "stream" and underlying_stream(value) is None:
-            return _stream(invocation, begun, value)
-    except BaseException as error:
-        return _unread(attempt, value, error)
-    box = [value]
-    value = None
-    return (await drive_async(go_on(invocation, *begun, box))).value
 
 
 def _begin(invocation: Invocation, here: Scope | None, turn: Turn | None) -> _Begun | None:

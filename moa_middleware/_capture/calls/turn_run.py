@@ -8,13 +8,16 @@ a conversation, and so does a future.
 from __future__ import annotations
 
 from functools import partial
+from inspect import isawaitable
+from types import CoroutineType
 from typing import TYPE_CHECKING, Any
 
 from ..flow.driver import Deliver, Resolve, drive_async, start_sync
 from ..flow.model import complete
 from ..flow.outcome import outcome_of
+from ..frames import hide_own_frames
 from ..log import count_fault
-from ..scope import current, invoke, resolve
+from ..scope import current, put_current
 from ..shapes.accumulator import Accumulator
 from ..streams.bodies import BodyText, body_of, with_body
 from ..streams.kinds import is_stream, kind_of, outcome_of_future
@@ -43,7 +46,14 @@ def run(invocation: Invocation) -> Any:
     if execution is None:
         return invocation.wrapped(*invocation.args, **invocation.kwargs)
     try:
-        value = invoke(execution.turn.scope(), invocation.wrapped, invocation.args, invocation.kwargs)
+        # `scope.invoke`, but for its frame.
+        scope, former = execution.turn.scope(), current()
+        put_current(scope)
+        try:
+            value = invocation.wrapped(*invocation.args, **invocation.kwargs)
+        finally:
+            if current() is scope:
+                put_current(former)
     except BaseException as error:
         execution.leave(outcome_of(error), error)
         raise
@@ -61,25 +71,38 @@ def run(invocation: Invocation) -> Any:
 
 async def run_async(invocation: Invocation) -> Any:
     """Run a turn of a coroutine function; it opens when the coroutine runs."""
-    execution = _open(invocation)
-    if execution is None:
-        return await invocation.wrapped(*invocation.args, **invocation.kwargs)
     try:
-        value = await resolve(execution.turn.scope(), invocation.wrapped, invocation.args, invocation.kwargs)
+        execution = _open(invocation)
+        if execution is None:
+            return await invocation.wrapped(*invocation.args, **invocation.kwargs)
+        try:
+            # `scope.resolve`, but for its frame.
+            scope, former = execution.turn.scope(), current()
+            put_current(scope)
+            try:
+                value = invocation.wrapped(*invocation.args, **invocation.kwargs)
+                if type(value) is CoroutineType or isawaitable(value):
+                    value = await value
+            finally:
+                if current() is scope:
+                    put_current(former)
+        except BaseException as error:
+            execution.leave(outcome_of(error), error)
+            raise
+        try:
+            kind = kind_of(value)
+            if kind == "awaitable" and is_stream(value):
+                kind = "stream"  # awaiting it is for the caller
+            if kind not in ("manager", "future"):
+                return execution.receive(value, kind)
+        except BaseException as error:
+            return _unread(execution, value, error)
+        box = [value]
+        value = None
+        return (await drive_async(execution.start(box))).value
     except BaseException as error:
-        execution.leave(outcome_of(error), error)
+        hide_own_frames(error)
         raise
-    try:
-        kind = kind_of(value)
-        if kind == "awaitable" and is_stream(value):
-            kind = "stream"  # awaiting it is for the caller
-        if kind not in ("manager", "future"):
-            return execution.receive(value, kind)
-    except BaseException as error:
-        return _unread(execution, value, error)
-    box = [value]
-    value = None
-    return (await drive_async(execution.start(box))).value
 
 
 def _open(invocation: Invocation) -> TurnExecution | None:

@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ...errors import DidNotYieldError, MiddlewareError, ResendError
+from ..frames import hide_own_frames
 from .effects import Sleep, Wait
 from .model import Call, Reply
 
@@ -117,6 +118,7 @@ def chain(
                     kept, failure = before  # nothing was sent: what had come before it stands
                 elif isinstance(effect, Call):
                     failure = error
+                hide_own_frames(error, everywhere=True)  # the middleware may raise another one from it
                 effect = flow.throw(error)
             except BaseException as error:
                 # GeneratorExit of our own closing, an interrupt or a cancellation: the middleware

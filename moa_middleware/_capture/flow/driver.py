@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 import wrapt
 
 from ...errors import AsyncOnSyncError
+from ..frames import hide_own_frames
 from ..log import log
-from ..scope import Scope, enter, invoke, leave, resolve
+from ..scope import Scope, current, enter, invoke, leave, put_current, resolve
 from .effects import Sleep, Wait
 
 if TYPE_CHECKING:
@@ -126,7 +127,14 @@ def drive_sync(conversation: Conversation, value: Any = None, *, only_invoke: bo
                 raise NeedsAsync(effect)
             try:
                 if type(effect) is Invoke:
-                    value = invoke(effect.scope, effect.fn, effect.args, effect.kwargs)
+                    # `scope.invoke`, but for its frame: a program that recurses has one a level.
+                    former = current()
+                    put_current(effect.scope)
+                    try:
+                        value = effect.fn(*effect.args, **effect.kwargs)
+                    finally:
+                        if current() is effect.scope:
+                            put_current(former)
                 elif type(effect) is Sleep:
                     time.sleep(effect.seconds)
                 elif type(effect) is Drain:
@@ -277,12 +285,21 @@ class _AwaitableManager(_Awaitable):
 
 
 async def _value_of(driven: Any) -> Any:
-    return (await driven).value
+    try:
+        return (await driven).value
+    except BaseException as error:
+        hide_own_frames(error, everywhere=True)
+        raise
 
 
 async def _late_stream(conversation: Conversation, effect: Effect) -> AsyncGenerator[Any, Any]:
     """Stand in for an async stream whose middleware has to await before it can begin."""
-    async for chunk in (await drive_async(conversation, first=effect)).value:
+    try:
+        stream = (await drive_async(conversation, first=effect)).value
+    except BaseException as error:
+        hide_own_frames(error, everywhere=True)
+        raise
+    async for chunk in stream:
         yield chunk
 
 

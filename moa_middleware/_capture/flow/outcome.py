@@ -7,12 +7,9 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from .model import Outcome
 
-__all__ = ["ErrorInfo", "drop_frames", "error_of", "exit_outcome", "outcome_of", "strip_own_frames"]
+__all__ = ["ErrorInfo", "error_of", "exit_outcome", "outcome_of"]
 
 _CANCELS = frozenset({"CancelledError", "Cancelled"})
-
-_OURS = __name__.partition(".flow")[0]
-"""The package of the live wing."""
 
 
 def outcome_of(error: BaseException) -> Outcome:
@@ -73,29 +70,3 @@ def error_of(error: BaseException | ErrorInfo | None) -> ErrorInfo | None:
     except Exception:
         message = ""
     return ErrorInfo(name, message)
-
-
-def strip_own_frames(error: BaseException) -> BaseException:
-    """Cut our own frames off the head of a traceback: they hold the exception, a cycle."""
-    trace = error.__traceback__
-    while trace is not None and str(trace.tb_frame.f_globals.get("__package__")).startswith(_OURS):
-        trace = trace.tb_next
-    return error.with_traceback(trace)
-
-
-def drop_frames(error: BaseException | None) -> None:
-    """
-    Take the traceback of an exception away, and of what it came from.
-
-    For one that a middleware has answered by sending again: its `except` block, where the flow
-    waits, keeps it for as long as the new stream is open. Its frames lead, by `f_back`, to the
-    consumer's, which holds that stream; so it would never be dropped.
-    """
-    seen: set[int] = set()
-    found = [error]
-    while found:
-        one = found.pop()
-        if one is not None and id(one) not in seen:
-            seen.add(id(one))
-            one.__traceback__ = None
-            found += (one.__cause__, one.__context__)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import wrapt
 
 from ...errors import TargetError
+from ..frames import hide_own_frames
 from ..log import log
 from ..process import ForkSafeLock
 from .patch import CallPatch, Patch, Undo, apply_patch, known_patch, sweep, undo
@@ -51,13 +52,17 @@ class _SubclassPatch(Patch):
         had = original if self.had else None
 
         def __init_subclass__(sub: type, /, **kwargs: Any) -> None:  # noqa: N807 - its name
-            if had is not None:
-                had.__get__(None, sub)(**kwargs)
-            else:
-                # Search for the class again: `dataclass(slots=True)` and attrs replace it by a copy.
-                holder: Any = next(c for c in sub.__mro__ if _has_hook(c, hook))
-                parent: Any = super(holder, sub)
-                parent.__init_subclass__(**kwargs)
+            try:
+                if had is not None:
+                    had.__get__(None, sub)(**kwargs)
+                else:
+                    # Search for the class again: `dataclass(slots=True)` and attrs replace it by a copy.
+                    holder: Any = next(c for c in sub.__mro__ if _has_hook(c, hook))
+                    parent: Any = super(holder, sub)
+                    parent.__init_subclass__(**kwargs)
+            except BaseException as error:
+                hide_own_frames(error)
+                raise
             if not self.undone:
                 with lock:
                     self.instrument_subclass(sub)
@@ -120,10 +125,14 @@ class _InitPatch(Patch):
         """Return a wrapper that resolves the paths on the new instance."""
 
         def wrapper(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> None:
-            if self.had:
-                wrapped(*args, **kwargs)
-            else:
-                self._next_init(instance, args, kwargs)
+            try:
+                if self.had:
+                    wrapped(*args, **kwargs)
+                else:
+                    self._next_init(instance, args, kwargs)
+            except BaseException as error:
+                hide_own_frames(error)
+                raise
             # `super().__init__()` runs this wrapper once for each class that is watched. Only the most
             # derived one resolves the paths: before it returns, attributes may be missing.
             mro = type(instance).__mro__

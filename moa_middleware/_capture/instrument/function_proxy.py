@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import sys
 from copy import copy, deepcopy
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import wrapt
@@ -104,12 +105,8 @@ class Instrumented(wrapt.FunctionWrapper):  # type: ignore[type-arg]  # wrapt's 
 
 def instrumented(fn: Any, stack: StackLike, options: Options) -> Instrumented:
     """Return `fn` wrapped as a call or turn of `stack`."""
-    call_through = stack.call_through
-    cache: dict[str, Any] = {}
-
-    def wrapper(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
-        return call_through(options, cache, "", wrapped, instance, args, kwargs)
-
+    # A partial application, whose call is no frame.
+    wrapper = partial(stack.call_through, options, {}, "")
     return Instrumented(fn, wrapper, stack=stack, kind=options.kind, options=options)
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import inspect
 import weakref
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ..process import ForkSafeLock
@@ -195,21 +196,21 @@ class CallPatch(Patch):
 
     def wrap(self, original: Any) -> Any:
         """Return a wrapper that acts for the targets."""
-        call_through, path, by_client = self.stack.call_through, self.path, self.by_client
-        cache: dict[str, Any] = {}
-
-        def wrapper(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
-            # `MARK`: the in-memory client by which a middleware's reply gets the SDK's form. Its calls are
-            # no requests to a model. An object that is not instrumented is not asked for its `_client`.
-            whom = getattr(instance, "_client", None) if by_client else instance
-            # `Identities.get` without its frame: most calls are those of one object that was instrumented.
-            entry = self.targets._items.get(id(whom))
-            options = entry[1] if entry is not None and entry[0]() is whom else self.shared_options(whom)
-            if options is None or getattr(getattr(instance, "_client", None), MARK, False):
-                return wrapped(*args, **kwargs)
-            return call_through(options, cache, path, wrapped, instance, args, kwargs)
-
+        # A partial application, whose call is no frame.
+        wrapper = partial(self.stack.call_through, self._options_of_call, {}, self.path)
         return Instrumented(original, wrapper, stack=self.stack, kind=self.kind, patch=self)
+
+    def _options_of_call(self, instance: Any) -> Any:
+        """Return the options for a call of an object's method, `None` if the patch does not act for the object."""
+        # `MARK`: the in-memory client by which a middleware's reply gets the SDK's form. Its calls are
+        # no requests to a model. An object that is not instrumented is not asked for its `_client`.
+        whom = getattr(instance, "_client", None) if self.by_client else instance
+        # `Identities.get` without its frame: most calls are those of one object that was instrumented.
+        entry = self.targets._items.get(id(whom))
+        options = entry[1] if entry is not None and entry[0]() is whom else self.shared_options(whom)
+        if options is None or getattr(getattr(instance, "_client", None), MARK, False):
+            return None
+        return options
 
 
 _patches: weakref.WeakValueDictionary[tuple[Any, ...], Patch] = weakref.WeakValueDictionary()

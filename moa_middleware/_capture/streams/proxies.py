@@ -16,6 +16,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ..flow.outcome import exit_outcome, outcome_of
+from ..frames import hide_own_frames
 from ..log import log
 from ..scope import current, invoke, resolve
 from .loops import iterate, iterate_async, makes_no_calls
@@ -84,7 +85,29 @@ def _next(self: Any) -> Any:
         if self._self_state.on_chunk is not None:
             return step(self)
         self._self_step = one = stepper(self)
-    return one()
+    try:
+        return one()
+    except StopIteration:
+        raise
+    except BaseException as error:
+        hide_own_frames(error)
+        raise
+
+
+def _send(self: Any, value: Any, /) -> Any:
+    try:
+        return step(self, "send", value)
+    except BaseException as error:
+        hide_own_frames(error)
+        raise
+
+
+def _throw(self: Any, /, *error: Any) -> Any:
+    try:
+        return step(self, "throw", *error)
+    except BaseException as raised:
+        hide_own_frames(raised)
+        raise
 
 
 # Closing and leaving. -----------------------------------------------------------------------------
@@ -98,6 +121,7 @@ def _close(self: Any) -> Any:
     except BaseException as error:
         if not runs(self.__wrapped__):
             state.end(outcome_of(error), error)
+        hide_own_frames(error)
         raise
     if inspect.isawaitable(result):
         return _close_later(self, lambda: result)
@@ -113,6 +137,7 @@ async def _close_later(self: Any, close: Callable[[], Any]) -> Any:
     except BaseException as error:
         if not runs(self.__wrapped__):
             await state.end_async(outcome_of(error), error)
+        hide_own_frames(error)
         raise
     if not state.leaving:
         await state.end_async("closed")
@@ -128,11 +153,19 @@ async def _aclose(self: Any) -> Any:
 
 
 def _enter(self: Any) -> Any:
-    return _inner(self, self.__wrapped__.__enter__())
+    try:
+        return _inner(self, self.__wrapped__.__enter__())
+    except BaseException as error:
+        hide_own_frames(error)
+        raise
 
 
 async def _aenter(self: Any) -> Any:
-    return _inner(self, await self.__wrapped__.__aenter__())
+    try:
+        return _inner(self, await self.__wrapped__.__aenter__())
+    except BaseException as error:
+        hide_own_frames(error)
+        raise
 
 
 def _inner(self: Any, value: Any) -> Any:
@@ -158,6 +191,9 @@ def _exit(self: Any, kind: type[BaseException] | None, error: BaseException | No
     state.leaving = True
     try:
         return self.__wrapped__.__exit__(kind, error, trace) if self._self_entered else None
+    except BaseException as raised:
+        hide_own_frames(raised)
+        raise
     finally:
         with _quietly(error):
             state.end(*exit_outcome(error, self._self_helper and self._self_helper()))
@@ -170,6 +206,9 @@ async def _aexit(
     state.leaving = True
     try:
         return await self.__wrapped__.__aexit__(kind, error, trace) if self._self_entered else None
+    except BaseException as raised:
+        hide_own_frames(raised)
+        raise
     finally:
         with _quietly(error):
             await state.end_async(*exit_outcome(error, self._self_helper and self._self_helper()))
@@ -181,21 +220,29 @@ async def _aexit(
 def _manager_enter(self: Any) -> Any:
     state: StreamState = self._self_state
     try:
-        value = invoke(state.scope or current(), self.__wrapped__.__enter__, (), {})
+        try:
+            value = invoke(state.scope or current(), self.__wrapped__.__enter__, (), {})
+        except BaseException as error:
+            self._self_entered = False
+            return _entered(self, state.not_opened(error))
+        return _entered(self, state.entered(value))
     except BaseException as error:
-        self._self_entered = False
-        return _entered(self, state.not_opened(error))
-    return _entered(self, state.entered(value))
+        hide_own_frames(error, everywhere=state.conversation is not None)
+        raise
 
 
 async def _manager_aenter(self: Any) -> Any:
     state: StreamState = self._self_state
     try:
-        value = await resolve(state.scope or current(), self.__wrapped__.__aenter__, (), {})
+        try:
+            value = await resolve(state.scope or current(), self.__wrapped__.__aenter__, (), {})
+        except BaseException as error:
+            self._self_entered = False
+            return _entered(self, await state.not_opened_async(error))
+        return _entered(self, await state.entered_async(value))
     except BaseException as error:
-        self._self_entered = False
-        return _entered(self, await state.not_opened_async(error))
-    return _entered(self, await state.entered_async(value))
+        hide_own_frames(error, everywhere=state.conversation is not None)
+        raise
 
 
 def _entered(self: Any, ended: Ended) -> Any:
@@ -220,8 +267,8 @@ _STREAM: dict[str, Any] = {
     "__next__": _next,
     "__aiter__": _aiter,
     "__anext__": step_async,
-    "send": lambda self, value, /: step(self, "send", value),
-    "throw": lambda self, *error: step(self, "throw", *error),
+    "send": _send,
+    "throw": _throw,
     "asend": lambda self, value, /: step_async(self, "asend", value),
     "athrow": lambda self, *error: step_async(self, "athrow", *error),
     "close": _close,

@@ -16,6 +16,7 @@ import weakref
 from typing import TYPE_CHECKING, Any
 
 from ..flow.outcome import exit_outcome, outcome_of
+from ..frames import hide_own_frames
 from ..log import count_fault
 from ..shapes.accumulator import Accumulator
 from .proxy_class import StateProxy, proxy_class
@@ -47,12 +48,20 @@ class RawProxy(StateProxy):
 
 
 def _parse(self: Any, *args: Any, **kwargs: Any) -> Any:
-    parsed = self.__wrapped__.parse(*args, **kwargs)
+    try:
+        parsed = self.__wrapped__.parse(*args, **kwargs)
+    except BaseException as error:
+        hide_own_frames(error)
+        raise
     return _entered(self, self._self_state.entered(parsed)) if _is_new(self, parsed) else _known(self, parsed)
 
 
 async def _parse_async(self: Any, *args: Any, **kwargs: Any) -> Any:
-    parsed = await self.__wrapped__.parse(*args, **kwargs)
+    try:
+        parsed = await self.__wrapped__.parse(*args, **kwargs)
+    except BaseException as error:
+        hide_own_frames(error)
+        raise
     is_new = _is_new(self, parsed)
     return _entered(self, await self._self_state.entered_async(parsed)) if is_new else _known(self, parsed)
 
@@ -308,6 +317,7 @@ def _reading(kind: Any, name: str) -> Any:
         except BaseException as error:
             if body.stepping:
                 body.state.end(outcome_of(error), error)
+            hide_own_frames(error)
             raise
         finally:
             body.stepping = False
@@ -337,6 +347,7 @@ def _reading_async(kind: Any, name: str) -> Any:
         except BaseException as error:
             if body.stepping:
                 await body.state.end_async(outcome_of(error), error)
+            hide_own_frames(error)
             raise
         finally:
             body.stepping = False

@@ -12,7 +12,8 @@ import weakref
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..flow.driver import Conversation, Ended, NeedsAsync, drive_async, drive_last, drive_sync
-from ..flow.outcome import ErrorInfo, error_of, outcome_of, strip_own_frames
+from ..flow.outcome import ErrorInfo, error_of, outcome_of
+from ..frames import strip_own_frames
 from ..log import count_fault, log
 from ..process import claim, once, process_id
 

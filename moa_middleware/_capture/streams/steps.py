@@ -8,12 +8,14 @@ generator.
 from __future__ import annotations
 
 import weakref
+from functools import partial
 from itertools import repeat
 from types import AsyncGeneratorType, GeneratorType
 from typing import TYPE_CHECKING, Any
 
 from ..flow.model import DROPPED
 from ..flow.outcome import outcome_of
+from ..frames import hide_own_frames
 from ..scope import current, invoke, put_current, resolve
 from .stream_types import one_per_type
 
@@ -111,7 +113,10 @@ def ended_by_error(proxy: Any, error: BaseException, given: tuple[Any, ...] = ()
     """End the stream of a step that raised; returns what to go on with, `None` if the exception goes on."""
     state: StreamState = proxy._self_state
     outcome = _how_ended(proxy, error, given)
-    return None if outcome is None else state.end(outcome, error, listening=True)
+    other = None if outcome is None else state.end(outcome, error, listening=True)
+    if other is None:
+        hide_own_frames(error)
+    return other
 
 
 async def ended_by_error_async(proxy: Any, error: BaseException, given: tuple[Any, ...] = ()) -> Any:
@@ -122,7 +127,10 @@ async def ended_by_error_async(proxy: Any, error: BaseException, given: tuple[An
         # The consumer's coroutine was closed while it waited: nothing can be awaited now.
         state.drop()
         return None
-    return None if outcome is None else await state.end_async(outcome, error, listening=True)
+    other = None if outcome is None else await state.end_async(outcome, error, listening=True)
+    if other is None:
+        hide_own_frames(error)
+    return other
 
 
 def _ended_by(proxy: Any, error: BaseException, given: tuple[Any, ...] = ()) -> Any:
@@ -262,7 +270,7 @@ class _Steps(map):  # type: ignore[type-arg]  # of what the stream gives
 
     def __new__(cls, proxy: Any) -> Any:
         is_plain = hasattr(type(proxy.__wrapped__), "__next__") and proxy._self_state.on_chunk is None
-        self = super().__new__(cls, stepper(proxy) if is_plain else lambda _: step(proxy), repeat(None))
+        self = super().__new__(cls, stepper(proxy) if is_plain else partial(step, proxy), repeat("__next__"))
         self.proxy = proxy
         return self
 
@@ -286,7 +294,11 @@ class _Steps(map):  # type: ignore[type-arg]  # of what the stream gives
 
 def _of_proxy(name: str) -> Callable[..., Any]:
     def forward(self: Any, *args: Any) -> Any:
-        return getattr(self.proxy, name)(*args)
+        try:
+            return getattr(self.proxy, name)(*args)
+        except BaseException as error:
+            hide_own_frames(error)
+            raise
 
     return forward
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import wrapt
 
+from ..frames import hide_own_frames
 from ..scope import Scope, current, enter, leave, submitted
 
 if TYPE_CHECKING:
@@ -37,6 +38,9 @@ def _within(scope: Scope | None, fn: Callable[..., Any]) -> Callable[..., Any]:
         former = enter(scope)
         try:
             return fn(*args, **kwargs)
+        except BaseException as error:
+            hide_own_frames(error)
+            raise
         finally:
             leave(scope, former)
 
@@ -53,9 +57,13 @@ def _finer(scope: Scope, fn: Callable[..., Any]) -> Callable[..., Any]:
 
     def run(*args: Any, **kwargs: Any) -> Any:
         here = current()
-        if here is None or here.turn is not scope.turn:
-            return fn(*args, **kwargs)
-        return _within(Scope(here.turn, here.tags, here.parent, scope.order), fn)(*args, **kwargs)
+        try:
+            if here is None or here.turn is not scope.turn:
+                return fn(*args, **kwargs)
+            return _within(Scope(here.turn, here.tags, here.parent, scope.order), fn)(*args, **kwargs)
+        except BaseException as error:
+            hide_own_frames(error)
+            raise
 
     return run
 
@@ -77,6 +85,9 @@ def _submit(wrapped: Any, _instance: Any, args: tuple[Any, ...], kwargs: dict[st
     former = enter(None)
     try:
         return wrapped(fn, *rest, **kwargs)
+    except BaseException as error:
+        hide_own_frames(error)
+        raise
     finally:
         leave(None, former)
 
@@ -119,13 +130,18 @@ def _start(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str,
 
     def once() -> Any:
         put_back()
-        return _within(scope, run)()
+        try:
+            return _within(scope, run)()
+        except BaseException as error:
+            hide_own_frames(error)
+            raise
 
     attributes["run"] = once  # a class may refuse to have it set
     try:
         return wrapped(*args, **kwargs)
-    except BaseException:
+    except BaseException as error:
         put_back()
+        hide_own_frames(error)
         raise
 
 
