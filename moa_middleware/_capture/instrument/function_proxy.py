@@ -105,7 +105,7 @@ class Instrumented(wrapt.FunctionWrapper):  # type: ignore[type-arg]  # wrapt's 
 
 def instrumented(fn: Any, stack: StackLike, options: Options) -> Instrumented:
     """Return `fn` wrapped as a call or turn of `stack`."""
-    # A partial application, whose call is no frame.
+    # A partial application: calling it enters no frame.
     wrapper = partial(stack.call_through, options, {}, "")
     return Instrumented(fn, wrapper, stack=stack, kind=options.kind, options=options)
 

@@ -196,7 +196,7 @@ class CallPatch(Patch):
 
     def wrap(self, original: Any) -> Any:
         """Return a wrapper that acts for the targets."""
-        # A partial application, whose call is no frame.
+        # A partial application: calling it enters no frame.
         wrapper = partial(self.stack.call_through, self._options_of_call, {}, self.path)
         return Instrumented(original, wrapper, stack=self.stack, kind=self.kind, patch=self)
 
