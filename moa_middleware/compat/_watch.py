@@ -1,14 +1,15 @@
 """
 Watching a function that is neither a turn nor a call: a generator function is run around it.
 
-The generator yields once and is sent what the function returned. Its own faults are counted and never
-reach the caller. As with a target, the function is replaced when its module is imported, and put back
-by `uninstrument`.
+The generator yields once and is sent what the function returned: of a coroutine or future its result,
+when that is there. Its own faults are counted and never reach the caller. As with a target, the function
+is replaced when its module is imported, and put back by `uninstrument`.
 """
 
 from __future__ import annotations
 
 import inspect
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import wrapt
@@ -16,6 +17,7 @@ import wrapt
 from .._capture.frames import hide_own_frames
 from .._capture.instrument.patch import Patch, apply_patch
 from .._capture.log import count_fault
+from .._capture.streams.kinds import is_future, outcome_of_future
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,33 +37,87 @@ class _WatchPatch(Patch):
 
     def wrap(self, original: Any) -> Any:
         """Return a wrapper that runs the generator around the function."""
-        signature = inspect.signature(original)
+        function = getattr(original, "__func__", original)  # of a class method or static method
+        signature = inspect.signature(function)
+        # Its body runs when its coroutine is awaited, perhaps in another task: so does the generator.
+        is_async = inspect.iscoroutinefunction(function)
 
         def wrapper(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
             if self.undone:
                 return wrapped(*args, **kwargs)
-            flow = self._begin(signature, args if instance is None else (instance, *args), kwargs)
+            try:
+                named = signature.bind(*(args if instance is None else (instance, *args)), **kwargs).arguments
+            except TypeError:
+                return wrapped(*args, **kwargs)  # it raises the error that its caller knows
+            if is_async:
+                return _named_like(self._run_async(named, wrapped, args, kwargs), wrapped)
+            flow = self._begin(named)
             try:
                 value = wrapped(*args, **kwargs)
             except BaseException as error:
                 _close(flow)
                 hide_own_frames(error)
                 raise
-            _end(flow, value)
-            return value
+            return _finish(flow, value)
 
         return wrapt.FunctionWrapper(original, wrapper)
 
-    def _begin(self, signature: inspect.Signature, args: Any, kwargs: Any) -> Any:
+    def _begin(self, named: dict[str, Any]) -> Any:
         """Start the generator with the arguments that it takes."""
         try:
-            named = signature.bind(*args, **kwargs).arguments
             flow = self.fn(**{name: named[name] for name in self.takes})
             next(flow)
         except Exception as error:
             count_fault(f"watch {self.name}", error)
             return None
         return flow
+
+    async def _run_async(self, named: dict[str, Any], wrapped: Any, args: Any, kwargs: Any) -> Any:
+        return await _awaited(self._begin(named), wrapped(*args, **kwargs))
+
+
+async def _awaited(flow: Any, coroutine: Any) -> Any:
+    try:
+        value = await coroutine
+    except BaseException as error:
+        _close(flow)
+        hide_own_frames(error)
+        raise
+    _end(flow, value)
+    return value
+
+
+def _named_like(coroutine: Any, original: Any) -> Any:
+    """Return a coroutine under the name of another one, or of its function: warnings and tasks show it."""
+    for name in ("__name__", "__qualname__"):
+        setattr(coroutine, name, str(getattr(original, name, "?")))
+    return coroutine
+
+
+def _finish(flow: Any, value: Any) -> Any:
+    """
+    Send the generator what a function returned, now or when that is there, and return what the caller gets.
+
+    A future stays the same object. Of an awaitable that is neither coroutine nor future the result
+    cannot be seen without replacing it, so its generator is closed.
+    """
+    if inspect.iscoroutine(value):
+        return _named_like(_awaited(flow, value), value)
+    if is_future(value):
+        value.add_done_callback(partial(_future_done, flow))
+    elif inspect.isawaitable(value):
+        _close(flow)
+    else:
+        _end(flow, value)
+    return value
+
+
+def _future_done(flow: Any, future: Any) -> None:
+    value, error = outcome_of_future(future)
+    if error is not None:
+        _close(flow)
+    else:
+        _end(flow, value)
 
 
 def _end(flow: Any, value: Any) -> None:

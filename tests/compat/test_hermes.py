@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import subprocess
 import sys
@@ -12,9 +11,7 @@ from types import SimpleNamespace
 import pytest
 
 import moa_middleware as moa
-from moa_middleware._capture.config import default_stack
 from moa_middleware.compat import hermes
-from moa_middleware.compat._watch import Watch
 
 ASKED = [{"role": "system", "content": "You advise."}, {"role": "user", "content": "Why?"}]
 READ = [{"role": "user", "content": "Why?\n\nReference 1: Air."}]
@@ -391,116 +388,3 @@ def test_the_target_imports_nothing():
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
     assert done.stderr == ""
-
-
-@pytest.fixture
-def module(tmp_path, monkeypatch):
-    """Return the name of a module that is not imported yet, and take it away afterwards."""
-    (tmp_path / "watched_by_tests.py").write_text(
-        "class Agent:\n    def run(self, task, *, loud=False):\n        return task.upper() if loud else task\n"
-        "def fails(task):\n    raise LookupError(task)\n"
-    )
-    monkeypatch.syspath_prepend(str(tmp_path))
-    yield "watched_by_tests"
-    sys.modules.pop("watched_by_tests", None)
-
-
-def test_a_function_is_watched_once_its_module_is_there(module):
-    """The generator gets the arguments that it names, and what the function returned."""
-    seen = []
-
-    def watch(self, task):
-        seen.append((type(self).__name__, task))
-        seen.append((yield))
-
-    around = Watch(default_stack, module, "Agent.run", watch)
-    agent_class = importlib.import_module(module).Agent
-    there = vars(agent_class)["run"]
-    assert agent_class().run("a", loud=True) == "A"
-    assert seen == [("Agent", "a"), "A"]
-    again = Watch(default_stack, module, "Agent.run", watch)
-    assert vars(agent_class)["run"] is there
-    again.undo()
-    around.undo()
-    assert agent_class().run("b") == "b"
-    assert len(seen) == 2
-    assert not hasattr(vars(agent_class)["run"], "__wrapped__")
-
-
-def test_a_wrapper_that_others_have_wrapped_does_nothing_after_the_end(module):
-    """It cannot be taken out from under them."""
-    seen = []
-
-    def watch(self):
-        seen.append(self)
-        yield
-
-    around = Watch(default_stack, module, "Agent.run", watch)
-    agent_class = importlib.import_module(module).Agent
-    ours = agent_class.run
-
-    def run(self, task):
-        return ours(self, task)
-
-    agent_class.run = run
-    around.undo()
-    assert agent_class().run("a") == "a"
-    assert seen == []
-
-
-def test_what_is_undone_before_its_module_is_there_stays_undone(module):
-    """The hook comes, and does nothing; a path that leads nowhere is left alone."""
-
-    def watch():
-        yield
-
-    Watch(default_stack, module, "Agent.run", watch).undo()
-    elsewhere = [Watch(default_stack, module, path, watch) for path in ("Agent.walk", "Nobody.run", "nothing")]
-    found = importlib.import_module(module)
-    assert not hasattr(vars(found.Agent)["run"], "__wrapped__")
-    for one in elsewhere:
-        one.undo()
-    assert not hasattr(found, "nothing")
-
-
-def test_faults_of_the_watcher_are_its_own(module):
-    """Before, after, or where the function raises: counted, and the caller sees what he saw."""
-
-    def before(task):
-        raise ValueError(task)
-        yield
-
-    def after(task):
-        yield
-        raise ValueError(task)
-
-    def twice(task):
-        yield
-        yield
-
-    def closing(task):
-        try:
-            yield
-        finally:
-            raise ValueError(task)
-
-    def unknown(nobody_has_this):
-        yield
-
-    found = importlib.import_module(module)
-    faults = moa.status().faults
-    for count, watch in enumerate((before, after, closing, unknown), 1):
-        around = Watch(default_stack, module, "Agent.run", watch)
-        assert found.Agent().run("a") == "a"
-        around.undo()
-        assert moa.status().faults == faults + count
-    around = Watch(default_stack, module, "Agent.run", twice)
-    assert found.Agent().run("a") == "a"
-    around.undo()
-    around = Watch(default_stack, module, "fails", closing)
-    with pytest.raises(LookupError, match="a"):
-        found.fails("a")
-    with pytest.raises(TypeError):
-        found.fails()
-    around.undo()
-    assert moa.status().faults == faults + 6
