@@ -22,6 +22,7 @@ from .._capture.scope import enter, leave, submitted
 from .._capture.turns.turn import current_turn
 from ..errors import TargetError
 from ..records import TOKENS
+from ._hermes_privacy import LOOP, PrivacyFilter
 from ._hermes_values import failure_of, label_of, number, tokens_of
 from ._watch import Watch
 
@@ -31,8 +32,6 @@ if TYPE_CHECKING:
     from .._capture.turns.turn import StackLike
 
 __all__ = ["TARGETS"]
-
-_LOOP = "agent.moa_loop"
 
 _agents = Identities()
 """The agent that a client's completions work for, as a weak reference."""
@@ -62,6 +61,10 @@ def _preset(self: Any) -> str | None:
 def _half(_moa_prepare_only: Any = None, _moa_prepared_request: Any = None) -> Any:
     """Distinguish the two calls of a turn, which later versions make."""
     return _moa_prepared_request if _moa_prepared_request is not None else bool(_moa_prepare_only)
+
+
+def _privacy(self: Any = None, _moa_prepared_request: Any = None) -> PrivacyFilter:
+    return PrivacyFilter(self, is_prepared=_moa_prepared_request is not None)
 
 
 # Options of a call. ------------------------------------------------------------------------------
@@ -153,6 +156,14 @@ def _rebased(prepared: Any) -> Generator[None, Any, None]:
     _prepared.alias(prepared, other)
 
 
+def _mode_resolved() -> Generator[None, Any, None]:
+    """Remember the mode of the privacy filter for the turn that runs here."""
+    mode = yield
+    turn = current_turn()
+    if turn is not None and isinstance(turn.redacts, PrivacyFilter):
+        turn.redacts.resolved(mode)
+
+
 def _submitted() -> Generator[None, Any, None]:
     """Give each reference a number at submission: the agent runs it later, in a copied context of its own."""
     scope = submitted()
@@ -169,8 +180,9 @@ _WATCHED: tuple[tuple[str, str, Callable[..., Any]], ...] = (
     ("run_agent", "AIAgent._interruptible_streaming_api_call", _requesting),
     ("run_agent", "AIAgent._create_request_openai_client", _client_asked),
     ("tools.thread_context", "propagate_context_to_thread", _submitted),
-    (_LOOP, "_aggregator_reasoning_config", _aggregator_chosen),
-    (_LOOP, "MoAChatCompletions.rebase_prepared_request", _rebased),
+    (LOOP, "_aggregator_reasoning_config", _aggregator_chosen),
+    (LOOP, "MoAChatCompletions.rebase_prepared_request", _rebased),
+    (LOOP, "_moa_privacy_mode", _mode_resolved),
 )
 _CLIENTS_OF = ("_get_cached_client", "resolve_provider_client")
 
@@ -202,26 +214,41 @@ def _watch(stack: StackLike) -> Callable[[], None]:
 
 TARGETS = (
     Target(
-        _LOOP,
+        LOOP,
         "MoAChatCompletions.create",
         "turn",
         session_id=_session_id,
         preset=_preset,
         messages="messages",
-        options={"prepares": _half},
+        options={"prepares": _half, "redacts": _privacy},
     ),
     # The one-shot `/moa`, which the agent's own trace leaves out.
-    Target(_LOOP, "aggregate_moa_context", "turn", session_id=_session_id, messages="api_messages", optional=True),
     Target(
-        _LOOP,
+        LOOP,
+        "aggregate_moa_context",
+        "turn",
+        session_id=_session_id,
+        messages="api_messages",
+        options={"redacts": _privacy},
+        optional=True,
+    ),
+    Target(
+        LOOP,
         "_run_reference",
         "reference",
         label=_reference_label,
         model=_reference_model,
         messages="ref_messages",
-        options={"reads": _read_reference},
+        options={"reads": _read_reference, "redacts": _privacy},
     ),
-    Target(_LOOP, "call_llm", "call", label=_call_label, provider=_call_provider, options={"role": _role}),
+    Target(
+        LOOP,
+        "call_llm",
+        "call",
+        label=_call_label,
+        provider=_call_provider,
+        options={"role": _role, "redacts": _privacy},
+    ),
     _watch,
 )
 """The targets of the name `hermes`."""

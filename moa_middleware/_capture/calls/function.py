@@ -50,6 +50,8 @@ class Options(NamedTuple):
     prepares: Any = None
     """Of a turn in two calls: `True` for the first, what that one returned for the second, else `None`."""
     system: str | None = None
+    redacts: Any = None
+    """A function of the arguments that returns the `Turn.redacts` of the turn that the function opens."""
 
 
 class WrappedFunction:

@@ -69,6 +69,8 @@ class Invocation:
     def open_turn(self, named: Mapping[str, Any], request: Request) -> Turn:
         """Open a turn of the function's own."""
         turn = Turn(turn_tags(self.options, self.instance, named), self.recording, request=request)
+        if self.options.redacts is not None:
+            turn.redacts = resolve_option(self.options.redacts, self.instance, named)
         self.enter(turn)
         return turn
 
@@ -89,6 +91,8 @@ class Invocation:
         options, instance = self.options, self.instance
         if turn is None:
             turn = Turn(turn_tags(options, instance, named), self.recording, implicit=True)
+            if options.redacts is not None:
+                turn.redacts = resolve_option(options.redacts, instance, named)
         if here is not None and here.turn is turn:
             state = CallState(turn, here.parent, here.order)
         else:

@@ -22,7 +22,7 @@ from .encode import decode
 from .redact import LineRedaction, RedactionError, Redactor, is_word
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
 __all__ = ["Content"]
 
@@ -49,6 +49,11 @@ class Content:
         self._metadata = metadata
         self._limit = limit
         self._redactor = redactor or Redactor()
+
+    def then(self, functions: Sequence[Callable[[str], str]]) -> Content:
+        """Return the same with further functions, which change the texts last."""
+        rules, own = self._redactor
+        return Content(metadata=self._metadata, limit=self._limit, redactor=Redactor(rules, (*own, *functions)))
 
     def line(self, line: bytes) -> tuple[bytes, BaseException | None]:
         """

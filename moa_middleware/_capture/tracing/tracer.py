@@ -129,7 +129,7 @@ class Tracer:
                 call_state.parent.call_state
             )  # it ended first, and is completed from this one: it is written again
         try:
-            urgent = self._journal.add(turn, call_state, self._content)
+            urgent = self._journal.add(turn, call_state, self._content_of(turn))
             if urgent is not None:
                 raise urgent
         except OSError as error:
@@ -189,7 +189,9 @@ class Tracer:
             if self._fanout_only and not record["references"]:
                 return None
             record["writer"] = self._writer_fields(number)
-            return self._line(turn.session_id, turn_record.turn_pieces(record), late=False)
+            pieces = turn_record.turn_pieces(record)
+            content = self._content if turn.redacts is None else self._content_of(turn)  # a frame less a turn
+            return self._line(turn.session_id, pieces, content, late=False)
         except BaseException as error:
             # The turn happened, and a reader that counts lines must find one: a fault of ours costs what it holds, not
             # its existence. An interrupt is raised on by `_fault`, and `_send` makes the line again.
@@ -203,7 +205,8 @@ class Tracer:
 
     def _late_lines_of(self, turn: Turn, call_state: CallState) -> list[Line]:
         lines = late_records(turn, call_state, ts=time.time())
-        return [self._line(turn.session_id, (line,), late=True) for line in lines]
+        content = self._content_of(turn)
+        return [self._line(turn.session_id, (line,), content, late=True) for line in lines]
 
     def _writer_fields(self, number: list[int]) -> dict[str, Any]:
         if not number:
@@ -221,10 +224,19 @@ class Tracer:
 
     # Lines ---------------------------------------------------------------------------------------
 
-    def _line(self, session_id: str | None, pieces: Iterable[bytes], *, late: bool) -> Line:
+    def _content_of(self, turn: Turn) -> Content | None:
+        """Return what is written of a turn's content: its host may have a filter of its own, which comes last."""
+        functions = turn.redacts() if turn.redacts is not None else ()
+        if not functions:
+            return self._content
+        from .content import Content
+
+        return (self._content or Content()).then(functions)
+
+    def _line(self, session_id: str | None, pieces: Iterable[bytes], content: Content | None, *, late: bool) -> Line:
         listeners = self._listeners
-        if self._content is not None:
-            data, urgent = self._content.line(b"".join(pieces))
+        if content is not None:
+            data, urgent = content.line(b"".join(pieces))
             pieces = (data,)
             if urgent is not None:
                 # What interrupted a function of the user's goes on when the line is written.
@@ -235,7 +247,7 @@ class Tracer:
         )
 
     def _put(self, session_id: str | None, line: bytes) -> None:
-        outbox.send([self._line(session_id, (line,), late=False)])
+        outbox.send([self._line(session_id, (line,), self._content, late=False)])
 
 
 def _raise(error: BaseException, _record: object) -> None:

@@ -233,6 +233,8 @@ class Turn:
     last_encoded: Any = None
     """What the recording keeps of the last request, to know it again."""
     trace_context: dict[str, str] | None = None
+    redacts: Callable[[], Sequence[Callable[[str], str]]] | None = None
+    """Returns the functions that its texts pass before they are written; asked at each line."""
     over = False
 
     def __init__(
@@ -255,6 +257,7 @@ class Turn:
         if self.parent is not None:
             self.session_id = self.parent.session_id if self.session_id is None else self.session_id
             self.preset = self.parent.preset if self.preset is None else self.preset
+            self.redacts = self.parent.redacts
         self.tags: Mapping[str, Any] = dict(tags.own)
         self.by_hand = by_hand
         self.implicit = implicit
