@@ -1,13 +1,20 @@
-"""The whole Hermes Agent, unmodified, on a scripted server: how one run of it is made and what is kept of it."""
+"""
+The whole Hermes Agent, unmodified, on a scripted server: how one run of it is made and what is kept of it.
+
+It is the agent of that name, or `async-hermes-agent`, a later version whose functions are coroutines; whichever the
+environment has. Tests call the agent through `now`, so that one test runs with both.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import importlib.metadata
+import inspect
 import json
 import os
 import socket
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,17 +23,60 @@ import pytest
 import moa_middleware as moa
 from moa_middleware.testing import ScriptedServer
 
-VERSION = "0.19.0"
+VERSIONS = {"hermes-agent": "0.19.0", "async-hermes-agent": "0.20.4.1"}
 QUESTION = "Why is the sky blue?"
+
+
+def installed():
+    """Return the versions of the agents that are here, by their names."""
+    found = {}
+    for name in VERSIONS:
+        with suppress(importlib.metadata.PackageNotFoundError):
+            found[name] = importlib.metadata.version(name)
+    return found
+
+
+IS_ASYNC = "async-hermes-agent" in installed()
+"""True if the agent here is the one of coroutines."""
+
+sync_only = pytest.mark.skipif(IS_ASYNC, reason="threads and functions that async-hermes-agent does not have")
+async_only = pytest.mark.skipif(not IS_ASYNC, reason="needs async-hermes-agent, whose version has this")
 
 
 def missing():
     """Return why these tests cannot run, `None` if they can."""
-    try:
-        found = importlib.metadata.version("hermes-agent")
-    except importlib.metadata.PackageNotFoundError:
-        return f"needs hermes-agent=={VERSION}, which pins other versions than ours: give it an environment of its own"
-    return None if found == VERSION else f"needs hermes-agent=={VERSION}, found {found}"
+    found = installed()
+    if not found:
+        names = " or ".join(f"{name}=={version}" for name, version in VERSIONS.items())
+        return f"needs {names}, which pin other versions than ours: give each an environment of its own"
+    wrong = [f"needs {name}=={VERSIONS[name]}, found {at}" for name, at in found.items() if at != VERSIONS[name]]
+    return wrong[0] if wrong else None
+
+
+_loop = []
+
+
+def now(value):
+    """Return a value, or what an awaitable comes down to. One event loop runs them all: the agent keeps clients."""
+    if not inspect.isawaitable(value):
+        return value
+    if not _loop:
+        _loop.append(asyncio.new_event_loop())
+
+    async def run():
+        return await value
+
+    return _loop[0].run_until_complete(run())
+
+
+def text_of(stream):
+    """Return the text of a stream, read to its end."""
+
+    async def read():
+        return [chunk async for chunk in stream]
+
+    chunks = now(read()) if hasattr(stream, "__aiter__") else stream
+    return "".join(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices)
 
 
 def pytest_collection_modifyitems(items):
@@ -71,6 +121,7 @@ model: {{provider: moa, default: team}}
 providers:
   openai: {{name: openai, base_url: "{url}", api_key: sk-canary-of-the-tests-0123456789}}
 moa:
+  privacy_filter: "{privacy}"
   save_traces: true
   trace_dir: "{traces}"
   default_preset: team
@@ -113,18 +164,21 @@ class World:
         self.server = None
 
     @contextmanager
-    def serving(self, scripts, *, references=("one", "two"), fanout="per_iteration"):
+    def serving(self, scripts, *, references=("one", "two"), fanout="per_iteration", privacy=""):
         """Serve scripts as models, and let the agent's configuration say so."""
+        from agent import moa_loop
         from hermes_cli import config
 
         with ScriptedServer(scripts) as server:
             slots = ", ".join(f"{{provider: openai, model: {name}}}" for name in references)
-            text = CONFIG.format(url=server.base_url, traces=self.traces, references=slots, fanout=fanout)
+            settings = {"references": slots, "fanout": fanout, "privacy": privacy}
+            text = CONFIG.format(url=server.base_url, traces=self.traces, **settings)
             (self.home / "config.yaml").write_text(text)
-            for name in ("_LOAD_CONFIG_CACHE", "_CONFIG_CACHE"):
-                cache = getattr(config, name, None)
-                if hasattr(cache, "clear"):
-                    cache.clear()
+            for of in (config, moa_loop):
+                for name in ("_LOAD_CONFIG_CACHE", "_CONFIG_CACHE", "_runtime_cache", "_preset_cache"):
+                    cache = getattr(of, name, None)
+                    if hasattr(cache, "clear"):
+                        cache.clear()
             self.server = server
             yield server
 
@@ -154,7 +208,7 @@ class World:
             file.unlink()
         with self.serving(scripts(), **serving) as server:
             agent = self.agent(session=session, stream=run.pieces.append if stream else None, toolsets=toolsets)
-            result = agent.run_conversation(question)
+            result = now(agent.run_conversation(question))
             run.answer = result["final_response"]
             run.api_calls = result.get("api_calls")
             run.messages = [_plain(message) for message in result["messages"]]
@@ -184,18 +238,29 @@ def _plain(message):
 
 def _asked(body):
     messages = [message for message in body["messages"] if message["role"] != "system"]
+    messages = [{name: value for name, value in m.items() if name != "timestamp"} for m in messages]
     return json.dumps([body["model"], body.get("stream"), messages, body.get("tools")], sort_keys=True)
 
 
 @pytest.fixture
-def world(home, turns):
-    """Return the agent's world, with what we record gathered."""
-    return World(home, turns)
+def world(home, turns, caplog):
+    """Return the agent's world, with what we record gathered; of ours, nothing has failed or logged a warning."""
+    before = moa.status().faults
+    yield World(home, turns)
+    logged = [record.getMessage() for record in caplog.records if record.name.startswith("moa_middleware")]
+    assert (logged, moa.status().faults) == ([], before)
 
 
-def in_threads(*functions):
-    """Run functions at the same time; whatever one raises is raised here."""
+def at_once(*functions):
+    """Run functions at the same time, in threads or as tasks; whatever one raises is raised here."""
     failed = []
+
+    async def gathered():
+        await asyncio.gather(*(function() for function in functions))
+
+    if IS_ASYNC:
+        now(gathered())
+        return
 
     def run(fn):
         try:
