@@ -36,6 +36,8 @@ aggregator = default_stack.aggregator
 client = default_stack.client
 instrument = default_stack.instrument
 uninstrument = default_stack.uninstrument
+asgi = default_stack.asgi
+wsgi = default_stack.wsgi
 
 __all__ = [
     "AsyncOnSyncError",
@@ -63,6 +65,7 @@ __all__ = [
     "__version__",
     "add_turn_ids",
     "aggregator",
+    "asgi",
     "carry",
     "client",
     "configure",
@@ -79,4 +82,5 @@ __all__ = [
     "turn",
     "uninstrument",
     "wait",
+    "wsgi",
 ]

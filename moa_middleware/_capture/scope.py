@@ -1,9 +1,9 @@
 """
 Where the running code stands: in which turn, under which tags, inside which call.
 
-One ContextVar holds an immutable `Scope`. It is set around one frame, never reset by a token (the
-"created in a different Context" errors all come from tokens): whoever leaves restores the former
-value only if the current one is still its own.
+One ContextVar holds a `Scope`, which nothing but `turns.requests` ever changes. It is set around one
+frame, never reset by a token (the "created in a different Context" errors all come from tokens): code
+that leaves restores the former value only if the current one is still its own.
 """
 
 from __future__ import annotations

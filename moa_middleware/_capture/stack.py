@@ -22,12 +22,14 @@ from .recorder import load_recorder, recording
 from .scope import NO_TAGS
 from .turns import threads
 from .turns.blocks import TurnBlock, checked_tags
+from .web import AsgiApp, WsgiApp
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from typing import Unpack
 
     from .flow.model import Middleware
+    from .web import AsgiCallable, Session, WsgiCallable
 
 __all__ = ["Stack"]
 
@@ -352,3 +354,36 @@ class Stack:
         objects.uninstrument(obj, self)
         if obj is None:
             threads.remove()
+
+    # Web applications ----------------------------------------------------------------------------
+
+    def asgi(self, app: AsgiCallable, *, routes: Paths | None = None, session_id: Session = None) -> AsgiApp:
+        """
+        Make each HTTP request to an ASGI application a turn: of FastAPI, Starlette, Django or your own.
+
+        A request without a call writes no line, and applies its session and tags to the turns inside.
+        Websockets and the lifespan pass through. An error response without an exception does not fail the turn.
+
+        Args:
+            app: The application. `app.add_middleware(moa.asgi, routes=…)` does the same.
+            routes: Globs of the paths that are turns, `"/v1/*"`; `*` matches `/` too. `None` means all.
+            session_id: The session, or a function that takes the connection's scope.
+
+        Raises:
+            DecorationError: An argument cannot be used.
+        """
+        return AsgiApp(self, app, routes, session_id)
+
+    def wsgi(self, app: WsgiCallable, *, routes: Paths | None = None, session_id: Session = None) -> WsgiApp:
+        """
+        Make each request to a WSGI application a turn, as `asgi` does; it closes with the body.
+
+        Args:
+            app: The application: `app.wsgi_app` of Flask, or Django's.
+            routes: As for `asgi`.
+            session_id: The session, or a function that takes the environ.
+
+        Raises:
+            DecorationError: An argument cannot be used.
+        """
+        return WsgiApp(self, app, routes, session_id)

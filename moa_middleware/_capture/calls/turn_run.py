@@ -25,6 +25,7 @@ from ..streams.proxies import manager_proxy, stream_proxy
 from ..streams.proxy_class import own_state
 from ..streams.state import End, FutureDone, ManagerEntered, StreamState, future_done
 from ..streams.stream_types import body_attribute
+from ..turns.requests import give_up
 from ..turns.turn import current_turn
 from .function import resolve_option
 from .prepared import find, keep
@@ -246,11 +247,7 @@ class TurnExecution:
             # drop the iterator then, without a `close`.
             end = end._replace(outcome="closed")
         elif end.outcome == "cancelled":
-            # Starlette steps through a sync generator in threads. It cancels the steps, and the generator is
-            # dropped without a `close` whenever the collector comes; so is the stream that it reads.
-            call_state = self.turn.awaited()
-            if call_state is not None:
-                call_state.stream.drop("cancelled")
+            give_up(self.turn)
         self._stream_ended(state, end)
 
     def _stream(self, source: Any) -> Any:

@@ -8,11 +8,14 @@ it in another context or thread, as fixtures and dependencies do, never raises.
 from __future__ import annotations
 
 import atexit
+import sys
+from inspect import CO_GENERATOR
 from typing import TYPE_CHECKING, Any, TypedDict, TypeVar
 
 from ...errors import TagError
 from ..flow.outcome import outcome_of
 from ..scope import NO_TAGS, Scope, Tags, current, put_current
+from .requests import give_up, hand_over, request_around
 from .turn import Turn
 
 if TYPE_CHECKING:
@@ -22,7 +25,7 @@ if TYPE_CHECKING:
 
     from .turn import StackLike
 
-__all__ = ["Tag", "TurnBlock", "checked_tags", "tag"]
+__all__ = ["Tag", "TurnBlock", "checked_tags", "left_open", "tag"]
 
 F = TypeVar("F")
 
@@ -82,10 +85,14 @@ class Tag:
         """Apply the tags to the code inside."""
         here = current()
         if here is None:
-            put_current(Scope(None, self._tags, block=self))
-            return
-        tags = self._tags.within(here.tags)
-        put_current(Scope(here.turn, tags, here.parent, here.order, previous=here, block=self))
+            inner = Scope(None, self._tags, block=self)
+        else:
+            tags = self._tags.within(here.tags)
+            inner = Scope(here.turn, tags, here.parent, here.order, previous=here, block=self)
+        put_current(inner)
+        frame = sys._getframe(1)
+        if frame.f_code.co_flags & CO_GENERATOR:
+            hand_over(inner, frame)
 
     def __exit__(self, *_: object) -> None:
         """Restore the tags from before."""
@@ -94,6 +101,9 @@ class Tag:
         here = current()
         if here is not None and here.block is self:
             put_current(here.previous)
+        request = request_around(here)
+        if request is not None:
+            request.release(self)
 
 
 class TurnBlock:
@@ -136,8 +146,12 @@ class TurnBlock:
         # By id, on the block and for the process. A task or a thread that never leaves the block, as a
         # generator fixture that is not finished, must not lose the line.
         self._open[turn.id] = turn
-        _left_open[turn.id] = turn
-        put_current(Scope(turn, tags, None, turn.order, previous=here, block=self))
+        left_open[turn.id] = turn
+        inner = Scope(turn, tags, None, turn.order, previous=here, block=self)
+        put_current(inner)
+        frame = sys._getframe(1)
+        if frame.f_code.co_flags & CO_GENERATOR:
+            hand_over(inner, frame)
         return turn
 
     def __exit__(
@@ -149,14 +163,22 @@ class TurnBlock:
         if here is not None and here.block is self:
             turn = self._open.pop(here.turn.id, None) if here.turn is not None else None
             put_current(here.previous)
+        request = request_around(here)
+        held = request.release(self) if request is not None else None
+        if turn is None and held is not None and held.turn is not None:
+            turn = self._open.pop(held.turn.id, None)
         if turn is None and self._open:
             # It was entered in another context or thread (a fixture, a dependency), so the current scope
             # does not say which turn this is. Close the oldest, or it would stay open for ever.
             turn = self._open.pop(next(iter(self._open)), None)
         if turn is None:
             return
-        _left_open.pop(turn.id, None)
-        turn.leave("completed" if error is None else outcome_of(error), error)
+        left_open.pop(turn.id, None)
+        if error is None and request is not None and request.is_gone:
+            give_up(turn)
+            turn.leave("cancelled")
+        else:
+            turn.leave("completed" if error is None else outcome_of(error), error)
 
     async def __aenter__(self) -> Turn:
         """Do the same in `async with`."""
@@ -169,13 +191,13 @@ class TurnBlock:
         self.__exit__(kind, error, trace)
 
 
-_left_open: dict[str, Turn] = {}
+left_open: dict[str, Turn] = {}
 """Turns that were entered by hand and not left. They are written at exit, so that a script loses none."""
 
 
 @atexit.register
 def _close_at_exit() -> None:
-    for turn in list(_left_open.values()):
+    for turn in list(left_open.values()):
         turn.leave("abandoned")
 
 

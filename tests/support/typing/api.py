@@ -7,13 +7,16 @@ Checked by mypy strict and by pyright (`tests/house/test_typing.py`), never run.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterable, Iterator, MutableMapping
 from types import ModuleType
-from typing import assert_type
+from typing import Any, assert_type
 
 import structlog
+from fastapi import FastAPI
+from flask import Flask
 from openai import AsyncOpenAI, AsyncStream, OpenAI, Stream
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
+from starlette.types import ASGIApp
 
 import moa_middleware as moa
 from moa_middleware import Call, Chunk, Flow, Reply, Turn, Usage
@@ -332,3 +335,31 @@ target = moa.Target("pkg.mod", "Class.method", "turn", session_id="s", optional=
 assert_type(target, moa.Target)
 assert_type(target.role, str | None)
 assert_type(moa.instrument("openai"), str)
+
+
+# Web applications ---------------------------------------------------------------------------------
+
+
+async def asgi_application(
+    scope: MutableMapping[str, Any],
+    receive: Callable[[], Awaitable[MutableMapping[str, Any]]],
+    send: Callable[[MutableMapping[str, Any]], Awaitable[None]],
+) -> None:
+    await send(await receive())
+
+
+def wsgi_application(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+    return [b""]
+
+
+def session_of(given: MutableMapping[str, Any]) -> str:
+    return str(given["path"])
+
+
+def applications() -> None:
+    starlette = FastAPI()
+    starlette.add_middleware(moa.asgi, routes="/v1/*", session_id=session_of)
+    _: list[ASGIApp] = [moa.asgi(starlette, routes=["/v1/*"], session_id="s"), stack.asgi(asgi_application)]
+    flask = Flask(__name__)
+    flask.wsgi_app = moa.wsgi(flask.wsgi_app, routes="/v1/*", session_id=session_of)  # type: ignore[method-assign]
+    assert_type(stack.wsgi(wsgi_application)({}, print), Iterable[bytes])
