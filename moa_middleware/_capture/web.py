@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ..errors import DecorationError
 from .flow.outcome import outcome_of
+from .frames import hide_own_frames
 from .log import count_fault
 from .scope import Tags, enter, leave
 from .shapes.accumulator import Accumulator
@@ -139,6 +140,7 @@ class AsgiApp(_App):
             result = await self._app(scope, wire.receive, wire.send)
         except BaseException as error:
             _close(request, "cancelled" if wire.is_by_hang_up(error) else outcome_of(error), error)
+            hide_own_frames(error)
             raise
         finally:
             leave(request.scope, former)
@@ -205,6 +207,7 @@ class WsgiApp(_App):
             result: Iterable[bytes] = self._app(environ, start_response)
         except BaseException as error:
             _close(request, outcome_of(error), error)
+            hide_own_frames(error)
             raise
         finally:
             leave(request.scope, former)
