@@ -10,19 +10,42 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import platformdirs
 from pydantic import Field, ValidationError, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
-from ._redaction import RULES
+from ._redaction import RULES, secrets
+from ._variables import cleaned
+
+if TYPE_CHECKING:
+    from pydantic.fields import FieldInfo
 
 __all__ = ["Settings", "describe_problem", "problems_of"]
 
 
 def _default_trace_dir() -> Path:
     return platformdirs.user_state_path("moa_middleware") / "traces"
+
+
+_LONGEST = 80
+"""Characters of a bad value that an error shows."""
+_WORDS = ("turns", "capture")
+"""Settings whose value is one of a few words."""
+
+
+class _Environment(EnvSettingsSource):
+    """The environment; a value without blanks and quotes around it, and words without case."""
+
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
+        value, key, is_complex = super().get_field_value(field, field_name)
+        if isinstance(value, str):
+            # What is empty without them counts as not set, as an empty variable does.
+            value = cleaned(value) or None
+            if value is not None and field_name in _WORDS:
+                value = value.lower()
+        return value, key, is_complex
 
 
 _VARIABLE = re.compile(r"\$(?:[A-Za-z_]\w*|\{[^}]*\})")
@@ -61,6 +84,18 @@ class Settings(BaseSettings):
     max_file_bytes: int | None = Field(default=None, ge=1)
     journal: bool = False
 
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - replaced
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - there is none
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - there is none
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Return where values come from, what is passed first."""
+        return init_settings, _Environment(settings_cls)
+
     @property
     def rules(self) -> tuple[str, ...]:
         """The redaction rules, in the order in which they are applied."""
@@ -88,7 +123,11 @@ class Settings(BaseSettings):
                 # A directory of that name, below the working directory, is what nobody means.
                 msg = f"{unset[0]} is not set"
                 raise ValueError(msg)
-            return Path(path).expanduser()
+            try:
+                return Path(path).expanduser()
+            except RuntimeError:
+                msg = f"the home directory of {path.partition(os.sep)[0]!r} is unknown"
+                raise ValueError(msg) from None
         return value
 
 
@@ -96,14 +135,37 @@ def _names(value: str) -> set[str]:
     return {name.strip().lower() for name in value.split(",")} - {""}
 
 
+_BYTES = "takes a whole number of bytes from 1, without a unit"
+_SAID = {
+    "bool_parsing": "takes 1, true, yes or on, and 0, false, no or off",
+    "int_parsing": _BYTES,
+    "greater_than_equal": _BYTES,
+}
+"""What is wrong by pydantic's type of the error, where its own words do not say what to write."""
+
+
 def describe_problem(error: ValidationError) -> str:
-    """Return what is wrong with the settings, without the values: they may be anything."""
+    """Return what is wrong with the settings, each by the name of its variable."""
     return "; ".join(f"{name}: {said}" for name, said in problems_of(error).items())
 
 
 def problems_of(error: ValidationError) -> dict[str, str]:
-    """Return what is wrong by the name of its variable, without the values."""
-    return {
-        f"MOA_{'_'.join(str(part) for part in problem['loc']).upper()}": problem["msg"].removeprefix("Value error, ")
-        for problem in error.errors(include_input=False, include_url=False, include_context=False)
-    }
+    """
+    Return what is wrong by the name of its variable.
+
+    Values are shown as they are in the environment, but for those that look like a credential.
+    """
+    found: dict[str, str] = {}
+    for problem in error.errors(include_input=False, include_url=False, include_context=False):
+        name = f"MOA_{'_'.join(str(part) for part in problem['loc']).upper()}"
+        said = _SAID.get(problem["type"], problem["msg"].removeprefix("Value error, "))
+        value = os.environ.get(name)
+        found[name] = said if value is None else f"{said} (got {_shown(value)})"
+    return found
+
+
+def _shown(value: str) -> str:
+    """Return a value as an error shows it: escaped, so that a newline is visible, cut, and never a credential."""
+    if secrets(value) != value:
+        return "a value that looks like a credential"
+    return repr(value) if len(value) <= _LONGEST else f"{value[:_LONGEST]!r}…"

@@ -35,6 +35,10 @@ def log(event: str, **fields: Any) -> None:
         _last[kind] = (then, missed + 1)
         return
     _last[kind] = (now, 0)
+    # It says which events are one kind; where another field contains it, it would only be printed twice.
+    key = str(fields.get("key", ""))
+    if any(key in str(value) for name, value in fields.items() if name != "key"):
+        fields.pop("key", None)
     if missed:
         fields["count"] = missed + 1
     with suppress(Exception):  # a host's broken log must not break its call

@@ -25,6 +25,7 @@ from pydantic import ValidationError
 from .._capture.instrument.grammar import entries_of, read, target_of
 from .._capture.instrument.offers import known_names
 from .._capture.shapes.fields import SDKS
+from .._variables import cleaned
 from .._version import __version__
 from ..errors import TargetError
 from ..settings import Settings, problems_of
@@ -141,7 +142,7 @@ def _check_settings(found: Checkup) -> Path | None:
 
 
 def _validated() -> tuple[Settings | None, Mapping[str, str]]:
-    """Return the settings, or what is wrong with them by variable; never their values, which may be anything."""
+    """Return the settings, or what is wrong with them by variable."""
     try:
         return Settings(), {}
     except ValidationError as error:
@@ -159,12 +160,12 @@ def _folder(settings: Settings | None) -> Path | None:
 
 
 def _expanded() -> Path:
-    return Path(os.path.expandvars(os.environ["MOA_TRACE_DIR"])).expanduser()
+    return Path(os.path.expandvars(cleaned(os.environ["MOA_TRACE_DIR"]))).expanduser()
 
 
 def _check_switch(found: Checkup, settings: Settings | None) -> None:
     given = os.environ.get("MOA_SAVE_TRACES", "")
-    off = given.strip().lower() in _OFF if settings is None else not settings.save_traces
+    off = cleaned(given).lower() in _OFF if settings is None else not settings.save_traces
     if off:
         state = f"MOA_SAVE_TRACES is {given!r}" if given else "MOA_SAVE_TRACES is not set"
         found.problems.append(

@@ -20,20 +20,91 @@ BAD = {
     "MOA_TURNS": "some",
     "MOA_PROPAGATE_THREADS": "maybe",
     "MOA_REDACT": "emails, names",
-    "MOA_CAPTURE": "sizes",
+    "MOA_CAPTURE": "sizes\n",
     "MOA_MAX_FIELD_BYTES": "0",
+    "MOA_MAX_FILE_BYTES": "10MB",
+    "MOA_JOURNAL": "'2'",
+    "MOA_TRACE_DIR": "~nobody_such/x",
 }
 
 
 @pytest.mark.parametrize("name", BAD)
 def test_a_bad_or_unfinished_setting_keeps_tracing_off(name, trace_dir, monkeypatch, caplog):
-    """The user's call is untouched, and the log names the variable once, without its value."""
+    """The user's call is untouched, and the log names the variable once, with its value as it is."""
     monkeypatch.setenv(name, BAD[name])
     assert "an answer" == ask("hi") == ask("hi")
     assert not trace_dir.exists()
     (event,) = [r.getMessage() for r in caplog.records if "moa.tracing_off" in r.getMessage()]
-    assert name in event
-    assert BAD[name] not in event
+    assert event.startswith(f"moa.tracing_off reason={name}: ")
+    assert event.endswith(f"(got {BAD[name]!r})")
+    assert 1 == event.count(repr(BAD[name]))
+
+
+@pytest.mark.parametrize(
+    ("value", "says"),
+    [
+        ("sk-proj-" + "a1B2" * 10, "(got a value that looks like a credential)"),
+        ("x" * 500, "(got '" + "x" * 80 + "'…)"),
+    ],
+)
+def test_a_bad_value_is_shown_as_far_as_it_may_be(value, says, trace_dir, monkeypatch, caplog):
+    """A credential in the wrong variable is not shown, and a long text is cut."""
+    monkeypatch.setenv("MOA_CAPTURE", value)
+    ask("hi")
+    (event,) = [record.getMessage() for record in caplog.records]
+    assert event == f"moa.tracing_off reason=MOA_CAPTURE: Input should be 'full' or 'metadata' {says}"
+
+
+def test_what_is_wrong_with_a_home_directory_is_said(trace_dir, monkeypatch, caplog):
+    """The user of `~user` is named."""
+    monkeypatch.setenv("MOA_TRACE_DIR", "~nobody_such/x")
+    ask("hi")
+    assert "MOA_TRACE_DIR: the home directory of '~nobody_such' is unknown" in caplog.text
+
+
+MEANT = {
+    # what was written: the setting, and what it means
+    "a newline": ("MOA_SAVE_TRACES", "1\n", True),
+    "blanks": ("MOA_SAVE_TRACES", " true ", True),
+    "quotes": ("MOA_SAVE_TRACES", '"1"', True),
+    "quotes and a newline": ("MOA_SAVE_TRACES", "'Yes'\n", True),
+    "an off in quotes": ("MOA_SAVE_TRACES", '"0"', False),
+    "blanks alone": ("MOA_SAVE_TRACES", " \n", False),
+    "quotes alone": ("MOA_SAVE_TRACES", '""', False),
+    "capital letters": ("MOA_CAPTURE", "FULL", "full"),
+    "a word and a newline": ("MOA_CAPTURE", "Metadata\r\n", "metadata"),
+    "a word and a blank": ("MOA_TURNS", "all ", "all"),
+    "a word in quotes": ("MOA_TURNS", "' FanOut '", "fanout"),
+    "a list": ("MOA_REDACT", '" Secrets , emails "\n', "Secrets , emails"),
+    "another switch": ("MOA_JOURNAL", '"ON"\n', True),
+    "threads": ("MOA_PROPAGATE_THREADS", "No\n", False),
+    "a number": ("MOA_MAX_FIELD_BYTES", ' "10_000"\n', 10_000),
+    "another number": ("MOA_MAX_FILE_BYTES", "64\n", 64),
+    "a session": ("MOA_SESSION_ID", '"s 1"\n', "s 1"),
+    "a session of quotes": ("MOA_SESSION_ID", "''", None),
+    "quotes inside": ("MOA_SESSION_ID", "it's 'so'", "it's 'so'"),
+    "targets": ("MOA_INSTRUMENT", '"openai, anthropic"\n', "openai, anthropic"),
+}
+
+
+@pytest.mark.parametrize("what", MEANT)
+def test_padded_and_quoted_values_mean_what_their_writer_meant(what, monkeypatch):
+    """As env files, mounted secrets and shells give them; words without case."""
+    from moa_middleware.settings import Settings
+
+    name, value, meant = MEANT[what]
+    monkeypatch.setenv(name, value)
+    assert meant == getattr(Settings(), name.removeprefix("MOA_").lower())
+
+
+@pytest.mark.parametrize("value", ['"{}"\n', " {} ", "{}\n", "'{}'"])
+def test_a_padded_directory_is_the_directory(value, tmp_path, monkeypatch):
+    """And a padded switch is on: one line is there."""
+    monkeypatch.setenv("MOA_SAVE_TRACES", " 'On'\n")
+    monkeypatch.setenv("MOA_TRACE_DIR", value.format(tmp_path / "my traces"))
+    monkeypatch.setenv("MOA_SESSION_ID", "s-1\n")
+    ask("hi")
+    assert ["s-1.jsonl"] == [path.name for path in (tmp_path / "my traces").iterdir()]
 
 
 def test_an_unknown_setting_is_named_once(trace_dir, monkeypatch, caplog):
