@@ -1,5 +1,5 @@
 """
-`python -m moa_middleware run`: a program, run as Python would, with what `MOA_INSTRUMENT` names.
+`moa run`: a program, run as Python would, with what `MOA_INSTRUMENT` names instrumented.
 
 It needs neither typer nor rich. The program must not notice: its `__main__`, `sys.argv`, `sys.path`,
 streams, exit code and tracebacks are those that `python app.py` would give it. The source for this is
@@ -18,32 +18,19 @@ from pkgutil import get_importer
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-import wrapt
-
-from .calls.function import Options
+from . import children
 from .config import default_stack
-from .instrument import targets as _targets
-from .recorder import load_recorder
+from .frames import strip_own_frames
+from .own_functions import compiled, log_no_source, split, watch_module
+from .program_options import USAGE_CODE, read_options
+from .program_turn import ProgramTurn
 
 if TYPE_CHECKING:
     from types import TracebackType
 
-__all__ = ["USAGE", "apply", "run"]
+    from .program_options import ProgramOptions
 
-USAGE = """\
-Usage: moa run SCRIPT [ARGS]...
-       moa run -m MODULE [ARGS]...
-
-Run a Python program with what MOA_INSTRUMENT names instrumented, and as without it otherwise.
-
-  MOA_INSTRUMENT   targets, with commas between: openai, anthropic, pkg.mod:Class.method=turn
-  MOA_SAVE_TRACES  1 writes the traces
-  MOA_TRACE_DIR    where to
-
-"python -m moa_middleware run" is the same. Python's own options go before -m.
-"""
-
-_WRONG = 2
+__all__ = ["run"]
 
 
 def run(args: list[str]) -> None:
@@ -57,40 +44,114 @@ def run(args: list[str]) -> None:
         SystemExit: The program exits, or there is nothing to run.
         BaseException: What the program does not catch; the interpreter shows it without our frames.
     """
-    first, rest = (args[0], args[1:]) if args else ("", [])
-    if first in ("-h", "--help"):
-        sys.stdout.write(USAGE)
-        raise SystemExit(0)
-    if first == "--" and rest:
-        first, rest = rest[0], rest[1:]
-    elif first.startswith("-m"):
-        name, rest = (first[2:], rest) if first[2:] else (rest[0] if rest else "", rest[1:])
-        if not name:
-            _refuse("-m needs the name of a module")
-        _run_module(name, rest)
-        return
-    elif first in ("-", "-c"):
-        _refuse(f"{first} cannot be run again by child processes: put the program into a file")
-    elif first.startswith("-"):
-        _refuse(f"there is no option {first}; Python's own go before -m: python {first} -m moa_middleware run …")
-    if not first:
-        _refuse("there is nothing to run")
-    _run_file(first, rest)
+    options = read_options(args)
+    program = _Program(options)
+    if options.is_module:
+        program.run_module()
+    else:
+        program.run_file()
 
 
-def _refuse(problem: str) -> None:
-    sys.stderr.write(f"{USAGE}\nmoa run: {problem}\n")
-    raise SystemExit(_WRONG)
+class _Program:
+    """
+    One program to be run.
 
+    Args:
+        options: What was asked for on the command line.
+    """
 
-def _run_module(name: str, args: list[str]) -> None:
-    """Run a module with the function that `python -m` uses."""
-    # Private, and still the right one: it is what Python's own `-m` calls. `runpy.run_module` puts
-    # `sys.argv` and `__main__` back when the program ends, so functions registered with `atexit` and threads
-    # that are left would see ours (`test_a_program_runs_as_without_us`).
-    here = _here()
-    _prepare(_main_module(), ["-m", *args], [here] if here else [])
-    _guarded(runpy._run_module_as_main, name)  # type: ignore[attr-defined]
+    def __init__(self, options: ProgramOptions) -> None:
+        self.options = options
+        named = options.targets if options.targets is not None else os.environ.get("MOA_INSTRUMENT", "")
+        self.own, self.targets, is_turn = split(named)
+        self.is_turn = is_turn or options.is_turn
+        self.turn = ProgramTurn()
+
+    def run_module(self) -> None:
+        """Run a module with the function that `python -m` uses."""
+        # Private, and still the right one: it is what Python's own `-m` calls. `runpy.run_module` puts
+        # `sys.argv` and `__main__` back when the program ends, so functions registered with `atexit` and threads
+        # that are left would see ours (`test_a_program_runs_as_without_us`).
+        here = _here()
+        self._prepare(_main_module(), ["-m", *self.options.args], [here] if here else [])
+        self._guarded(self._by_runpy, self.options.name)
+
+    def run_file(self) -> None:
+        """Run a script, or the `__main__.py` of a directory or an archive."""
+        path, args = self.options.name, self.options.args
+        where = _here() if path == os.curdir else os.path.join(_here(), path)  # noqa: PTH118 - as Python does
+        if get_importer(where) is not None:
+            self._prepare(_main_module(), [path, *args], [])
+            sys.path.insert(0, where)  # Python does so with -P too
+            self._guarded(self._by_runpy, "__main__", alter_argv=False)
+            return
+        # A plain file is not for `runpy`: `run_path` empties the module's namespace at the end, in which the
+        # program's threads and exit functions still live.
+        try:
+            with io.open_code(where) as file:
+                source = file.read()
+        except OSError as error:
+            program = sys.orig_argv[0] if sys.orig_argv else sys.executable
+            sys.stderr.write(f"{program}: can't open file {where!r}: [Errno {error.errno}] {error.strerror}\n")
+            raise SystemExit(USAGE_CODE) from None
+        main = _main_module()
+        names = vars(main)
+        is_bytecode = where.endswith(".pyc")
+        loader: Any = SourcelessFileLoader if is_bytecode else SourceFileLoader
+        names.update(__loader__=loader("__main__", where), __file__=where, __cached__=None)
+        self._prepare(main, [path, *args], [os.path.dirname(os.path.realpath(where))])  # noqa: PTH120 - as Python does
+
+        def program_() -> None:
+            if is_bytecode:
+                code = names["__loader__"].get_code("__main__")
+                log_no_source(self.own)
+            elif self.own:
+                code = compiled(source, where, self.own, default_stack)
+            else:
+                code = compile(source, where, "exec", dont_inherit=True)
+            exec(code, names)  # noqa: S102 - it is what was asked for
+            for name in ("__file__", "__cached__"):
+                names.pop(name, None)  # as Python does: what runs at exit sees neither
+
+        self._guarded(program_)
+
+    def _by_runpy(self, name: str, **options: Any) -> None:
+        if self.own:
+            watch_module(self.own, default_stack)
+        runpy._run_module_as_main(name, **options)  # type: ignore[attr-defined]
+
+    def _prepare(self, main: ModuleType, argv: list[str], path: list[str]) -> None:
+        """Set up `sys` for the program, and instrument its targets."""
+        if not sys.flags.safe_path:
+            # The entry of `-m`, or of the command `moa`. Removed before the targets are loaded: what their
+            # packages import must not be found among the program's own files.
+            del sys.path[0]
+        options = self.options
+        given: dict[str, Any] = {}
+        if options.trace_dir is not None:
+            # Written on a command line it means the directory where the command was given, wherever the
+            # program goes before its first turn.
+            given["trace_dir"] = os.path.join(_here(), os.path.expanduser(options.trace_dir))  # noqa: PTH111, PTH118
+        if options.session_id is not None:
+            given["session_id"] = options.session_id
+        # The journal, since a turn that lasts as long as its process is lost with it otherwise.
+        children.begin(self.targets, ",".join(self.own), {"save_traces": True, "journal": self.is_turn}, given)
+        if self.is_turn:
+            self.turn.open()
+        if not sys.flags.safe_path:
+            sys.path[:0] = path
+        sys.argv[:] = argv
+        sys.modules["__main__"] = main
+
+    def _guarded(self, program: Any, *args: Any, **kwargs: Any) -> None:
+        """Run a program; what it does not catch is shown as if it had run alone."""
+        try:
+            program(*args, **kwargs)
+        except BaseException as error:
+            self.turn.ended(error)
+            if not isinstance(error, SystemExit):
+                _hide_our_frames(error)
+            raise
 
 
 def _here() -> str:
@@ -99,39 +160,6 @@ def _here() -> str:
         return os.getcwd()  # noqa: PTH109 - what goes into `sys.path` are strings
     except OSError:
         return ""
-
-
-def _run_file(path: str, args: list[str]) -> None:
-    """Run a script, or the `__main__.py` of a directory or an archive."""
-    where = _here() if path == os.curdir else os.path.join(_here(), path)  # noqa: PTH118 - as Python does
-    if get_importer(where) is not None:
-        _prepare(_main_module(), [path, *args], [])
-        sys.path.insert(0, where)  # Python does so with -P too
-        _guarded(runpy._run_module_as_main, "__main__", alter_argv=False)  # type: ignore[attr-defined]
-        return
-    # A plain file is not for `runpy`: `run_path` empties the module's namespace at the end, in which the
-    # program's threads and exit functions still live.
-    try:
-        with io.open_code(where) as file:
-            source = file.read()
-    except OSError as error:
-        program = sys.orig_argv[0] if sys.orig_argv else sys.executable
-        sys.stderr.write(f"{program}: can't open file {where!r}: [Errno {error.errno}] {error.strerror}\n")
-        raise SystemExit(_WRONG) from None
-    main = _main_module()
-    names = vars(main)
-    compiled = where.endswith(".pyc")
-    loader: Any = SourcelessFileLoader if compiled else SourceFileLoader
-    names.update(__loader__=loader("__main__", where), __file__=where, __cached__=None)
-    _prepare(main, [path, *args], [os.path.dirname(os.path.realpath(where))])  # noqa: PTH120 - as Python does
-
-    def program_() -> None:
-        loaded = names["__loader__"].get_code("__main__") if compiled else None
-        exec(loaded or compile(source, where, "exec", dont_inherit=True), names)  # noqa: S102 - it is what was asked for
-        for name in ("__file__", "__cached__"):
-            names.pop(name, None)  # as Python does: what runs at exit sees neither
-
-    _guarded(program_)
 
 
 def _main_module() -> ModuleType:
@@ -143,41 +171,14 @@ def _main_module() -> ModuleType:
     return main
 
 
-def _prepare(main: ModuleType, argv: list[str], path: list[str]) -> None:
-    """Set up `sys` for the program, and instrument its targets."""
-    if not sys.flags.safe_path:
-        # The entry of `-m`, or of the command `moa`. Removed before the targets are loaded: what their
-        # packages import must not be found among the program's own files.
-        del sys.path[0]
-    targets = os.environ.get("MOA_INSTRUMENT", "")
-    if targets.strip():
-        apply(targets)
-    if not sys.flags.safe_path:
-        sys.path[:0] = path
-    sys.argv[:] = argv
-    sys.modules["__main__"] = main
-
-
-def _guarded(program: Any, *args: Any, **kwargs: Any) -> None:
-    """Run a program; what it does not catch is shown as if it had run alone."""
-    try:
-        program(*args, **kwargs)
-    except BaseException as error:
-        if not isinstance(error, SystemExit):
-            _hide_our_frames(error)
-        raise
-
-
 def _hide_our_frames(error: BaseException) -> None:
     """
-    Let the interpreter, which is about to show an exception, leave out the frames of this module.
+    Let the interpreter, which is about to show an exception, leave out the frames of this package.
 
     The exception is not shown here, so that the rest stays the interpreter's own: the exit code, also
     that of Ctrl-C, and what happens if the program's own hook fails.
     """
-    seen: TracebackType | None = error.__traceback__
-    while seen is not None and seen.tb_frame.f_code.co_filename == __file__:
-        seen = seen.tb_next
+    seen = strip_own_frames(error).__traceback__
     # The traceback cannot be cut here: `raise` adds this module's frames again on the way out. So it is
     # cut at the last moment, in the hook, which then restores and calls the program's own.
     hook = sys.excepthook
@@ -190,43 +191,3 @@ def _hide_our_frames(error: BaseException) -> None:
         hook(kind, value, trace)
 
     sys.excepthook = excepthook
-
-
-class _ChildTargets:
-    """
-    Targets for a spawned child of `multiprocessing`: they travel in the data that the child unpickles.
-
-    The child may not find this package, so the data is a piece of source code that tries, and passes
-    if it cannot.
-    """
-
-    def __init__(self, targets: str) -> None:
-        self.targets = targets
-
-    def __reduce__(self) -> Any:
-        code = f"from {__name__} import apply; apply({self.targets!r}, report=False)"
-        return exec, (f"try: {code}\nexcept Exception: pass", {})
-
-
-def apply(targets: str, *, report: bool = True) -> None:
-    """
-    Instrument targets, in this process and in the children that `multiprocessing` spawns.
-
-    Args:
-        targets: As in `MOA_INSTRUMENT`.
-        report: Whether to log what is wrong with them.
-    """
-    load_recorder()
-    _targets.apply(targets, default_stack, Options("call"), report=report)
-
-    # A spawned child starts a new interpreter that knows nothing of `run`. The first thing that it
-    # unpickles is the dictionary of `get_preparation_data`, before its `__main__` is imported.
-    def when_imported(spawn: Any) -> None:
-        asked = spawn.get_preparation_data
-
-        def get_preparation_data(name: str) -> Any:
-            return {**asked(name), __name__: _ChildTargets(targets)}
-
-        spawn.get_preparation_data = get_preparation_data
-
-    wrapt.register_post_import_hook(when_imported, "multiprocessing.spawn")

@@ -48,6 +48,8 @@ class _State:
     def reset(self) -> None:
         """Forget what was configured."""
         self.overrides: dict[str, Any] = {}
+        self.defaults: dict[str, Any] = {}
+        """What `moa run` sets where neither the environment nor `configure` does."""
         self.named: set[str] = set()
         """Variables that were looked at, so that a misspelt switch is logged while everything is off."""
         self.writer: Writer | None = None
@@ -121,7 +123,9 @@ def _is_on() -> bool:
     if configured is not None:
         return configured
     value = _environment.find(_environment.switch)
-    return value is not None and value.strip().lower() not in _environment.off
+    if value is not None and (word := value.strip().lower()):
+        return word not in _environment.off
+    return "save_traces" in state.defaults
 
 
 def recording() -> Recording | None:
@@ -229,10 +233,13 @@ def _settings() -> Settings | None:
     """Return the settings in force. A bad one is logged and keeps tracing off."""
     from pydantic import ValidationError
 
+    from .._variables import cleaned
     from ..settings import Settings, describe_problem
 
+    defaults = state.defaults
+    defaults = {name: defaults[name] for name in defaults if not cleaned(os.environ.get(f"MOA_{name.upper()}", ""))}
     try:
-        return Settings(**state.overrides)
+        return Settings(**{**defaults, **state.overrides})
     except ValidationError as error:
         problem = describe_problem(error)
         log("moa.tracing_off", key=problem, reason=problem)

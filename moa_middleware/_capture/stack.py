@@ -136,6 +136,8 @@ class Stack:
         # A function that is decorated twice, or decorated and a target of `instrument`, stays one layer:
         # two would record each call twice.
         layer = layer_of(fn, self, options.kind)
+        if layer is fn and getattr(layer, "_self_is_named_outside", False):
+            fn, layer = layer.__wrapped__, None
         if layer is not None:
             role = layer._self_options.role if layer._self_options is not None else None
             if role != options.role:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
-import textwrap
 import time
 import zipfile
 from pathlib import Path
@@ -14,38 +12,10 @@ from pathlib import Path
 import pytest
 
 from moa_middleware.testing import Script, ScriptedServer
+from tests.support.programs import RUN, outcome, python, written
 from tests.support.sdk_worlds import PIECES, TEXT
 
-RUN = ("-m", "moa_middleware", "run")
 MOA = Path(sys.executable).with_name("moa")
-
-
-def python(cwd, *args, stdin="", flags=(), **env):
-    """Run Python in a directory, and return it when it has ended."""
-    return subprocess.run(
-        [sys.executable, *flags, *args],
-        cwd=cwd,
-        # Measured processes would print, and end, otherwise.
-        env={name: value for name, value in os.environ.items() if not name.startswith("COV")} | env,
-        input=stdin,
-        capture_output=True,
-        encoding="utf-8",
-        timeout=60,
-        check=False,
-    )
-
-
-def written(tmp_path, files):
-    """Write files, and return their directory."""
-    for name, text in files.items():
-        path = tmp_path / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(textwrap.dedent(text), encoding="utf-8")
-    return tmp_path
-
-
-def outcome(done):
-    return {"code": done.returncode, "out": done.stdout, "err": done.stderr}
 
 
 LOOK = """
@@ -307,7 +277,7 @@ def test_nothing_heavy_is_imported_while_traces_are_off(tmp_path):
     """Neither pydantic nor the tracing package, nor the modules that are named."""
     heavy = ["pydantic", "structlog", "typer", "rich", "openai", "litellm", "moa_middleware._capture.tracing"]
     cwd = written(tmp_path, {"app.py": f"import sys\nprint(sorted(set(sys.modules) & set({heavy})))"})
-    done = python(cwd, *RUN, "app.py", MOA_INSTRUMENT="openai,litellm,anthropic")
+    done = python(cwd, *RUN, "app.py", MOA_INSTRUMENT="openai,litellm,anthropic", MOA_SAVE_TRACES="off")
     assert ("[]\n", "") == (done.stdout, done.stderr)
 
 
@@ -316,7 +286,7 @@ def test_help_is_for_us_before_the_program(option, tmp_path):
     """It says what can be run, and what the variables are."""
     done = python(tmp_path, *RUN, option)
     assert (0, "") == (done.returncode, done.stderr)
-    assert "moa run -m MODULE" in done.stdout
+    assert "moa run [OPTIONS] -m MODULE" in done.stdout
     assert "MOA_INSTRUMENT" in done.stdout
 
 
@@ -325,10 +295,14 @@ def test_help_is_for_us_before_the_program(option, tmp_path):
     [
         ([], "there is nothing to run"),
         (["-m"], "-m needs the name of a module"),
-        (["-W", "error", "app.py"], "there is no option -W; Python's own go before -m"),
+        (["-W", "error", "app.py"], "unknown option -W; Python's own go before -m"),
         (["-"], "put the program into a file"),
         (["-c", "print(1)"], "put the program into a file"),
-        (["--"], "there is no option --;"),
+        (["--"], "unknown option --;"),
+        (["--turn"], "there is nothing to run"),
+        (["--session"], "--session needs a value"),
+        (["--trace-dir=", "app.py"], "--trace-dir needs a value"),
+        (["--turns", "app.py"], "unknown option --turns;"),
     ],
 )
 def test_wrong_usage_says_what_is_right(args, says, tmp_path):
@@ -405,10 +379,10 @@ def test_an_unchanged_script_is_on_record(order, server, tmp_path, read_lines):
     assert [[{"role": "user", "content": "count"}]] * 2 == [call["input_messages"] for call in calls]
 
 
-def test_nothing_is_written_unless_it_is_switched_on(server, tmp_path):
-    """Targets alone write no trace."""
+def test_nothing_is_written_where_it_is_switched_off(server, tmp_path):
+    """An explicit off stays off."""
     cwd = written(tmp_path, {"app.py": IMPORTS["at the top"] + "print(ask())\n"})
-    done = run(cwd, "app.py", server=server, save="", MOA_INSTRUMENT="openai")
+    done = run(cwd, "app.py", server=server, save="0", MOA_INSTRUMENT="openai")
     assert (f"{TEXT}\n", "") == (done.stdout, done.stderr)
     assert not (cwd / "traces").exists()
 

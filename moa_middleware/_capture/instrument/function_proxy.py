@@ -47,6 +47,8 @@ class Instrumented(wrapt.FunctionWrapper):  # type: ignore[type-arg]  # wrapt's 
     """The wrapper that a decorator or `instrument` puts in a function's place."""
 
     __bound_function_wrapper__ = BoundInstrumented
+    _self_is_named_outside = False
+    """True if `moa run` was asked for it; then a decorator in the program, which may have options, replaces it."""
 
     # wrapt's `__getattribute__` asks the wrapped function for what the proxy lacks. In a subclass that
     # is written in Python the interpreter then calls `__getattr__`, which asks a second time. So each

@@ -13,6 +13,7 @@ import atexit
 import os
 import sys
 from functools import partial
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from ...errors import TargetError
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from ..turns.turn import StackLike
     from .grammar import Entry
 
-__all__ = ["apply", "instrument", "uninstrument", "was_asked"]
+__all__ = ["apply", "instrument", "instrument_class", "uninstrument", "was_asked"]
 
 
 def _undo_plugin(name: str, _stack: StackLike, callback: object) -> None:
@@ -132,6 +133,25 @@ def _things_of(entry: Entry) -> list[Any]:
         option = entry.options[0]
         entry.fail(option.column - len(option.key) - 1, f"{entry.name} takes no options")
     return things
+
+
+def instrument_class(target: Target, cls: Any, stack: StackLike, default: Options) -> None:
+    """
+    Instrument a class that was defined just now, in a module that is still being run.
+
+    Args:
+        target: Its path begins with the class's name.
+        cls: The class.
+        stack: The stack.
+        default: Options where the target has none.
+
+    Raises:
+        TargetError: The path leads nowhere, or the target has another role already.
+    """
+    _check_role(target, stack)
+    pending = PendingTarget(target, stack, default, report=True, is_spelt_out=True)
+    pending._wrap(SimpleNamespace(**{target.path.partition(".")[0]: cls}))
+    _asked[id(stack), target.name] = [pending]
 
 
 def _check_role(target: Target, stack: StackLike, pending: Sequence[PendingTarget] = ()) -> None:

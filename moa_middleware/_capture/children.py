@@ -1,0 +1,83 @@
+"""
+Children that `multiprocessing` spawns: what `moa run` was asked for holds there too.
+
+A spawned child starts a new interpreter that knows nothing of `run`. The first thing that it unpickles
+is the dictionary of `get_preparation_data`, before its `__main__` is imported.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import wrapt
+
+from .calls.function import Options
+from .config import default_stack
+from .instrument import targets as _targets
+from .recorder import load_recorder, state
+
+__all__ = ["begin"]
+
+
+def begin(targets: str, own: str, defaults: dict[str, Any], given: dict[str, Any], *, is_child: bool = False) -> None:
+    """
+    Set up this process, and the children that `multiprocessing` will spawn.
+
+    Args:
+        targets: As in `MOA_INSTRUMENT`, without those of the program itself.
+        own: Those of the program itself. `own_functions` wraps them in the process that runs it.
+        defaults: Settings where neither the environment nor the program says anything.
+        given: Settings of the command line. Those of the program replace them.
+        is_child: Whether this is such a child. It logs nothing that its parent has logged.
+    """
+    with state.lock:
+        state.defaults = defaults
+        state.overrides = {**given, **state.overrides}
+        state.changed()
+    if targets or own:
+        load_recorder()
+        _targets.apply(targets, default_stack, Options("call"), report=not is_child)
+    if is_child and own:
+        _wrap_after_import(own)
+
+    def when_imported(spawn: Any) -> None:
+        asked = spawn.get_preparation_data
+
+        def get_preparation_data(name: str) -> Any:
+            return {**asked(name), __name__: _ChildSettings(targets, own, defaults, given)}
+
+        spawn.get_preparation_data = get_preparation_data
+
+    wrapt.register_post_import_hook(when_imported, "multiprocessing.spawn")
+
+
+def _wrap_after_import(own: str) -> None:
+    """Wrap functions of the program when this child has imported it."""
+    # It imports the program without running its main part, so no function is called before that. `_main` calls
+    # `prepare`, which imports the program, and then unpickles what is to be run.
+    spawn: Any = sys.modules["multiprocessing.spawn"]
+    prepare = spawn.prepare
+
+    def prepare_own(data: Any) -> None:
+        spawn.prepare = prepare
+        prepare(data)
+        _targets.apply(own, default_stack, Options("call"), report=False)
+
+    spawn.prepare = prepare_own
+
+
+class _ChildSettings:
+    """
+    What a child is to do, as a piece of data that it unpickles.
+
+    The child may not find this package, so the data is a piece of source code that tries, and passes
+    if it cannot.
+    """
+
+    def __init__(self, *args: Any) -> None:
+        self.args = args
+
+    def __reduce__(self) -> Any:
+        code = f"from {__name__} import begin; begin(*{self.args!r}, is_child=True)"
+        return exec, (f"try: {code}\nexcept Exception: pass", {})
