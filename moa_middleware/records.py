@@ -100,7 +100,7 @@ class CallRecord(TypedDict):
     role: str | None
     """`reference`, `aggregator`, `call`, or a word of the user's."""
     role_source: str | None
-    """`tag`, `declared` (by a decorator or `instrument`) or `inferred`."""
+    """`tag`, `declared` (by a decorator or `instrument`), `inferred`, or `unknown`: then the role is `call`."""
     layer: int | None
     """Round of references, from 1."""
     index: int

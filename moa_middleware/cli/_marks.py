@@ -51,10 +51,16 @@ def call_word(call: CallView) -> str:
 
 
 def role_of(call: CallView, turn: TurnView) -> str:
-    """Return `ref 1`, `agg`, or the role of another call; the number is its place in `TurnView.references`."""
+    """
+    Return `ref 1`, `agg`, or the role of another call, `call?` if it is unknown.
+
+    The number is its place in `TurnView.references`.
+    """
     for place, one in enumerate(turn.references):
         if one is call:
             return f"ref {place}"
+    if call.role_source == "unknown":
+        return "call?"
     return _ROLES.get(call.role or "call", call.role or "call") if call is not turn.aggregator else "agg"
 
 

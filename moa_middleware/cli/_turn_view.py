@@ -38,6 +38,8 @@ def one_call(turn: TurnView, name: str) -> CallView:
     """
     if name in ("agg", "aggregator") and turn.aggregator is not None:
         return turn.aggregator
+    if name in ("agg", "aggregator"):
+        raise QueryError(f"{turn.name} has no aggregator, or it is unknown which call that is")
     role, _, place = name.partition(":")
     if role in ("ref", "reference") and place.isascii() and place.isdigit():
         if int(place[:9]) < len(turn.references):
@@ -115,6 +117,9 @@ def _head(screen: Screen, turn: TurnView) -> None:
         if value:
             screen.line((name.ljust(10), "dim"), one_line(value), wrap=False)
     screen.line(("calls     ", "dim"), ", ".join(parts))
+    unknown = sum(call.role_source == "unknown" for call in turn.requests)
+    if unknown:
+        screen.line(("roles     ", "dim"), f"unknown of {counted(unknown, 'call')}; moa.tag(role=…) declares them")
     screen.line(("cost      ", "dim"), (str(turn.cost), "bold"))
     if turn.tags:
         tags = ", ".join(f"{one_line(str(key), 60)}={one_line(str(value), 60)}" for key, value in turn.tags.items())

@@ -22,10 +22,10 @@ BUDGETS = {
     "stream of 21 chunks in an open turn, SDK object": 132,
     "stream of 21 chunks in an open turn, openai's client": 133,
     "call outside any turn, with its line": 117,
-    "turn of one call, with its line": 148,
-    "turn of one call under a decorated method, with its line": 211,
-    "turn of 4 decorated references and a stream, with its line": 776,
-    "the same, the SDK not instrumented": 453,
+    "turn of one call, with its line": 147,
+    "turn of one call under a decorated method, with its line": 210,
+    "turn of 4 decorated references and a stream, with its line": 775,
+    "the same, the SDK not instrumented": 452,
 }
 
 

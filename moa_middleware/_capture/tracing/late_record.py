@@ -126,7 +126,8 @@ def _place_late(entry: Entry, listing: Listing | None, place: _ListedPlace | Non
             place = next((p for a in entry.call_state.attempts if (p := listing.places.get(a.id))), None)
     if place is not None:
         fields["role"], fields["role_source"], fields["layer"] = place.role, place.role_source, place.layer
-    fields["role"] = fields["role"] or "call"
-    fields["role_source"] = fields["role_source"] or "inferred"
+    if fields["role"] is None:
+        # What the turn has read is known only to the turn's line, and that does not list it.
+        fields["role"], fields["role_source"] = "call", "unknown" if entry.is_last else "inferred"
     if fields["role"] == "reference" and fields["layer"] is None and place is None:
         fields["layer"] = 1

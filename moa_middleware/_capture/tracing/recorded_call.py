@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ..turns.roles import Node
+from ..turns.evidence import Node
 from .encode import encode
 
 if TYPE_CHECKING:
@@ -48,6 +48,8 @@ class RecordedCall:
             answered=False,
             role=fields["role"],
             layer=fields["layer"],
+            whole=fields["outcome"] == "completed",
+            model=fields["model"],
         )
 
 
@@ -59,23 +61,22 @@ class Entry(RecordedCall):
     attempt: Attempt
 
     def node(self) -> Node:
-        """Return the call as inference needs it: by exact times, and with what its turn returned."""
+        """Return the call as inference needs it: by exact times, and with the value that it returned."""
         attempt, call_state, fields = self.attempt, self.call_state, self.fields
-        reply, clock, returned = attempt.reply, attempt.clock, call_state.turn.returned
-        answered = within(call_state.turn.answered_by, call_state)
-        if not answered and returned is not None and reply is not None:
-            raw = reply.raw
-            answered = raw is not None and (raw is returned or (type(returned) is str and returned == reply.text))
+        reply, clock = attempt.reply, attempt.clock
         return Node(
             input=fields["input_messages"],
             output=fields["output"],
             started_ns=clock.started_ns,
             ended_ns=clock.ended_ns if call_state.settled else None,
             failed=self.failed,
-            answered=answered,
+            answered=within(call_state.turn.answered_by, call_state),
             role=fields["role"],
             layer=fields["layer"],
             others=tuple(choice["text"] for choice in reply.choices if choice["text"]) if reply is not None else (),
+            raw=reply.raw if reply is not None else None,
+            whole=fields["outcome"] == "completed",
+            model=fields["model"],
         )
 
 

@@ -38,7 +38,9 @@ _C = TypeVar("_C", bound=RecordedCall)
 # Any turn ----------------------------------------------------------------------------------------
 
 
-def name_roles(calls: Sequence[RecordedCall], *, ended: bool = True) -> None:
+def name_roles(
+    calls: Sequence[RecordedCall], *, ended: bool = True, returned: object = None, text: str | None = None
+) -> None:
     """
     Infer the roles and layers that nobody declared, in place.
 
@@ -46,6 +48,8 @@ def name_roles(calls: Sequence[RecordedCall], *, ended: bool = True) -> None:
         calls: The turn's calls, in the order of submission.
         ended: Whether the turn came to its end. Without references nothing shows that the last call
             of another was to answer it.
+        returned: The value that the turn returned, `None` if it is unknown or a stream.
+        text: The text of what it returned.
     """
     chosen: list[RecordedCall] = []
     open_roles: list[dict[str, Any]] = []
@@ -60,7 +64,6 @@ def name_roles(calls: Sequence[RecordedCall], *, ended: bool = True) -> None:
             continue
         chosen.append(call)
         if role is None:
-            fields["role_source"] = "inferred"
             open_roles.append(fields)
         elif role == "reference" and fields["layer"] is None:
             open_layers.append(fields)
@@ -73,15 +76,17 @@ def name_roles(calls: Sequence[RecordedCall], *, ended: bool = True) -> None:
     elif open_roles and len(chosen) == 1:
         # The only call of a turn answers it.
         open_roles[0]["role"] = "aggregator" if ended else "call"
+        open_roles[0]["role_source"] = "inferred" if ended else "unknown"
     elif open_roles or open_layers:
         nodes = [call.node() for call in chosen]
-        infer(nodes, lambda text: encode(text)[1:-1])
+        infer(nodes, lambda text: encode(text)[1:-1], returned=returned, text=text)
         answers = ended or any(node.role == "reference" for node in nodes)
         for call, node in zip(chosen, nodes, strict=True):
             fields = call.fields
             fields["layer"] = node.layer
             if fields["role"] is None:
                 fields["role"] = node.role if answers else "call"
+                fields["role_source"] = "inferred" if answers and node.known else "unknown"
 
 
 _request_of = itemgetter("input_messages")
@@ -178,12 +183,7 @@ def _all_entries(turn: Turn) -> list[Entry]:
 
 
 def _output(turn: Turn, aggregator: Entry | None, entries: list[Entry]) -> str | None:
-    """Return the text of what the turn returned, else the aggregator's, or that of its only call."""
-    reply = turn.reply
-    if reply is None and turn.returned is not None:
-        reply = read_reply(turn.returned)
-    if reply is not None and reply.text is not None:
-        return reply.text
+    """Return the text of the aggregator, or that of the turn's only call."""
     # A turn that is a single call outside any decorator has no aggregator by declaration, but its only call
     # is what it returned.
     if aggregator is None and turn.implicit:
@@ -202,7 +202,11 @@ _settled = attrgetter("settled")
 def turn_record(turn: Turn, *, ts: float) -> dict[str, Any]:
     """Return the record of a turn but for its writer."""
     entries = _all_entries(turn)
-    name_roles(entries)
+    reply = turn.reply
+    if reply is None and turn.returned is not None:
+        reply = read_reply(turn.returned)
+    text = reply.text if reply is not None else None
+    name_roles(entries, returned=turn.returned, text=text)
     record, aggregator = arrange(entries, lambda entry: within(turn.answered_by, entry.call_state))
     # Some call still runs. Its late line has to continue this listing: the same place, and the role that
     # was inferred with all calls in view, which one call alone could not show.
@@ -221,7 +225,7 @@ def turn_record(turn: Turn, *, ts: float) -> dict[str, Any]:
         outcome=turn.outcome,
         ended_at=clock.started_at + duration / 1e3 if duration is not None else None,
         duration_ms=duration,
-        output=_output(turn, aggregator, entries),
+        output=text if text is not None else _output(turn, aggregator, entries),
     )
     if turn.tags:
         record["tags"] = encode(record["tags"])

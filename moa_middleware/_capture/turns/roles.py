@@ -1,300 +1,318 @@
 """
-Roles and layers of calls that nobody named: a pure function of a turn's calls.
+Roles and layers of calls that nobody named: a pure function of a turn's calls and of what it returned.
 
-By data flow alone. The call whose reply the turn returned is the aggregator. A call whose output
-is in a later one's input, beyond what the two inputs have in common, is a reference to it.
+By data flow alone: who has read whose text (`evidence.py`), and whose text the turn returned. What
+that does not show stays a `call` that is not `known`; nothing is guessed.
 """
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass
+import re
+from itertools import pairwise
+from operator import attrgetter
+from types import MemberDescriptorType
 from typing import TYPE_CHECKING, Any
 
+from .evidence import Node, compare, longest_line, spoken
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterable, Sequence
 
 __all__ = ["Node", "infer"]
 
-_SHORTEST = 8
-"""Characters of an output below which finding it elsewhere proves nothing."""
-_PROBE = 48
-"""Bytes of an output that are searched for first."""
-_PROBES = 16
-"""Matches of a probe after which the whole output is searched for."""
+_LONG = 200
+"""Characters from which on an answer to several texts is not expected to be much shorter than they are."""
+_FIFTH = 5
+_BARE = re.compile(r"[\W_]*[A-Z]?[\W\d_]*")
+"""A number or a letter: the verdict of a judge."""
+_DEPTH, _OBJECTS = 6, 500
+"""How far the value is searched that a turn returned."""
 
 
-@dataclass(slots=True)
-class Node:
+def infer(
+    nodes: Sequence[Node], escape: Callable[[str], bytes], *, returned: object = None, text: str | None = None
+) -> None:
     """
-    One call, as much of it as inference needs.
-
-    Attributes:
-        input: The request as JSON. Calls of one round share one object.
-        output: The reply's text.
-        started_ns: Monotonic start, in nanoseconds.
-        ended_ns: Monotonic end, `None` while it runs.
-        failed: Whether it raised.
-        answered: Whether the turn returned its reply.
-        role: The declared role, `None` if there is none; `infer` fills it in.
-        layer: The declared layer, likewise.
-        others: Texts of its further choices.
-    """
-
-    input: bytes
-    output: str | None
-    started_ns: int
-    ended_ns: int | None
-    failed: bool
-    answered: bool
-    role: str | None
-    layer: int | None
-    others: tuple[str, ...] = ()
-
-
-def infer(nodes: Sequence[Node], escape: Callable[[str], bytes]) -> None:
-    """
-    Fill in the roles and layers that are missing, in place.
+    Fill in the roles and layers that are missing, and whether the roles are known, in place.
 
     Args:
         nodes: The turn's calls, in the order of submission.
         escape: Returns a text as the inputs contain it, inside a JSON string.
+        returned: The value that the turn returned, `None` if there is none.
+        text: The text that was read from it, or from the turn's stream.
     """
+    compare(nodes, escape)
     unnamed = [node for node in nodes if node.role is None]
-    evidence = _Evidence(nodes, escape)
+    doubtful: set[Node] = set()
     if unnamed and not any(node.role == "aggregator" for node in nodes):
-        found = evidence.aggregator(unnamed)
-        asked_alike = evidence.fan_out(found, unnamed)
-        for node in asked_alike:
-            node.role = "reference"
-        if not asked_alike:
+        _mark_answered(nodes, returned, text)
+        found, doubtful = _find_aggregator(unnamed, has_value=returned is not None or bool(text))
+        if found is not None:
             found.role = "aggregator"
-    evidence.apply()
+    unnamed = [node for node in unnamed if node.role is None and node not in doubtful]
+    for node in unnamed:
+        if (node.layer is None and _is_step(node)) or _is_earlier_try(node):
+            node.role = "call"
+        elif node.readers:
+            node.role = "reference"
+    for node in unnamed:
+        if node.role is None and _is_sibling(node, nodes):
+            node.role = "reference"
     for node in nodes:
+        node.known = node.role is not None
         node.role = node.role or "call"
+    _fill_layers(nodes)
 
 
-class _Evidence:
-    """Which output is in which input."""
+# The aggregator ------------------------------------------------------------------------------------------------------
 
-    def __init__(self, nodes: Sequence[Node], escape: Callable[[str], bytes]) -> None:
-        self.nodes = nodes
-        self.escape = escape
-        self.needles: dict[int, list[tuple[str, bytes]]] = {}
-        """Texts of each call that are long enough to prove something, and their form inside an input."""
-        self.said: dict[int, frozenset[str]] = {}
-        """Texts of the assistant's messages in an input."""
-        self.common: dict[tuple[int, int], int] = {}
-        """Length of the common prefix of two inputs, by their identities: one round shares one object."""
-        self.found: dict[tuple[int, int], bool] = {}
-        """True if the first call's output is in the second one's input."""
-        self.inside: dict[int, list[Node]] = {}
-        """Calls whose output is in this one's input."""
 
-    def aggregator(self, unnamed: Sequence[Node]) -> Node:
-        """Return the call that the turn returned, else the last that did not fail, else the last."""
-        for node in reversed(unnamed):
-            if node.answered:
-                return node
-        found = next((node for node in reversed(unnamed) if not node.failed), None)
-        for node in reversed(unnamed):
-            # One that failed later on, but has read that one's reply, is above it.
-            if found is None or node is found or (node.failed and self._quotes(node, found)):
-                return node
-        return unnamed[-1]
+def _find_aggregator(unnamed: Sequence[Node], *, has_value: bool) -> tuple[Node | None, set[Node]]:
+    """Return the call that is shown to be the aggregator, if one is, and those that may be it or not."""
+    answered = [node for node in unnamed if node.answered]
+    if len(answered) == 1 or len(unnamed) == 1:
+        return (answered or unnamed)[0], set()
+    among = set(answered or unnamed)
+    ends = [node for node in answered or unnamed if node.quoted and not _is_followed(node, among)]
+    if answered:
+        if not ends:
+            # Their texts are too short to be found. The one that was asked otherwise than those asked alike:
+            ends = [node for node in answered if len(node.alike) == 1]
+            return (ends[0] if len(ends) == 1 else None), set()
+    elif not ends:
+        return _end_of_conversation(unnamed), set()
+    ends = [node for node in ends if not node.failed] or ends[-1:]
+    if len(ends) > 1 and all(node.alike and node.alike is ends[0].alike for node in ends):
+        return _last_of_alike(ends, is_answered=bool(answered))
+    if _is_next_round(ends):
+        for node in ends:
+            node.role = "reference"
+        return None, set()
+    if len(ends) > 1 or (has_value and not answered):
+        return None, {*ends}
+    (last,) = ends
+    lone = _lone_reading(last)
+    # It may be a title, a check or a translation of the answer, or the last word itself: the flow is the same.
+    if lone and (lone[0].quoted or lone[0].steps):
+        return None, {*lone, last}
+    if last.whole and not answered and _is_verdict(last):
+        return None, {*lone, last}
+    return last, set()
 
-    def fan_out(self, found: Node, unnamed: Sequence[Node]) -> list[Node]:
-        """
-        Return the calls of a turn that never reached its aggregator: several were asked the same.
 
-        Such a turn was left before its last call, or only compares models. An aggregator that was
-        asked twice contains another call's reply.
-        """
-        # Without an aggregator the last call is only one of the round, and would look like one. What shows it
-        # is that another call was asked the very same; an aggregator's request contains the references.
-        if found.answered or not found.input:
-            return []
-        alike = [node for node in unnamed if not node.failed and node.input == found.input]
-        read = any(self._quotes(found, other) for other in unnamed if other is not found)
-        return alike if len(alike) > 1 and not read else []
+def _is_followed(node: Node, among: Collection[Node]) -> bool:
+    return any(other in among for other in (*node.readers, *node.next))
 
-    def apply(self) -> None:
-        for node in self.nodes:
-            self.inside[id(node)] = [other for other in self._before(node) if self._quotes(node, other)]
-        for node in self.nodes:
-            for other in self.inside[id(node)]:
-                if other.role is None and other.layer is None and self._is_step(other, node):
-                    other.role = "call"
-        for node in self.nodes:
-            for other in self.inside[id(node)]:
-                other.role = other.role or "reference"
-        self._siblings()
-        for node in self.nodes:
-            if node.role == "reference" and node.layer is None:
-                node.layer = self._layer(node, ())
 
-    def _before(self, node: Node) -> list[Node]:
-        """Return the calls that had ended when this one began; in one fan-out there are none."""
-        return [
-            other
-            for other in self.nodes
-            if other is not node
-            and other.role != "aggregator"
-            and other.ended_ns is not None
-            and other.ended_ns <= node.started_ns
-            # Nothing to learn from a call that is named, for a call that is no reference itself.
-            and (other.role is None or (node.role in (None, "reference") and node.layer is None))
-        ]
+def _end_of_conversation(unnamed: Sequence[Node]) -> Node | None:
+    """Return the last step where all calls are steps of one conversation, or one request that was sent again."""
+    among = set(unnamed)
+    left = [node for node in unnamed if not _is_followed(node, among)]
+    if not left or not left[0].alike or any(node.alike is not left[0].alike for node in left):
+        return None
+    if _overlap(left):
+        return None
+    fine = [node for node in left if not node.failed]
+    last = fine[-1] if fine else left[-1]
+    if len(fine) > 1:
+        return None
+    # Several models of which none answered, or of which another was asked after the answer, may be a round.
+    is_retried = len({node.model for node in left}) == 1 or (bool(fine) and last is left[-1])
+    return last if is_retried else None
 
-    def _needles(self, node: Node) -> list[tuple[str, bytes]]:
-        found = self.needles.get(id(node))
-        if found is None:
-            texts = [text.strip() for text in (node.output or "", *node.others)]
-            found = self.needles[id(node)] = [(text, self.escape(text)) for text in texts if len(text) >= _SHORTEST]
-        return found
 
-    def _quotes(self, node: Node, other: Node) -> bool:
-        """Return True if a call's input contains the output of another."""
-        pair = id(node), id(other)
-        found = self.found.get(pair)
-        if found is None:
-            found = self.found[pair] = self._contains(node.input, other)
-        return found
+def _last_of_alike(ends: Sequence[Node], *, is_answered: bool) -> tuple[Node | None, set[Node]]:
+    """Return the aggregator among several ends that were asked alike: one that was asked again."""
+    if is_answered or _overlap(ends) or _is_next_round(ends):
+        return None, set()  # the last round of references
+    if len(ends[0].quoted) > 1:
+        return None, {*ends}  # the last round, one after the other, or an aggregator asked twice
+    return ends[-1], set()
 
-    def _contains(self, data: bytes, other: Node) -> bool:
-        # Both requests usually begin alike: system prompt, history, question. A reply that repeats a part of
-        # these (an echo, a short "yes") is in the later input without ever having been sent there. So an output
-        # counts as evidence only where it ends behind what the two inputs share
-        # (`test_an_echo_of_the_common_prompt_is_no_evidence`). The common prefix is found by bisection, with
-        # comparisons in C, once for each pair of requests.
-        if not data or data == other.input:
-            return False  # an equal request is common as a whole, as in each fan-out
-        for text, escaped in self._needles(other):
-            needle = _as_in(data, text, escaped)
-            pair = id(other.input), id(data)
-            common = self.common.get(pair)
-            if common is None:
-                common = self.common[pair] = _common_prefix(other.input, data)
-            # An echo of a prompt that both were given is no evidence; two rounds' replies may begin alike.
-            if _find(data, needle, max(common - len(needle) + 1, 0)) >= 0:
-                return True
+
+def _is_next_round(nodes: Sequence[Node]) -> bool:
+    """Return True if several models were asked again, with what the same models had said: a debate's next round."""
+    models = sorted(node.model or "" for node in nodes)
+    # Two that were asked otherwise may be an aggregator, and who suggests what to ask next.
+    if len({*models}) < 2 or (len(nodes) == 2 and nodes[0].alike is not nodes[1].alike):  # noqa: PLR2004
         return False
-
-    def _is_step(self, other: Node, node: Node) -> bool:
-        """Return True if an output is in an input as the assistant's own message of a conversation."""
-        data = node.input
-        if b'"assistant"' not in data:
-            return False
-        text = (other.output or "").strip()
-        if len(text) >= _SHORTEST and not _may_be_whole(data, _as_in(data, text, self._needles(other)[0][1])):
-            return False
-        said = self.said.get(id(node))
-        if said is None:
-            said = self.said[id(node)] = frozenset(_said(data))
-        return text in said
-
-    def _siblings(self) -> None:
-        """Add to a reference's round the calls with the same request whose own output proves nothing."""
-        # A reference that failed, or answered "42", leaves no text that could be found. It was asked what its
-        # round was asked, and that is enough
-        # (`test_a_failed_call_asked_what_a_reference_was_asked_is_one_of_its_round`).
-        references = [node for node in self.nodes if node.role == "reference" and node.input]
-        for node in self.nodes:
-            if node.role is not None or (not node.failed and self._needles(node)):
-                continue
-            for reference in references:
-                if reference.input == node.input:
-                    node.role, node.layer = "reference", node.layer or reference.layer
-                    break
-
-    def _layer(self, node: Node, above: tuple[int, ...]) -> int:
-        """Return one more than the deepest reference inside its own input."""
-        deepest = 0
-        for other in self.inside[id(node)]:
-            if other.role == "reference" and id(other) not in above:
-                deepest = max(deepest, other.layer or self._layer(other, (*above, id(node))))
-        return deepest + 1
+    earlier = dict.fromkeys(other for node in nodes for other in _read_first_hand(node))
+    return models == sorted(other.model or "" for other in earlier)
 
 
-def _find(data: bytes, needle: bytes, start: int) -> int:
-    """
-    Return where a text begins in an input, as `bytes.find` does.
-
-    CPython prepares each search for a long text, which takes 2 µs a kilobyte of it (`_two_way` in
-    Objects/stringlib/fastsearch.h), and most texts are not in most inputs. So the head of the text
-    is searched for, and compared in full where it is found. A few matches of the head that are not
-    the text show repetitive input, in which that would be quadratic: `bytes.find` takes over.
-    """
-    if len(needle) > _PROBE:
-        probe = needle[:_PROBE]
-        for _ in range(_PROBES):
-            start = data.find(probe, start)
-            if start < 0 or data.startswith(needle, start):
-                return start
-            start += 1
-    return data.find(needle, start)
+def _overlap(nodes: Sequence[Node]) -> bool:
+    return any(_overlaps(one, two) for one, two in pairwise(nodes))
 
 
-def _as_in(data: bytes, text: str, escaped: bytes) -> bytes:
-    """Return a text as an input contains it: an input with a lone surrogate is written as ASCII escapes."""
-    return escaped if escaped.isascii() or not data.isascii() else json.dumps(text)[1:-1].encode()
+def _overlaps(one: Node, two: Node) -> bool:
+    """Return True if the second of two calls began before the first had ended."""
+    return one.ended_ns is None or two.started_ns < one.ended_ns
 
 
-_QUOTE, _BACKSLASH = b'"\\'
-_PLAIN = frozenset(range(0x21, 0x80)) - {_QUOTE}
-"""ASCII characters that are neither white space nor the end of a string."""
+def _lone_reading(node: Node) -> list[Node]:
+    """Return the one call that another has read at first hand; none if it has read several, or one of a round."""
+    found = [other for other in _read_first_hand(node) if other in node.quoted]
+    if len(found) != 1:
+        return []
+    return found if all(other is found[0] or other.failed for other in found[0].alike) else []
 
 
-def _may_be_whole(data: bytes, needle: bytes) -> bool:
-    """
-    Return False if no string of an input can be this text, whatever white space is around it.
-
-    To parse an input takes 50 µs for 16 kB. Where each match follows a plain character, the text is
-    quoted inside a longer string. An escape sequence or a byte beyond ASCII may be white space.
-    """
-    at = _find(data, needle, 0)
-    while at > 0:
-        before = at - 1
-        while before > 1 and data[before] == 0x20:  # noqa: PLR2004 - a space
-            before -= 1
-        if data[before] not in _PLAIN or _BACKSLASH in data[max(before - 5, 0) : before]:
-            return True
-        at = _find(data, needle, at + 1)
-    return False
+def _read_first_hand(node: Node) -> list[Node]:
+    """Return the calls that a call has read or goes on from, without those that another of these had read before."""
+    read = [*node.quoted, *node.steps]
+    passed_on = {other for each in read for other in (*each.quoted, *each.steps)}
+    return [other for other in read if other not in passed_on]
 
 
-def _said(data: bytes) -> Iterator[str]:
-    """Yield the texts of the assistant's messages in a request, however its content is written."""
-    try:
-        pending: list[Any] = [json.loads(data)]
-    except (ValueError, RecursionError):
+def _is_verdict(node: Node) -> bool:
+    """Return True if an output is a number, a letter, or much shorter than all that its call has read."""
+    text = spoken(node.output)
+    least = min(len(spoken(other.output)) for other in node.quoted)
+    return bool(text and _BARE.fullmatch(text)) or (least >= _LONG and 0 < len(text) * _FIFTH < least)
+
+
+# References ----------------------------------------------------------------------------------------------------------
+
+
+def _is_step(node: Node) -> bool:
+    """Return True if a call is an earlier step of a conversation, and no other call that matters has read it."""
+    if not node.next:
+        return False
+    if any(other in after.quoted for after in node.next for other in node.alike if other is not node):
+        return False  # that one goes on from its own draft and reads those of its round
+    # A title or a note on the conversation does not matter: no call goes on from it, and it has no steps.
+    return not any(each.role == "aggregator" or each.steps or each.readers or each.next for each in node.readers)
+
+
+def _is_earlier_try(node: Node) -> bool:
+    """Return True if a call failed and its request was sent again, to the aggregator and the same model."""
+    last = node.alike[-1] if node.failed and node.alike else node
+    return last.role == "aggregator" and all(
+        other is last or (other.failed and other.model == last.model and not _overlaps(other, last))
+        for other in node.alike
+    )
+
+
+def _is_sibling(node: Node, nodes: Sequence[Node]) -> bool:
+    """Return True if a call that no other has read is one of a round of references."""
+    # A reference that failed, or answered "42", leaves no text that could be found. It was asked what its
+    # round was asked, and that is enough
+    # (`test_a_failed_call_asked_what_a_reference_was_asked_is_one_of_its_round`).
+    group = node.alike
+    if len(group) < 2:  # noqa: PLR2004 - a round
+        return False
+    is_parallel = _overlap(group)
+    aggregator = next((other for other in group if other.role == "aggregator"), None)
+    if aggregator is not None:
+        # One of a round was returned. If others were asked after it, they were not asked until one was good enough.
+        others = (other for other in group if other.model != aggregator.model and not other.failed)
+        is_round = is_parallel or any(other.started_ns > aggregator.started_ns for other in others)
+        return aggregator.answered and is_round
+    if any(other.role == "reference" for other in group):
+        return True
+    fine = [other for other in group if not other.failed]
+    if (len(fine) < 2 and not is_parallel) or any(other.next for other in group):  # noqa: PLR2004
+        return False
+    # A round that no later call joins, or that cannot be seen to be joined. A long text that a later call was
+    # not given stays unknown: that is how a layer shows that was lost.
+    end = max(other.ended_ns or other.started_ns for other in group)
+    if not any(later.alike is not group and later.started_ns >= end for later in reversed(nodes)):
+        return True
+    return any(other.output for other in fine) and not any(other.telling for other in fine)
+
+
+def _fill_layers(nodes: Sequence[Node]) -> None:
+    """Give each reference the layer after the deepest one in its own input, or in that of a call asked alike."""
+    layers: dict[Node, int] = {}
+    # What a call has read ended before it began, so that each layer is known when it is needed.
+    for node in sorted(nodes, key=_start):
+        read = (other for each in node.alike or [node] for other in each.quoted)
+        found = (layers.get(other, 0) for other in read if other.role == "reference" or not other.known)
+        layers[node] = node.layer or 1 + max(found, default=0)
+        if node.role == "reference":
+            node.layer = layers[node]
+
+
+_start: Any = attrgetter("started_ns")
+
+
+# What the turn returned ----------------------------------------------------------------------------------------------
+
+
+def _mark_answered(nodes: Sequence[Node], returned: object, text: str | None) -> None:
+    """Mark the calls whose reply is what the turn returned, by the first test that one of them passes."""
+    if any(node.answered for node in nodes) or (returned is None and not text):
         return
-    while pending:
-        value = pending.pop()
-        if isinstance(value, list):
-            pending += value
-        elif isinstance(value, dict):
-            if value.get("role") == "assistant":
-                yield from _texts(value.get("content"))
-            pending += value.values()
+    if returned is not None and _mark(nodes, (node.raw is returned for node in nodes)):
+        return
+    said = [{each.strip() for each in node.texts} - {""} for node in nodes]
+    text = (text or "").strip()
+    if text and _mark(nodes, (text in own for own in said)):
+        return
+    texts, objects = _held_by(returned)
+    texts |= {text} - {""}
+    held = zip(nodes, said, strict=True)
+    if _mark(nodes, (id(node.raw) in objects or not texts.isdisjoint(own) for node, own in held)):
+        return
+    # It was wrapped, cut or parsed: a long line of the one is in the other.
+    lines = {*map(_telling_line, texts)} - {""}
+    for node, own in zip(nodes, said, strict=True):
+        in_own = any(line in each for line in lines for each in own)
+        node.answered = in_own or any(line in each for line in {*map(_telling_line, own)} - {""} for each in texts)
 
 
-def _texts(content: Any) -> Iterator[str]:
-    """Yield a message's text, of several parts each."""
-    if isinstance(content, str):
-        yield content.strip()
-    elif isinstance(content, list):
-        texts = (part.get("text") if isinstance(part, dict) else part for part in content)
-        yield from (text.strip() for text in texts if isinstance(text, str))
+def _telling_line(text: str) -> str:
+    return longest_line(spoken(text))
 
 
-def _common_prefix(one: bytes, two: bytes) -> int:
-    """Return how many bytes two inputs begin with alike."""
-    low, high = 0, min(len(one), len(two))
-    while low < high:
-        middle = (low + high + 1) // 2
-        if one[low:middle] == two[low:middle]:
-            low = middle
-        else:
-            high = middle - 1
-    return low
+def _mark(nodes: Sequence[Node], hits: Iterable[bool]) -> bool:
+    found = False
+    for node, hit in zip(nodes, hits, strict=True):
+        node.answered = hit
+        found = found or hit
+    return found
+
+
+def _held_by(value: object) -> tuple[set[str], set[int]]:
+    """Return the texts in a value and the identities of its objects, as far as it is searched."""
+    texts: set[str] = set()
+    objects: set[int] = set()
+    pending: list[tuple[Any, int]] = [(value, 0)]
+    while pending and len(objects) < _OBJECTS:
+        one, depth = pending.pop()
+        kind = type(one)  # not `isinstance`, which asks the object for its class
+        if issubclass(kind, str):
+            texts.add(str.strip(one))
+        elif not issubclass(kind, _SCALARS) and id(one) not in objects:
+            objects.add(id(one))
+            if depth < _DEPTH:
+                pending += [(part, depth + 1) for part in _parts(one)]
+    texts.discard("")
+    return texts, objects
+
+
+_SCALARS = (int, float, bytes, bytearray, type, type(None))
+
+
+def _parts(value: Any) -> list[Any]:
+    """Return what a container or a plain object contains, without running any code of its own."""
+    kind = type(value)
+    if issubclass(kind, dict):
+        return [*dict.values(value)]
+    for container in (list, tuple, set, frozenset):
+        if issubclass(kind, container):
+            return [*container.__iter__(value)]
+    parts: list[Any] = []
+    for base in kind.__mro__:
+        for name, member in vars(base).items():
+            if name == "__dict__" or not isinstance(member, MemberDescriptorType):
+                continue
+            try:
+                parts.append(member.__get__(value, kind))
+            except AttributeError:
+                continue  # a slot that is not filled
+    try:
+        namespace = object.__getattribute__(value, "__dict__")
+    except AttributeError:
+        return parts
+    return [*parts, *namespace.values()] if type(namespace) is dict else parts

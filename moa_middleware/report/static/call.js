@@ -4,6 +4,7 @@ const LONG = 1400;
 
 const roleOf = (call) => {
   if (call.kind === "aggregator") return "aggregator";
+  if (call.role_source === "unknown") return "role unknown";
   return call.ref === null ? call.role || "call" : `ref ${call.ref}`;
 };
 

@@ -1,0 +1,1 @@
+"""Further programs, written after the rules were."""
