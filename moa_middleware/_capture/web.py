@@ -129,7 +129,7 @@ class AsgiApp(_App):
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> Any:
         """Serve one connection; anything but HTTP passes through."""
-        if scope["type"] != "http":
+        if scope.get("type") != "http":
             return await self._app(scope, receive, send)
         request = self._open(scope.get("path", ""), scope.get("method", ""), scope)
         if request is None:

@@ -8,6 +8,7 @@ and what is followed is the iterator: the response itself stays the same object.
 from __future__ import annotations
 
 import codecs
+from contextlib import suppress
 from types import AsyncGeneratorType, GeneratorType
 from typing import TYPE_CHECKING, Any
 
@@ -34,8 +35,9 @@ class Body:
         self.owner = owner
         self.attribute = attribute
         self.source: Any = vars(owner)[attribute]
-        headers = getattr(response, "headers", None)
-        self.content_type: str = str((headers.get("content-type") if headers is not None else None) or "")
+        self.content_type = ""
+        with suppress(Exception):  # of a class of the user's, whose headers may be anything
+            self.content_type = str(getattr(response, "headers", {}).get("content-type") or "")
 
     def put(self, proxy: Any) -> None:
         """Let the response hold a proxy of its iterator."""
@@ -59,8 +61,8 @@ def body_of(response: object, attribute: str) -> Body | None:
     owner: Any = response
     try:
         fields = vars(owner)
-    except TypeError:
-        return None
+    except Exception:
+        return None  # slots, or a `__dict__` of its own
     source = fields.get(attribute)
     # A file is sent by the server itself where it can, and then nobody reads an iterator.
     if source is None or fields.get("direct_passthrough") or fields.get("file_to_stream") is not None:

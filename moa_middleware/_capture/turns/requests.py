@@ -8,7 +8,6 @@ does not see. Both copies hold the same `Scope` object, though, and that is what
 
 from __future__ import annotations
 
-from contextlib import _GeneratorContextManager
 from inspect import CO_GENERATOR
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -22,8 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Request", "give_up", "hand_over", "request_around"]
 
-_ENTER: Any = _GeneratorContextManager.__enter__.__code__
-_THREADS = frozenset({"anyio", "concurrent", "starlette", "threading"})
+_THREADS = frozenset({"anyio", "concurrent", "starlette", "threading", "trio"})
 """
 Packages whose code calls, in a worker thread, what was handed to it, in a context that is dropped then.
 
@@ -131,14 +129,17 @@ def _is_handed_to_a_thread(frame: FrameType) -> bool:
     Then the context of the step is gone when the step is over, and the block is still open. A
     generator that user code steps through in a thread is in that code's context, and needs no help.
     """
-    if not frame.f_code.co_flags & CO_GENERATOR:
-        return False
-    around = frame.f_back
-    if around is not None and around.f_code is _ENTER:
-        around = around.f_back
-    while around is not None and _package_of(around) == _OURS:
+    around: FrameType | None = frame
+    while around is not None and (around.f_code.co_flags & CO_GENERATOR or _passes_on(around)):
         around = around.f_back
     return around is not None and _package_of(around) in _THREADS
+
+
+def _passes_on(frame: FrameType) -> bool:
+    """Return True for frames between a generator and the code that steps through it."""
+    package = _package_of(frame)
+    # Not those of a context manager that is used as a decorator: it is left in the same call.
+    return package == _OURS or (package == "contextlib" and frame.f_code.co_name in {"__enter__", "enter_context"})
 
 
 def _package_of(frame: FrameType) -> str:
@@ -146,7 +147,7 @@ def _package_of(frame: FrameType) -> str:
 
 
 _OURS = __name__.partition(".")[0]
-"""Our own frames, around an executor's work, a thread's or a stream's step, are looked through."""
+"""Our own frames are around an executor's work, and around a thread's or a stream's step."""
 
 
 def give_up(turn: Turn) -> None:

@@ -139,6 +139,32 @@ def test_dependencies_add_up(dependencies, path, turns):
     assert ("s-jane", "fast", ["jane-0", "jane-1"]) == (record["session_id"], record["preset"], outputs(record))
 
 
+@contextlib.contextmanager
+def managed(user):
+    with moa.turn(session_id=f"s-{user}", tags={"user": user}):
+        yield
+
+
+def by_manager(user: str = "u"):
+    with managed(user):
+        yield
+
+
+def by_exit_stack(user: str = "u"):
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(managed(user))
+        yield
+
+
+@pytest.mark.parametrize("dependency", [by_manager, by_exit_stack], ids=["manager", "exit stack"])
+def test_a_dependency_may_enter_a_manager_of_its_own(dependency, turns):
+    """The block is a generator further in."""
+    with uvicorn_of(moa.asgi(app_with(dependency))) as port:
+        assert 200 == get(port, "/sync?user=jane")[0]
+    record = the_only(turns)
+    assert ("s-jane", ["jane-0", "jane-1"]) == (record["session_id"], outputs(record))
+
+
 def test_a_call_after_the_dependency_is_outside(turns):
     """What the request does when the dependency has been left is its own turn's again."""
     first = reference("within")
@@ -235,23 +261,22 @@ def test_an_async_dependency_needs_no_middleware(turns, caplog):
 
 def test_blocks_that_end_in_their_thread_touch_nothing(turns, caplog):
     """A plain function in a thread, and a context manager that it enters itself, hold their own calls alone."""
-
-    @contextlib.contextmanager
-    def session(name):
-        with moa.turn(session_id=name):
-            yield
-
-    barrier = threading.Barrier(2)
+    barrier = threading.Barrier(3)
 
     def plain(name):
         with moa.turn(session_id=name):
             barrier.wait(10)
             reference(name)("q?")
 
-    def managed(name):
-        with session(name):
+    def by_manager(name):
+        with managed(name):
             barrier.wait(10)
             reference(name)("q?")
+
+    @managed("decorated")
+    def by_decorator():
+        barrier.wait(10)
+        reference("decorated")("q?")
 
     app = FastAPI()
 
@@ -259,16 +284,16 @@ def test_blocks_that_end_in_their_thread_touch_nothing(turns, caplog):
     async def endpoint():
         async with anyio.create_task_group() as group:
             group.start_soon(anyio.to_thread.run_sync, plain, "plain")
-            group.start_soon(anyio.to_thread.run_sync, managed, "managed")
+            group.start_soon(anyio.to_thread.run_sync, by_manager, "managed")
+            group.start_soon(anyio.to_thread.run_sync, by_decorator)
         reference("outside")("q?")
 
     with uvicorn_of(moa.asgi(app, session_id="request")) as port:
         with caplog.at_level(logging.WARNING, "moa_middleware"):
             assert 200 == get(port, "/")[0]
-    assert until(lambda: len(turns) == 3)
-    assert [("managed", ["managed"]), ("plain", ["plain"]), ("request", ["outside"])] == sorted(
-        (record["session_id"], outputs(record)) for record in turns
-    )
+    assert until(lambda: len(turns) == 4)
+    expected = [("plain", "plain"), ("request", "outside"), ("s-decorated", "decorated"), ("s-managed", "managed")]
+    assert expected == sorted((record["session_id"], *outputs(record)) for record in turns)
     assert not caplog.records
 
 

@@ -84,6 +84,7 @@ def _django():
     """Set Django up once a process, with two views."""
     urls = types.ModuleType("moa_test_urls")
     urls.urlpatterns = [path("django/<what>", django_view), path("django-async/<what>", django_async_view)]
+    urls.urlpatterns += [path("plain/<what>", plain_view), path("plain-async/<what>", plain_async_view)]
     sys.modules["moa_test_urls"] = urls
     settings.configure(ROOT_URLCONF="moa_test_urls", ALLOWED_HOSTS=["*"], LOGGING_CONFIG=None, SECRET_KEY="x")
     django.setup()
@@ -126,7 +127,7 @@ def quart_app():
 
 
 @contextlib.contextmanager
-def aiohttp_app():
+def aiohttp_app(*, cancels=True):
     @moa.turn(session_id=lambda request: f"aiohttp-{request.match_info['what']}")
     async def handler(request):
         reference("first")("first?")
@@ -140,7 +141,7 @@ def aiohttp_app():
     app.add_routes([aiohttp_web.get("/aiohttp/{what}", handler)])
     loop = asyncio.new_event_loop()
     listening = socket.create_server((HOST, 0))
-    runner = aiohttp_web.AppRunner(app, access_log=None, handler_cancellation=True)
+    runner = aiohttp_web.AppRunner(app, access_log=None, handler_cancellation=cancels)
 
     async def start():
         await runner.setup()
@@ -229,6 +230,80 @@ def test_a_client_that_hangs_up_ends_the_turn(name, turns):
     assert ["first", "late"] == outputs(record)
 
 
+def test_aiohttp_raises_in_the_handler_where_it_does_not_cancel(turns):
+    """So it is by default; the text so far is there."""
+    with aiohttp_app(cancels=False) as port:
+        hang_up(port, "/aiohttp/endless", after=b"<2>")
+        record = the_only(turns)
+    assert "error" == record["outcome"]
+    assert record["error"]["type"].endswith("ClientConnectionResetError")
+    assert record["aggregator"]["output"].startswith("<0><1><2>")
+
+
+# Applications that are wrapped: their views are no turns here.
+
+
+def plain_view(_request, what):
+    reference("first")("first?")
+    return StreamingHttpResponse(body(what), content_type="text/plain")
+
+
+async def plain_async_view(_request, what):
+    reference("first")("first?")
+    return StreamingHttpResponse(body_async(what), content_type="text/plain")
+
+
+def wrapped_django_wsgi():
+    from django.core.handlers.wsgi import WSGIHandler
+
+    return werkzeug_of(moa.wsgi(WSGIHandler(), session_id=lambda environ: environ["PATH_INFO"]))
+
+
+def wrapped_django_asgi():
+    from django.core.handlers.asgi import ASGIHandler
+
+    return uvicorn_of(moa.asgi(ASGIHandler(), session_id=lambda scope: scope["path"]))
+
+
+def wrapped_quart():
+    app = quart.Quart(__name__)
+
+    @app.get("/plain/<what>")
+    async def view(what):
+        reference("first")("first?")
+        return quart.Response(body_async(what), content_type="text/plain")
+
+    app.asgi_app = moa.asgi(app.asgi_app, session_id=lambda scope: scope["path"])
+    return uvicorn_of(app)
+
+
+WRAPPED = {
+    "django-wsgi": (wrapped_django_wsgi, "/plain"),
+    "django-asgi": (wrapped_django_asgi, "/plain"),
+    "django-asgi-async": (wrapped_django_asgi, "/plain-async"),
+    "quart": (wrapped_quart, "/plain"),
+}
+
+
+@pytest.mark.filterwarnings("ignore:StreamingHttpResponse must consume synchronous iterators")
+@pytest.mark.parametrize("name", WRAPPED)
+def test_a_wrapped_application_has_a_turn_a_request(name, turns):
+    """With the calls of the view and of its body."""
+    served, path = WRAPPED[name]
+    with served() as port:
+        assert (200, BYTES) == (got := get(port, f"{path}/whole"))[::2], got
+        record = the_only(turns)
+        assert (f"{path}/whole", "completed") == (record["session_id"], record["outcome"])
+        assert (["first", "late"], TEXT) == (outputs(record), record["aggregator"]["output"])
+        if name == "django-asgi":
+            return  # Django reads a sync body to its end before it sends it
+        turns.clear()
+        hang_up(port, f"{path}/endless", after=b"<2>")
+        record = the_only(turns)
+    assert ("closed" if name == "django-wsgi" else "cancelled") == record["outcome"]
+    assert record["aggregator"]["output"].startswith("<0><1><2>")
+
+
 def test_responses_of_django_are_the_same_objects(tmp_path, turns):
     """Those with a body end the turn at once, and a file is not followed."""
     file = tmp_path / "x"
@@ -280,14 +355,32 @@ def test_a_response_of_webob_is_followed(turns):
     "odd",
     [
         type("NoDict", (), {"__slots__": (), "__call__": print})(),
-        type("NoIterator", (), {"__call__": print, "body_iterator": 1})(),
-        type("Raises", (), {"__call__": print, "headers": property(lambda self: 1 / 0)})(),
+        type("NoIterator", (), {"__init__": lambda self: vars(self).update(body_iterator=3), "__call__": print})(),
+        type("OddDict", (), {"__dict__": property(lambda self: 1 / 0), "__call__": print})(),
+        type("NoBody", (), {"__call__": print, "body_iterator": iter([1])})(),
     ],
     ids=lambda odd: type(odd).__name__,
 )
 def test_objects_that_are_no_responses_are_values(odd, turns):
     """Whatever names their classes have."""
-    if hasattr(odd, "__dict__"):
-        odd.body_iterator = iter([1]) if type(odd).__name__ == "Raises" else 3
     assert moa.turn(lambda: odd)() is odd
-    assert "completed" == the_only(turns)["outcome"]
+    record = the_only(turns)
+    assert ("completed", 0) == (record["outcome"], record["instrumentation_errors"])
+
+
+def test_a_response_with_odd_headers_is_followed(turns):
+    """Only what its body is, is unknown then."""
+
+    class Odd:
+        headers = property(lambda self: 1 / 0)
+        body_iterator: object
+
+        def __call__(self):
+            return list(self.body_iterator)
+
+    odd = Odd()
+    odd.body_iterator = body("whole")
+    assert moa.turn(lambda: odd)() is odd
+    assert WORDS == odd()
+    record = the_only(turns)
+    assert ("completed", TEXT, 0) == (record["outcome"], record["output"], record["instrumentation_errors"])

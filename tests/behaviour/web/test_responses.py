@@ -7,6 +7,7 @@ import gc
 import threading
 import time
 
+import openai
 import pytest
 
 pytest.importorskip("fastapi", reason="web frameworks are in the group test")
@@ -14,12 +15,14 @@ pytest.importorskip("flask")
 
 from fastapi import FastAPI
 from fastapi.responses import StreamingResponse
+from fastapi.sse import EventSourceResponse as FastapiEvents
 from flask import Flask, Response, request, stream_with_context
 from sse_starlette.sse import EventSourceResponse
+from starlette.middleware.base import BaseHTTPMiddleware
 from starlette.responses import JSONResponse, PlainTextResponse
 
 import moa_middleware as moa
-from moa_middleware.testing import capture_turns
+from moa_middleware.testing import Script, ScriptedServer, capture_turns
 from tests.support.reference import outputs, reference
 from tests.support.web import get, hang_up, until, uvicorn_of, werkzeug_of
 
@@ -400,6 +403,98 @@ def test_events_of_sse_starlette_are_read(turns):
         assert b"data: c" in get(port)[2]
     record = the_only(turns)
     assert ("sse", "abc", ["late"]) == (record["session_id"], record["output"], outputs(record))
+
+
+def test_an_endpoint_that_is_a_generator_is_followed(turns):
+    """FastAPI makes the response itself: of events, and of lines of JSON."""
+    app = FastAPI()
+
+    @app.get("/events", response_class=FastapiEvents)
+    @moa.turn
+    async def events():
+        reference("late")("late?")
+        async for word in answer_async("all?"):
+            yield {"delta": word}
+
+    @app.get("/lines")
+    @moa.turn
+    def lines():
+        reference("late")("late?")
+        for word in answer("all?"):
+            yield {"delta": word}
+
+    with uvicorn_of(app) as port:
+        assert b'data: {"delta":"one "}' in get(port, "/events")[2].replace(b": ", b":").replace(b"data:", b"data: ")
+        assert 3 == get(port, "/lines")[2].count(b"delta")
+    assert [(TEXT, "completed", ["late"])] * 2 == [(r["output"], r["outcome"], outputs(r)) for r in turns]
+
+
+def test_a_middleware_of_starlette_may_be_the_turn(turns):
+    """Its `dispatch` returns a response that is no `Response`, whose body another task makes."""
+    app = FastAPI()
+
+    @app.get("/")
+    async def endpoint():
+        return StreamingResponse(body_of(answer_async), media_type="text/plain")
+
+    @moa.turn(session_id="dispatch")
+    async def dispatch(request, call_next):
+        return await call_next(request)
+
+    app.add_middleware(BaseHTTPMiddleware, dispatch=dispatch)
+    with uvicorn_of(app) as port:
+        assert BYTES == get(port)[2]
+    record = the_only(turns)
+    assert ("dispatch", TEXT, ["late"]) == (record["session_id"], record["output"], outputs(record))
+
+
+def test_an_async_view_of_flask_is_followed(turns):
+    """Flask runs it in an event loop of its own, and the body after that."""
+    app = Flask(__name__)
+
+    @app.get("/")
+    @moa.turn(session_id="flask")
+    async def view():
+        reference("first")("first?")
+        return Response(body_of(answer))
+
+    with werkzeug_of(app) as port:
+        assert BYTES == get(port)[2]
+    record = the_only(turns)
+    assert ("flask", TEXT, ["first", "late"]) == (record["session_id"], record["output"], outputs(record))
+
+
+@pytest.mark.parametrize("ends", ["whole", "hang up"])
+def test_the_stream_of_an_sdk_ends_with_the_response(ends, turns):
+    """OpenAI's client: the reference of the endpoint, and the stream of the body, which closes its connection."""
+    script = Script(" ".join(f"<{n}>" for n in range(3 if ends == "whole" else 400)), piece_delay=0.01)
+    with ScriptedServer({"a": "a draft of some length", "z": script}) as server:
+        client = moa.instrument(openai.AsyncOpenAI(base_url=server.base_url, api_key="x", max_retries=0))
+        app = FastAPI()
+
+        @app.get("/")
+        @moa.turn
+        async def endpoint():
+            draft = await client.chat.completions.create(model="a", messages=[{"role": "user", "content": "why?"}])
+            question = [{"role": "user", "content": f"Read: {draft.choices[0].message.content}"}]
+
+            async def body():
+                stream = await client.chat.completions.create(model="z", messages=question, stream=True)
+                async for chunk in stream:
+                    if chunk.choices:
+                        yield chunk.choices[0].delta.content or ""
+
+            return StreamingResponse(body(), media_type="text/plain")
+
+        with uvicorn_of(app) as port:
+            if ends == "whole":
+                assert b"<0> <1> <2>" == get(port)[2]
+            else:
+                hang_up(port, after=b"<2>")
+            record = the_only(turns)
+    assert ("completed" if ends == "whole" else "cancelled") == record["outcome"]
+    assert ["a", "z"] == [call["model"] for call in (*record["references"], record["aggregator"])]
+    assert record["output"].startswith("<0> <1> <2>")
 
 
 def test_a_body_that_is_no_text_has_no_output(turns):
