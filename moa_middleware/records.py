@@ -3,8 +3,9 @@ What one line of a trace holds: the only definition of the record.
 
 One JSON object a line, UTF-8, ended by a newline. Times are epoch seconds, durations milliseconds,
 money US dollars; what is not known is `null`, never 0. Every key is always there, but for
-`model_output`, `handled`, `omitted` and `raw`, which are written only where they hold something. Within `moa-turn/1` keys may be added; none is removed or changes its meaning. Readers
-ignore keys and accept values that they do not know.
+`model_output`, `handled`, `omitted`, `raw`, `totals.no_usage` and `totals.unread`, which are written
+only where they hold something. Within `moa-turn/1` keys may be added; none is removed or changes its
+meaning. Readers ignore keys and accept values that they do not know.
 
 The keys of `TurnRecord` and `CallRecord` down to `output_location` are those of the MoA traces of
 Hermes Agent (`agent/moa_trace.py`), so that readers of such files read these.
@@ -150,11 +151,16 @@ class TotalsRecord(TypedDict):
 
     calls: int
     failed: int
+    """Calls that failed, those that their function handled among them."""
     usage: UsageRecord
     cost_usd: float | None
     """Sum of the known prices, `null` if none is known."""
     unpriced: int
     """Calls whose price is not known."""
+    no_usage: NotRequired[int]
+    """Calls whose tokens are not known: the sums are lower bounds."""
+    unread: NotRequired[int]
+    """Calls whose reply was not understood: it is in their `raw`."""
 
 
 class TraceContextRecord(TypedDict):
@@ -315,6 +321,7 @@ CLASSES: Mapping[str, Literal["content", "figure"]] = {
     "error.message": CONTENT,
     **dict.fromkeys([f"{record}.{tokens}" for record in ("usage", "totals.usage") for tokens in TOKENS], FIGURE),
     **dict.fromkeys(("totals.calls", "totals.failed", "totals.cost_usd", "totals.unpriced"), FIGURE),
+    **dict.fromkeys(("totals.no_usage", "totals.unread"), FIGURE),
     **dict.fromkeys(("trace_context.trace_id", "trace_context.span_id"), FIGURE),
     **dict.fromkeys(("writer.version", "writer.host", "writer.pid", "writer.started_at", "writer.seq"), FIGURE),
     **dict.fromkeys(("omitted.*.reason", "omitted.*.bytes", "omitted.*.sha256"), FIGURE),

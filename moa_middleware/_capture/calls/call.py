@@ -17,6 +17,7 @@ from ..flow.observers import NOBODY
 from ..flow.outcome import outcome_of
 from ..log import log
 from ..scope import current
+from ..shapes.parts import read_parts
 from ..shapes.replies import read_reply
 from ..streams.kinds import is_manager, is_stream
 from ..streams.state import End
@@ -47,7 +48,10 @@ def as_reply(value: Any) -> Reply:
         return value
     if is_stream(value) or is_manager(value):
         return Reply(raw=value)
-    return read_reply(value).replace(source="middleware")
+    reply = read_reply(value)
+    if isinstance(value, tuple):
+        reply = read_parts(value, reply)
+    return reply.replace(source="middleware")
 
 
 def conversation_of(invocation: Invocation) -> Conversation:

@@ -19,6 +19,7 @@ from ..log import count_fault
 from ..scope import Tags
 from ..shapes.fields import SDKS
 from ..shapes.params import bare_url_of
+from ..shapes.parts import read_parts
 from ..shapes.replies import read_reply
 from ..shapes.request import RequestSpec
 
@@ -105,7 +106,8 @@ class WrappedFunction:
             else:
                 if isinstance(reply, Reply):
                     return replace(reply)
-        return read_reply(value)
+        reply = read_reply(value)
+        return reply if reply.text is not None else read_parts(value, reply)
 
 
 def _called(fn: Any) -> Any:

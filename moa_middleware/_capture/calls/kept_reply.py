@@ -9,21 +9,18 @@ from __future__ import annotations
 from contextlib import suppress
 from dataclasses import replace
 from time import perf_counter_ns
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ..flow.model import Reply
 from ..flow.outcome import error_of, outcome_of
+from ..shapes.parts import HOLDERS, choose_text, reply_text, texts_in
 from ..shapes.replies import read_reply
-from ..streams.proxy_class import own_state
-from .reply_text import reply_text, texts_in
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from ..turns.turn import Attempt
+    from ..turns.turn import Attempt, CallState
     from .function import WrappedFunction
 
-__all__ = ["completed", "keep", "keep_reply", "reply_of_error", "shared"]
+__all__ = ["completed", "keep", "keep_reply", "reply_of_error", "shared", "withdraw"]
 
 
 def keep_reply(known: WrappedFunction, attempt: Attempt, reply: Reply) -> Reply:
@@ -32,6 +29,8 @@ def keep_reply(known: WrappedFunction, attempt: Attempt, reply: Reply) -> Reply:
     if reply.source == "provider":
         if attempt.inner:
             reply = completed(attempt, reply)
+        elif "texts" in reply._details:
+            choose_text(reply, _names_of(attempt))
         if known.form == "plain" and reply._details.get("shape") is not None:
             # What it returns is a chat completion, whatever its own request looks like.
             known.form = reply._details["shape"]
@@ -49,11 +48,11 @@ def keep(attempt: Attempt, reply: Reply) -> None:
     # until the turn closes, unless it may be or hold something that has to die earlier. The exception
     # becomes words at once: its traceback holds every frame that it passed, and those the streams.
     raw = reply.raw
-    if reply.error is None and (raw is None or (reply.text is not None and not isinstance(raw, tuple | dict))):
+    if reply.error is None and (raw is None or (reply.text is not None and not isinstance(raw, HOLDERS))):
         attempt.reply = reply
         return
     understood = reply.text is not None or bool(reply.tool_calls)
-    keeps = understood and not isinstance(raw, tuple) and (not isinstance(raw, dict) or "choices" in raw)
+    keeps = understood and (not isinstance(raw, HOLDERS) or (isinstance(raw, dict) and "choices" in raw))
     if reply.error is not None and attempt.call_state.turn.recording is not None:
         attempt.error = error_of(reply.error)
     if reply.error is None and (keeps or raw is None):
@@ -75,41 +74,43 @@ def shared(attempt: Attempt, value: object) -> Reply | None:
 
 def completed(attempt: Attempt, reply: Reply) -> Reply:
     """Fill what the reply of a wrapper lacks from its only inner call, which has the tokens and the price."""
+    is_found = "texts" in reply._details
+    if is_found:
+        choose_text(reply, _names_of(attempt))
     if len(attempt.inner) != 1 or not attempt.inner[0].attempts:
         return reply
-    call = attempt.inner[0]
-    inner = call.final.reply
+    inner = attempt.inner[0].final.reply
     if inner is None:
-        holds = call.stream is not None and isinstance(reply.raw, tuple | list)
-        # The stream that is still to be read is the reply, and not the name next to it.
-        return replace(reply, text=None) if holds and _holds(reply.raw, call.stream) else reply
+        return reply
     changes = {
         name: getattr(inner, name)
         for name in ("text", "tool_calls", "finish_reason", "usage", "cost_usd")
         if not getattr(reply, name) and getattr(inner, name)
     }
-    raw = reply.raw
-    if inner.text and reply.text != inner.text and raw is not None and type(raw) is not str:
-        _find_words(attempt, reply, inner.text, changes)
+    if is_found and inner.text and reply.text != inner.text:
+        # The call inside shows which of the texts is the reply; the rest of the value is not.
+        text = reply_text(reply.raw, inner.text)
+        if text is not None:
+            changes |= {"text": text, "choices": ()}
     # Not `reply.replace`: what a middleware changes with it is no longer the provider's.
     return replace(reply, **changes) if changes else reply
 
 
-def _holds(parts: Sequence[Any], stream: object) -> bool:
-    return any(own_state(part) is stream for part in parts)
-
-
-def _find_words(attempt: Attempt, reply: Reply, words: str, changes: dict[str, Any]) -> None:
-    """Look for the reply in what was returned around it: a tuple's first text may be a name."""
-    first = isinstance(reply.raw, tuple | list)
-    if reply._details.get("shape") is not None or not (first or reply.text is None):
-        return  # it is known where the text of such a value is
+def _names_of(attempt: Attempt) -> set[str | None]:
+    """Return the texts that are never the reply of a request: who was asked, and what the function was given."""
     call_state, request = attempt.call_state, attempt.call_state.request
-    names = {call_state.model, call_state.label, call_state.provider, attempt.inner[0].model}
-    asked = (request.messages, request.params) if request is not None else ()
-    text = reply_text(reply.raw, words, names.union(texts_in(asked)))
-    if text is not None or isinstance(reply.raw, tuple):
-        changes["text"] = text or words
+    names = {call_state.name, call_state.model, call_state.label, call_state.provider}
+    names |= {attempt.model, attempt.label, attempt.provider}
+    names.update(call.model for call in attempt.inner)
+    if request is not None:
+        names.update(texts_in((request.messages, request.params)))
+    return names
+
+
+def withdraw(call_state: CallState) -> None:
+    """Forget the request of a generator that was dropped before its first step: its body never asked a model."""
+    call_state.attempts.clear()
+    call_state.never_ran = True
 
 
 def reply_of_error(error: BaseException) -> Reply:

@@ -34,7 +34,7 @@ from ..streams.raw import raw_proxy, read_body
 from ..streams.state import End, FutureDone, ManagerEntered, StreamState, follow, future_done
 from ..streams.taps import taps_of
 from .execution import WireReply
-from .kept_reply import reply_of_error
+from .kept_reply import reply_of_error, withdraw
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -300,6 +300,8 @@ class RequestExchange:
         early = end.error is not None and self.of.is_early(end)
         reply = self._ended(reply, end.error if early else None)
         state.reply = self.attempt.reply
+        if state.suspended is None and self.of.known.is_generator and self.attempt.number == 1:
+            withdraw(self.of.call_state)
         if early and end.error is not None:
             raise end.error
         attempt = self.attempt

@@ -26,7 +26,7 @@ from ..streams.proxies import stream_proxy
 from ..streams.proxy_class import own_state
 from ..streams.state import StreamState
 from ..turns.turn import turn_for_call
-from .kept_reply import completed, keep, keep_reply, reply_of_error, shared
+from .kept_reply import completed, keep, keep_reply, reply_of_error, shared, withdraw
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -219,6 +219,8 @@ def _stream_ended(function: WrappedFunction, attempt: Attempt, stream: StreamSta
         keep_reply(function, attempt, reply)
         attempt.call_state.chosen = attempt
         stream.reply = attempt.reply
+        if stream.suspended is None and function.is_generator:
+            withdraw(attempt.call_state)
     finally:
         _finish_stream(attempt, end.outcome)
 

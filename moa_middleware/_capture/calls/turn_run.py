@@ -19,6 +19,7 @@ from ..frames import hide_own_frames
 from ..log import count_fault
 from ..scope import current, put_current
 from ..shapes.accumulator import Accumulator
+from ..shapes.parts import HOLDERS, parts_of
 from ..streams.bodies import BodyText, body_of, with_body
 from ..streams.kinds import is_stream, kind_of, outcome_of_future
 from ..streams.proxies import manager_proxy, stream_proxy
@@ -212,6 +213,11 @@ class TurnExecution:
         if self.prepares and value is not None and not isinstance(value, bool):
             keep(self.turn, value)
             return
+        if isinstance(value, BaseException):
+            self.leave(outcome_of(value), value)  # a failure that is given to the caller, and not raised
+            return
+        if isinstance(value, HOLDERS):
+            self._follow_held(value)
         # Flask's views also return a response in a tuple, with a status or headers.
         response = value[0] if type(value) is tuple and value else value
         attribute = body_attribute(type(response))
@@ -249,6 +255,16 @@ class TurnExecution:
         elif end.outcome == "cancelled":
             give_up(self.turn)
         self._stream_ended(state, end)
+
+    def _follow_held(self, value: Any) -> None:
+        """Have the turn wait for a stream in what it returned, for example next to a name: that is its answer."""
+        held = [state for part in parts_of(value) if (state := own_state(part.value)) is not None]
+        if len(held) == 1 and held[0].call_state is not None and not self._is_taken_over:
+            self.turn.answered_by = held[0].call_state
+            held[0].add_done_callback(partial(self._held_ended, held[0]))
+
+    def _held_ended(self, state: StreamState, _outcome: Outcome, _error: BaseException | None) -> None:
+        self.turn.reply = state.reply
 
     def _stream(self, source: Any) -> Any:
         inner = own_state(source)

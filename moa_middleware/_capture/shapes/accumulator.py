@@ -158,6 +158,12 @@ class Accumulator(StreamContent):
         details = {"shape": self.shape, "usage_raw": self.usage, "unread": self.unread}
         details["unknown"] = None if self.choices else self.unknown
         details |= self.details
+        if self.columns and not self.choices:
+            # A name comes with each piece, and pieces differ: the column with the most different texts is the reply's.
+            columns = sorted(self.columns.values(), key=lambda column: (len(set(column)), sum(map(len, column))))
+            details["texts"] = tuple(map("".join, columns))
+            first = Choice(0)
+            first.text = columns[-1]
         return new_reply(None, first, choices, tokens, details, None, self.count, error=self.failure)
 
 

@@ -114,7 +114,7 @@ class StreamContent:
     """
 
     __slots__ = (
-        *("choices", "details", "failure", "has_events", "is_single", "kind_of_first"),
+        *("choices", "columns", "details", "failure", "has_events", "is_single", "kind_of_first"),
         *("read_whole", "settled", "shape", "simple", "speakers", "texts", "usage"),
     )
 
@@ -146,6 +146,8 @@ class StreamContent:
         """Class and `type` of the first plain object that carried text."""
         self.speakers: dict[str | None, int] = {}
         """Index of the choice of each name that a stream of plain events has given."""
+        self.columns: dict[object, list[str]] = {}
+        """Texts of tuples by their places, and of dicts by their only key: which of them are the reply shows in the end."""
         self.failure: BaseException | None = None
         """The failure that the provider reported without raising."""
 

@@ -16,7 +16,7 @@ from .fields import data_of
 from .usage import read_usage
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from .choice import StreamContent
 
@@ -27,7 +27,7 @@ _LAST = ("done", "final", "completed")
 """Ends of the types of events that repeat what was said before them; some hold a message of their own."""
 _SPEAKER = ("model", "source", "agent", "label")
 """Keys under which events name whose text they carry."""
-_SCALARS = (int, float, bool, type(None))
+_SCALARS = int | float | None
 
 
 def _find_text(data: Mapping[str, Any], depth: int = 2) -> str | None:
@@ -105,13 +105,36 @@ def _in_openai_form(call: Any) -> Any:
     return one.calls()[0]
 
 
+def _feed_tuple(gathered: StreamContent, chunk: tuple[Any, ...]) -> bool:
+    """Take a tuple in: an event with what is said of it, a text with its tokens, or a name and a text."""
+    others = [item for item in chunk if not isinstance(item, str | _SCALARS)]
+    for item in others:
+        # An event, or a message, has the text. The texts next to it say which kind of event it is.
+        if isinstance(item, tuple) or _find_text(data_of(item)) is not None:
+            return feed(gathered, item)
+    texts = [(place, item) for place, item in enumerate(chunk) if isinstance(item, str)]
+    took = False
+    for item in others:  # the usage, for example
+        took = feed(gathered, item) or took
+    if len(texts) > 1 and not gathered.is_single:
+        return _add_to_columns(gathered, texts)
+    return feed(gathered, texts[-1][1]) if texts else took
+
+
+def _add_to_columns(gathered: StreamContent, items: Iterable[tuple[object, Any]]) -> bool:
+    """Keep texts of which it is not known yet whether they are a name or a piece; `False` if there is none."""
+    found = [(place, item) for place, item in items if isinstance(item, str)]
+    for place, item in found:
+        gathered.columns.setdefault(place, []).append(item)
+    return bool(found)
+
+
 def feed(gathered: StreamContent, chunk: Any) -> bool:
     """Take one chunk in; `False` if nothing in it is understood."""
     if chunk is None:
         return True
     if isinstance(chunk, tuple):
-        # (text, tokens), (event, metadata): what carries text is the first that can.
-        return any(feed(gathered, item) for item in chunk if not isinstance(item, _SCALARS))
+        return _feed_tuple(gathered, chunk)
     if isinstance(chunk, str):
         (gathered.choice_of_speaker(None) if gathered.speakers else gathered.choice(0)).text.append(chunk)
         return True
@@ -126,7 +149,9 @@ def feed(gathered: StreamContent, chunk: Any) -> bool:
         gathered.choice(0).add_tool_call(call)
     kind = type(chunk), data.get("type")
     if text is None:
-        return has_usage or finish is not None or bool(calls) or isinstance(kind[1], str)
+        if has_usage or finish is not None or calls or isinstance(kind[1], str):
+            return True
+        return type(chunk) is dict and len(chunk) == 1 and _add_to_columns(gathered, chunk.items())
     speaker = _speaker(data)
     is_alone = speaker is None and not gathered.speakers
     pieces = (gathered.choice(0) if is_alone else gathered.choice_of_speaker(speaker)).text
@@ -154,9 +179,6 @@ def read_value(value: Any, data: Mapping[str, Any], raw: Any) -> Reply | None:
         # Nothing was raised, and yet it failed: a reference that returns its failure, for
         # `gather(return_exceptions=True)` or by hand.
         return Reply(outcome=outcome_of(value), error=value, source="provider", raw=raw)
-    if isinstance(value, tuple):
-        found = (read_value(item, data_of(item), raw) for item in value if not isinstance(item, _SCALARS))
-        return next((reply for reply in found if reply is not None), None)
     text, calls, raw_usage, finish = _parts(data)
     usage = read_usage(raw_usage)
     if text is None and usage is None and not calls:
@@ -164,7 +186,7 @@ def read_value(value: Any, data: Mapping[str, Any], raw: Any) -> Reply | None:
     return new_reply(
         text,
         tokens=(usage, None),
-        details={"usage_raw": raw_usage},
+        details={"usage_raw": raw_usage, "plain": True},
         raw=raw,
         tool_calls=tuple(map(_in_openai_form, calls)),
         finish_reason=finish,

@@ -25,6 +25,10 @@ _ASKED = (
 """Names that are read from an object whose fields are not in a dict."""
 
 
+_BITS = 63
+"""Of a count; below 0, all bits above are set."""
+
+
 class _UsageDraft:
     """A usage that is being filled, as `flow.model` does it for a call."""
 
@@ -49,7 +53,7 @@ def _of_chat(fields: dict[str, Any]) -> Usage | None:
     Nearly every reply has this one, and the general reading takes five times as long.
     """
     prompt, output = fields.get("prompt_tokens"), fields.get("completion_tokens")
-    if type(prompt) is not int or type(output) is not int:
+    if type(prompt) is not int or type(output) is not int or (prompt | output) >> _BITS:
         return None
     found: list[dict[str, Any]] = []
     for details in (fields.get("prompt_tokens_details"), fields.get("completion_tokens_details")):
@@ -68,7 +72,7 @@ def _of_chat(fields: dict[str, Any]) -> Usage | None:
         outside.get("reasoning_tokens"),
     )
     for count in (cached, written, reasoned):
-        if count is not None and type(count) is not int:
+        if count is not None and (type(count) is not int or count >> _BITS):
             return None
     draft: Any = _UsageDraft()
     draft.input_tokens, draft.output_tokens = max(prompt - (cached or 0), 0), output
@@ -114,8 +118,9 @@ def read_usage_and_cost(raw: Any, hidden: Any = None) -> tuple[Usage | None, flo
                 parts += ({} if inside is None else inside, {} if outside is None else outside)
             numbers = {}
             for name, value in fields.items():
-                # A server may write words, and `True` is not one token.
-                if isinstance(value, int) and type(value) is not bool:
+                # A server may write words, and `True` is not one token. Nor is a number a count that is below 0, or
+                # has thousands of digits, which Python does not read back.
+                if isinstance(value, int) and type(value) is not bool and not value >> _BITS:
                     numbers[name] = value  # noqa: PERF403 - a comprehension is a call on Python 3.11
             counts.append(numbers.get)
         if counts:

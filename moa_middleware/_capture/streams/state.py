@@ -125,8 +125,8 @@ class StreamState:
         self.scope = scope
         """Where each step runs; `None` for a stream of an SDK, which makes no calls of its own."""
         self.owner_pid = process_id()
-        self.suspended = False
-        """True if a `for` over it was broken off: it may be taken up again, or never."""
+        self.suspended: bool | None = None
+        """True if a `for` over it was broken off: it may be taken up again, or never. `None` before its first step."""
         self.leaving = False
         """True if its `with` is being left: what is closed then is closed by that."""
         self.closing: tuple[Outcome, BaseException | None] | None = None

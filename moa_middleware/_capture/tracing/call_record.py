@@ -118,6 +118,7 @@ def _add_reply(fields: dict[str, Any], reply: Reply, attempt: Attempt) -> None:
             fields[name] = value
     if attempt.error is not None:
         fields["error"] = error_record(attempt.error, credentials_of(attempt))
+        fields["streamed"] = _is_streamed(attempt)
     if clock.ended_ns is not None:
         fields["duration_ms"] = duration = (clock.ended_ns - clock.started_ns) / 1e6
         fields["ended_at"] = clock.started_at + duration / 1e3
@@ -132,6 +133,12 @@ def _add_reply(fields: dict[str, Any], reply: Reply, attempt: Attempt) -> None:
     if text is None and details.get("unknown") is not None:
         # Cut after the rules: half a secret has no form by which they could know it.
         fields["raw"] = {name: secrets(value)[:500] for name, value in details["unknown"].items()}
+
+
+def _is_streamed(attempt: Attempt) -> bool:
+    """Return True if a reply is a stream, or failed before it was one although that was asked for."""
+    request = attempt.call_state.request
+    return attempt.streamed or (attempt.error is not None and request is not None and request.stream)
 
 
 def _usage_raw(value: Any) -> Any:
@@ -230,7 +237,8 @@ def _add_inner(
         fields["model"] = attempt.model or call_state.model or fields["model"]
         fields["endpoint"] = call_state.endpoint or fields["endpoint"]
         fields["provider"] = fields["provider"] or attempt.provider or call_state.provider
-        fields["streamed"] = fields["streamed"] or attempt.streamed
+        if not fields["streamed"]:
+            fields["streamed"] = attempt.streamed if attempt.error is None else _is_streamed(attempt)
         if reply is not None:
             words = reply.text or words
             _add_inner_reply(fields, reply, attempt)

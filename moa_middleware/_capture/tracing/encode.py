@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
 __all__ = [
+    "DIGITS",
     "HOLE",
     "HOLE_JSON",
     "Encoded",
@@ -37,6 +38,7 @@ __all__ = [
     "decode",
     "encode",
     "encode_again",
+    "has_long_number",
     "join",
     "join_all",
     "pieces_of",
@@ -48,7 +50,7 @@ _DEPTH = 150
 """Levels below which a value is cut; pydantic_core gives up at 255."""
 _BITS = 14_000
 """Of an integer; 4,300 digits, the most that `json` reads back, have 14,284."""
-_DIGITS = 4300
+DIGITS = 4300
 _BLOCK = 2048
 # A subclass is read as what it is at the bottom: its own methods may consume, or ask a database.
 _MAPPINGS: tuple[Any, ...] = (OrderedDict, dict, MappingProxyType)
@@ -96,6 +98,20 @@ def warm_up() -> None:
     to_bytes({"text": "", "number": 1.5, "list": [None, True]})
 
 
+def has_long_number(data: bytes) -> bool:
+    """Return True if JSON holds an integer of more digits than Python reads back, or as many digits in a text."""
+    # `json.loads` refuses integers of more than 4,300 digits (CPython's guard against quadratic time), so a
+    # line with one could never be read back. To look at each integer of each record would cost more than
+    # to encode it; a run of that many digits is found by looks into the bytes, and only then is the value
+    # walked. In each such run there is a whole block of digits: one look at each block's first one, mostly.
+    return any(
+        map(
+            bytes.isdigit,
+            map(data.__getitem__, map(slice, range(0, len(data), _BLOCK), range(_BLOCK, len(data) + _BLOCK, _BLOCK))),
+        )
+    )
+
+
 def encode(value: Any) -> Raw:
     """Return a value as strict JSON; never raises for a value, and never consumes an iterator."""
     try:
@@ -105,12 +121,7 @@ def encode(value: Any) -> Raw:
         value = _plain(value)
     try:
         data = to_bytes(value)
-        # In each such run of digits there is a whole block of digits: one look at each block's first one, mostly.
-        # `json.loads` refuses integers of more than 4,300 digits (CPython's guard against quadratic time), so a
-        # line with one could never be read back. To look at each integer of each record would cost more than
-        # to encode it; a run of that many digits is found by looks into the bytes, and only then is the value
-        # walked.
-        if len(data) > _DIGITS and any(data[at : at + _BLOCK].isdigit() for at in range(0, len(data), _BLOCK)):
+        if len(data) > DIGITS and has_long_number(data):
             data = to_bytes(_plain(value))
         return Raw(data)
     except Exception:
@@ -182,7 +193,7 @@ def decode(data: bytes) -> Any:
     try:
         return json.loads(data)
     except ValueError:
-        return json.loads(data, parse_int=lambda figures: int(figures) if len(figures) <= _DIGITS else figures)
+        return json.loads(data, parse_int=lambda figures: int(figures) if len(figures) <= DIGITS else figures)
 
 
 def _plain(value: Any, depth: int = 0, above: tuple[int, ...] = ()) -> Any:

@@ -9,9 +9,18 @@ from ..turns.evidence import Node
 from .encode import encode
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from ..turns.turn import Attempt, CallState
 
-__all__ = ["Entry", "RecordedCall", "within"]
+__all__ = ["Entry", "RecordedCall", "is_failed", "within"]
+
+_FAILED = ("error", "crashed")
+
+
+def is_failed(fields: Mapping[str, Any]) -> bool:
+    """Return True if a call failed, by its record; `handled` is an error or cancellation that its function caught."""
+    return fields["outcome"] in _FAILED or "handled" in fields
 
 
 @dataclass(slots=True, eq=False)

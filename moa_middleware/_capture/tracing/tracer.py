@@ -12,6 +12,7 @@ import socket
 import time
 from functools import partial
 from itertools import count, islice
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from ..._version import __version__
@@ -179,7 +180,7 @@ class Tracer:
             number: The number of the line; empty before it is taken. It is taken once, though an
                 interrupt may have the line made twice: a gap would stand for a line that is lost.
         """
-        if turn.by_hand and not turn.calls:
+        if (turn.by_hand or turn.implicit) and all(map(_never_ran, turn.calls)):
             return None  # it applied session, preset and tags to the turns inside
         if self._fanout_only and not turn_record.ran_references(turn):
             return None
@@ -248,6 +249,9 @@ class Tracer:
 
     def _put(self, session_id: str | None, line: bytes) -> None:
         outbox.send([self._line(session_id, (line,), self._content, late=False)])
+
+
+_never_ran = attrgetter("never_ran")
 
 
 def _raise(error: BaseException, _record: object) -> None:

@@ -15,17 +15,20 @@ from operator import attrgetter, is_not, itemgetter
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ...records import EMPTY_TURN, TOKENS
+from ..flow.model import complete
+from ..shapes.parts import choose_text, read_parts, reply_text, texts_in
 from ..shapes.replies import read_reply
 from ..turns.roles import infer
 from .call_record import credentials_of, entries_of, error_record
-from .encode import HOLE, HOLE_JSON, Raw, encode, pieces_of, to_bytes
+from .encode import DIGITS, HOLE, HOLE_JSON, Raw, encode, has_long_number, pieces_of, to_bytes
 from .late_record import Listing
-from .recorded_call import Entry, RecordedCall, within
+from .recorded_call import Entry, RecordedCall, is_failed, within
 from .snapshot import known_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from ..flow.model import Reply
     from ..turns.turn import Turn
     from .snapshot import Snapshot
 
@@ -136,14 +139,15 @@ _is_known: Any = partial(is_not, None)
 
 def _totals(calls: Sequence[RecordedCall]) -> dict[str, Any]:
     """Sum over the calls that asked a model themselves, so that nothing counts twice."""
-    own = failed = unpriced = 0
+    own = failed = unpriced = no_usage = unread = 0
     reported: list[dict[str, Any]] = []
     total: float | None = None
     for call in calls:
         if call.has_inner:
             continue
         fields = call.fields
-        failed += fields["outcome"] in ("error", "crashed")
+        failed += fields["outcome"] != "completed" and is_failed(fields)
+        unread += "raw" in fields
         if fields["source"] != "provider":
             continue  # a middleware's answer cost nothing; the call that it answers for is an entry itself
         own += 1
@@ -152,14 +156,22 @@ def _totals(calls: Sequence[RecordedCall]) -> dict[str, Any]:
             unpriced += 1
         else:
             total = cost if total is None else total + cost
-        if fields["usage"]:
-            reported.append(fields["usage"])
+        used = fields["usage"]
+        if used:
+            reported.append(used)
+        if not used or (used.get("input_tokens") is None and used.get("output_tokens") is None):
+            no_usage += 1
     usage = {**_NO_TOKENS, **reported[0]} if reported else {}
     if len(reported) > 1:
         for name in dict.fromkeys(chain(TOKENS, *reported)):
             known: list[Any] = [*filter(_is_known, map(dict.get, reported, repeat(name)))]
             usage[name] = sum(known) if known else None
-    return {"calls": own, "failed": failed, "usage": usage, "cost_usd": total, "unpriced": unpriced}
+    totals = {"calls": own, "failed": failed, "usage": usage, "cost_usd": total, "unpriced": unpriced}
+    if no_usage:
+        totals["no_usage"] = no_usage
+    if unread:
+        totals["unread"] = unread
+    return totals
 
 
 # A live turn -------------------------------------------------------------------------------------
@@ -182,13 +194,40 @@ def _all_entries(turn: Turn) -> list[Entry]:
     return entries
 
 
-def _output(turn: Turn, aggregator: Entry | None, entries: list[Entry]) -> str | None:
-    """Return the text of the aggregator, or that of the turn's only call."""
+def _output(turn: Turn, reply: Reply | None, aggregator: Entry | None, entries: list[Entry]) -> str | None:
+    """Return the text in what the turn returned, else the aggregator's, or that of the turn's only call."""
+    if reply is not None and turn.returned is not None:
+        text = _found_in(turn, read_parts(turn.returned, reply), aggregator, entries).text
+        if text is not None:
+            return text
     # A turn that is a single call outside any decorator has no aggregator by declaration, but its only call
     # is what it returned.
     if aggregator is None and turn.implicit:
         aggregator = next((entry for entry in entries if entry.is_last), None)
     return aggregator.fields["output"] if aggregator is not None else None
+
+
+def _found_in(turn: Turn, reply: Reply, aggregator: Entry | None, entries: list[Entry]) -> Reply:
+    """Choose the text of a turn that returned it in a container: the aggregator's words, else what is not a name."""
+    if "texts" not in reply._details:
+        return reply
+    if aggregator is not None and isinstance(reply.raw, int | float):
+        return complete(reply, text=None)  # a program's exit code
+    choose_text(reply, _names_of(turn, entries))
+    words = aggregator.fields["output"] if aggregator is not None else None
+    text = reply_text(reply.raw, words) if words else None
+    return complete(reply, text=text) if text is not None else reply
+
+
+def _names_of(turn: Turn, entries: list[Entry]) -> set[str | None]:
+    """Return the texts that are never what a turn answered: who was asked, and what the turn was given."""
+    names = {turn.session_id, turn.preset}
+    for entry in entries:
+        names.update(map(entry.fields.__getitem__, ("label", "model", "provider")))
+    if turn.request is not None:
+        names.add(turn.request.model)
+        names.update(texts_in((turn.request.messages, turn.request.params)))
+    return names
 
 
 def ran_references(turn: Turn) -> bool:
@@ -205,6 +244,8 @@ def turn_record(turn: Turn, *, ts: float) -> dict[str, Any]:
     reply = turn.reply
     if reply is None and turn.returned is not None:
         reply = read_reply(turn.returned)
+    elif reply is not None and "texts" in reply._details:
+        choose_text(reply, _names_of(turn, entries))
     text = reply.text if reply is not None else None
     name_roles(entries, returned=turn.returned, text=text)
     record, aggregator = arrange(entries, lambda entry: within(turn.answered_by, entry.call_state))
@@ -225,7 +266,7 @@ def turn_record(turn: Turn, *, ts: float) -> dict[str, Any]:
         outcome=turn.outcome,
         ended_at=clock.started_at + duration / 1e3 if duration is not None else None,
         duration_ms=duration,
-        output=text if text is not None else _output(turn, aggregator, entries),
+        output=text if text is not None else _output(turn, reply, aggregator, entries),
     )
     if turn.tags:
         record["tags"] = encode(record["tags"])
@@ -247,7 +288,7 @@ def unrecorded(turn: Turn, error: BaseException, *, ts: float) -> dict[str, Any]
         "ended_at": turn.clock.ended_at,
         "duration_ms": turn.clock.duration_ms,
         "tags": {"moa.record_failed": type(error).__qualname__},
-        "totals": {**EMPTY_TURN["totals"], "calls": calls, "unpriced": calls},
+        "totals": {**EMPTY_TURN["totals"], "calls": calls, "unpriced": calls, "no_usage": calls},
     }
 
 
@@ -287,6 +328,8 @@ def turn_pieces(record: dict[str, Any]) -> list[bytes]:
             raise TypeError
         marshal.dumps([*map(_nested, calls)])
         data = to_bytes(record)
+        if len(data) > DIGITS and has_long_number(data):
+            raise ValueError
     except Exception:
         parts = [HOLE_JSON, HOLE_JSON, *map(encode, calls), HOLE_JSON]
         record["references"], record["calls"] = [HOLE] * len(references), [HOLE] * len(others)

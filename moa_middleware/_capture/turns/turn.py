@@ -127,6 +127,8 @@ class CallState:
     stack: object = None
     """The stack that it went through."""
     done = False
+    never_ran = False
+    """True if its function is a generator that was dropped before its first step."""
     settled = False
     """True if it had ended when its turn closed."""
     listing: Any = None
@@ -306,6 +308,9 @@ class Turn:
         It is the aggregator's, else the one begun last that is no reference: a `create` that hands
         its stream out inside a tuple or a holder loses nothing.
         """
+        answered = self.answered_by
+        if answered is not None and answered.stream is not None and not answered.done:
+            return answered
         open_calls = [call_state for call_state in self.calls if call_state.stream is not None and not call_state.done]
         for call_state in reversed(open_calls):
             if "aggregator" in (call_state.role, call_state.outermost.role):

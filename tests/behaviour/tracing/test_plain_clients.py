@@ -350,18 +350,18 @@ def test_a_result_object_may_be_the_value(turns):
     "value", [("Paris.", 12), ("Paris.", {"tokens": 12}), ("Paris.", None), (None, "Paris."), ("label", "Paris.")]
 )
 def test_a_tuple_reaches_the_caller_as_it_is(turns, made, value):
-    """Whatever it holds: the first text in it is the output."""
+    """Whatever it holds: the longest text in it is the output."""
     found = moa.reference(made(value))(MESSAGES)
     found = asyncio.run(found) if inspect.isawaitable(found) else found
     assert found is value
     (call,) = turns[0]["references"]
-    assert next(item for item in value if isinstance(item, str)) == call["output"]
+    assert "Paris." == call["output"]
 
 
 def test_usage_beside_the_text_is_read(turns):
     """A tuple whose second part is a usage, as the SDKs report it."""
     call = call_of(function(("Paris.", {"prompt_tokens": 7, "completion_tokens": 2})), turns)
-    assert "Paris." == call["output"]
+    assert ("Paris.", 7, 2) == (call["output"], call["usage"]["input_tokens"], call["usage"]["output_tokens"])
 
 
 @pytest.mark.parametrize("made", [function, coroutine])
@@ -418,7 +418,7 @@ def test_an_exception_beside_a_label_is_a_failure(turns):
     """`(label, error)`, as a pool's worker returns it."""
     error = Refused("no capacity")
     call = call_of(function(("fast", error)), turns)
-    assert ("fast", "completed") == (call["output"], call["outcome"])
+    assert (None, "error", "no capacity") == (call["output"], call["outcome"], call["error"]["message"])
 
 
 def test_a_cancelled_error_that_is_returned_is_a_cancellation(turns):

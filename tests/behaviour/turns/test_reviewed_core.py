@@ -13,8 +13,8 @@ import pytest
 import wrapt
 
 import moa_middleware as moa
-from moa_middleware._capture.calls import reply_text, straight
-from moa_middleware._capture.shapes import replies
+from moa_middleware._capture.calls import straight
+from moa_middleware._capture.shapes import parts, replies
 from moa_middleware._capture.shapes.accumulator import Accumulator
 from moa_middleware._capture.turns.turn import Turn
 from tests.conftest import lines_of
@@ -115,7 +115,7 @@ def test_a_matrix_next_to_a_text_is_not_read_to_its_end(turns, monkeypatch):
     """A million numbers took more than a second of the caller's time."""
     asked = []
     monkeypatch.setattr(
-        reply_text, "issubclass", lambda kind, kinds: asked.append(0) or issubclass(kind, kinds), raising=False
+        parts, "issubclass", lambda kind, kinds: asked.append(0) or issubclass(kind, kinds), raising=False
     )
 
     @moa.reference(label="outer")

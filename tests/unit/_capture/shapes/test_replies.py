@@ -12,6 +12,7 @@ from openai.types.chat import ChatCompletion, ChatCompletionChunk
 import moa_middleware as moa
 from moa_middleware._capture.flow.model import Chunk, Reply, Usage
 from moa_middleware._capture.shapes.accumulator import Accumulator, read_chunk
+from moa_middleware._capture.shapes.parts import read_parts
 from moa_middleware._capture.shapes.registry import register_shape
 from moa_middleware._capture.shapes.replies import read_reply
 from moa_middleware._capture.shapes.usage import read_usage
@@ -273,7 +274,7 @@ PLAIN = {
 def test_plain_values_and_chunks_give_their_text(name):
     """The same object as a value and as a chunk."""
     value, text = PLAIN[name]
-    assert text == read_reply(value).text
+    assert text == read_parts(value, read_reply(value)).text
     acc = Accumulator()
     acc.feed(value)
     assert text == acc.reply().text
