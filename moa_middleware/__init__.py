@@ -4,6 +4,8 @@ Middleware and self-contained traces for Mixture-of-Agents clients.
 What every model saw, what every model said, and what it cost: one JSON line per turn.
 """
 
+from typing import Any as _Any
+
 from ._capture.config import Status, add_turn_ids, configure, default_stack, flush, status
 from ._capture.flow.effects import sleep, wait
 from ._capture.flow.model import Call, Chunk, Flow, Middleware, Reply, Usage
@@ -39,6 +41,31 @@ uninstrument = default_stack.uninstrument
 asgi = default_stack.asgi
 wsgi = default_stack.wsgi
 
+
+def load_ipython_extension(shell: _Any) -> None:
+    """
+    Make each cell that calls a model a turn: `%load_ext moa_middleware` in a notebook or in IPython.
+
+    Args:
+        shell: The running shell; IPython passes it.
+    """
+    from ._capture.notebook import load
+
+    load(shell)
+
+
+def unload_ipython_extension(shell: _Any) -> None:
+    """
+    Undo it: `%unload_ext moa_middleware`.
+
+    Args:
+        shell: The running shell.
+    """
+    from ._capture.notebook import unload
+
+    unload(shell)
+
+
 __all__ = [
     "AsyncOnSyncError",
     "Call",
@@ -73,6 +100,7 @@ __all__ = [
     "default_stack",
     "flush",
     "instrument",
+    "load_ipython_extension",
     "observer",
     "reference",
     "register_shape",
@@ -81,6 +109,7 @@ __all__ = [
     "tag",
     "turn",
     "uninstrument",
+    "unload_ipython_extension",
     "wait",
     "wsgi",
 ]

@@ -11,7 +11,7 @@ import atexit
 from typing import TYPE_CHECKING
 
 from .config import default_stack
-from .flow.outcome import error_of, outcome_of
+from .flow.outcome import program_outcome
 from .streams.state import finish_broken_off
 
 if TYPE_CHECKING:
@@ -39,15 +39,8 @@ class ProgramTurn:
         atexit.register(self._close)
 
     def ended(self, error: BaseException) -> None:
-        """Learn what the program did not catch; exit code 0 is a normal end."""
-        if isinstance(error, SystemExit):
-            if error.code in (None, 0):
-                return
-            self._outcome = "error"
-        else:
-            self._outcome = outcome_of(error)
-        # Words only. The exception holds the frames of the whole program.
-        self._error = error_of(error)
+        """Learn what the program did not catch."""
+        self._outcome, self._error = program_outcome(error)
 
     def _close(self) -> None:
         turn = self._turn

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from .model import Outcome
 
-__all__ = ["ErrorInfo", "error_of", "exit_outcome", "outcome_of"]
+__all__ = ["ErrorInfo", "error_of", "exit_outcome", "outcome_of", "program_outcome"]
 
 _CANCELS = frozenset({"CancelledError", "Cancelled"})
 
@@ -47,6 +47,21 @@ def _came_from(error: BaseException, helper: object) -> bool:
             return True
         trace = trace.tb_next
     return False
+
+
+def program_outcome(error: BaseException | None) -> tuple[Outcome, ErrorInfo | None]:
+    """
+    Return how a program, or a cell of a notebook, ended.
+
+    To exit with code 0 is a normal end, and with another one an error.
+
+    Args:
+        error: What was not caught.
+    """
+    if error is None or (isinstance(error, SystemExit) and error.code in (None, 0)):
+        return "completed", None
+    # Words only. The exception holds the frames of the whole program.
+    return "error" if isinstance(error, SystemExit) else outcome_of(error), error_of(error)
 
 
 class ErrorInfo(NamedTuple):

@@ -363,3 +363,11 @@ def applications() -> None:
     flask = Flask(__name__)
     flask.wsgi_app = moa.wsgi(flask.wsgi_app, routes="/v1/*", session_id=session_of)  # type: ignore[method-assign]
     assert_type(stack.wsgi(wsgi_application)({}, print), Iterable[bytes])
+
+
+# Notebooks -----------------------------------------------------------------------------------------
+
+
+def extension(shell: Any) -> None:
+    moa.load_ipython_extension(shell)
+    moa.unload_ipython_extension(shell)
