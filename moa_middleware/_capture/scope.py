@@ -121,6 +121,12 @@ class Scope:
         self.previous = previous
         self.block = block
 
+    def __reduce__(self) -> Any:
+        # It comes this far in what `carry` has bound, sent to a pool of processes. Without this the pickler
+        # would go through the turn and everything that records it, and end at a lock.
+        msg = "a turn cannot go to another process: pass its session id, and call `moa.turn(session_id=…)` there"
+        raise TypeError(msg)
+
 
 _current: ContextVar[Scope | None] = ContextVar("moa_middleware", default=None)
 
@@ -180,6 +186,11 @@ def submitted() -> Scope | None:
     return Scope(here.turn, here.tags, here.parent, here.order.reserve())
 
 
+def _here() -> Scope | None:
+    # By its name in what `carry` returns: `current` itself, a method of the variable, cannot be pickled.
+    return current()
+
+
 def carry(fn: F) -> F:
     """
     Bind a function to the current turn and tags, for executors and threads of any kind.
@@ -192,7 +203,7 @@ def carry(fn: F) -> F:
     scope = submitted()
 
     def place() -> Scope | None:
-        now = current()
+        now = _here()
         if now is not None and scope is not None and now.turn is scope.turn:
             # Submitted in the same turn: the number reserved there is the finer one.
             return Scope(scope.turn, scope.tags, scope.parent, now.order)

@@ -17,6 +17,7 @@ from .checks import PLACES, check_place, checked, unknown
 from .flow.chain import name_of
 from .flow.observers import Observer
 from .instrument import objects, targets
+from .instrument.by_value import default_stack
 from .instrument.function_proxy import instrumented, layer_of
 from .recorder import load_recorder, recording
 from .scope import NO_TAGS
@@ -101,6 +102,13 @@ class Stack:
         """Name what is on the stack."""
         names = [name_of(fn) for fn in self.middleware]
         return f"Stack([{', '.join(names)}], observers=[{', '.join(o.name for o in self.observers)}])"
+
+    def __reduce__(self) -> Any:
+        # The default stack is that of the process: its middleware is configured there. Any other travels with
+        # what is on it, by name or by value, as the pickler does it.
+        if self is default_stack():
+            return default_stack, ()
+        return partial(Stack, observers=self._observing), ((*self._marked, *self.middleware),)
 
     def replace(
         self, *, middleware: Iterable[Middleware] | None = None, observers: Iterable[Middleware] | None = None

@@ -7,6 +7,7 @@ attribute.
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any
 
 import wrapt
@@ -15,6 +16,7 @@ from ...errors import TargetError
 from ..frames import hide_own_frames
 from ..log import log
 from ..process import ForkSafeLock
+from .by_value import by_value_pickler, class_for_picklers, goes_by_name, is_dill
 from .patch import CallPatch, Patch, Undo, apply_patch, known_patch, sweep, undo
 from .paths import is_later, wrap_at
 
@@ -69,8 +71,9 @@ class _SubclassPatch(Patch):
 
         # Stacks wrap each other's hooks. The chain of `__moa_had__` is how a hook finds the class that it
         # belongs to when it is not the outermost, and how `Patch.is_in_place` sees it below others.
-        hook: Any = classmethod(__init_subclass__)
+        hook: Any = _Hook(__init_subclass__)
         hook.__moa_had__ = had
+        hook.patch = self
         return hook
 
     def add(self, targets: Sequence[tuple[str, Options]]) -> None:
@@ -84,7 +87,7 @@ class _SubclassPatch(Patch):
         for sub in _subclasses(cls):
             self.instrument_subclass(sub)
         if self.paths:
-            self._watch_init(cls)
+            self.watch_init(cls)
 
     def instrument_subclass(self, sub: type) -> None:
         """Instrument what a subclass overrides; its `super()` call joins the same turn."""
@@ -92,9 +95,9 @@ class _SubclassPatch(Patch):
             if callable(getattr(sub, path, None)) and path in vars(sub):
                 wrap_at(sub, path, self.stack, options, root=self.owner)
         if self.paths and "__init__" in vars(sub):
-            self._watch_init(sub)
+            self.watch_init(sub)
 
-    def _watch_init(self, cls: type) -> None:
+    def watch_init(self, cls: type) -> None:
         """Resolve dotted paths on each instance, after its `__init__`."""
         patch = apply_patch(_InitPatch, cls, "__init__", self.stack, "init", target=self, options=True)
         Undo(self.owner, self.stack, self, patch)
@@ -108,6 +111,95 @@ class _SubclassPatch(Patch):
             except TargetError as error:
                 # Logged, not raised: the user's constructor is running.
                 log("moa.target_missing", key=path, target=path, error=str(error))
+
+
+class _Hook(classmethod):  # type: ignore[type-arg]  # of any class
+    """The `__init_subclass__` of a class that is instrumented; it is pickled as: instrument the class again."""
+
+    patch: _SubclassPatch
+
+    def __reduce_ex__(self, _protocol: Any) -> Any:
+        patch, had = self.patch, self.__moa_had__  # type: ignore[attr-defined]  # set where it is made
+        if patch.undone:
+            return _without, (had,)
+        # What the class has itself is wrapped where it is pickled; what it inherits was wrapped on a base.
+        inherited = [one for one in patch.methods if one[0] not in vars(patch.owner)]
+        of = (had, patch.stack, patch.methods, patch.paths, inherited, patch.wrap_instance)
+        if is_dill(by_value_pickler(sys._getframe(1))):
+            return _Pending, (of,)
+        return _watched_again, (patch.owner, of)
+
+
+class _Init(wrapt.FunctionWrapper):  # type: ignore[type-arg]  # wrapt's cannot be subscribed
+    """The `__init__` of a class whose instances have something to instrument."""
+
+    _self_patch: _InitPatch
+
+    __class__ = class_for_picklers  # pyright: ignore[reportIncompatibleMethodOverride]
+
+    def __reduce_ex__(self, _protocol: Any) -> Any:
+        patch, pickler = self._self_patch, by_value_pickler(sys._getframe(1))
+        if pickler is None:  # by its name, as a function is pickled
+            return self.__qualname__
+        had = (self.__wrapped__,) if patch.had else ()
+        if is_dill(pickler) or patch.undone:
+            return _without, had
+        hooks = [hook.wrapper for hook, _ in patch.targets.items() if not goes_by_name(hook.owner, pickler)]
+        return _init_again, (patch.owner, had, hooks)
+
+
+class _Absent:
+    """In place of an attribute that a class does not have: it goes when the class has been made."""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        if vars(owner).get(name) is self:
+            delattr(owner, name)
+
+
+class _Pending:
+    """
+    In place of a hook, until the class has been made: then it is instrumented again.
+
+    dill makes a class from a finished namespace, and cannot pickle what leads from there to the class.
+    """
+
+    def __init__(self, of: Any) -> None:
+        self.of = of
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        delattr(owner, name)
+        if isinstance(vars(owner).get("__init__"), _Absent):
+            del owner.__init__  # type: ignore[misc]  # its own, and no subclass's
+        _watched_again(owner, self.of)
+        hook = vars(owner)[name].patch
+        if hook.paths:
+            hook.watch_init(owner)
+
+
+def _without(had: Any = None) -> Any:
+    """Return what an attribute was without us."""
+    return _Absent() if had is None else had
+
+
+def _watched_again(cls: Any, of: tuple[Any, ...]) -> Any:
+    """Watch a class again in another process, whose own attributes may not be there yet; returns its hook."""
+    had, stack, methods, paths, inherited, wrap_instance = of
+    if had is not None:
+        cls.__init_subclass__ = had
+    hook = _hook_of(cls, stack, wrap_instance)
+    hook.methods, hook.paths = methods, paths
+    for path, options in inherited:
+        wrap_at(cls, path, stack, options)
+    return vars(cls)["__init_subclass__"]
+
+
+def _init_again(cls: Any, had: tuple[Any, ...], hooks: list[Any]) -> Any:
+    """Resolve paths on instances again, in another process; returns the `__init__`."""
+    if had:
+        cls.__init__ = had[0]
+    for hook in hooks:
+        hook.patch.watch_init(cls)
+    return vars(cls)["__init__"]
 
 
 def _has_hook(cls: type, hook: Any) -> bool:
@@ -144,7 +236,9 @@ class _InitPatch(Patch):
                 if isinstance(hook, _SubclassPatch):
                     hook.resolve(instance)
 
-        return wrapt.FunctionWrapper(original, wrapper)
+        made = _Init(original, wrapper)
+        made._self_patch = self
+        return made
 
     def _next_init(self, instance: Any, args: Any, kwargs: Any) -> None:
         """Call the next `__init__`, as if the class still had none."""
@@ -177,10 +271,15 @@ def watch_class(
         targets: Paths, each with its options.
         wrap_instance: Wraps what a path leads to from an instance; called like `wrap_at`.
     """
+    _hook_of(cls, stack, wrap_instance).add(targets)
+
+
+def _hook_of(cls: type, stack: StackLike, wrap_instance: Callable[..., None]) -> Any:
+    """Return the patch of a class's `__init_subclass__`, which is made if there is none."""
     kind, of = "subclass", {"target": cls, "options": True, "wrap_instance": wrap_instance}
-    hook: Any = apply_patch(_SubclassPatch, cls, "__init_subclass__", stack, kind, **of)
+    hook = apply_patch(_SubclassPatch, cls, "__init_subclass__", stack, kind, **of)
     Undo(cls, stack, cls, hook)
-    hook.add(targets)
+    return hook
 
 
 def forget_path(root: Any, path: str, kind: str, stack: StackLike, *, keep: set[tuple[str, str]]) -> None:

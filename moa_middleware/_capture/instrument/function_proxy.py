@@ -14,6 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 import wrapt
 
+from ..recorder import load_recorder
+from .by_value import by_name, by_value_pickler, class_for_picklers, goes_by_name
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -28,10 +31,15 @@ class BoundInstrumented(wrapt.BoundFunctionWrapper):  # type: ignore[type-arg]  
 
     __getattribute__ = object.__getattribute__  # see `Instrumented`
 
+    __class__ = class_for_picklers  # pyright: ignore[reportIncompatibleMethodOverride]
+
     def __reduce_ex__(self, _protocol: Any) -> Any:
         owner = getattr(self, "__self__", None)
         if owner is None:  # a static method, which does not hold its class: find it by name
-            owner = _by_name(self.__qualname__.rpartition(".")[0], self.__module__)
+            owner = by_name(self.__qualname__.rpartition(".")[0], self.__module__)
+            pickler = by_value_pickler(sys._getframe(1))
+            if pickler is not None and (owner is None or not goes_by_name(owner, pickler)):
+                return self._self_parent._by_value(self.__wrapped__)
         return self.__qualname__ if owner is None else (getattr, (owner, self.__name__))
 
     def __copy__(self) -> Any:
@@ -67,7 +75,7 @@ class Instrumented(wrapt.FunctionWrapper):  # type: ignore[type-arg]  # wrapt's 
         options: Options | None = None,
         patch: Any = None,
     ) -> None:
-        super().__init__(wrapped, wrapper)
+        super(Instrumented, self).__init__(wrapped, wrapper)  # noqa: UP008 - `__class__` is not this class here
         self._self_stack = stack
         self._self_kind = kind
         self._self_options = options
@@ -75,7 +83,12 @@ class Instrumented(wrapt.FunctionWrapper):  # type: ignore[type-arg]  # wrapt's 
         self._self_patch = patch
         """The `Patch` that made the wrapper, `None` for a decorator."""
 
+    __class__ = class_for_picklers  # pyright: ignore[reportIncompatibleMethodOverride]
+
     def __reduce_ex__(self, _protocol: Any) -> Any:
+        pickler = by_value_pickler(sys._getframe(1))
+        if pickler is not None and not goes_by_name(self, pickler):
+            return self._by_value(self.__wrapped__)
         # By name where that leads back here, as functions are pickled: the other process has imported the
         # module, and its decorator or its own `instrument` decides what is traced there. A wrapper's
         # stack, lock and patch could not travel anyway.
@@ -83,13 +96,21 @@ class Instrumented(wrapt.FunctionWrapper):  # type: ignore[type-arg]  # wrapt's 
         if name is not None and (self._self_patch is not None or not self._has_hidden_name(name)):
             return name
         # No name leads here: a partial application, a callable object, or `traced = moa.turn(answer)`.
-        if self._self_stack is _package().default_stack and self._self_patch is None:
-            return _wrap_again, (self.__wrapped__, self._self_options)
-        return _unwrapped, (self.__wrapped__,)
+        return self._by_value(self.__wrapped__)
+
+    def _by_value(self, wrapped: Any) -> Any:
+        """Return how to make this wrapper again, around the function, in a process that cannot import it."""
+        patch = self._self_patch
+        options = self._self_options if patch is None else patch.global_options
+        if options is None:
+            # A patch that acts for single objects only: their copies are not instrumented, as copies in this
+            # process are not.
+            return _unwrapped, (wrapped,)
+        return _wrap_again, (wrapped, options, self._self_stack, "" if patch is None else patch.path)
 
     def _has_hidden_name(self, name: str) -> bool:
         """Return True if the function's name leads to the original: `traced = moa.turn(answer)`."""
-        return "<locals>" not in name and _by_name(name, self.__module__) is self.__wrapped__
+        return "<locals>" not in name and by_name(name, self.__module__) is self.__wrapped__
 
     def __copy__(self) -> Any:
         return self._around(copy(self.__wrapped__))
@@ -105,10 +126,10 @@ class Instrumented(wrapt.FunctionWrapper):  # type: ignore[type-arg]  # wrapt's 
         return Instrumented(copied, wrapper, stack=self._self_stack, kind=self._self_kind, options=self._self_options)
 
 
-def instrumented(fn: Any, stack: StackLike, options: Options) -> Instrumented:
-    """Return `fn` wrapped as a call or turn of `stack`."""
+def instrumented(fn: Any, stack: StackLike, options: Options, path: str = "") -> Instrumented:
+    """Return `fn` wrapped as a call or turn of `stack`; `path` leads to it, where it was found by one."""
     # A partial application: calling it enters no frame.
-    wrapper = partial(stack.call_through, options, {}, "")
+    wrapper = partial(stack.call_through, options, {}, path)
     return Instrumented(fn, wrapper, stack=stack, kind=options.kind, options=options)
 
 
@@ -129,22 +150,10 @@ def layer_of(fn: Any, stack: StackLike, kind: str) -> Any:
             fn = fn.__wrapped__
 
 
-def _by_name(qualname: str, module: str | None) -> Any:
-    """Return what a qualified name leads to, `None` if it leads nowhere."""
-    found: Any = sys.modules.get(module or "")
-    for part in qualname.split("."):
-        found = getattr(found, part, None)
-    return found
-
-
-def _package() -> Any:
-    # Not imported: the default stack is on a higher floor, and the package may still be loading.
-    return sys.modules[__name__.partition(".")[0]]
-
-
-def _wrap_again(wrapped: Any, options: Options) -> Any:
+def _wrap_again(wrapped: Any, options: Options, stack: StackLike, path: str) -> Any:
     """Wrap a function again, in the process that unpickles it."""
-    return instrumented(wrapped, _package().default_stack, options)
+    load_recorder()
+    return instrumented(wrapped, stack, options, path)
 
 
 def _unwrapped(wrapped: Any) -> Any:
