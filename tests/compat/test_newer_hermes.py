@@ -477,7 +477,7 @@ def test_a_filter_that_fails_leaves_no_content(world, trace_dir, read_lines, cap
     assert [r["label"] for r in turn["references"]] == ["openai:one", "openai:two"]
     assert turn["aggregator"]["usage"]["output_tokens"] > 0
     assert turn["instrumentation_errors"] > 0
-    assert "moa.observer_failed key=redact" in caplog.text
+    assert "moa.observer_failed observer=redact" in caplog.text
 
 
 def test_a_mode_that_cannot_be_resolved_counts_as_on(world, trace_dir, read_lines):
