@@ -26,7 +26,7 @@ NEED_NOT_BE_LIGHT = {
 }
 ROOMS = {
     *(f"behaviour/{topic}" for topic in ("middleware", "streams", "turns", "threads", "instrument", "tracing", "web")),
-    *("read", "report", "cli", "compat", "house"),
+    *("read", "report", "cli", "compat", "programs", "house"),
     *(f"system/{kind}" for kind in ("faults", "processes", "browser", "hermes", "sdks", "conformance")),
 }
 """Folders of tests, besides those of `tests/unit`, which are the package's."""
