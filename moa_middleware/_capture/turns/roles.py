@@ -211,8 +211,12 @@ def _is_sibling(node: Node, nodes: Sequence[Node]) -> bool:
     if any(other.role == "reference" for other in group):
         return True
     fine = [other for other in group if not other.failed]
-    if (len(fine) < 2 and not is_parallel) or any(other.next for other in group):  # noqa: PLR2004
+    if not is_parallel and (len(fine) < 2 or len({other.model for other in group}) == 1):  # noqa: PLR2004
+        return False  # the same model, one time after the other: samples, or tries until one was good enough
+    if any(other.next for other in group):
         return False
+    if not fine:
+        return True
     # A round that no later call joins, or that cannot be seen to be joined. A long text that a later call was
     # not given stays unknown: that is how a layer shows that was lost.
     end = max(other.ended_ns or other.started_ns for other in group)
