@@ -10,9 +10,9 @@ from __future__ import annotations
 import re
 from itertools import pairwise
 from operator import attrgetter
-from types import MemberDescriptorType
 from typing import TYPE_CHECKING, Any
 
+from ..shapes.parts import parts_of, texts_in
 from .evidence import Node, compare, longest_line, spoken
 
 if TYPE_CHECKING:
@@ -284,39 +284,15 @@ def _held_by(value: object) -> tuple[set[str], set[int]]:
     pending: list[tuple[Any, int]] = [(value, 0)]
     while pending and len(objects) < _OBJECTS:
         one, depth = pending.pop()
-        kind = type(one)  # not `isinstance`, which asks the object for its class
-        if issubclass(kind, str):
-            texts.add(str.strip(one))
-        elif not issubclass(kind, _SCALARS) and id(one) not in objects:
+        own = texts_in(one, 0)
+        if own:
+            texts.update(map(str.strip, own))
+        elif type(one) not in _SCALARS and id(one) not in objects:
             objects.add(id(one))
             if depth < _DEPTH:
-                pending += [(part, depth + 1) for part in _parts(one)]
+                pending += [(part, depth + 1) for _, part in parts_of(one)]
     texts.discard("")
     return texts, objects
 
 
-_SCALARS = (int, float, bytes, bytearray, type, type(None))
-
-
-def _parts(value: Any) -> list[Any]:
-    """Return what a container or a plain object contains, without running any code of its own."""
-    kind = type(value)
-    if issubclass(kind, dict):
-        return [*dict.values(value)]
-    for container in (list, tuple, set, frozenset):
-        if issubclass(kind, container):
-            return [*container.__iter__(value)]
-    parts: list[Any] = []
-    for base in kind.__mro__:
-        for name, member in vars(base).items():
-            if name == "__dict__" or not isinstance(member, MemberDescriptorType):
-                continue
-            try:
-                parts.append(member.__get__(value, kind))
-            except AttributeError:
-                continue  # a slot that is not filled
-    try:
-        namespace = object.__getattribute__(value, "__dict__")
-    except AttributeError:
-        return parts
-    return [*parts, *namespace.values()] if type(namespace) is dict else parts
+_SCALARS = frozenset({int, float, bool, type(None)})

@@ -250,8 +250,12 @@ def test_a_value_is_searched_without_its_code():
         def __init__(self):
             self.own, self.text = self, LONG
 
-        def __getattribute__(self, name):
+        def __getattr__(self, name):
             raise KeyError(name)
+
+        @property
+        def costly(self):
+            raise KeyError
 
         def __iter__(self):
             raise KeyError
