@@ -8,7 +8,7 @@ library makes one of its own.
 from __future__ import annotations
 
 from functools import partial, partialmethod
-from typing import TYPE_CHECKING, Any, TypeAlias, TypedDict, TypeVar, overload
+from typing import TYPE_CHECKING, Any, TypeAlias, TypedDict, TypeVar, cast, overload
 
 from ..errors import DecorationError, TagError, TargetError
 from .calls.entry import call_through
@@ -324,11 +324,11 @@ class Stack:
         """
         load_recorder()
         default = Options("call", session_id=session_id, preset=preset, messages=messages, system=system, model=model)
-        if isinstance(obj, str):
+        if issubclass(type(obj), str):  # an odd object may raise where it is asked for its class
             if any((turn, reference, aggregator, call)):
                 msg = f"instrument({obj!r:.80}): a string names its paths itself, as pkg.mod:Class.method=role"
                 raise TargetError(msg)
-            targets.instrument(obj, self, default)
+            targets.instrument(cast("str", obj), self, default)
             return obj
         found: dict[str, Options] = {}
         for role, paths in (("turn", turn), ("reference", reference), ("aggregator", aggregator), (None, call)):

@@ -104,7 +104,7 @@ def render_reply(execution: CallExecution, reply: Reply) -> Generator[Effect, An
             call = replace(call, stream=stream)
         return render(reply, call, known.form, is_async=execution.is_async, sdk=known.sdk)
     args, kwargs = call.args, call.kwargs
-    if isinstance(call.messages, Recorder):
+    if issubclass(type(call.messages), Recorder):
         # The user's iterator is left alone: nothing is sent.
         args, kwargs = known.spec.put(args, kwargs, known.spec.read(kwargs).place or "messages", [])
     made = answer(

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import wrapt
 
 from ..flow.model import Reply
+from ..flow.outcome import is_interrupt
 from ..log import count_fault
 from ..scope import Tags
 from ..shapes.fields import SDKS
@@ -183,7 +184,9 @@ def resolve_option(option: Any, instance: object, named: Mapping[str, Any]) -> A
         if names is not None:
             given = {name: given[name] for name in names if name in given}
         return option(**given)
-    except Exception as error:
+    except BaseException as error:
+        if is_interrupt(error):
+            raise
         count_fault(f"option {getattr(option, '__qualname__', '?')}", error)
         return None
 
@@ -199,7 +202,9 @@ def text_of(value: Any) -> str | None:
     """Return the text of an option, `None` if there is none: its `__str__` may be code of the user's."""
     try:
         return None if value is None else str(value)
-    except Exception as error:
+    except BaseException as error:
+        if is_interrupt(error):
+            raise
         count_fault("option", error)
         return None
 
@@ -212,7 +217,7 @@ def layer_of_option(value: Any) -> int | None:
 def turn_tags(options: Options, instance: object, named: Mapping[str, Any]) -> Tags:
     """Return what the decorator, or the call's own arguments, say of a turn."""
     session = resolve_option(options.session_id, instance, named)
-    if session is None and isinstance(named.get("session_id"), str | int):
+    if session is None and issubclass(type(named.get("session_id")), (str, int)):
         session = named["session_id"]
     return Tags(
         session_id=text_of(session),

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ..flow.model import new_call
+from ..log import count_fault
 from ..scope import NO_TAGS
 from ..shapes.iterators import recorder_of
-from ..shapes.request import class_has_model, model_of
+from ..shapes.request import UNREAD, class_has_model, model_of
 from ..turns.turn import CallState, Turn
 from .function import layer_of_option, resolve_option, text_of, turn_tags
 
@@ -57,18 +58,25 @@ class Invocation:
     def read(self) -> tuple[dict[str, Any], Request]:
         """Return the arguments by name, and the request in them; an iterator of messages is replaced by a recorder."""
         function = self.function
-        named = function.bind(self.args, self.kwargs)
-        request = function.spec.read(named, self.instance)
-        if type(request.messages) is not list:
-            recorder = recorder_of(request.messages, request.system)
-            if recorder is not None and "." not in request.place:
-                self.args, self.kwargs = function.spec.put(self.args, self.kwargs, request.place, recorder)
-                request = request._replace(messages=recorder)
+        try:
+            named = function.bind(self.args, self.kwargs)
+            request = function.spec.read(named, self.instance)
+            if type(request.messages) is not list:
+                recorder = recorder_of(request.messages, request.system)
+                if recorder is not None and "." not in request.place:
+                    self.args, self.kwargs = function.spec.put(self.args, self.kwargs, request.place, recorder)
+                    request = request._replace(messages=recorder)
+        except Exception as error:
+            # An argument's own code, or a fault of ours: the call is recorded, without its request.
+            count_fault("entry", error)
+            return {}, UNREAD
         return named, request
 
     def open_turn(self, named: Mapping[str, Any], request: Request) -> Turn:
         """Open a turn of the function's own."""
         turn = Turn(turn_tags(self.options, self.instance, named), self.recording, request=request)
+        if request is UNREAD:
+            turn.faults += 1
         if self.options.redacts is not None:
             turn.redacts = resolve_option(self.options.redacts, self.instance, named)
         self.enter(turn)
@@ -98,30 +106,35 @@ class Invocation:
         else:
             state = CallState(turn, None, None)
         tags = here.tags if here is not None else NO_TAGS
-        state.model = request.model
-        if state.model is None and instance is not None and options.model is None:
-            # Looked for here and not in `model_of`: most objects have none, and a look enters no frame.
-            try:
-                stored = instance.__dict__
-            except Exception:  # slots, or an object with a `__getattribute__` of its own
-                stored = _NOTHING
-            if "model" in stored or "model_name" in stored or class_has_model(type(instance)):
-                state.model = model_of(instance)
-        if tags is NO_TAGS and options[2:6] == _NOT_SET and not callable(options.role):
-            if options.role:
-                state.role, state.role_source = options.role, "declared"
-        else:
-            self._name(state, named, tags)
-        state.provider, state.endpoint = self.function.sdk_and_endpoint(instance, self.wrapped)
-        if state.endpoint is not None and turn.recording is not None:
-            state.client = getattr(instance, "_client", None)
-        if options.provider is not None:
-            state.provider = text_of(resolve_option(options.provider, instance, named)) or state.provider
-        state.name = self.function.name
-        state.stack = self.stack
-        if options.tags or tags.own:
-            state.tags = {**(options.tags or {}), **tags.own}
-        state.request = request
+        state.name, state.stack, state.request = self.function.name, self.stack, request
+        if request is UNREAD:
+            turn.faults += 1
+        try:
+            state.model = request.model
+            if state.model is None and instance is not None and options.model is None:
+                # Looked for here and not in `model_of`: most objects have none, and a look enters no frame.
+                try:
+                    stored = instance.__dict__
+                except Exception:  # slots, or an object with a `__getattribute__` of its own
+                    stored = _NOTHING
+                if "model" in stored or "model_name" in stored or class_has_model(type(instance)):
+                    state.model = model_of(instance)
+            if tags is NO_TAGS and options[2:6] == _NOT_SET and not callable(options.role):
+                if options.role:
+                    state.role, state.role_source = options.role, "declared"
+            else:
+                self._name(state, named, tags)
+            state.provider, state.endpoint = self.function.sdk_and_endpoint(instance, self.wrapped)
+            if state.endpoint is not None and turn.recording is not None:
+                state.client = getattr(instance, "_client", None)
+            if options.provider is not None:
+                state.provider = text_of(resolve_option(options.provider, instance, named)) or state.provider
+            if options.tags or tags.own:
+                state.tags = {**(options.tags or {}), **tags.own}
+        except Exception as error:
+            # An object's own code, or a fault of ours: the call is recorded with what is known by now.
+            count_fault("entry", error)
+            turn.faults += 1
         return state
 
     def _name(self, state: CallState, named: Mapping[str, Any], tags: Tags) -> None:

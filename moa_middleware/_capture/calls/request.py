@@ -35,6 +35,7 @@ from ..streams.state import End, FutureDone, ManagerEntered, StreamState, follow
 from ..streams.taps import taps_of
 from .execution import WireReply
 from .kept_reply import reply_of_error, withdraw
+from .sent_body import resent, showing_body
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -76,15 +77,20 @@ class RequestExchange:
     def send(self, fn: Callable[..., Any]) -> Replied:
         """Call the wrapped function; returns the reply, and how its stream ended if it was delivered."""
         call = self.call
-        if type(call.messages) is not list and isinstance(call.messages, Recorder):
+        if type(call.messages) is not list and issubclass(type(call.messages), Recorder):
             call.messages.rewind()
+        args, kwargs = call.args, call.kwargs
+        if self.attempt.snapshot is not None and self.attempt.snapshot.is_unread:
+            function = self.of.known
+            args, kwargs = resent(function, self.attempt, args, kwargs)
+            fn = showing_body(fn, function, self.attempt, function.spec.bind(call.args, call.kwargs))
         self.attempt.clock.start()
         try:
             # In a box: this frame is suspended for as long as the stream is open, and a frame keeps alive what
             # its variables hold. If one held the proxy, a consumer that drops the stream would not end it: the
             # SDK's connection would stay open and the turn unwritten (`test_lifetimes.py`). A list can be
             # emptied before the frame is suspended; a variable that was handed to a callee cannot.
-            box = [(yield Invoke(fn, call.args, call.kwargs, self.scope))]
+            box = [(yield Invoke(fn, args, kwargs, self.scope))]
         except BaseException as error:
             self._ended(complete(reply_of_error(error), source=self.source), error)
             raise

@@ -27,6 +27,7 @@ from ..streams.proxy_class import own_state
 from ..streams.state import StreamState
 from ..turns.turn import turn_for_call
 from .kept_reply import completed, keep, keep_reply, reply_of_error, shared, withdraw
+from .sent_body import showing_body
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -148,6 +149,10 @@ def _begin(invocation: Invocation, here: Scope | None, turn: Turn | None) -> _Be
         turn = state.turn
         if turn.recording is not None:
             turn.recording.began(attempt, request, invocation.kwargs)
+            if attempt.snapshot is not None and attempt.snapshot.is_unread:
+                function, given = invocation.function, (invocation.args, invocation.kwargs)
+                named = function.spec.bind(*given)
+                invocation.wrapped = showing_body(invocation.wrapped, function, attempt, named)
         tags = NO_TAGS if here is None or here.tags is NO_TAGS else here.tags.for_body()
         return _Begun(attempt, Scope(turn, tags, attempt, Order(state.order)), request)
     except Exception as error:
@@ -185,6 +190,7 @@ def _unread(attempt: Attempt, value: Any, error: BaseException) -> Any:
         _raised(attempt, error)
         raise error
     count_fault("reply", error)
+    attempt.call_state.turn.faults += 1
     if not attempt.call_state.done:
         attempt.reply = Reply(source="provider")
         attempt.clock.stop()

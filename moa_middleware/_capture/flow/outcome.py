@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from .model import Outcome
 
-__all__ = ["ErrorInfo", "error_of", "exit_outcome", "outcome_of", "program_outcome"]
+__all__ = ["ErrorInfo", "error_of", "exit_outcome", "is_interrupt", "outcome_of", "program_outcome"]
 
+_OURS = __name__.partition(".flow")[0]
+"""The package of the live wing."""
 _CANCELS = frozenset({"CancelledError", "Cancelled"})
 
 
@@ -19,6 +21,24 @@ def outcome_of(error: BaseException) -> Outcome:
     if isinstance(error, KeyboardInterrupt | SystemExit) or type(error).__name__ in _CANCELS:
         return "cancelled"
     return "error"
+
+
+def is_interrupt(error: BaseException) -> bool:
+    """
+    Return True if an exception that came up while we read somebody's object interrupts the program.
+
+    A property may raise anything, also what is not an `Exception`. That is the object's affair, and not
+    the caller's. What was raised in our own frames, though, came from outside: a signal, a timeout, a
+    greenlet that is killed.
+    """
+    if isinstance(error, Exception):
+        return False
+    if outcome_of(error) != "error":
+        return True
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return trace is None or trace.tb_frame.f_globals.get("__name__", "").startswith(_OURS)
 
 
 def exit_outcome(error: BaseException | None, helper: object = None) -> tuple[Outcome, BaseException | None]:

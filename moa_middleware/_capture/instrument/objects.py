@@ -51,11 +51,13 @@ def instrument(obj: Any, stack: StackLike, targets: Sequence[tuple[str, Options]
         # finaliser must take no lock, so what they leave is put back here.
         sweep()
         if not targets:
-            if isinstance(obj, ModuleType) and obj.__name__ in SDKS:
+            # Of the type: what an odd object answers for its class is code of its own.
+            is_module = issubclass(type(obj), ModuleType)
+            if is_module and obj.__name__ in SDKS:
                 instrument_sdk(obj.__name__, stack, default)
                 return
-            if not isinstance(obj, ModuleType) and sdk_of(obj) is not None:
-                if not isinstance(obj, type):
+            if not is_module and sdk_of(obj) is not None:
+                if not issubclass(type(obj), type):
                     instrument_client(obj, stack, default)
                     return
                 targets = [(ITSELF, default)]
@@ -68,7 +70,7 @@ def instrument(obj: Any, stack: StackLike, targets: Sequence[tuple[str, Options]
             _check_places([(getattr(owner, name), options) for (owner, name), options in found])
         for path, options in now:
             wrap_at(obj, path, stack, options)
-        if isinstance(obj, type):
+        if issubclass(type(obj), type):
             # Even with nothing to wait for now: a subclass may override what was wrapped.
             watch_class(obj, stack, targets, _wrap_instance)
 

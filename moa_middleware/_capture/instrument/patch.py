@@ -203,12 +203,16 @@ class CallPatch(Patch):
     def _options_of_call(self, instance: Any) -> Any:
         """Return the options for a call of an object's method, `None` if the patch does not act for the object."""
         # `MARK`: the in-memory client by which a middleware's reply gets the SDK's form. Its calls are
-        # no requests to a model. An object that is not instrumented is not asked for its `_client`.
-        whom = getattr(instance, "_client", None) if self.by_client else instance
+        # no requests to a model.
+        try:
+            client = getattr(instance, "_client", None)
+        except Exception:  # a dict whose attributes are its keys raises a `KeyError`, a property whatever it likes
+            client = None
+        whom = client if self.by_client else instance
         # `Identities.get` without its frame: most calls are those of one object that was instrumented.
         entry = self.targets._items.get(id(whom))
         options = entry[1] if entry is not None and entry[0]() is whom else self.shared_options(whom)
-        if options is None or getattr(getattr(instance, "_client", None), MARK, False):
+        if options is None or getattr(client, MARK, False):
             return None
         return options
 

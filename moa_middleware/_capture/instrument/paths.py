@@ -32,9 +32,10 @@ _IMMUTABLE_TYPE = 1 << 8
 
 def name_of(obj: Any) -> str:
     """Return the last part of the name of a module, a class, or the class of any other object."""
-    if isinstance(obj, ModuleType):
-        return obj.__name__.rpartition(".")[2]
-    return obj.__qualname__.rpartition(".")[2] if isinstance(obj, type) else type(obj).__name__
+    kind = type(obj)
+    if issubclass(kind, ModuleType):
+        return str(obj.__name__).rpartition(".")[2]
+    return str(obj.__qualname__).rpartition(".")[2] if issubclass(kind, type) else kind.__name__
 
 
 def walk(obj: Any, path: str) -> tuple[Any, str]:
@@ -52,7 +53,7 @@ def walk(obj: Any, path: str) -> tuple[Any, str]:
         so_far = f"{so_far}.{step}"
         # A property may make a new object at each access. What is wrapped on one would be gone at the next,
         # and the user would not learn that nothing is traced.
-        if found is not getattr(owner, step):
+        if found is not _step(owner, step, so_far, path):
             fresh = fresh or so_far
         owner = found
     value = _step(owner, name, so_far, path)
@@ -71,12 +72,16 @@ def _step(owner: Any, name: str, so_far: str, path: str) -> Any:
     except AttributeError:
         msg = f"{so_far} has no attribute {name!r} (target {path!r})"
         raise TargetError(msg) from None
+    except Exception as error:
+        # A dict whose attributes are its keys raises a `KeyError`, a property whatever it likes.
+        msg = f"{so_far} has no attribute {name!r}: it raised {type(error).__qualname__} (target {path!r})"
+        raise TargetError(msg) from error
 
 
 def is_later(obj: Any, path: str) -> bool:
     """Return True if a path of a class begins at an attribute that only its instances have."""
     first, _, rest = path.partition(".")
-    if not isinstance(obj, type) or not rest:
+    if not issubclass(type(obj), type) or not rest:
         return path == ITSELF
     there = inspect.getattr_static(obj, first, None)
     # The class has a property, a slot or a cached property, but not the object that it returns.

@@ -11,7 +11,7 @@ from __future__ import annotations
 import sys
 import weakref
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import wrapt
 
@@ -78,7 +78,7 @@ _origins = Identities()
 
 def sdk_of(obj: object) -> str | None:
     """Return the name of the SDK if this is one of its clients or their class, else `None`."""
-    kind = obj if isinstance(obj, type) else type(obj)
+    kind = cast("type", obj) if issubclass(type(obj), type) else type(obj)
     for cls in kind.__mro__:
         root = cls.__module__.partition(".")[0]
         if root in _CLIENTS and hasattr(kind, "with_options"):

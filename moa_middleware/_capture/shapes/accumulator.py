@@ -11,6 +11,7 @@ from time import perf_counter_ns
 from typing import Any
 
 from ..flow.model import Chunk, Reply, Usage
+from ..flow.outcome import is_interrupt
 from . import anthropic, openai_chat, openai_responses, plain, registry
 from .choice import KINDS, Choice, StreamContent, add_text, new_reply
 from .usage import read_usage, read_usage_and_cost
@@ -74,7 +75,9 @@ class Accumulator(StreamContent):
                 self.unread += 1
                 if self.unknown is None:
                     self.unknown = registry.describe(chunk)
-        except Exception:
+        except BaseException as error:
+            if is_interrupt(error):
+                raise
             self.unread += 1
         self.settled = len(self.texts)
 

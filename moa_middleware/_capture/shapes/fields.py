@@ -12,10 +12,12 @@ from functools import lru_cache, partial
 from types import GetSetDescriptorType, MemberDescriptorType, SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 
+from ..flow.outcome import is_interrupt
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-__all__ = ["SDKS", "data_of", "fields_of", "get", "getter", "of_type"]
+__all__ = ["SDKS", "answers_to_every_name", "data_of", "fields_of", "get", "getter", "has", "is_mock", "of_type"]
 
 SDKS = frozenset({"anthropic", "groq", "litellm", "openai", "together"})
 """Names of the SDKs that are known; `instrument/sdks.py` says where their methods are."""
@@ -30,6 +32,19 @@ _MOST = 512
 def of_type(fact: Callable[[type], bool]) -> Callable[[type], bool]:
     """Remember what a function says of a type: to ask a pydantic class for what it lacks costs 2 µs each time."""
     return cast("Callable[[type], bool]", lru_cache(maxsize=_MOST)(fact))
+
+
+@of_type
+def answers_to_every_name(kind: type) -> bool:
+    """Return True if a class has whatever name it is asked for, by its metaclass: then no name proves anything."""
+    return hasattr(kind, "__moa_no_such_name__")
+
+
+def is_mock(kind: type) -> bool:
+    """Return True if it is a class of `unittest.mock`, or one that has any name that is asked for."""
+    # A mock has any attribute that is asked for, so each would pass for a stream and for a manager; but
+    # people compare mocks by identity (`test_a_mock_comes_back_as_itself`).
+    return (hasattr(kind, "mock_calls") and hasattr(kind, "assert_has_calls")) or answers_to_every_name(kind)
 
 
 _USUAL: tuple[Any, ...] = (object.__getattribute__, SimpleNamespace.__getattribute__)
@@ -65,7 +80,13 @@ def fields_of(obj: Any, *, models_only: bool = False) -> Any:
         return obj
     # Pydantic keeps the fields that a class does not declare, a new key of a provider's or OpenRouter's
     # `cost`, in a dict of their own; it is `None` for a class that allows none.
-    extra = getattr(obj, "__pydantic_extra__", False)
+    try:
+        extra = getattr(obj, "__pydantic_extra__", False)
+    except BaseException as error:
+        if is_interrupt(error):
+            raise
+        # `__getattr__ = dict.__getitem__` raises a `KeyError`, somebody's property whatever it likes.
+        return dict.copy(obj) if issubclass(type(obj), dict) else obj
     if extra is None or type(extra) is dict:
         return {**obj.__dict__, **extra} if extra else obj.__dict__
     return obj.__dict__ if not models_only and _is_bare(type(obj)) else obj
@@ -73,27 +94,43 @@ def fields_of(obj: Any, *, models_only: bool = False) -> Any:
 
 def get(obj: Any, name: str) -> Any:
     """Return a key of a mapping or an attribute of anything else, `None` where it has none."""
-    if isinstance(obj, dict):
-        return obj.get(name)
+    if issubclass(type(obj), dict):
+        return dict.get(obj, name)
     try:
         return getattr(obj, name, None)
-    except Exception:  # a property, or a `__getattr__`, of the user's
+    except BaseException as error:  # a property, or a `__getattr__`, of the user's
+        if is_interrupt(error):
+            raise
         return None
+
+
+def has(obj: Any, name: str) -> bool:
+    """Return True if an object has an attribute, False also where it raises whatever it likes."""
+    try:
+        return hasattr(obj, name)
+    except BaseException as error:
+        if is_interrupt(error):
+            raise
+        return False
 
 
 def getter(obj: Any) -> Callable[[str], Any]:
     """Return a function that looks names up as `get` does, for an object of which many are asked."""
-    if not getattr(obj, "__pydantic_extra__", True):
-        fields = obj.__dict__  # a model without extra fields, as most are: `fields_of` without its call
-    else:
-        fields = obj if type(obj) is dict else fields_of(obj)
+    try:
+        is_bare_model = not getattr(obj, "__pydantic_extra__", True)
+    except BaseException as error:
+        if is_interrupt(error):
+            raise
+        is_bare_model = False
+    # The first is a model without extra fields, as most are: `fields_of` without its call.
+    fields = obj.__dict__ if is_bare_model else obj if type(obj) is dict else fields_of(obj)
     return fields.get if type(fields) is dict else partial(get, fields)
 
 
 @lru_cache(maxsize=_MOST)
 def _slots_of(kind: type) -> tuple[str, ...] | None:
     """Return the names of a class's slots, `None` for a proxy: what it has is not its own."""
-    if hasattr(kind, "__object_proxy__"):
+    if any("__object_proxy__" in vars(base) for base in kind.__mro__):
         return None
     # By the class and not by `dir`, which asks the metaclass; a base's slot that a subclass hides behind
     # a property is not data any more, so later classes override earlier ones.
@@ -110,12 +147,24 @@ def data_of(obj: Any) -> Mapping[str, Any]:
     Properties are left alone: `.text` and `.content` of an HTTP response read its body, and a
     stream that was read here would be empty for its owner.
     """
-    if isinstance(obj, dict):
-        return obj
     kind: Any = type(obj)
+    if issubclass(kind, dict):
+        return cast("Mapping[str, Any]", obj)
     slots = _slots_of(kind)
     if slots is None:
         return {}
-    stored = getattr(obj, "__dict__", None)
-    stored = stored if isinstance(stored, dict) else {}
-    return {**{name: getattr(obj, name, None) for name in slots}, **stored} if slots else stored
+    # Without the object's own `__getattribute__` and `__getattr__`.
+    try:
+        stored = object.__getattribute__(obj, "__dict__")
+    except Exception:  # it has slots, or `__dict__` is a property
+        stored = None
+    stored = stored if type(stored) is dict else {}
+    if not slots:
+        return stored
+    found = {}
+    for name in slots:
+        try:
+            found[name] = object.__getattribute__(obj, name)
+        except AttributeError:  # never filled
+            found[name] = None
+    return {**found, **stored}

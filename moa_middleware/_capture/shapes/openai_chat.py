@@ -12,7 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from .choice import DETAILS, Choice, new_reply, replaced, texts_of
-from .fields import fields_of, get, getter
+from .fields import fields_of, get, getter, has
 from .usage import read_usage_and_cost
 
 if TYPE_CHECKING:
@@ -70,7 +70,10 @@ def _take(choice: Choice, find: Callable[[str], Any], message: Any, *, text: boo
 def _choices(obj: Any) -> Any:
     """Return the choices of a chat object, `()` where they are null, `None` where it has none."""
     # Once: it may be a property of a look-alike.
-    choices = obj.get("choices", _NONE) if isinstance(obj, dict) else getattr(obj, "choices", _NONE)
+    try:
+        choices = obj.get("choices", _NONE) if isinstance(obj, dict) else getattr(obj, "choices", _NONE)
+    except Exception:  # an object that raises where it has no such attribute
+        choices = _NONE
     if choices is _NONE:
         return None
     if not choices:
@@ -85,7 +88,7 @@ def _choices(obj: Any) -> Any:
         if isinstance(fields, dict):
             if not _MESSAGE.isdisjoint(fields):
                 return choices
-        elif any(map(partial(hasattr, item), _MESSAGE)):
+        elif any(map(partial(has, item), _MESSAGE)):
             return choices
     return None
 
@@ -175,10 +178,14 @@ def read_value(value: Any, fields: Any, raw: Any) -> Reply | None:
         first, text, finish = choices[0] if choices else None, None, None
     raw_usage = find("usage")
     # A model without private attributes would look for it in three places, and raise.
-    if getattr(value, "__pydantic_private__", False) is None:
-        hidden = value.__dict__.get("_hidden_params")
+    if isinstance(value, dict):
+        hidden = find("_hidden_params")
     else:
-        hidden = find("_hidden_params") if isinstance(value, dict) else getattr(value, "_hidden_params", None)
+        try:
+            is_bare = getattr(value, "__pydantic_private__", False) is None
+        except Exception:  # as above
+            is_bare = False
+        hidden = value.__dict__.get("_hidden_params") if is_bare else get(value, "_hidden_params")
     details = {
         "response_id": find("id"),
         "response_model": find("model"),

@@ -6,9 +6,12 @@ An argument that is not on the list, which may be a credential, is named and nev
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from .values import declared, plain
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 __all__ = ["bare_url", "bare_url_of", "read_params"]
 
@@ -87,23 +90,44 @@ def read_params(
 
 def _without_credentials(tools: Any) -> tuple[Any, list[str]]:
     """Return tools without the ways into their servers, and the names of what was left out; `None` if it cannot tell."""
-    if isinstance(tools, Mapping):
-        tools = [tools]
-    if not isinstance(tools, list | tuple | deque | frozenset | set):
-        return None, []
     hidden: set[str] = set()
-    shown = [_shown(tool, hidden, _DEPTH) for tool in tools]
+    try:
+        if type(tools) is not list and type(tools) is not tuple:
+            tools = _as_builtin(tools)
+            tools = [tools] if isinstance(tools, dict) else tools
+        if not isinstance(tools, list | tuple):
+            return None, []
+        shown = [_shown(tool, hidden, _DEPTH) for tool in tools]
+    except Exception:  # a tool's own code
+        return None, []
     return shown, sorted(hidden)
 
 
+_AS_THEY_ARE = frozenset({str, int, float, bool, type(None)})
+
+
+def _as_builtin(value: Any) -> Any:
+    """
+    Return a value of another class as a dict or a list, itself if it is neither: it is written by the name of its type.
+
+    A pydantic model as what was set in it, since that is what the SDKs send.
+    """
+    kind = type(value)
+    dump = declared(kind, "model_dump") if not isinstance(value, type) else None
+    found = dump(value, mode="json", exclude_unset=True) if callable(dump) else plain(value)
+    return found if isinstance(found, dict | list) else value
+
+
 def _shown(value: Any, hidden: set[str], depth: int) -> Any:
+    kind = type(value)
+    if kind in _AS_THEY_ARE:
+        return value
+    if kind is not dict and kind is not list and kind is not tuple:
+        # Any class whose fields are written may keep a credential in one of them.
+        value = _as_builtin(value)
     if isinstance(value, list | tuple):
         return [_shown(item, hidden, depth - 1) for item in value] if depth else []
-    # A pydantic model as its JSON, since an SDK's own class may hold a credential; a class is a schema.
-    dump = getattr(value, "model_dump", None)
-    if callable(dump) and not isinstance(value, type):
-        value = dump(mode="json", exclude_unset=True)
-    if not isinstance(value, Mapping):
+    if type(value) is not dict:
         return value
     shown = {}
     for key, item in value.items():

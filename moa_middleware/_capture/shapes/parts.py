@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 from ..flow.model import complete
 from ..flow.outcome import outcome_of
 from .choice import Choice
-from .fields import data_of, of_type
+from .fields import data_of, is_mock, of_type
 from .replies import read_reply
 from .usage import read_usage
 
@@ -178,7 +178,7 @@ class _Search:
     def look(self, value: Any, depth: int = 0) -> None:
         """Look through a value, and what is in it."""
         kind = type(value)
-        if hasattr(kind, "__next__") or hasattr(kind, "__anext__"):
+        if (hasattr(kind, "__next__") or hasattr(kind, "__anext__")) and not is_mock(kind):
             self.has_stream = True
         elif issubclass(kind, BaseException):
             self.error = self.error or value

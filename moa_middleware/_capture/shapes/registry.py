@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from ..flow.outcome import is_interrupt
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -38,8 +40,11 @@ def register_shape(
 def describe(obj: object) -> dict[str, str]:
     """Return the type of an unknown object and the head of its `repr`, longer than the key `raw` shows it."""
     kind = type(obj)
+    name = text = ""
     try:
-        text = repr(obj)
-    except Exception:
-        text = ""
-    return {"type": f"{kind.__module__}.{kind.__qualname__}", "repr": text[:2000]}
+        name = f"{kind.__module__}.{kind.__qualname__}"
+        text = str(repr(obj))
+    except BaseException as error:  # code of the object's own, or of its class's
+        if is_interrupt(error):
+            raise
+    return {"type": name, "repr": text[:2000]}

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from ..flow.outcome import is_interrupt
 from . import anthropic, openai_chat, openai_responses, plain, registry
 from .choice import new_reply
-from .fields import data_of, fields_of, of_type
+from .fields import answers_to_every_name, data_of, fields_of, of_type
 
 if TYPE_CHECKING:
     from ..flow.model import Reply
@@ -23,13 +24,13 @@ _RAW = ("parse", "http_request", "status_code", "headers")
 @of_type
 def is_raw_type(kind: type) -> bool:
     """Return True if objects of a type are raw responses, around an HTTP response: an SDK's `with_raw_response`."""
-    return all(hasattr(kind, name) for name in _RAW)
+    return all(hasattr(kind, name) for name in _RAW) and not answers_to_every_name(kind)
 
 
 @of_type
 def _has_choices(kind: type) -> bool:
     """Return True if `choices` is a property of a class, or has a default there."""
-    return hasattr(kind, "choices")
+    return hasattr(kind, "choices") and not answers_to_every_name(kind)
 
 
 def _body_of(value: Any) -> Any:
@@ -76,6 +77,7 @@ def read_reply(value: Any) -> Reply:
                 reply = plain.read_value(body, data, value)
         if reply is not None:
             return reply
-    except Exception:  # an object that raises when it is read is one that is not understood
-        pass
+    except BaseException as error:  # an object that raises when it is read is one that is not understood
+        if is_interrupt(error):
+            raise
     return new_reply(details={"unknown": registry.describe(value)}, raw=value)

@@ -7,6 +7,7 @@ copying or changing any argument.
 
 from __future__ import annotations
 
+from collections import UserList, deque
 from enum import Enum
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
     from ..flow.model import Call
 
-__all__ = ["Request", "RequestSpec", "class_has_model", "model_of"]
+__all__ = ["UNREAD", "Request", "RequestSpec", "class_has_model", "model_of"]
 
 _SYSTEM = {"anthropic": "system", "openai_responses": "instructions"}
 """Name of the argument that the model reads before the messages, by family."""
@@ -29,6 +30,8 @@ _MESSAGES = ("messages", "prompt", "query", "input", "task", "question", "conver
 _MESSAGES_PLAIN = (*_MESSAGES, "user", "text", "content")
 _SYSTEM_PLAIN = ("system", "system_prompt", "instructions")
 _MODEL_PLAIN = ("model", "model_name")
+# Of the standard library, and of exactly these types: their items are there, and no code of the user's runs.
+_LISTED = frozenset({deque, UserList, type({}.values()), type({}.keys())})
 _TOOLS = ("tools", "functions", "tool_choice", "function_call", "extra_body")
 """Keywords of the SDKs' functions that offer tools, or may."""
 
@@ -48,6 +51,10 @@ class Request(NamedTuple):
     """What the model reads before the messages, where that is an argument of its own."""
     system_place: str = ""
     """Name of that argument, or a dotted path; "" where there is none."""
+
+
+UNREAD = Request(None, None, {}, (), False, "")
+"""In place of a request whose reading raised."""
 
 
 def _family(where: str, parameters: frozenset[str]) -> str:
@@ -128,7 +135,7 @@ class RequestSpec(Signature):
                     break
         if self.systems:
             for name in self.systems:
-                if name != place and isinstance(named.get(name), str | list | tuple):
+                if name != place and issubclass(type(named.get(name)), (str, list, tuple)):
                     system_place = name
                     break
         if self.has_paths:
@@ -139,13 +146,13 @@ class RequestSpec(Signature):
             messages = named.get(place) if place is not None else None
             system = named.get(system_place) if system_place is not None else None
             model = named.get(self.model)
-        if isinstance(messages, str):
+        # Of the type: what a lazy object answers for its class is code of its own.
+        kind = type(messages)
+        if issubclass(kind, str):
             messages = [{"role": "user", "content": messages}]
-        if (
-            system is not None
-            and (system or not self.systems)
-            and (messages is None or isinstance(messages, list | tuple))
-        ):
+            kind = list
+        is_listed = messages is None or issubclass(kind, (list, tuple)) or kind in _LISTED
+        if is_listed and system is not None and (system or not self.systems):
             messages = [{"role": "system", "content": system}, *(messages or ())]
         params, omitted = read_params(named, (place, system_place, self.model), self.family)
         stream = named.get("stream") is True

@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import Any, cast
 
 from ..flow.model import Usage
+from ..flow.outcome import is_interrupt
 from .fields import fields_of, get
 
 __all__ = ["read_usage", "read_usage_and_cost"]
@@ -81,6 +82,18 @@ def _of_chat(fields: dict[str, Any]) -> Usage | None:
     return cast("Usage", draft)
 
 
+def _asked(raw: Any) -> dict[str, Any]:
+    """Return the counts and details of a usage object as a dict, whatever else it raises."""
+    found: dict[str, Any] = {}
+    for name in _ASKED:
+        value = get(raw, name)
+        if name.endswith("_details") and value is not None:
+            value = {inner: count for inner in _ASKED if type(count := get(value, inner)) is int}
+        if type(value) in (int, float, dict):
+            found[name] = value
+    return found
+
+
 def read_usage_and_cost(raw: Any, hidden: Any = None) -> tuple[Usage | None, float | None]:
     """
     Return the tokens and the price in US dollars that came with a reply, `None` for what is missing.
@@ -146,8 +159,12 @@ def read_usage_and_cost(raw: Any, hidden: Any = None) -> tuple[Usage | None, flo
             if not (draft.input_tokens is draft.output_tokens is cached is written is reasoned is None):
                 draft.__class__ = Usage
                 usage = cast("Usage", draft)
-    except Exception:
-        usage = None
+    except BaseException as error:
+        if is_interrupt(error):
+            raise
+        # An object that raises where it is asked for what it lacks: each name by itself.
+        found = _asked(raw)
+        usage, cost = read_usage_and_cost(found) if found and type(raw) is not dict else (None, None)
     if not isinstance(cost, int | float) or isinstance(cost, bool):
         cost = hidden.get("response_cost") if isinstance(hidden, dict) else None
     return usage, float(cost) if isinstance(cost, int | float) and not isinstance(cost, bool) else None

@@ -12,7 +12,7 @@ from inspect import CO_ITERABLE_COROUTINE, isawaitable
 from types import GeneratorType
 from typing import TYPE_CHECKING, Any, Literal, cast
 
-from ..shapes.fields import of_type
+from ..shapes.fields import answers_to_every_name, of_type
 from ..shapes.replies import is_raw_type, read_reply
 from .stream_types import (
     body_attribute,
@@ -50,7 +50,7 @@ def _is_entered_type(kind: type) -> bool:
 
 @of_type
 def _is_future_type(kind: type) -> bool:
-    return hasattr(kind, "add_done_callback")
+    return hasattr(kind, "add_done_callback") and not answers_to_every_name(kind)
 
 
 def _judged(kind: type) -> Kind | None:

@@ -10,7 +10,7 @@ import weakref
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, cast
 
-from ..shapes.fields import of_type
+from ..shapes.fields import is_mock, of_type
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -43,13 +43,6 @@ def unwrapped_type(value: Any) -> type:
         value = value.__wrapped__
         kind = type(value)
     return kind
-
-
-def is_mock(kind: type) -> bool:
-    """Return True if it is a class of `unittest.mock`."""
-    # A mock has any attribute that is asked for, so each would pass for a stream and for a manager; but
-    # people compare mocks by identity (`test_a_mock_comes_back_as_itself`).
-    return hasattr(kind, "mock_calls") and hasattr(kind, "assert_has_calls")
 
 
 @of_type

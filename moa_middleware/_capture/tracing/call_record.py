@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from ..turns.turn import Attempt, CallState
     from .snapshot import Snapshot
 
-__all__ = ["credentials_of", "entries_of", "error_record"]
+__all__ = ["bare_entry", "credentials_of", "entries_of", "error_record"]
 
 _WORDS = frozenset({"response_id", "response_model", "system_fingerprint", "service_tier"})
 _TEXTS = _WORDS | {"cost_status", "cost_source"}
@@ -84,8 +84,8 @@ def _fields(call_state: CallState, attempt: Attempt, *, late: bool) -> dict[str,
 
 def _add_request(fields: dict[str, Any], shot: Snapshot) -> None:
     fields.update(temperature=shot.temperature, input_messages=shot.messages or shot.pulled(), params=shot.params)
-    if shot.omitted:
-        fields["params_omitted"] = list(shot.omitted)
+    if shot.omitted or shot.unread:
+        fields["params_omitted"] = shot.params_omitted
 
 
 def _is_followed(call_state: CallState, attempt: Attempt) -> bool:
@@ -288,6 +288,25 @@ def entries_of(call_state: CallState, *, late: bool = False, apart: Collection[C
     for attempt in call_state.attempts:
         _add_entries(entries, call_state, attempt, late=late, apart=apart, is_outermost=True)
     return entries
+
+
+def bare_entry(call_state: CallState) -> Entry:
+    """Return a record of a call's last request without its content, where the whole one could not be made."""
+    attempt = call_state.final
+    clock, reply = attempt.clock, attempt.reply
+    fields: dict[str, Any] = dict(_EMPTY)
+    fields.update(
+        label=call_state.name or None,
+        call_id=attempt.id,
+        attempt=attempt.number,
+        started_at=clock.started_at,
+        ended_at=clock.ended_at,
+        duration_ms=clock.duration_ms,
+        streamed=attempt.streamed,
+    )
+    if reply is not None and call_state.settled:
+        fields.update(outcome=reply.outcome, source="provider")
+    return Entry(fields, is_last=True, has_inner=False, call_state=call_state, attempt=attempt)
 
 
 def _add_entries(

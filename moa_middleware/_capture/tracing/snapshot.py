@@ -1,7 +1,8 @@
 """
 What a request was when it began: taken at call entry, as bytes, since the caller may change it.
 
-An iterator of messages is not touched: what the SDK pulled from it is taken at the end.
+An iterator of messages is not touched: what the SDK pulled from it is taken at the end. Where the
+arguments hold what cannot be read, the body that the SDK sends takes their place, if it is known.
 """
 
 from __future__ import annotations
@@ -10,11 +11,13 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from ..shapes.iterators import Recorder
-from .encode import Raw, encode, encode_again
+from ..shapes.values import number_of
+from .encode import Raw, decode, encode, encode_again, join
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from ..shapes.request import Request
     from ..turns.turn import Turn
 
 __all__ = ["EMPTY", "NULL", "Snapshot", "known_of"]
@@ -34,35 +37,115 @@ class Snapshot:
     temperature: float | None = None
     secrets: Sequence[Any] = ()
     """Arguments that are not recorded; looked into only where the call fails, since its error may quote them."""
+    is_unread = False
+    """True if what could not be read from the arguments is looked for in the body that goes out."""
+    sent: tuple[Mapping[str, Any], Mapping[str, Any]] | None = None
+    """The arguments by name, and the body that went out in place of them, where they could not be read."""
+    unread: tuple[str, ...] = ()
+    """Names of the arguments of which a part could not be read."""
 
     def __init__(
         self,
         turn: Turn,
         messages: Any,
         params: Mapping[str, Any],
-        omitted: tuple[str, ...],
+        known: Request | None,
         kwargs: Mapping[str, Any] | None = None,
     ) -> None:
-        if type(messages) is not list and isinstance(messages, Recorder):
+        """
+        Encode a request.
+
+        Args:
+            turn: The turn that it belongs to.
+            messages: The messages.
+            params: The parameters.
+            known: The request as it stood in the arguments; a middleware may have changed it since.
+            kwargs: The keyword arguments.
+        """
+        omitted = known.omitted if known is not None else ()
+        missed: list[str] = []
+        if type(messages) is not list and issubclass(type(messages), Recorder):
             self.messages, self._recorder = None, messages
         elif turn.over:
-            self.messages = encode(messages)
+            self.messages = encode(messages, missed)
         elif messages is not None:
-            self.messages, turn.last_encoded = encode_again(messages, turn.last_encoded)
+            self.messages, turn.last_encoded = encode_again(messages, turn.last_encoded, missed)
+        if missed and known is not None:
+            self._add_unread(known.place)
+            if known.system is not None and not issubclass(type(messages), (list, tuple)):
+                # No list that the system text could have been put in front of.
+                self.messages = encode([{"role": "system", "content": known.system}, messages])
         if params:
-            self.params = encode(dict(params))
+            missed = []
+            self.params = encode(dict(params), missed)
             temperature = params.get("temperature")
-            if isinstance(temperature, int | float) and not isinstance(temperature, bool):
-                # JSON has no NaN and no infinity, and its readers no integer beyond a float.
-                self.temperature = temperature if -_LARGEST <= temperature <= _LARGEST else None
+            if type(temperature) is not float and type(temperature) is not int:
+                temperature = number_of(temperature) if temperature is not None else None
+            # JSON has no NaN and no infinity, and its readers no integer beyond a float.
+            if temperature is not None and -_LARGEST <= temperature <= _LARGEST:
+                self.temperature = temperature
+            if missed:
+                self._add_unread(*_unread_in(params))
+        if "tools" in omitted:
+            self._add_unread("tools")
+        if self.unread or self.messages is None:
+            self.is_unread = True
         self.omitted = omitted
         if omitted and kwargs:
             names = dict.fromkeys(name.partition(".")[0] for name in omitted)
             self.secrets = [kwargs[name] for name in names if name in kwargs]
 
+    @property
+    def params_omitted(self) -> list[str]:
+        """Names of the arguments that are not recorded, or not as a whole."""
+        return [*dict.fromkeys((*self.omitted, *self.unread))]
+
+    def _add_unread(self, *names: str) -> None:
+        self.unread = tuple(dict.fromkeys((*self.unread, *filter(None, names))))
+
+    def take_sent(self, sent: Request, place: str) -> None:
+        """
+        Take what could not be read from the arguments out of the body that goes out.
+
+        Args:
+            sent: The body, read as the arguments are.
+            place: Name of the argument that holds the messages.
+        """
+        unread = self.unread
+        self.unread = ()
+        self._take(sent, place, unread)
+        self.is_unread = bool(self.unread)
+
+    def _take(self, sent: Request, place: str, unread: tuple[str, ...]) -> None:
+        if place in unread or self.messages is None:
+            missed: list[str] = []
+            self.messages = encode(sent.messages, missed)
+            if missed:
+                self._add_unread(place)
+        names = [name for name in unread if name != place]
+        if not names:
+            return
+        read = {name: sent.params[name] for name in names if name in sent.params}
+        self._add_unread(*_unread_in(read), *(name for name in names if name not in read))
+        self.params = join({**decode(self.params), **{name: encode(value) for name, value in read.items()}})
+        if "tools" in read:
+            shown = tuple(name for name in sent.omitted if name.startswith("tools."))
+            self.omitted = (*(name for name in self.omitted if name != "tools"), *shown)
+
     def pulled(self) -> Raw:
         """Return the messages of an iterator as JSON, as far as they were pulled."""
         return encode(self._recorder.items)
+
+
+def _unread_in(params: Mapping[str, Any]) -> list[str]:
+    """Return the names of the parameters of which a part cannot be read."""
+    found = []
+    for name, value in params.items():
+        missed: list[str] = []
+        encode(value, missed)
+        if missed:
+            found.append(name)
+    return found
 
 
 def known_of(turn: Turn, shot: Snapshot | None) -> dict[str, Any]:

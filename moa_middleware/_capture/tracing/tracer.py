@@ -107,7 +107,7 @@ class Tracer:
                 turn.session_id = self._session_id
             if turn.request is not None:
                 request = turn.request
-                turn.snapshot = snapshot.Snapshot(turn, request.messages, request.params, request.omitted)
+                turn.snapshot = snapshot.Snapshot(turn, request.messages, request.params, request)
         except BaseException as error:
             self._fault(error, turn)
 
@@ -115,8 +115,8 @@ class Tracer:
         """Take a request down as it goes out."""
         try:
             call_state = attempt.call_state
-            omitted = call_state.request.omitted if call_state.request is not None else ()
-            attempt.snapshot = snapshot.Snapshot(call_state.turn, request.messages, request.params, omitted, kwargs)
+            known = call_state.request
+            attempt.snapshot = snapshot.Snapshot(call_state.turn, request.messages, request.params, known, kwargs)
         except BaseException as error:
             self._fault(error, attempt.call_state.turn)
 

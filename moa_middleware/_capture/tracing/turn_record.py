@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from ...records import EMPTY_TURN, TOKENS
 from ..flow.model import complete
+from ..log import count_fault
 from ..shapes.parts import choose_text, read_parts, reply_text, texts_in
 from ..shapes.replies import read_reply
 from ..turns.roles import infer
-from .call_record import credentials_of, entries_of, error_record
+from .call_record import bare_entry, credentials_of, entries_of, error_record
 from .encode import DIGITS, HOLE, HOLE_JSON, Raw, encode, has_long_number, pieces_of, to_bytes
 from .late_record import Listing
 from .recorded_call import Entry, RecordedCall, is_failed, within
@@ -184,7 +185,13 @@ def _all_entries(turn: Turn) -> list[Entry]:
     entries: list[Entry] = []
     for call_state in turn.calls:
         if call_state.parent is None and call_state.attempts:
-            entries += entries_of(call_state)
+            try:
+                entries += entries_of(call_state)
+            except Exception as error:
+                # A fault of ours, or a reply of a reader of the user's: it costs what is known of this call alone.
+                count_fault("tracing", error)
+                turn.faults += 1
+                entries.append(bare_entry(call_state))
     # Calls are listed as they were submitted, not as they ended: threads and tasks end in any order, and
     # records of the same program shall be comparable line by line.
     if len(entries) > 1:
@@ -247,7 +254,11 @@ def turn_record(turn: Turn, *, ts: float) -> dict[str, Any]:
     elif reply is not None and "texts" in reply._details:
         choose_text(reply, _names_of(turn, entries))
     text = reply.text if reply is not None else None
-    name_roles(entries, returned=turn.returned, text=text)
+    try:
+        name_roles(entries, returned=turn.returned, text=text)
+    except Exception as error:
+        count_fault("tracing", error)
+        turn.faults += 1
     record, aggregator = arrange(entries, lambda entry: within(turn.answered_by, entry.call_state))
     # Some call still runs. Its late line has to continue this listing: the same place, and the role that
     # was inferred with all calls in view, which one call alone could not show.
