@@ -176,6 +176,7 @@ def check(program, way, lines, server, models):
                 instead = program.caught if way == "decorators" else ""
                 failed = (instead, "error", "openai.BadRequestError")
                 assert (call["output"] or "", call["outcome"], call["error"]["type"]) == failed, key
+                assert call.get("handled", False) is (way == "decorators"), key
                 continue
             assert (call["output"], call["outcome"]) == (text, "completed"), key
             sent = usage[text]

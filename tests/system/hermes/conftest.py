@@ -247,7 +247,8 @@ def world(home, turns, caplog):
     """Return the agent's world, with what we record gathered; of ours, nothing has failed or logged a warning."""
     before = moa.status().faults
     yield World(home, turns)
-    logged = [record.getMessage() for record in caplog.records if record.name.startswith("moa_middleware")]
+    records = [*caplog.get_records("setup"), *caplog.get_records("call")]
+    logged = [record.getMessage() for record in records if record.name.startswith("moa_middleware")]
     assert (logged, moa.status().faults) == ([], before)
 
 

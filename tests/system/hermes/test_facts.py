@@ -469,6 +469,61 @@ def test_the_privacy_filter_is_honoured(world, turns, mode):
     assert plain.answer == run.answer
 
 
+@async_only
+@pytest.mark.parametrize("mode", ["", "display"])
+def test_the_privacy_filter_of_one_shot_advice(world, loop, turns, mode):
+    """The agent writes no trace of `/moa`, so there its mode `display` has nothing to do; our line has."""
+    email = "jane.doe@example.com"
+    slots = [{"provider": "openai", "model": name} for name in ("one", "two")]
+    with world.serving({"one": email, "two": "Waves.", "aggregator": f"Ask {email}."}, privacy=mode):
+        advice = now(
+            loop.aggregate_moa_context(
+                user_prompt=f"I am {email}.",
+                api_messages=[{"role": "user", "content": f"I am {email}."}],
+                reference_models=slots,
+                aggregator={"provider": "openai", "model": "aggregator"},
+            )
+        )
+    assert f"Ask {email}." in advice
+    (turn,) = turns
+    hidden = "[redacted email]" if mode else email
+    assert (email in json.dumps(turn)) is (not mode)
+    assert [r["output"] for r in turn["references"]] == [hidden, "Waves."]
+    assert turn["aggregator"]["output"] == f"Ask {hidden}."
+
+
+@async_only
+def test_an_interrupt_cancels_references(world, loop, turns):
+    """The agent cancels what still runs and asks the aggregator without it: that reference is cancelled in the line."""
+    release, asked = threading.Event(), threading.Event()
+
+    def hangs(_body):
+        asked.set()
+        return Script("Too late.", wait=lambda: release.wait(30))
+
+    agent = SimpleNamespace(session_id="s-8", _interrupt_requested=False)
+
+    async def run():
+        task = asyncio.ensure_future(loop.MoAClient("team", agent=agent).chat.completions.create(messages=ASKED))
+        while not (asked.is_set() and "one" in {sent.model for sent in server.sent}):
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(0.3)  # until the client has read it
+        agent._interrupt_requested = True
+        return await task
+
+    with world.serving({**PLAIN, "two": hangs}) as server:
+        reply = now(run())
+        release.set()
+    assert reply.choices[0].message.content == PLAIN["aggregator"]
+    (turn,) = turns
+    assert (turn["session_id"], turn["outcome"], turn["output"]) == ("s-8", "completed", PLAIN["aggregator"])
+    assert [(r["label"], r["outcome"]) for r in turn["references"]] == [
+        ("openai:one", "completed"),
+        ("openai:two", "cancelled"),
+    ]
+    assert "Air." in turn["aggregator"]["input_messages"][-1]["content"]
+
+
 SCRIPT = """
 import asyncio, inspect, sys
 from run_agent import AIAgent
