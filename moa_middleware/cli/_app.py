@@ -78,6 +78,9 @@ def run(args: list[str]) -> int:
     Raises:
         Failure: A verb ends with a message.
     """
+    # Typer knows no option whose value may be left out: `--failed` alone has its first one.
+    last = args.index("--") if "--" in args else len(args)
+    args = ["--failed=any" if arg == "--failed" and place < last else arg for place, arg in enumerate(args)]
     try:
         # Not `_app()`, which would replace the interpreter's hook for exceptions.
         code = get_command(_app).main(args, prog_name="moa", standalone_mode=False)

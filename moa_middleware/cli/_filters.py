@@ -11,7 +11,19 @@ import typer
 if TYPE_CHECKING:
     from ..read import Filters
 
-__all__ = ["By", "Failed", "GroupBy", "MinCost", "Model", "Preset", "Session", "Since", "Until", "filters"]
+__all__ = [
+    "By",
+    "Failed",
+    "FailedTurns",
+    "GroupBy",
+    "MinCost",
+    "Model",
+    "Preset",
+    "Session",
+    "Since",
+    "Until",
+    "filters",
+]
 
 Session = Annotated[list[str] | None, typer.Option("--session", metavar="ID", help="Of this session; repeatable.")]
 Preset = Annotated[list[str] | None, typer.Option("--preset", metavar="NAME", help="Of this preset; repeatable.")]
@@ -22,7 +34,24 @@ Since = Annotated[
     str | None, typer.Option("--since", metavar="TIME", help="That began then or later: ISO 8601, or 2h, 7d ago.")
 ]
 Until = Annotated[str | None, typer.Option("--until", metavar="TIME", help="That began before.")]
-Failed = Annotated[bool, typer.Option("--failed", help="That failed, or of which a call did.")]
+
+
+class FailedTurns(StrEnum):
+    """What `--failed` may name; the command line gives the first where no value is named."""
+
+    any = "any"
+    unhandled = "unhandled"
+
+
+Failed = Annotated[
+    FailedTurns | None,
+    typer.Option(
+        "--failed",
+        metavar="[=unhandled]",
+        show_choices=False,
+        help="Only turns that failed or had a failed call; unhandled: not where the function caught its error.",
+    ),
+]
 MinCost = Annotated[
     float | None, typer.Option("--min-cost", metavar="USD", help="That cost so much or more, as far as is known.")
 ]
@@ -52,7 +81,7 @@ def filters(
     model: list[str] | None,
     since: str | None,
     until: str | None,
-    failed: bool,
+    failed: FailedTurns | None,
     min_cost: float | None,
 ) -> Filters:
     """
@@ -67,7 +96,7 @@ def filters(
         "model": model or None,
         "since": _moment(since, "--since"),
         "until": _moment(until, "--until"),
-        "failed": True if failed else None,
+        "failed": None if failed is None else "unhandled" if failed is FailedTurns.unhandled else True,
         "min_cost": min_cost,
     }
 

@@ -47,7 +47,7 @@ def call_word(call: CallView) -> str:
     if call.pending:
         return "never ended"
     ended = call.outcome or ("failed" if call.failed else "ended")
-    return f"{ended}, late" if call.late else ended
+    return ", ".join((ended, *["handled"] * call.handled, *["late"] * call.late))
 
 
 def role_of(call: CallView, turn: TurnView) -> str:

@@ -60,8 +60,10 @@ def print_summary(screen: Screen, record: Mapping[str, Any], hide: Callable[[str
     screen.line()
     totals = record.get("totals")
     totals = totals if isinstance(totals, dict) else {}
+    # As in `moa show`: a sum that lacks some call's tokens is a lower bound.
+    least = ">= " if totals.get("no_usage") else ""
     count, failed = _count(totals.get("calls")), _count(totals.get("failed"))
-    screen.line("totals   ", f"{count} calls, {failed} failed, tokens {_tokens(totals.get('usage'))}")
+    screen.line("totals   ", f"{count} calls, {failed} failed, tokens {_tokens(totals.get('usage'), least=least)}")
     screen.line("cost     ", _cost(totals))
 
 
@@ -96,10 +98,10 @@ def _cost(totals: Mapping[str, Any]) -> str:
     return f"at least ${cost:.4f} ({without})" if unpriced else f"${cost:.4f}"
 
 
-def _tokens(usage: Any) -> str:
+def _tokens(usage: Any, *, least: str = "") -> str:
     known = usage if isinstance(usage, dict) else {}
     counts = [_count(known.get(name)) for name in ("input_tokens", "output_tokens")]
-    return "unknown" if counts == ["?", "?"] else f"{counts[0]} in, {counts[1]} out"
+    return "unknown" if counts == ["?", "?"] else f"{least}{counts[0]} in, {least}{counts[1]} out"
 
 
 def _count(value: Any) -> str:

@@ -48,12 +48,14 @@ def cells_of(turn: TurnView, *, ascii_only: bool) -> Sequence[Cell]:
 
 
 def calls_of(turn: TurnView) -> str:
-    """Return how many calls a turn has, and what is amiss with them: `4, 1 failed`."""
-    parts = [f"{turn.call_count:,}"]
-    for count, what in ((turn.failed_calls, "failed"), (turn.late_calls, "late"), (turn.pending_calls, "open")):
-        if count:
-            parts.append(f"{count:,} {what}")
-    return ", ".join(parts)
+    """Return how many calls a turn has, and what is amiss with them: `4, 2 failed, 1 handled`."""
+    counts = (
+        (turn.failed_calls, "failed"),
+        (turn.handled_calls, "handled"),
+        (turn.late_calls, "late"),
+        (turn.pending_calls, "open"),
+    )
+    return ", ".join((f"{turn.call_count:,}", *(f"{count:,} {what}" for count, what in counts if count)))
 
 
 def question_of(turn: TurnView, limit: int = _HEAD) -> str:
@@ -66,5 +68,6 @@ def summary_of(turn: TurnView) -> dict[str, Any]:
     return parts_of(
         turn,
         *("name", "id", "session_id", "preset", "outcome", "failed", "at", "duration_ms", "call_count"),
-        *("failed_calls", "late_calls", "pending_calls", "usage", "cost", "parent_turn_id", "turns", "file", "line"),
+        *("failed_calls", "handled_calls", "late_calls", "pending_calls", "usage", "cost", "parent_turn_id", "turns"),
+        *("file", "line"),
     )

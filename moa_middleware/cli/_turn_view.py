@@ -105,6 +105,7 @@ def _head(screen: Screen, turn: TurnView) -> None:
             f"{count:,} {what}"
             for count, what in (
                 (turn.failed_calls, "failed"),
+                (turn.handled_calls, "handled"),
                 (turn.late_calls, "late"),
                 (turn.pending_calls, "never ended"),
             )

@@ -53,7 +53,7 @@ def compare(
     model: Model = None,
     since: Since = None,
     until: Until = None,
-    failed: Failed = False,
+    failed: Failed = None,
     min_cost: MinCost = None,
     as_json: Json = False,
 ) -> None:

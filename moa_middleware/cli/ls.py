@@ -67,7 +67,7 @@ def ls(
     model: Model = None,
     since: Since = None,
     until: Until = None,
-    failed: Failed = False,
+    failed: Failed = None,
     min_cost: MinCost = None,
     as_json: Json = False,
 ) -> None:
@@ -129,9 +129,15 @@ def _chosen(
         yield from map(describe, turns)
         return
     kept: list[tuple[float, int, T]] = []
+    newest: dict[str | None, float] = {}
     with progress_bar(run):
         for place, turn in enumerate(turns):
-            key = (_key(turn, sort), place)
+            value = _key(turn, sort)
+            if sort is _Sort.time:
+                # Turns of a session are numbered by their lines, and clocks of several processes differ: the
+                # order of the list is that of the numbers.
+                value = newest[turn.session_id] = max(value, newest.get(turn.session_id, value))
+            key = (value, place)
             if len(kept) < limit:
                 heapq.heappush(kept, (*key, describe(turn)))
             elif key > kept[0][:2]:
@@ -140,5 +146,6 @@ def _chosen(
 
 
 def _key(turn: TurnView, sort: _Sort) -> float:
-    value = turn.at if sort is _Sort.time else turn.cost.known_usd if sort is _Sort.cost else turn.duration_ms
+    written = turn.at if turn.ts is None else turn.ts
+    value = written if sort is _Sort.time else turn.cost.known_usd if sort is _Sort.cost else turn.duration_ms
     return float("-inf") if value is None else value

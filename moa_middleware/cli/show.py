@@ -110,7 +110,7 @@ def _all_of(turn: TurnView, inner: tuple[TurnView, ...]) -> dict[str, Any]:
     return {
         **to_jsonable(turn),
         "id": turn.id,
-        **parts_of(turn, "call_count", "failed_calls", "late_calls", "pending_calls", "usage", "cost"),
+        **parts_of(turn, "call_count", "failed_calls", "handled_calls", "late_calls", "pending_calls", "usage", "cost"),
         "timeline": spans,
         "fidelity": to_jsonable(turn.fidelity()),
         "overlap": to_jsonable(turn.overlap()),

@@ -24,7 +24,7 @@ __all__ = ["app"]
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 _TOKENS = ("input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens", "reasoning_tokens")
-_COUNTS = ("turns", "failed_turns", "calls", "failed", "late", "pending")
+_COUNTS = ("turns", "failed_turns", "calls", "failed", "handled", "late", "pending")
 _SPREADS = ("turn_ms", "call_ms", "first_chunk_ms")
 
 
@@ -45,7 +45,7 @@ def stats(
     model: Model = None,
     since: Since = None,
     until: Until = None,
-    failed: Failed = False,
+    failed: Failed = None,
     min_cost: MinCost = None,
     as_csv: Annotated[bool, typer.Option("--csv", help="CSV, safe to open in a spreadsheet.")] = False,
     as_json: Json = False,
@@ -99,6 +99,7 @@ def _human(found: Stats) -> None:
         Column("TURNS", right=True, rank=5),
         Column("CALLS", right=True),
         Column("FAILED", right=True, rank=1),
+        *[Column("HANDLED", right=True, rank=6)] * bool(found.total.handled),
         Column("LATE", right=True, rank=6),
         Column("IN", right=True, rank=4),
         Column("OUT", right=True, rank=4),
@@ -108,14 +109,20 @@ def _human(found: Stats) -> None:
         Column("P95", right=True, rank=3),
         Column("LONGEST", right=True, rank=7),
     )
-    rows = [_row(row, "?" if row.key is None else row.key, total) for row in found.rows] if found.by else []
-    Table(screen, columns).show([*rows, _row(found.total, "all", total)])
+    named = [("?" if row.key is None else row.key, row) for row in found.rows] if found.by else []
+    rows = [_row(row, name, total, handled=found.total.handled > 0) for name, row in (*named, ("all", found.total))]
+    Table(screen, columns).show(rows)
     screen.line()
     spread = found.total.turn_ms
     screen.line(
         f"{counted(found.total.turns, 'turn')}, {count_text(found.total.failed_turns)} failed; a turn takes "
         f"{duration_text(spread.p50)} at the median, {duration_text(spread.p95)} at the 95th percentile, {duration_text(spread.longest)} at most"
     )
+    if found.total.handled:
+        screen.line(
+            f"{counted(found.total.failed, 'call')} failed, {count_text(found.total.handled)} handled: "
+            "its function caught the error or cancellation, and went on"
+        )
     if found.total.calls_without_usage:
         screen.line(
             f"{counted(found.total.calls_without_usage, 'call')} told no tokens: a sum with a + is at least so much"
@@ -130,7 +137,8 @@ def _tokens(row: StatsRow, count: int | None) -> str:
     return f"{count:,}+" if count is not None and row.calls_without_usage else count_text(count)
 
 
-def _row(row: StatsRow, name: str, total: float | None) -> Sequence[Cell]:
+def _row(row: StatsRow, name: str, total: float | None, *, handled: bool) -> Sequence[Cell]:
+    """Return the cells of a group; `handled` is whether the table has that column."""
     share = None if row.cost.known_usd is None or not total else row.cost.known_usd / total
     failed = percent_text(row.failed / row.calls) if row.calls else "-"
     return (
@@ -138,6 +146,7 @@ def _row(row: StatsRow, name: str, total: float | None) -> Sequence[Cell]:
         count_text(row.turns),
         count_text(row.calls),
         (f"{row.failed:,} ({failed})" if row.failed else "0", "red" if row.failed else ""),
+        *[count_text(row.handled)] * handled,
         (count_text(row.late), "yellow" if row.late else ""),
         _tokens(row, row.usage.input_tokens),
         _tokens(row, row.usage.output_tokens),

@@ -10,7 +10,7 @@ from ._fields import Field, View, flag, items, mapping, number, text, texts, who
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["FAILED", "CallView", "ErrorDetails", "LateCall", "TokenUsage", "error_of"]
+__all__ = ["FAILED", "CallView", "ErrorDetails", "LateCall", "TokenUsage", "error_of", "is_failed"]
 
 FAILED = frozenset({"error", "crashed"})
 """Outcomes that mean that a call or a turn failed."""
@@ -84,6 +84,12 @@ def error_of(value: Any) -> ErrorDetails | None:
     if not isinstance(value, dict):
         return None
     return ErrorDetails(text(value.get("type")) or "", text(value.get("message")))
+
+
+def is_failed(data: Mapping[str, Any]) -> bool:
+    """Return True if a call failed, by the keys of its record; `handled` is an error or cancellation that was caught."""
+    outcome = data.get("outcome")
+    return (type(outcome) is str and outcome in FAILED) or data.get("handled") is True
 
 
 class CallView(View):
@@ -200,9 +206,13 @@ class CallView(View):
 
     @property
     def failed(self) -> bool:
-        """Whether it failed: `error` or `crashed`, or its text says so where the record has no outcome."""
+        """
+        Return True if it failed: `error`, `crashed`, or what its function caught (`handled`).
+
+        Where the record has no outcome its text says so.
+        """
         if "outcome" in self._data:
-            return self.outcome in FAILED
+            return is_failed(self._data)
         return (self.output or "").lstrip().lower().startswith(_SAYS_FAILED)
 
     @property

@@ -33,7 +33,7 @@ _OURS = re.compile(rb'\{\s*(?:"|\Z)')
 
 _OF_CALL = (
     *("call_id", "parent", "role", "label", "model", "provider", "index", "attempt", "outcome", "source", "late"),
-    *("started_at", "ended_at", "duration_ms", "first_chunk_ms", "usage", "cost_usd"),
+    *("started_at", "ended_at", "duration_ms", "first_chunk_ms", "usage", "cost_usd", "handled"),
 )
 _OF_TURN = (
     *("schema", "ts", "turn_id", "session_id", "preset", "outcome", "started_at", "ended_at", "duration_ms"),

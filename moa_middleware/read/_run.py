@@ -92,7 +92,8 @@ class Run:
             strict: Raise at the first problem; else problems are gathered in `problems`.
             filters: `session` and `preset`: one or several names. `model`: one or several models that a call
                 asked, `*` for anything. `since` and `until`: the turn began then or later, and before; epoch
-                seconds, a datetime or ISO 8601. `failed`: whether the turn or one of its calls failed.
+                seconds, a datetime or ISO 8601. `failed`: whether the turn or one of its calls failed; with
+                `"unhandled"` those do not count whose function caught the error or cancellation.
                 `min_cost`: the known part of its cost, in USD, is so much or more.
 
         Raises:

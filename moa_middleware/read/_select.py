@@ -7,13 +7,15 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from typing_extensions import TypedDict
 
 from ..errors import QueryError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ._turn import TurnView
 
 __all__ = ["Filters", "Moment", "TurnFilter", "parse_moment"]
@@ -77,7 +79,7 @@ class Filters(TypedDict, total=False):
     model: str | Iterable[str] | None
     since: Moment | None
     until: Moment | None
-    failed: bool | None
+    failed: bool | Literal["unhandled"] | None
     min_cost: float | None
 
 
@@ -92,7 +94,7 @@ class TurnFilter:
         model: A model that one of its calls asked, or one of several; `*` stands for anything.
         since: It began then or later.
         until: It began before.
-        failed: Whether it, or one of its calls, failed.
+        failed: True if it, or one of its calls, failed; `unhandled` leaves out calls whose function caught the error.
         min_cost: The known part of its cost is so much or more, in USD.
     """
 
@@ -101,7 +103,7 @@ class TurnFilter:
     model: str | Iterable[str] | None = None
     since: Moment | None = None
     until: Moment | None = None
-    failed: bool | None = None
+    failed: bool | Literal["unhandled"] | None = None
     min_cost: float | None = None
 
     def compiled(self) -> Any:
@@ -128,8 +130,7 @@ class TurnFilter:
             wanted = _pattern(_names(self.model, "model"))
             tests.append(lambda turn: any(wanted(call.model or "") for call in turn.all_calls))
         if self.failed is not None:
-            failed = self.failed
-            tests.append(lambda turn: failed is (turn.failed or turn.failed_calls > 0))
+            tests.append(_failed_test(self.failed))
         if self.min_cost is not None:
             least = self.min_cost
             if isinstance(least, bool) or not isinstance(least, int | float) or math.isnan(least):
@@ -143,6 +144,20 @@ class TurnFilter:
             return all(test(turn) for test in tests)
 
         return wants
+
+
+def _failed_test(failed: object) -> Callable[[TurnView], bool]:
+    """
+    Return a function that returns True for a turn that failed, or did not, as was asked.
+
+    Raises:
+        QueryError: It is neither a flag nor `unhandled`.
+    """
+    if failed == "unhandled":
+        return lambda turn: turn.failed or turn.failed_calls > turn.handled_calls
+    if not isinstance(failed, bool):
+        raise QueryError(f"failed: need True, False or 'unhandled', not {failed!r}")
+    return lambda turn: failed is (turn.failed or turn.failed_calls > 0)
 
 
 def _names(given: str | Iterable[str], name: str) -> frozenset[str]:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
 from ..errors import QueryError
-from ._call import FAILED, TokenUsage
+from ._call import TokenUsage, is_failed
 from ._cost import Cost, sum_of
 from ._fields import number, text, whole
 from ._select import day_of
@@ -111,7 +111,8 @@ class StatsRow:
         turns: Turns in the group, or with a call in it.
         failed_turns: Those that failed themselves.
         calls: Calls that asked a model.
-        failed: Calls that failed, refusals by a middleware among them.
+        failed: Calls that failed: those that their function handled, and refusals by a middleware, among them.
+        handled: Those of `failed` whose error or cancellation their function caught.
         late: Calls that ended after their turn.
         pending: Calls whose end nothing tells.
         usage: Sums of the known tokens.
@@ -127,6 +128,7 @@ class StatsRow:
     failed_turns: int
     calls: int
     failed: int
+    handled: int
     late: int
     pending: int
     usage: TokenUsage
@@ -177,6 +179,7 @@ class _GroupTotals:
         "failed",
         "failed_turns",
         "first",
+        "handled",
         "known",
         "late",
         "ms",
@@ -190,7 +193,7 @@ class _GroupTotals:
 
     def __init__(self) -> None:
         self.turns = self.failed_turns = self.calls = self.failed = self.late = self.pending = 0
-        self.unpriced = self.calls_without_usage = 0
+        self.handled = self.unpriced = self.calls_without_usage = 0
         self.tokens: list[int | None] = [None] * 5
         # A running sum with what its rounding lost (Neumaier), so that a million prices cost no memory.
         self.known: float | None = None
@@ -222,7 +225,8 @@ class _GroupTotals:
         get = call._data.get
         outcome = get("outcome")
         if type(outcome) is str:
-            self.failed += outcome in FAILED
+            self.failed += outcome != "completed" and is_failed(call._data)
+            self.handled += get("handled") is True
         else:
             self.failed += call.failed
             self.pending += call.pending
@@ -260,7 +264,7 @@ class _GroupTotals:
 
     def add_calls(self, other: _GroupTotals) -> None:
         """Take in the calls of another group."""
-        for name in ("calls", "failed", "late", "pending", "calls_without_usage", "unpriced"):
+        for name in ("calls", "failed", "handled", "late", "pending", "calls_without_usage", "unpriced"):
             setattr(self, name, getattr(self, name) + getattr(other, name))
         for place, count in enumerate(other.tokens):
             if count is not None:
@@ -287,6 +291,7 @@ class _GroupTotals:
             self.failed_turns,
             self.calls,
             self.failed,
+            self.handled,
             self.late,
             self.pending,
             TokenUsage(*self.tokens),

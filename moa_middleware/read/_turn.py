@@ -200,8 +200,13 @@ class TurnView(View):
 
     @property
     def failed_calls(self) -> int:
-        """Calls that failed, refusals by a middleware among them."""
+        """Calls that failed: those that their function handled, and refusals by a middleware, among them."""
         return sum(call.failed for call in self.requests)
+
+    @property
+    def handled_calls(self) -> int:
+        """Those of `failed_calls` whose error or cancellation their function caught."""
+        return sum(call.handled for call in self.requests)
 
     @property
     def late_calls(self) -> int:

@@ -73,7 +73,7 @@ def turn_data(turn: TurnView, shown: TurnView, file: str, *, content: bool) -> d
     calls: list[dict[str, Any]] = []
     for one, view in zip(turn.all_calls, shown.all_calls, strict=True):
         made = _call(view, by_call.get(id(one)), pool, content=content)
-        made["failed"], made["pending"] = one.failed, one.pending
+        made["failed"], made["handled"], made["pending"] = one.failed, one.handled, one.pending
         place = next((place for place, reference in enumerate(turn.references) if reference is one), None)
         if place is not None:
             made |= {"kind": "reference", "ref": place, **_standing(fidelity[place])}

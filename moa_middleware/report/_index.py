@@ -92,7 +92,13 @@ class Index:
             "usd": cost.known_usd,
             "cost": str(cost),
         }
-        amiss = {"bad": turn.failed, "f": turn.failed_calls, "l": turn.late_calls, "w": turn.pending_calls}
+        amiss = {
+            "bad": turn.failed,
+            "f": turn.failed_calls,
+            "h": turn.handled_calls,
+            "l": turn.late_calls,
+            "w": turn.pending_calls,
+        }
         row |= {key: value for key, value in amiss.items() if value}
         if shown.parent_turn_id is not None:
             row["up"] = shown.parent_turn_id

@@ -78,6 +78,15 @@ def test_the_doctor_names_the_mode_of_the_directory(run, desk):
     assert "writable, mode 0700, " in plain(done.stdout)
 
 
+@pytest.mark.parametrize(("no_usage", "shown"), [(0, "tokens 9 in, 3 out"), (2, "tokens >= 9 in, >= 3 out")])
+def test_the_summary_marks_sums_that_lack_a_call(no_usage, shown):
+    """The demo's sum is a lower bound where a call failed without tokens."""
+    out = io.StringIO()
+    totals = {"calls": 3, "failed": 1, "usage": {"input_tokens": 9, "output_tokens": 3}, "unpriced": 0, "cost_usd": 0.5}
+    print_summary(Screen(out), {"totals": totals | ({"no_usage": no_usage} if no_usage else {})})
+    assert f"totals   3 calls, 1 failed, {shown}\n" in out.getvalue()
+
+
 @pytest.mark.parametrize("odd", [None, 7, "text", {"a": 1}])
 def test_the_summary_of_an_odd_record_shows_what_is_there(odd):
     """Lists that are none have no calls; the aggregator and the totals are shown all the same."""

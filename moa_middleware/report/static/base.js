@@ -82,6 +82,9 @@ const percents = (parts) => {
 };
 
 // How many of them; refusals by a middleware are failures that asked no model, and part of nothing.
+// Of calls that failed, those whose function caught the error and went on.
+const handled = (some) => (some ? `, ${count(some)} handled` : "");
+const failures = (some, caught) => `${count(some)} failed${handled(caught)}`;
 const countedOf = (some, all, words) => (some > all ? `${count(some)} ${words}` : `${count(some)} of ${count(all)} ${words}`);
 
 // `>= $0.0380 (1 unpriced)`: what is known, and below it how much is not.
@@ -119,7 +122,7 @@ const moment = (at, short) => {
 };
 
 const stateOf = (call) => {
-  if (call.failed) return ["bad", "✗", call.late ? "failed, late" : "failed"];
+  if (call.failed) return ["bad", "✗", ["failed", call.handled ? "handled" : null, call.late ? "late" : null].filter(Boolean).join(", ")];
   if (call.pending) return ["warn", "…", "never ended"];
   if (call.late) return ["warn", "~", "late"];
   if (call.outcome === null || call.outcome === "completed") return ["good", "✓", call.outcome || "ended"];

@@ -51,7 +51,7 @@ const matches = () => {
 
 const rowState = (row) => {
   if (row.bad) return ["bad", "✗", row.o || "failed"];
-  if (row.f) return ["bad", "✗", countedOf(row.f, row.c, "failed")];
+  if (row.f) return ["bad", "✗", countedOf(row.f, row.c, "failed") + handled(row.h)];
   if (row.l) return ["warn", "~", countedOf(row.l, row.c, "late")];
   if (row.w) return ["warn", "…", countedOf(row.w, row.c, "never ended")];
   if (row.o === null || row.o === "completed") return ["good", "✓", row.o || "ended"];
@@ -139,7 +139,7 @@ const figureStrip = () => {
   const { input_tokens: read, output_tokens: said } = all.usage;
   return el("dl", { class: "strip" },
     fact("Turns", datum(all.turns, count(all.turns), "turns"), all.failed_turns ? `${count(all.failed_turns)} failed` : null),
-    fact("Calls", datum(all.calls, count(all.calls), "calls"), [all.failed ? `${count(all.failed)} failed` : null, all.late ? `${count(all.late)} late` : null].filter(Boolean).join(", ")),
+    fact("Calls", datum(all.calls, count(all.calls), "calls"), [all.failed ? failures(all.failed, all.handled) : null, all.late ? `${count(all.late)} late` : null].filter(Boolean).join(", ")),
     fact("Tokens in", datum(read, count(read), "input_tokens")),
     fact("Tokens out", datum(said, count(said), "output_tokens")),
     fact("Cost", datum(all.cost.known_usd, price(RUN.figures.cost), "known_usd")),

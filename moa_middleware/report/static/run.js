@@ -6,7 +6,7 @@ const modelTable = () => {
   const line = (row, words, cost, kind) => el("tr", { class: kind, "data-model": kind ? null : row.key === null ? "" : row.key },
     el("th", { scope: "row" }, words),
     el("td", { class: "num" }, datum(row.calls, count(row.calls), "calls")),
-    el("td", { class: `num ${row.failed ? "bad" : ""}` }, datum(row.failed, row.failed ? `${count(row.failed)}${row.failed > row.calls ? "" : ` (${percent(row.failed / row.calls)})`}` : "0", "failed")),
+    el("td", { class: `num ${row.failed ? "bad" : ""}` }, datum(row.failed, row.failed ? `${count(row.failed)}${row.failed > row.calls ? "" : ` (${percent(row.failed / row.calls)})`}` : "0", "failed"), row.handled ? el("small", null, `${count(row.handled)} handled`) : null),
     el("td", { class: "num" }, datum(row.late, count(row.late), "late")),
     el("td", { class: "num" }, datum(row.usage.input_tokens, count(row.usage.input_tokens), "input_tokens")),
     el("td", { class: "num" }, datum(row.usage.output_tokens, count(row.usage.output_tokens), "output_tokens")),

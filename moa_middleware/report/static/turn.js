@@ -35,7 +35,7 @@ const turnHead = (row, told) => {
     told.error ? el("p", { class: "error" }, name(told.error[0], { class: "mono" }), told.error[1] === null ? null : [": ", name(told.error[1])]) : null,
     omittedOf(told),
     el("dl", { class: "strip" },
-      [["Time", datum(told.ms, span(told.ms))], ["Calls", [count(row.c), row.f ? el("small", null, `${count(row.f)} failed`) : null]],
+      [["Time", datum(told.ms, span(told.ms))], ["Calls", [count(row.c), row.f ? el("small", null, failures(row.f, row.h)) : null]],
         ["Tokens in", datum(told.usage.input_tokens, count(told.usage.input_tokens))], ["Tokens out", datum(told.usage.output_tokens, count(told.usage.output_tokens))],
         ["Cost", datum(told.cost.usd, price(told.cost.text))]].map(([key, value]) => el("div", null, el("dt", null, key), el("dd", null, value)))),
   ];
