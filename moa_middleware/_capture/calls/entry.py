@@ -73,7 +73,7 @@ def call_through(  # noqa: PLR0917 - on the path of every call, where keywords c
         function = cache.get("")
         if function is None:
             function = cache[""] = WrappedFunction(wrapped, options, path)
-        if is_turn and _joins(instance, function.name, wrapped):
+        if is_turn and _joins(instance, function.method, wrapped):
             return wrapped(*args, **kwargs)
         if function.required and len(args) + len(kwargs) < function.required:
             # Our coroutine would raise the TypeError when it is awaited. Callers that try a call, as uvicorn

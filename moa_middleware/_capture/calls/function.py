@@ -80,6 +80,8 @@ class WrappedFunction:
         self.required = _required(fn) if self.returns_coroutine else 0
         """Of a coroutine function: the number of arguments without which Python refuses the call."""
         self.name = str(_first(fn, "__name__") or type(fn).__name__)
+        self.method = path.rpartition(".")[2] or self.name
+        """The name by which its client calls it: `self.create = self._create_v2` is a `create`."""
         self.qualname = str(_first(fn, "__qualname__") or self.name)
 
     def bind(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:

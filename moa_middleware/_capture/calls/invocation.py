@@ -88,7 +88,7 @@ class Invocation:
         # compare equal are two clients.
         if self.instance is not None:
             fn = getattr(self.wrapped, "__func__", self.wrapped)
-            turn.frames.append((id(self.instance), self.function.name, fn))
+            turn.frames.append((id(self.instance), self.function.method, fn))
 
     def open_call(self, named: Mapping[str, Any], request: Request, here: Scope | None, turn: Turn | None) -> CallState:
         """

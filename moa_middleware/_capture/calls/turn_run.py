@@ -117,7 +117,7 @@ def _open(invocation: Invocation) -> TurnExecution | None:
         instance = invocation.instance
         phase = resolve_option(prepares, instance, named)
         is_half = phase is not None and phase is not False
-        if is_half and _is_within(instance, invocation.function.name):
+        if is_half and _is_within(instance, invocation.function.method):
             return None  # a client that prepares inside its own turn
         prepared = find(phase) if is_half and phase is not True else None
         if prepared is None:

@@ -17,8 +17,9 @@ from ..frames import hide_own_frames
 from ..log import log
 from ..process import ForkSafeLock
 from .by_value import by_value_pickler, class_for_picklers, goes_by_name, is_dill
+from .own import is_assigned, wrap_makers, wrap_own
 from .patch import CallPatch, Patch, Undo, apply_patch, known_patch, sweep, undo
-from .paths import is_later, wrap_at
+from .paths import ITSELF, is_later, name_of, wrap_at
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -33,6 +34,10 @@ __all__ = ["forget_path", "lock", "watch_class"]
 # hook: a deadlock.
 lock = ForkSafeLock()
 """Held while an object is instrumented: two threads that instrument the same one make one layer."""
+
+
+_CONSTRUCTORS = ("__init__", "__post_init__", "__attrs_post_init__")
+"""After which an instance has its attributes; the latter two are called by the `__init__` that is made for a class."""
 
 
 class _SubclassPatch(Patch):
@@ -84,22 +89,38 @@ class _SubclassPatch(Patch):
             known = {(other, its.kind) for other, its in into}
             if (into is self.paths or "." not in path) and (path, options.kind) not in known:
                 into.append((path, options))
+            if path and "." not in path:
+                wrap_makers(cls, path, self.stack, options)
+        self._find_assigned(cls)
         for sub in _subclasses(cls):
             self.instrument_subclass(sub)
         if self.paths:
             self.watch_init(cls)
 
+    def _find_assigned(self, cls: type) -> bool:
+        """Take down which methods the instances of a class replace; returns True if there are any."""
+        known = {(path, options.kind) for path, options in self.paths}
+        found = [one for one in self.methods if (one[0], one[1].kind) not in known and is_assigned(cls, one[0])]
+        self.paths += found
+        return bool(found)
+
     def instrument_subclass(self, sub: type) -> None:
         """Instrument what a subclass overrides; its `super()` call joins the same turn."""
+        if self._find_assigned(sub):
+            self.watch_init(self.owner)
         for path, options in self.methods:
             if callable(getattr(sub, path, None)) and path in vars(sub):
                 wrap_at(sub, path, self.stack, options, root=self.owner)
-        if self.paths and "__init__" in vars(sub):
+        if self.paths and not vars(sub).keys().isdisjoint(_CONSTRUCTORS):
             self.watch_init(sub)
 
-    def watch_init(self, cls: type) -> None:
-        """Resolve dotted paths on each instance, after its `__init__`."""
-        patch = apply_patch(_InitPatch, cls, "__init__", self.stack, "init", target=self, options=True)
+    def watch_init(self, cls: type, name: str = "") -> None:
+        """Resolve what only instances have on each of them, after its `__init__`."""
+        # `dataclass` and attrs make an `__init__` unless there is one. For a class that they are still to see,
+        # one of ours would be that, and the fields would not be set.
+        later = [] if "__init__" in vars(cls) else [name for name in _CONSTRUCTORS[1:] if hasattr(cls, name)]
+        name = name or (later[0] if later else "__init__")
+        patch = apply_patch(_InitPatch, cls, name, self.stack, "init", target=self, options=True)
         Undo(self.owner, self.stack, self, patch)
 
     def resolve(self, instance: Any) -> None:
@@ -107,10 +128,19 @@ class _SubclassPatch(Patch):
         for path, options in self.paths:
             try:
                 with lock:
-                    self.wrap_instance(instance, path, self.stack, options, root=self.owner)
-            except TargetError as error:
-                # Logged, not raised: the user's constructor is running.
-                log("moa.target_missing", key=path, target=path, error=str(error))
+                    if path == ITSELF or "." in path:
+                        self.wrap_instance(instance, path, self.stack, options, root=self.owner)
+                    elif not wrap_own(instance, path, self, options):
+                        raise TargetError(f"{name_of(instance)} has no attribute {path!r}")
+            except Exception as error:
+                # Logged, not raised: the user's constructor is running. An error of the object's own, whose
+                # text may have content, is named by its type.
+                said = str(error) if isinstance(error, TargetError) else type(error).__qualname__
+                log("moa.target_missing", key=f"{name_of(instance)}.{path}", target=path, error=said)
+
+    def acts(self, path: str, options: Options) -> bool:
+        """Return True as long as an attribute of instances is to be a call or turn."""
+        return not self.undone and (path, options) in self.paths
 
 
 class _Hook(classmethod):  # type: ignore[type-arg]  # of any class
@@ -145,7 +175,7 @@ class _Init(wrapt.FunctionWrapper):  # type: ignore[type-arg]  # wrapt's cannot 
         if is_dill(pickler) or patch.undone:
             return _without, had
         hooks = [hook.wrapper for hook, _ in patch.targets.items() if not goes_by_name(hook.owner, pickler)]
-        return _init_again, (patch.owner, had, hooks)
+        return _init_again, (patch.owner, patch.name, had, hooks)
 
 
 class _Absent:
@@ -193,13 +223,13 @@ def _watched_again(cls: Any, of: tuple[Any, ...]) -> Any:
     return vars(cls)["__init_subclass__"]
 
 
-def _init_again(cls: Any, had: tuple[Any, ...], hooks: list[Any]) -> Any:
-    """Resolve paths on instances again, in another process; returns the `__init__`."""
+def _init_again(cls: Any, name: str, had: tuple[Any, ...], hooks: list[Any]) -> Any:
+    """Resolve paths on instances again, in another process; returns the `__init__`, or what is called by it."""
     if had:
-        cls.__init__ = had[0]
+        setattr(cls, name, had[0])
     for hook in hooks:
-        hook.patch.watch_init(cls)
-    return vars(cls)["__init__"]
+        hook.patch.watch_init(cls, name)
+    return vars(cls)[name]
 
 
 def _has_hook(cls: type, hook: Any) -> bool:
@@ -228,7 +258,7 @@ class _InitPatch(Patch):
             # `super().__init__()` runs this wrapper once for each class that is watched. Only the most
             # derived one resolves the paths: before it returns, attributes may be missing.
             mro = type(instance).__mro__
-            watched = (cls for cls in mro if known_patch(cls, "__init__", self.stack, "init") is not None)
+            watched = (cls for cls in mro if known_patch(cls, self.name, self.stack, "init") is not None)
             if next(watched, None) is not self.owner:
                 return  # the `__init__` of a subclass is still running
             for cls in mro:
@@ -245,6 +275,9 @@ class _InitPatch(Patch):
         mro = type(instance).__mro__
         after = mro[mro.index(self.owner) + 1 :]
         new: Any = type(instance).__new__
+        if self.name != "__init__":
+            getattr(super(self.owner, instance), self.name)(*args, **kwargs)
+            return
         if next(cls for cls in after if "__init__" in vars(cls)) is object and new is not object.__new__:
             # The arguments were for `__new__`. `object.__init__` accepts them as long as no class has an
             # `__init__` of its own, which this one has since it is patched.

@@ -10,6 +10,7 @@ from __future__ import annotations
 import sys
 from copy import copy, deepcopy
 from functools import partial
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import wrapt
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from ..calls.function import Options
     from ..turns.turn import StackLike
 
-__all__ = ["BoundInstrumented", "Instrumented", "instrumented", "layer_of"]
+__all__ = ["BoundInstrumented", "Instrumented", "instrumented", "layer_of", "unwrapped"]
 
 
 class BoundInstrumented(wrapt.BoundFunctionWrapper):  # type: ignore[type-arg]  # wrapt's cannot be subscribed
@@ -93,10 +94,16 @@ class Instrumented(wrapt.FunctionWrapper):  # type: ignore[type-arg]  # wrapt's 
         # module, and its decorator or its own `instrument` decides what is traced there. A wrapper's
         # stack, lock and patch could not travel anyway.
         name = getattr(self, "__qualname__", None)
+        if self._is_of_instance():
+            name = None  # that of what it is in place of, or of another function
         if name is not None and (self._self_patch is not None or not self._has_hidden_name(name)):
             return name
         # No name leads here: a partial application, a callable object, or `traced = moa.turn(answer)`.
         return self._by_value(self.__wrapped__)
+
+    def _is_of_instance(self) -> bool:
+        """Return True if it is in place of an attribute of one object, and not of a class or module."""
+        return self._self_patch is not None and not issubclass(type(self._self_patch.owner), type | ModuleType)
 
     def _by_value(self, wrapped: Any) -> Any:
         """Return how to make this wrapper again, around the function, in a process that cannot import it."""
@@ -105,7 +112,7 @@ class Instrumented(wrapt.FunctionWrapper):  # type: ignore[type-arg]  # wrapt's 
         if options is None:
             # A patch that acts for single objects only: their copies are not instrumented, as copies in this
             # process are not.
-            return _unwrapped, (wrapped,)
+            return unwrapped, (wrapped,)
         return _wrap_again, (wrapped, options, self._self_stack, "" if patch is None else patch.path)
 
     def _has_hidden_name(self, name: str) -> bool:
@@ -120,7 +127,11 @@ class Instrumented(wrapt.FunctionWrapper):  # type: ignore[type-arg]  # wrapt's 
 
     def _around(self, copied: Any) -> Any:
         """Return a wrapper like this one around a copy; functions copy as themselves."""
-        if copied is self.__wrapped__ or self._self_patch is not None:
+        patch = self._self_patch
+        if patch is not None and copied is not self.__wrapped__ and self._is_of_instance():
+            make, given = self._by_value(copied)
+            return make(*given)
+        if copied is self.__wrapped__ or patch is not None:
             return self
         wrapper: Any = self._self_wrapper
         return Instrumented(copied, wrapper, stack=self._self_stack, kind=self._self_kind, options=self._self_options)
@@ -156,5 +167,6 @@ def _wrap_again(wrapped: Any, options: Options, stack: StackLike, path: str) -> 
     return instrumented(wrapped, stack, options, path)
 
 
-def _unwrapped(wrapped: Any) -> Any:
+def unwrapped(wrapped: Any) -> Any:
+    """Return a function as it is: what is pickled of a wrapper that stays in its process."""
     return wrapped

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...errors import TargetError
 from .function_proxy import layer_of
+from .own import OwnPatch, is_made_later
 from .patch import CallPatch, Undo, apply_patch
 
 if TYPE_CHECKING:
@@ -81,8 +82,10 @@ def _step(owner: Any, name: str, so_far: str, path: str) -> Any:
 def is_later(obj: Any, path: str) -> bool:
     """Return True if a path of a class begins at an attribute that only its instances have."""
     first, _, rest = path.partition(".")
-    if not issubclass(type(obj), type) or not rest:
+    if not issubclass(type(obj), type) or path == ITSELF:
         return path == ITSELF
+    if not rest:
+        return is_made_later(obj, first)
     there = inspect.getattr_static(obj, first, None)
     # The class has a property, a slot or a cached property, but not the object that it returns.
     method = isinstance(there, FunctionType | classmethod | staticmethod)
@@ -142,7 +145,8 @@ def wrap_at(obj: Any, path: str, stack: StackLike, options: Options, *, root: An
                 msg = f"{name_of(owner)} objects cannot be referenced weakly; instrument the class"
                 raise TargetError(msg) from None
     try:
-        patch = apply_patch(CallPatch, place, name, stack, kind, target=owner, options=options, path=path)
+        make = CallPatch if issubclass(type(place), type | ModuleType) else OwnPatch
+        patch = apply_patch(make, place, name, stack, kind, target=owner, options=options, path=path)
     except (AttributeError, TypeError, ValueError) as error:
         msg = f"{name_of(place)}.{name} cannot be replaced: {error} (target {path!r})"
         raise TargetError(msg) from error
