@@ -37,10 +37,11 @@ class PrivacyFilter:
     __slots__ = ("__weakref__", "_completions", "_is_known", "_is_on")
 
     def __init__(self, completions: Any = None, *, is_prepared: bool = False) -> None:
-        self._completions: Callable[[], Any] = lambda: None
-        if completions is not None:
-            # Weakly: contexts of threads may hold a turn, and with it this, for ever.
-            self._completions = weakref.ref(completions)
+        # Weakly, where that is possible: contexts of threads may hold a turn, and with it this, for ever.
+        try:
+            self._completions: Callable[[], Any] = weakref.ref(completions)
+        except TypeError:
+            self._completions = lambda: completions
         self._is_on = False
         self._is_known = False
         if is_prepared:

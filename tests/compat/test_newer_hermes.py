@@ -23,6 +23,7 @@ import pytest
 
 import moa_middleware as moa
 from moa_middleware._capture.turns.turn import open_turns
+from moa_middleware.compat._hermes_privacy import PrivacyFilter
 from moa_middleware.testing import Script, ScriptedServer
 
 ROOT = Path(__file__).parents[2]
@@ -513,6 +514,32 @@ def test_a_version_that_only_has_the_attribute(world, turns, monkeypatch):
             world.set_privacy(mode)
             loop.MoAChatCompletions("team").create(messages=PRIVATE_ASKED)
     assert [EMAIL in json.dumps(turn) for turn in turns] == [False, True]
+
+
+class Slotted:
+    """A completions object that cannot be referenced weakly."""
+
+    __slots__ = ("_privacy_mode",)
+
+
+class Raising:
+    """One that does not say its mode."""
+
+    @property
+    def _privacy_mode(self):
+        raise RuntimeError
+
+
+@pytest.mark.parametrize("is_prepared", [False, True])
+def test_any_completions_object_will_do(is_prepared):
+    """Slots, a property that raises, or none at all; what cannot be known is on."""
+    slotted = Slotted()
+    slotted._privacy_mode = "full"
+    assert len(PrivacyFilter(slotted, is_prepared=is_prepared)()) == 1
+    raising = Raising()
+    assert len(PrivacyFilter(raising, is_prepared=is_prepared)()) == 1
+    assert PrivacyFilter(None, is_prepared=is_prepared)() == ()
+    assert PrivacyFilter(object(), is_prepared=is_prepared)() == ()
 
 
 SCRIPT = """
