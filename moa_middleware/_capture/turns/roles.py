@@ -50,8 +50,13 @@ def infer(
         if found is not None:
             found.role = "aggregator"
     unnamed = [node for node in unnamed if node.role is None and node not in doubtful]
+    has_aggregator = any(node.role == "aggregator" for node in nodes)
     for node in unnamed:
-        if (node.layer is None and _is_step(node)) or _is_earlier_try(node):
+        if node.layer is None and _is_step(node):
+            # Without an aggregator the answer may be that of a step, and what goes on from it a title or a score.
+            is_known = has_aggregator or not node.output or any(each.readers or each.next for each in node.next)
+            node.role = "call" if is_known else None
+        elif _is_earlier_try(node):
             node.role = "call"
         elif node.readers:
             node.role = "reference"
@@ -80,7 +85,9 @@ def _find_aggregator(unnamed: Sequence[Node], *, has_value: bool) -> tuple[Node 
             ends = [node for node in answered if len(node.alike) == 1]
             return (ends[0] if len(ends) == 1 else None), set()
     elif not ends:
-        return _end_of_conversation(unnamed), set()
+        last = _end_of_conversation(unnamed)
+        is_score = last is not None and not answered and last.whole and _is_verdict(last)
+        return (None, {last}) if last is not None and is_score else (last, set())
     ends = [node for node in ends if not node.failed] or ends[-1:]
     if len(ends) > 1 and all(node.alike and node.alike is ends[0].alike for node in ends):
         return _last_of_alike(ends, is_answered=bool(answered))
@@ -151,7 +158,7 @@ def _overlaps(one: Node, two: Node) -> bool:
 
 def _lone_reading(node: Node) -> list[Node]:
     """Return the one call that another has read at first hand; none if it has read several, or one of a round."""
-    found = [other for other in _read_first_hand(node) if other in node.quoted]
+    found = [other for other in _read_first_hand(node) if other.output]  # without a call of a tool
     if len(found) != 1:
         return []
     return found if all(other is found[0] or other.failed for other in found[0].alike) else []
@@ -165,10 +172,11 @@ def _read_first_hand(node: Node) -> list[Node]:
 
 
 def _is_verdict(node: Node) -> bool:
-    """Return True if an output is a number, a letter, or much shorter than all that its call has read."""
+    """Return True if an output is a number, a letter, or much shorter than all that its call has read or goes on from."""
     text = spoken(node.output)
-    least = min(len(spoken(other.output)) for other in node.quoted)
-    return bool(text and _BARE.fullmatch(text)) or (least >= _LONG and 0 < len(text) * _FIFTH < least)
+    read = node.quoted or [other for other in node.steps[-1:] if other.output]
+    least = min((len(spoken(other.output)) for other in read), default=0)
+    return bool(read and text and _BARE.fullmatch(text)) or (least >= _LONG and 0 < len(text) * _FIFTH < least)
 
 
 # References ----------------------------------------------------------------------------------------------------------
@@ -255,12 +263,16 @@ def _mark_answered(nodes: Sequence[Node], returned: object, text: str | None) ->
         return
     texts, objects = _held_by(returned)
     texts |= {text} - {""}
-    held = zip(nodes, said, strict=True)
-    if _mark(nodes, (id(node.raw) in objects or not texts.isdisjoint(own) for node, own in held)):
-        return
+    held = [*zip(nodes, said, strict=True)]
+    has_some = _mark(nodes, (id(node.raw) in objects or not texts.isdisjoint(own) for node, own in held))
+    if has_some:
+        # All that it holds as they are were read by others: these are drafts, and the answer may have been parsed.
+        if not all(node.readers for node in nodes if node.answered):
+            return
+        held = [(node, own) for node, own in held if not node.answered and node.quoted]
     # It was wrapped, cut or parsed: a long line of the one is in the other.
     lines = {*map(_telling_line, texts)} - {""}
-    for node, own in zip(nodes, said, strict=True):
+    for node, own in held:
         in_own = any(line in each for line in lines for each in own)
         node.answered = in_own or any(line in each for line in {*map(_telling_line, own)} - {""} for each in texts)
 

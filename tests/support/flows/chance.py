@@ -134,6 +134,11 @@ class _Drawn:
             self.w.ask("C", f"A title for: {answer}", "Why boats winter inland")
         elif ending < 0.4:
             self.w.attempt("C", f"Is this harmless? {answer}", "Yes, it is.")
+        elif ending < 0.45:
+            self.w.ask("C", [*messages, assistant(answer), *user("How sure are you?")], "0.7", model="final")
+        elif ending < 0.5:
+            self.w.truth[max(self._of(answer))] = "C"
+            answer = self.w.ask("A", [*messages, assistant(answer), *user("Go on.")], self.text(), model="final")
         return self.random.choice(_FORMS)(answer, texts)
 
     def _judged(self, texts, layer):

@@ -17,7 +17,17 @@ import moa_middleware as moa
 
 from .world import ModelError, World
 
-MODULES = ("ensembles", "debates", "conversations", "selections", "alterations", "returns", "failures", "further")
+MODULES = (
+    "ensembles",
+    "debates",
+    "conversations",
+    "selections",
+    "alterations",
+    "returns",
+    "failures",
+    "further",
+    "programs",
+)
 """The modules of programs."""
 
 RIGHT, UNKNOWN, WRONG = "right", "unknown", "wrong"

@@ -285,6 +285,39 @@ def test_a_verdict_is_no_answer():
     assert ["reference", "reference", "call?"] == turn.known()
 
 
+def test_a_score_in_the_conversation_is_no_answer_either():
+    """Which of the steps is the answer is unknown without what was returned."""
+
+    def build():
+        first = [{"role": "user", "content": "q"}]
+        second = [*first, {"role": "assistant", "content": LONG}, {"role": "user", "content": "How sure?"}]
+        return Turn().round((first, LONG, {})).round((second, "0.8", {}))
+
+    assert ["call?", "call?"] == build().known()
+    assert ["aggregator", "call?"] == build().known(returned=(LONG, 0.8))
+
+
+def test_an_answer_that_was_parsed_is_found_next_to_its_drafts():
+    """All that is held as it was said was read by the call whose answer was parsed."""
+    drafts = ["answer number one", "answer number two"]
+    turn = Turn().round(*[("q", text, {}) for text in drafts])
+    turn.round((" ".join(drafts), json.dumps({"synthesis": LONG}), {}))
+    assert ["reference", "reference", "aggregator"] == turn.known(returned={"raw": drafts, "parsed": {"text": LONG}})
+
+
+def test_one_request_sent_twice_to_one_model_shows_nothing():
+    """Samples, or a try that was not good enough; of two models it is a round."""
+
+    def build(models):
+        turn = Turn()
+        for number, model in enumerate(models):
+            turn.round(("question", f"answer number {number}", {"model": model}))
+        return turn
+
+    assert ["call?", "call?"] == build(["m", "m"]).known()
+    assert ["reference", "reference"] == build(["m", "n"]).known()
+
+
 def test_the_next_round_of_a_debate_has_no_aggregator():
     """The same models were asked again, one after the other, with what they had said."""
     turn = Turn().round(*[("q", f"answer number {n}", {"model": f"m-{n}"}) for n in range(3)])
