@@ -9,11 +9,12 @@ that leaves restores the former value only if the current one is still its own.
 from __future__ import annotations
 
 import itertools
-from contextvars import ContextVar
+from contextvars import ContextVar, copy_context
 from inspect import isawaitable, iscoroutinefunction
 from types import AsyncGeneratorType, CoroutineType, GeneratorType
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
 
+from .collector import collecting
 from .frames import hide_own_frames
 
 if TYPE_CHECKING:
@@ -29,7 +30,9 @@ __all__ = [
     "current",
     "enter",
     "invoke",
+    "invoke_close",
     "leave",
+    "put_back",
     "put_current",
     "resolve",
 ]
@@ -163,6 +166,19 @@ def invoke(scope: Scope | None, fn: Callable[..., Any], args: Any, kwargs: Any) 
             _current.set(former)
 
 
+def invoke_close(scope: Scope | None, close: Callable[[], Any]) -> Any:
+    """Close something inside a scope; the collector may be what closes it."""
+    if collecting():
+        return copy_context().run(invoke, scope, close, (), {})
+    return invoke(scope, close, (), {})
+
+
+def put_back(scope: Scope | None) -> None:
+    """Go back to the scope around a block, unless the collector closes the generator that the block is in."""
+    if not collecting():
+        _current.set(scope)
+
+
 async def resolve(scope: Scope | None, fn: Callable[..., Any], args: Any, kwargs: Any) -> Any:
     """Call a coroutine function inside a scope, and await what it returns, if it has to be awaited."""
     former = _current.get()
@@ -267,11 +283,7 @@ def _stepping(source: Generator[Any, Any, Any], here: Scope | None) -> Generator
             given = yield item
             step = source.send
         except GeneratorExit:
-            former = enter(here)
-            try:
-                source.close()
-            finally:
-                leave(here, former)
+            invoke_close(here, source.close)
             raise
         except BaseException as error:
             step, given = source.throw, error

@@ -113,7 +113,7 @@ def _close(request: Request, outcome: Outcome, error: BaseException | None = Non
     try:
         left_open.pop(request.turn.id, None)
         if outcome in {"cancelled", "closed"}:
-            give_up(request.turn)
+            give_up(request.turn, outcome)
         request.turn.leave(outcome, error)
     except Exception as fault:
         count_fault("turn", fault)

@@ -252,8 +252,8 @@ class TurnExecution:
             # A server does not come back to a body that it has begun: its client is gone, and some servers
             # drop the iterator then, without a `close`.
             end = end._replace(outcome="closed")
-        elif end.outcome == "cancelled":
-            give_up(self.turn)
+        if end.outcome in {"cancelled", "closed"}:
+            give_up(self.turn, end.outcome)
         self._stream_ended(state, end)
 
     def _follow_held(self, value: Any) -> None:

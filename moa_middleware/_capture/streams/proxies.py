@@ -15,10 +15,11 @@ from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from ..collector import watch
 from ..flow.outcome import exit_outcome, outcome_of
 from ..frames import hide_own_frames
 from ..log import log
-from ..scope import current, invoke, resolve
+from ..scope import current, invoke, invoke_close, resolve
 from .loops import iterate, iterate_async, makes_no_calls
 from .proxy_class import ASYNC_CLOSE, StateProxy, TransparentProxy, forward, own_state, proxy_class
 from .steps import runs, step, step_async, stepper, steps_class
@@ -117,7 +118,7 @@ def _close(self: Any) -> Any:
     state: StreamState = self._self_state
     try:
         # A stream of an SDK has no scope of its own: it is closed in the one that is there.
-        result = invoke(state.scope or current(), self.__wrapped__.close, (), {})
+        result = invoke_close(state.scope or current(), self.__wrapped__.close)
     except BaseException as error:
         if not runs(self.__wrapped__):
             state.end(outcome_of(error), error)
@@ -293,6 +294,8 @@ def stream_proxy(source: Any, state: StreamState, *, keep: object = None) -> Any
     """Return a proxy around a stream that feeds `state`."""
     if makes_no_calls(type(source)):
         state.scope = None
+    elif state.scope is not None:
+        watch()
     proxy = _stream_class(type(source))(source, state, keep)
     if keep is None:
         state.watch(proxy)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypedDict, TypeVar
 
 from ...errors import TagError
 from ..flow.outcome import outcome_of
-from ..scope import NO_TAGS, Scope, Tags, current, put_current
+from ..scope import NO_TAGS, Scope, Tags, current, put_back, put_current
 from .requests import give_up, hand_over, request_around
 from .turn import Turn
 
@@ -100,7 +100,7 @@ class Tag:
         # nothing of ours to restore, and raising would hide the error of the body.
         here = current()
         if here is not None and here.block is self:
-            put_current(here.previous)
+            put_back(here.previous)
         request = request_around(here)
         if request is not None:
             request.release(self)
@@ -162,7 +162,7 @@ class TurnBlock:
         turn: Turn | None = None
         if here is not None and here.block is self:
             turn = self._open.pop(here.turn.id, None) if here.turn is not None else None
-            put_current(here.previous)
+            put_back(here.previous)
         request = request_around(here)
         held = request.release(self) if request is not None else None
         if turn is None and held is not None and held.turn is not None:

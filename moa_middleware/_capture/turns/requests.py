@@ -17,6 +17,7 @@ from ..scope import Scope, current
 if TYPE_CHECKING:
     from types import FrameType
 
+    from ..flow.model import Outcome
     from .turn import Turn
 
 __all__ = ["Request", "give_up", "hand_over", "request_around"]
@@ -150,7 +151,7 @@ _OURS = __name__.partition(".")[0]
 """Our own frames are around an executor's work, and around a thread's or a stream's step."""
 
 
-def give_up(turn: Turn) -> None:
+def give_up(turn: Turn, outcome: Outcome = "cancelled") -> None:
     """
     End the stream that a turn would wait for, because the client is gone.
 
@@ -159,4 +160,4 @@ def give_up(turn: Turn) -> None:
     """
     call_state = turn.awaited()
     if call_state is not None:
-        call_state.stream.drop("cancelled")
+        call_state.stream.drop(outcome)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import subprocess
+import sys
 import threading
 import weakref
 from contextlib import contextmanager, suppress
@@ -329,6 +331,52 @@ def test_without_a_recording_no_call_is_a_cycle():
         assert ["text"] == upper("q")
         assert 0 == gc.collect()
     assert [("text", "provider")] == seen
+
+
+# The collector ---------------------------------------------------------------------------------------------
+
+COLLECTED = """
+import contextvars, gc
+import moa_middleware as moa
+from moa_middleware.testing import capture_turns
+
+@moa.aggregator
+def answer(messages):
+    while True:
+        yield "word "
+
+@moa.turn
+def create(messages):
+    yield from answer(messages)
+
+def tagged():
+    with moa.tag(session_id="s"):
+        yield from create([])
+
+class Cycle:
+    pass
+
+variables = [contextvars.ContextVar(f"v{number}") for number in range(64)]
+with capture_turns() as turns:
+    gc.set_threshold(20)
+    for number in range(400):
+        cycle = Cycle()
+        cycle.me, cycle.stream = cycle, moa.carry(tagged)() if number % 2 else tagged()
+        next(cycle.stream)
+        del cycle
+        for variable in variables:
+            variable.set([[], {}])
+    gc.collect()
+print(len(turns), {turn["outcome"] for turn in turns})
+"""
+"""Streams in cycles, and a collection at nearly every allocation, many of them inside `ContextVar.set`."""
+
+
+def test_the_collector_may_come_inside_a_context_variable():
+    """The interpreter crashed where a generator that it closed there set a variable; two runs of three before."""
+    for _ in range(2):
+        done = subprocess.run([sys.executable, "-c", COLLECTED], capture_output=True, text=True, check=False)
+        assert (0, "400 {'abandoned'}\n") == (done.returncode, done.stdout), done.stderr
 
 
 # Streams that several hands read -------------------------------------------------------------------------

@@ -19,6 +19,7 @@ from fastapi.sse import EventSourceResponse as FastapiEvents
 from flask import Flask, Response, request, stream_with_context
 from sse_starlette.sse import EventSourceResponse
 from starlette.middleware.base import BaseHTTPMiddleware
+from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, PlainTextResponse
 
 import moa_middleware as moa
@@ -209,6 +210,37 @@ def test_a_generator_that_raises_fails_the_turn(form, port_of, turns):
     record = the_only(turns)
     assert ("error", WORDS[0]) == (record["outcome"], record["output"])
     assert {"type": "LookupError", "message": "no more"}.items() <= record["error"].items()
+
+
+@pytest.mark.parametrize("source", [endless, endless_async], ids=["sync", "async"])
+def test_a_server_that_stops_reading_closes_the_turn(source, turns):
+    """A server of ASGI 2.4 raises an `OSError` in `send`, and the body is dropped between two chunks."""
+    app = FastAPI()
+
+    @app.get("/")
+    @moa.turn
+    async def endpoint():
+        reference("first")("first?")
+        return StreamingResponse(body_of(source), media_type="text/plain")
+
+    sent = []
+
+    async def receive():
+        return await asyncio.Future()
+
+    async def send(message):
+        sent.append(message)
+        if len(sent) > 3:
+            raise OSError("gone")
+
+    scope = {"type": "http", "method": "GET", "path": "/", "headers": [], "query_string": b""}
+    with pytest.raises(ClientDisconnect):
+        asyncio.run(app({**scope, "asgi": {"spec_version": "2.4"}}, receive, send))
+    # A thread of Starlette's pool may hold the generator for a moment longer.
+    assert until(lambda: gc.collect() is not None and turns)
+    record = the_only(turns)
+    assert ("closed", "<0><1><2>") == (record["outcome"], record["output"])
+    assert (["first", "late"], "<0><1><2>") == (outputs(record), record["aggregator"]["output"])
 
 
 @pytest.mark.parametrize("form", ["made", "streaming", "async"])
@@ -430,7 +462,7 @@ def test_an_endpoint_that_is_a_generator_is_followed(turns):
 
 
 def test_a_middleware_of_starlette_may_be_the_turn(turns):
-    """Its `dispatch` returns a response that is no `Response`, whose body another task makes."""
+    """Its `dispatch` returns a response of a private class, whose body another task makes."""
     app = FastAPI()
 
     @app.get("/")
