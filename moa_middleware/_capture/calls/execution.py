@@ -140,7 +140,7 @@ class CallExecution:
         clock = attempt.clock
         clock.stop()
         complete(reply, duration_ms=clock.duration_ms, first_chunk_ms=clock.first_chunk_ms)
-        reply = keep_reply(self.known, attempt, reply)
+        reply = keep_reply(self.known, attempt, reply, self.invocation)
         observation.end(reply, error)
         return reply
 

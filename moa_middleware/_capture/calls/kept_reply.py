@@ -9,28 +9,45 @@ from __future__ import annotations
 from contextlib import suppress
 from dataclasses import replace
 from time import perf_counter_ns
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ..flow.model import Reply
 from ..flow.outcome import error_of, outcome_of
-from ..shapes.parts import HOLDERS, choose_text, reply_text, texts_in
+from ..shapes.parts import HOLDERS, choose_text, is_answer, reply_text, texts_in
 from ..shapes.replies import read_reply
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from ..turns.turn import Attempt, CallState
     from .function import WrappedFunction
 
 __all__ = ["completed", "keep", "keep_reply", "reply_of_error", "shared", "withdraw"]
 
 
-def keep_reply(known: WrappedFunction, attempt: Attempt, reply: Reply) -> Reply:
-    """Keep a reply that is new with its request, and return it."""
+class Arguments(Protocol):
+    """The arguments of an invocation."""
+
+    args: tuple[Any, ...]
+    kwargs: Mapping[str, Any]
+
+
+def keep_reply(known: WrappedFunction, attempt: Attempt, reply: Reply, given: Arguments | None = None) -> Reply:
+    """
+    Keep a reply that is new with its request, and return it.
+
+    Args:
+        known: What is known of the function.
+        attempt: The request.
+        reply: Its reply.
+        given: Holds the function's arguments, which are no reply; `None` where they are not kept any more.
+    """
     attempt.clock.ended_ns = perf_counter_ns()
     if reply.source == "provider":
         if attempt.inner:
-            reply = completed(attempt, reply)
+            reply = completed(attempt, reply, given)
         elif "texts" in reply._details:
-            choose_text(reply, _names_of(attempt))
+            choose_text(reply, _names_of(attempt, given))
         if known.form == "plain" and reply._details.get("shape") is not None:
             # What it returns is a chat completion, whatever its own request looks like.
             known.form = reply._details["shape"]
@@ -72,11 +89,11 @@ def shared(attempt: Attempt, value: object) -> Reply | None:
     return reply
 
 
-def completed(attempt: Attempt, reply: Reply) -> Reply:
+def completed(attempt: Attempt, reply: Reply, given: Arguments | None = None) -> Reply:
     """Fill what the reply of a wrapper lacks from its only inner call, which has the tokens and the price."""
     is_found = "texts" in reply._details
     if is_found:
-        choose_text(reply, _names_of(attempt))
+        choose_text(reply, _names_of(attempt, given))
     if len(attempt.inner) != 1 or not attempt.inner[0].attempts:
         return reply
     inner = attempt.inner[0].final.reply
@@ -96,14 +113,20 @@ def completed(attempt: Attempt, reply: Reply) -> Reply:
     return replace(reply, **changes) if changes else reply
 
 
-def _names_of(attempt: Attempt) -> set[str | None]:
+def _names_of(attempt: Attempt, given: Arguments | None) -> set[str | None]:
     """Return the texts that are never the reply of a request: who was asked, and what the function was given."""
     call_state, request = attempt.call_state, attempt.call_state.request
     names = {call_state.name, call_state.model, call_state.label, call_state.provider}
     names |= {attempt.model, attempt.label, attempt.provider}
     names.update(call.model for call in attempt.inner)
     if request is not None:
-        names.update(texts_in((request.messages, request.params)))
+        messages = request.messages
+        if isinstance(messages, list):
+            # Functions append the answer to the conversation that they were given, and return that.
+            messages = [message for message in messages if not is_answer(message)]
+        names.update(texts_in((messages, request.params)))
+    if given is not None:
+        names.update(value for value in (*given.args, *given.kwargs.values()) if type(value) is str)
     return names
 
 

@@ -82,7 +82,7 @@ def run(invocation: Invocation, turn: Turn | None, go_on: GoOn) -> Any:
     try:
         kind = kind_of(value)
         if kind == "value":
-            _returned(invocation.function, attempt, value)
+            _returned(invocation, attempt, value)
             return value
         if kind == "stream" and underlying_stream(value) is None:
             return _stream(invocation, begun, value)
@@ -123,7 +123,7 @@ async def run_async(invocation: Invocation, go_on: GoOn) -> Any:
                 # It is what the function returned when it was awaited: awaiting this too is for the caller.
                 kind = "stream" if is_stream(value) else "value"
             if kind == "value":
-                _returned(invocation.function, attempt, value)
+                _returned(invocation, attempt, value)
                 return value
             if kind == "stream" and underlying_stream(value) is None:
                 return _stream(invocation, begun, value)
@@ -168,12 +168,13 @@ def _begin(invocation: Invocation, here: Scope | None, turn: Turn | None) -> _Be
         raise
 
 
-def _returned(function: WrappedFunction, attempt: Attempt, value: Any) -> None:
+def _returned(invocation: Invocation, attempt: Attempt, value: Any) -> None:
     """Keep a reply in one piece, and end the call."""
+    function = invocation.function
     reply = shared(attempt, value) if attempt.inner and function.reads is None else None
     if reply is None:
         reply = complete(function.reply_of(value), source="provider")
-    keep_reply(function, attempt, reply)
+    keep_reply(function, attempt, reply, invocation)
     attempt.call_state.chosen = attempt
     _finish(attempt)
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from ..flow.model import Reply
 
-__all__ = ["HOLDERS", "Part", "choose_text", "parts_of", "read_parts", "reply_text", "texts_in"]
+__all__ = ["HOLDERS", "Part", "choose_text", "is_answer", "parts_of", "read_parts", "reply_text", "texts_in"]
 
 _DEPTH = 3
 _DEPTH_OF_REPLY = 6
@@ -221,7 +221,7 @@ class _Search:
 def _spoken(value: Any) -> Sequence[Part]:
     """Return the parts of a value that may be a reply: of a conversation, the last message of a model."""
     parts = [*islice(parts_of(value), _MOST)]
-    answer = next((part for part in reversed(parts) if _is_answer(part.value)), None)
+    answer = next((part for part in reversed(parts) if is_answer(part.value)), None)
     if answer is not None:
         return (answer,)
     return [part for part in parts if type(part.name) is not str or part.name[:1] != "_"]
@@ -247,7 +247,7 @@ def _is_record(kind: type) -> bool:
     )
 
 
-def _is_answer(item: Any) -> bool:
+def is_answer(item: Any) -> bool:
     """Return True if a value is a model's message in a conversation."""
     if type(item) in _PLAIN or issubclass(type(item), str | bytes | tuple | list):
         return False

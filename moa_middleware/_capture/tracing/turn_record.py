@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from ...records import EMPTY_TURN, TOKENS
 from ..flow.model import complete
 from ..log import count_fault
-from ..shapes.parts import choose_text, read_parts, reply_text, texts_in
+from ..shapes.parts import choose_text, is_answer, read_parts, reply_text, texts_in
 from ..shapes.replies import read_reply
 from ..turns.roles import infer
 from .call_record import bare_entry, credentials_of, entries_of, error_record
@@ -233,7 +233,10 @@ def _names_of(turn: Turn, entries: list[Entry]) -> set[str | None]:
         names.update(map(entry.fields.__getitem__, ("label", "model", "provider")))
     if turn.request is not None:
         names.add(turn.request.model)
-        names.update(texts_in((turn.request.messages, turn.request.params)))
+        messages = turn.request.messages
+        if isinstance(messages, list):
+            messages = [message for message in messages if not is_answer(message)]
+        names.update(texts_in((messages, turn.request.params)))
     return names
 
 

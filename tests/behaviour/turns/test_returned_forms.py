@@ -498,3 +498,47 @@ def test_a_count_is_a_number_of_tokens_or_missing(count, name, tmp_path):
     (call,) = record["references"]
     assert (None, 5) == (call["usage"]["input_tokens"], call["usage"]["output_tokens"])
     assert (None, 5) == (record["totals"]["usage"]["input_tokens"], record["totals"]["usage"]["output_tokens"])
+
+
+# What a function was given ------------------------------------------------------------------------
+
+
+def test_no_argument_is_the_reply():
+    """Whatever its name is, and however long it is."""
+    persona = "You are a physicist who answers children, and you never use a word of more than three syllables."
+
+    def ask(question, persona):
+        return persona, question, "Rayleigh."
+
+    with capture_turns() as found, moa.turn():
+        moa.reference(ask)("Why is the sky blue?", persona=persona)
+    assert "Rayleigh." == found[0]["references"][0]["output"]
+
+
+@KINDS
+@INSIDE
+def test_an_answer_that_was_appended_to_the_conversation_is_the_reply(inside, kind):
+    """The function was given the very list that it returns."""
+
+    def chat(messages):
+        messages.append({"role": "assistant", "content": asked("Why?", inside=inside)})
+        return messages
+
+    async def chat_later(messages):
+        return chat(messages)
+
+    messages = [
+        {"role": "user", "content": "Hello there, and good morning to you."},
+        {"role": "assistant", "content": "Good morning. What can I do for you today, my friend?"},
+        {"role": "user", "content": "Why is the sky blue?"},
+    ]
+
+    async def main():
+        with moa.turn():
+            result = moa.reference(chat_later if kind == "async" else chat)(messages)
+            await result if inspect.isawaitable(result) else None
+
+    with capture_turns() as found:
+        asyncio.run(main())
+    (call,) = found[0]["references"]
+    assert (WORDS, 3) == (call["output"], 3 if inside else len(call["input_messages"]))
