@@ -15,6 +15,7 @@ __all__ = ["array_of"]
 _LIBRARIES = frozenset({"cupy", "jax", "jaxlib", "numpy", "pandas", "polars", "pyarrow", "tensorflow", "torch"})
 _LISTED = ("tolist", "to_list", "to_pylist")
 """Methods that return the items as a list, as the libraries name them."""
+_VALUES_OF_PANDAS = frozenset({"Interval", "NAType", "Period", "Timedelta"})
 _MOST = 256
 """Items of an array that are shown by value."""
 
@@ -33,8 +34,8 @@ def array_of(value: Any) -> tuple[bool, Any]:
     name = f"<{base.__module__}.{base.__qualname__}>"
     shape = _shape_of(value, base)
     if shape is None:
-        # `NaT`, `NA`, an interval, a period: values of pandas. Of any other object its type is all that is known.
-        is_value = base.__module__.startswith("pandas._libs")
+        # Of any other object its type is all that is known.
+        is_value = base.__qualname__ in _VALUES_OF_PANDAS and _root_of(base) == "pandas"
         return (True, [f"{name} {str(value)[:500]}"]) if is_value else (False, None)
     if prod(shape) <= _MOST and _is_near(value):
         found = _items_of(value, base, shape)
@@ -71,4 +72,6 @@ def _items_of(value: Any, base: Any, shape: tuple[int, ...]) -> list[Any] | None
     listed = next((getattr(base, name) for name in _LISTED if hasattr(base, name)), None)
     if listed is not None:
         return [listed(value)]
-    return [base.to_dict(value, "list")] if _root_of(base) == "pandas" else None
+    if _root_of(base) == "pandas":
+        return [base.to_dict(value, "list")]
+    return [base.to_dict(value, as_series=False)] if _root_of(base) == "polars" else None

@@ -220,7 +220,8 @@ def _field_names(kind: type) -> list[str] | None:
     of_attrs = declared(kind, "__attrs_attrs__")
     if isinstance(of_attrs, tuple):
         return [attribute.name for attribute in of_attrs]
-    of_struct = declared(kind, "__struct_fields__")
+    # Of msgspec it is the metaclass that has the names.
+    of_struct = getattr(kind, "__struct_fields__", None) if type(kind).__module__.startswith("msgspec") else None
     return list(of_struct) if isinstance(of_struct, tuple) else None
 
 

@@ -60,6 +60,16 @@ to_bytes: Callable[[Any], bytes] = partial(
 """The fast encoder. It would drain an iterator."""
 
 
+def _refuse(_value: Any) -> Any:
+    raise TypeError
+
+
+_strict: Callable[[Any], bytes] = partial(
+    to_json, fallback=_refuse, inf_nan_mode="strings", bytes_mode="base64", serialize_unknown=True
+)
+"""The same, which raises for what it does not know."""
+
+
 def warm_up() -> None:
     """
     Call the encoder once.
@@ -83,31 +93,44 @@ def has_long_number(data: bytes) -> bool:
     )
 
 
-def encode(value: Any, missed: list[str] | None = None) -> Raw:
+def encode(value: Any, missed: list[str] | None = None, walked: list[Any] | None = None) -> Raw:
     """
     Return a value as strict JSON; never raises for a value, and never consumes an iterator.
 
     Args:
         value: The value.
         missed: Gets the name of the type of each part that could not be read.
+        walked: Gets something if the value is not of builtin types alone.
     """
     try:
-        # The guard: exact builtin types only, and no reference cycle. It touches no iterator.
+        # The guard: builtin types only, and no reference cycle. It touches no iterator.
         marshal.dumps(value)
+        data = _strict(value)
     except Exception:
+        # `marshal` also takes what has a buffer, as numbers and arrays of numpy have: the strict encoder refuses those.
         value = plain(value, missed)
-    try:
-        data = to_bytes(value)
-        if len(data) > DIGITS and has_long_number(data):
-            data = to_bytes(plain(value))
-        return Raw(data)
-    except Exception:
+        if walked is not None:
+            walked.append(value)
         try:
-            text = json.dumps(plain(value), ensure_ascii=True, allow_nan=False, separators=(",", ":"))
+            data = to_bytes(value)
         except Exception:
-            # For example near the end of the stack: its type in its place, so that the rest of the record is kept.
-            return Raw(to_bytes(named(value)))
-        return Raw(text.encode("ascii"))
+            return _as_ascii(value)
+    if len(data) > DIGITS and has_long_number(data):
+        try:
+            data = to_bytes(plain(value))
+        except Exception:
+            return _as_ascii(value)
+    return Raw(data)
+
+
+def _as_ascii(value: Any) -> Raw:
+    """Return a value as JSON of ASCII alone: no fast encoder takes lone surrogates."""
+    try:
+        text = json.dumps(plain(value), ensure_ascii=True, allow_nan=False, separators=(",", ":"))
+    except Exception:
+        # For example near the end of the stack: its type in its place, so that the rest of the record is kept.
+        return Raw(to_bytes(named(value)))
+    return Raw(text.encode("ascii"))
 
 
 def encode_again(value: Any, before: Encoded | None, missed: list[str]) -> tuple[Raw, Encoded | None]:
@@ -131,8 +154,10 @@ def encode_again(value: Any, before: Encoded | None, missed: list[str]) -> tuple
         return encode(value, missed), before
     if before is not None and before[0] == form:
         return before[1], before
-    data = encode(value)
-    return data, (form, data)
+    walked: list[Any] = []
+    data = encode(value, missed, walked)
+    # Numbers of numpy with other types have the same bytes, so what was walked is not known again by them.
+    return data, before if walked else (form, data)
 
 
 HOLE = f"moa {token_hex(16)}"
