@@ -1,5 +1,5 @@
 """
-Children that `multiprocessing` spawns: what `moa run` was asked for holds there too.
+Children that `multiprocessing` and joblib spawn: what `moa run` was asked for holds there too.
 
 A spawned child starts a new interpreter that knows nothing of `run`. The first thing that it unpickles
 is the dictionary of `get_preparation_data`, before its `__main__` is imported.
@@ -18,6 +18,9 @@ from .instrument import targets as _targets
 from .recorder import load_recorder, state
 
 __all__ = ["begin"]
+
+_SPAWN = ("multiprocessing.spawn", "joblib.externals.loky.backend.spawn", "loky.backend.spawn")
+"""Modules that start a new interpreter for a child, in the same way."""
 
 
 def begin(targets: str, own: str, defaults: dict[str, Any], given: dict[str, Any], *, is_child: bool = False) -> None:
@@ -44,12 +47,16 @@ def begin(targets: str, own: str, defaults: dict[str, Any], given: dict[str, Any
     def when_imported(spawn: Any) -> None:
         asked = spawn.get_preparation_data
 
-        def get_preparation_data(name: str) -> Any:
-            return {**asked(name), __name__: _ChildSettings(targets, own, defaults, given)}
+        # joblib's children do not import the program: its functions come by value, in their wrappers.
+        owned = own if spawn.__name__ == _SPAWN[0] else ""
+
+        def get_preparation_data(*args: Any, **kwargs: Any) -> Any:
+            return {**asked(*args, **kwargs), __name__: _ChildSettings(targets, owned, defaults, given)}
 
         spawn.get_preparation_data = get_preparation_data
 
-    wrapt.register_post_import_hook(when_imported, "multiprocessing.spawn")
+    for name in _SPAWN:
+        wrapt.register_post_import_hook(when_imported, name)
 
 
 def _wrap_after_import(own: str) -> None:
