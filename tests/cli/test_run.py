@@ -521,7 +521,8 @@ def test_a_target_that_breaks_an_import_does_not(tmp_path):
     cwd = written(tmp_path, {"odd.py": odd, "app.py": "import odd\nprint(odd.Client.__name__)"})
     done = run(cwd, "app.py", MOA_INSTRUMENT="odd:Client.create=turn")
     assert "Client\n" == done.stdout
-    assert done.stderr.startswith("moa.target_failed ")
+    assert done.stderr.startswith("moa.target_missing ")
+    assert "it raised RuntimeError" in done.stderr
     assert "4711" not in done.stderr
 
 
