@@ -183,9 +183,9 @@ def read_value(value: Any, fields: Any, raw: Any) -> Reply | None:
     else:
         try:
             is_bare = getattr(value, "__pydantic_private__", False) is None
+            hidden = value.__dict__.get("_hidden_params") if is_bare else getattr(value, "_hidden_params", None)
         except Exception:  # as above
-            is_bare = False
-        hidden = value.__dict__.get("_hidden_params") if is_bare else get(value, "_hidden_params")
+            hidden = None
     details = {
         "response_id": find("id"),
         "response_model": find("model"),

@@ -334,7 +334,7 @@ def test_a_disk_that_is_really_full(tmp_path, monkeypatch):
     try:
         moa.configure(save_traces=True, trace_dir=small, session_id="s")
         path = small / "s.jsonl"
-        answers = [ask(f"{number} {'x' * 70_000}") for number in range(10)]
+        answers = [ask(f"{number} {'x' * 35_000}") for number in range(10)]
         assert moa.status().waiting
         records, torn = whole(path)
         path.rename(small / "old.txt")
