@@ -14,7 +14,9 @@ import wrapt
 
 from .calls.function import Options
 from .config import default_stack
+from .instrument import report
 from .instrument import targets as _targets
+from .process import this
 from .recorder import load_recorder, state
 
 __all__ = ["begin"]
@@ -34,6 +36,11 @@ def begin(targets: str, own: str, defaults: dict[str, Any], given: dict[str, Any
         given: Settings of the command line. Those of the program replace them.
         is_child: Whether this is such a child. It logs nothing that its parent has logged.
     """
+    this.is_run = True
+    if not is_child:
+        # First of all, since functions of `atexit` run in the reverse order: what the program does at its
+        # end, the turn of the whole program too, is over when it is said what was not recorded.
+        report.at_exit(default_stack)
     with state.lock:
         state.defaults = defaults
         state.overrides = {**given, **state.overrides}
@@ -86,5 +93,6 @@ class _ChildSettings:
         self.args = args
 
     def __reduce__(self) -> Any:
+        this.start_child()
         code = f"from {__name__} import begin; begin(*{self.args!r}, is_child=True)"
         return exec, (f"try: {code}\nexcept Exception: pass", {})

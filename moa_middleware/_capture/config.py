@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from ..errors import SettingsError
 from .calls import prepared
 from .checks import checked, redaction
-from .instrument import targets
+from .instrument import report, targets
 from .log import faults
 from .recorder import load_recorder, loaded_outbox, recording, state
 from .stack import Stack
@@ -184,6 +184,13 @@ class Status(NamedTuple):
         faults: Faults of observers and of the recording. None of them reached a call.
         lost: Refused lines that were dropped because too many waited.
         saving: True if a turn that begins now will be written. A bad setting keeps it false.
+        turns_without_calls: Recorded turns in which no call was recorded, nor a turn.
+        unread_replies: Replies of recorded calls that the program never read.
+        targets_unused: Targets that the default stack was asked for by name, and of which no call was
+            recorded so far in this process; unknown, so empty, while nobody records, and once the
+            process has forked.
+        targets_held: Functions that others hold since before they were wrapped, each with the places,
+            `app:ask (app.HANDLERS)`: calls by way of these are not recorded.
     """
 
     written: int
@@ -193,19 +200,30 @@ class Status(NamedTuple):
     faults: int
     lost: int = 0
     saving: bool = False
+    turns_without_calls: int = 0
+    unread_replies: int = 0
+    targets_unused: tuple[str, ...] = ()
+    targets_held: tuple[str, ...] = ()
 
 
 def status() -> Status:
     """Return the counters of this process."""
+    return _status(look=True)
+
+
+def _status(*, look: bool) -> Status:
     # The tracer is asked and not the switch: a bad setting keeps tracing off whatever the switch says,
     # and nobody should find that out from an empty directory.
     tracer: Any = recording()
     saving = tracer is not None and tracer.writes_lines
     outbox = loaded_outbox()
-    if outbox is None:
-        return Status(0, 0, 0, open_turns(), faults(), saving=saving)
-    tally = outbox.tally
-    return Status(tally.written, tally.refused, outbox.waiting(), open_turns(), faults(), tally.lost, saving)
+    written = refused = waiting = lost = 0
+    if outbox is not None:
+        tally = outbox.tally
+        written, refused, waiting, lost = tally.written, tally.refused, outbox.waiting(), tally.lost
+    unused, places, empty, unread = report.findings(default_stack, look=look)
+    held = tuple(f"{name} ({where})" for name, where in places.items())
+    return Status(written, refused, waiting, open_turns(), faults(), lost, saving, empty, unread, tuple(unused), held)
 
 
 def flush(*, open_streams: bool = False) -> Status:
@@ -227,4 +245,5 @@ def flush(*, open_streams: bool = False) -> Status:
     outbox = loaded_outbox()
     if outbox is not None:
         outbox.flush()
-    return status()
+    # In a handler of SIGTERM, perhaps: no search through all objects.
+    return _status(look=False)

@@ -128,9 +128,14 @@ def _with_function(target: Target, stack: Stack, fn: Any) -> Any:
     """Return a function of the program, wrapped: it is defined at this moment, and must be in any case."""
     try:
         default = Options("call")
-        PendingTarget(target, stack, default, report=True, is_spelt_out=True)._check_parameters(fn)
-        wrapped = stack._decorate(fn, target.options_over(default), "moa run")
+        pending = PendingTarget(target, stack, default, report=True, is_spelt_out=True)
+        pending._check_parameters(fn)
+        wrapped = stack._decorate(fn, target.options_over(default)._replace(mark=pending.mark), "moa run")
         wrapped._self_is_named_outside = True
+        pending.is_wrapped = True
+        # A decorator of the program below this one may have wrapped it: then nothing marks its calls.
+        pending.mark.called = wrapped._self_options.mark is not pending.mark
+        registry.remember(pending)
         return wrapped
     except Exception as error:
         _log(target, error)

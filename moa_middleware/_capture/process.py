@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["ForkSafeLock", "after_fork", "claim", "once", "process_id"]
+__all__ = ["ForkSafeLock", "after_fork", "claim", "once", "process_id", "this"]
 
 pid = os.getpid()
 """Id of this process, kept current in forked children; read as `process.pid`, without a call."""
@@ -33,6 +33,31 @@ def _take_new_id() -> None:
 
 
 after_fork(_take_new_id)
+
+
+class _Process:
+    """
+    What is known of this process.
+
+    Attributes:
+        has_children: True once one was forked, or spawned by `multiprocessing` under `moa run`. What is
+            called there is not known here.
+        is_run: True under `moa run`, which says at its end what was not recorded, so that no event of
+            the log has to.
+    """
+
+    def __init__(self) -> None:
+        self.has_children = False
+        self.is_run = False
+
+    def start_child(self) -> None:
+        """Remember that there is a child."""
+        self.has_children = True
+
+
+this = _Process()
+if hasattr(os, "register_at_fork"):  # pragma: no branch - not on Windows
+    os.register_at_fork(after_in_parent=this.start_child)
 
 
 def process_id() -> int:

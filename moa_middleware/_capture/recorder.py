@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from .tracing.writer import Writer
     from .turns.turn import Recording
 
-__all__ = ["add_turn_listener", "load_recorder", "loaded_outbox", "recording", "state"]
+__all__ = ["add_turn_listener", "is_recording", "load_recorder", "loaded_outbox", "recording", "state"]
 
 _SWITCH = "MOA_SAVE_TRACES"
 VARIABLES = (
@@ -140,6 +140,18 @@ def recording() -> Recording | None:
     key = (on, *map(_environment.find, _environment.variables))
     known, tracer = state.current
     return tracer if key == known else _recording_from(key)
+
+
+def is_recording() -> bool:
+    """
+    Return True if turns are recorded, without importing what that takes.
+
+    For what runs at the end of the process: an import there may evaluate a text, after which CPython
+    (3.11 to 3.13) no longer ends as after Ctrl-C.
+    """
+    if "moa_middleware._capture.tracing.tracer" in sys.modules:
+        return recording() is not None
+    return _is_on() or bool(state.listeners) or state.on_turn is not None
 
 
 def _recording_from(key: tuple[Any, ...]) -> Recording | None:

@@ -16,7 +16,7 @@ from .calls.function import Options
 from .checks import PLACES, check_place, checked, unknown
 from .flow.chain import name_of
 from .flow.observers import Observer
-from .instrument import objects, targets
+from .instrument import objects, report, targets
 from .instrument.by_value import default_stack
 from .instrument.function_proxy import instrumented, layer_of
 from .recorder import load_recorder, recording
@@ -145,6 +145,7 @@ class Stack:
         # two would record each call twice.
         layer = layer_of(fn, self, options.kind)
         if layer is fn and getattr(layer, "_self_is_named_outside", False):
+            options = options._replace(mark=layer._self_options.mark)
             fn, layer = layer.__wrapped__, None
         if layer is not None:
             role = layer._self_options.role if layer._self_options is not None else None
@@ -329,7 +330,7 @@ class Stack:
                 msg = f"instrument({obj!r:.80}): a string names its paths itself, as pkg.mod:Class.method=role"
                 raise TargetError(msg)
             targets.instrument(cast("str", obj), self, default)
-            return obj
+            return report.watch(obj, self)
         found: dict[str, Options] = {}
         for role, paths in (("turn", turn), ("reference", reference), ("aggregator", aggregator), (None, call)):
             if not isinstance(paths, str) and not hasattr(paths, "__iter__"):
@@ -342,7 +343,7 @@ class Stack:
                     raise TargetError(msg)
                 found[path] = default._replace(kind="turn") if role == "turn" else default._replace(role=role)
         objects.instrument(obj, self, [*found.items()], default)
-        return obj
+        return report.watch(obj, self)
 
     def uninstrument(self, obj: object = None) -> None:
         """

@@ -446,7 +446,7 @@ def test_processes_of_multiprocessing_are_instrumented_too(method, tmp_path, rea
     """
     cwd = written(tmp_path, {"moa_client.py": CLIENT, "app.py": app})
     done = run(cwd, "app.py", MOA_INSTRUMENT=TARGETS + "never.there:f")
-    assert ["moa.target_unused"] == [line.split()[0] for line in done.stderr.splitlines()]
+    assert "moa run: never.there:f: never.there was never imported\n" == done.stderr
     records = read_lines(cwd / "traces")
     assert [2, 2] == [len(record["references"]) for record in records]
     assert 2 == len({record["writer"]["pid"] for record in records})
@@ -489,8 +489,8 @@ WRONG = {
     "openai=turn": ("moa.target_unknown", "a name takes no role"),
     "moa_client:Nobody.create=turn": ("moa.target_missing", "moa_client has no attribute 'Nobody'"),
     "moa_client:Client.ask": ("moa.target_missing", "Client has no attribute 'ask'"),
-    "never.imported:f": ("moa.target_unused", "never.imported was never imported"),
-    "app:main=turn": ("moa.target_unused", "app was run as the script, which is __main__"),
+    "never.imported:f": ("moa run:", "never.imported was never imported"),
+    "app:main=turn": ("moa run:", "app was run as the script, which is __main__"),
 }
 
 
@@ -499,7 +499,7 @@ def test_a_wrong_target_is_named_once_and_harms_nothing(wrong, tmp_path, read_li
     """One line on stderr says which and why; the others work."""
     app = "import moa_client\nfor _ in range(3):\n    moa_client.answer('why')\n    import moa_client"
     cwd = written(tmp_path, {"moa_client.py": CLIENT, "app.py": app})
-    done = run(cwd, "app.py", MOA_INSTRUMENT=f"{wrong},moa_client:answer=turn")
+    done = run(cwd, "app.py", MOA_INSTRUMENT=f"{wrong},moa_client:answer=turn,moa_client:Base.propose")
     (line,) = done.stderr.splitlines()
     event, why = WRONG[wrong]
     assert line.startswith(f"{event} ")
@@ -528,7 +528,7 @@ def test_a_target_that_breaks_an_import_does_not(tmp_path):
 
 def test_the_variable_without_the_runner_is_named(tmp_path):
     """A program that uses the package itself is told that the variable does nothing there."""
-    app = "import moa_middleware as moa\nf = moa.turn(lambda: 1)\nf()\nf()"
+    app = "import moa_middleware as moa\nf = moa.aggregator(lambda: 1)\nf()\nf()"
     cwd = written(tmp_path, {"app.py": app})
     for save in "", "1":
         env = {"MOA_INSTRUMENT": "openai", "MOA_SAVE_TRACES": save, "MOA_TRACE_DIR": str(cwd / "traces")}

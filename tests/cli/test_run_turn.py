@@ -112,6 +112,9 @@ def test_wrapping_the_programs_own_functions_does_not_show(what, tmp_path):
     app, targets = OWN[what]
     cwd = written(tmp_path, {"app.py": app})
     ours = python(cwd, *RUN, "--trace-dir=traces", "--instrument", targets, "app.py")
+    said = [line for line in ours.stderr.splitlines(keepends=True) if line.startswith("moa run: ")]
+    assert said == {"inspection": ["moa run: __main__:f was never called\n"]}.get(what, said)
+    ours.stderr = ours.stderr.removesuffix("".join(said))
     assert outcome(python(cwd, "app.py")) == outcome(ours)
 
 
@@ -222,9 +225,9 @@ def test_asyncio_and_an_unread_stream_belong_to_the_program(tmp_path, read_lines
 
 
 def test_a_program_without_a_call_writes_nothing(tmp_path):
-    """There is nothing to say of it."""
+    """There is no line and no directory; what was named and not called is said."""
     cwd = written(tmp_path, {"models.py": MODELS, "app.py": "import models"})
-    assert (0, "", "") == tuple(outcome(run(cwd, "app.py")).values())
+    assert (0, "", "moa run: models:ask was never called\n") == tuple(outcome(run(cwd, "app.py")).values())
     assert not (cwd / "traces").exists()
 
 

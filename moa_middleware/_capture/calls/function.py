@@ -27,7 +27,16 @@ from ..shapes.request import RequestSpec
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-__all__ = ["Options", "WrappedFunction", "layer_of_option", "resolve_option", "text_of", "turn_tags"]
+__all__ = ["Mark", "Options", "WrappedFunction", "layer_of_option", "resolve_option", "text_of", "turn_tags"]
+
+
+class Mark:
+    """Whether a function that was named was called."""
+
+    __slots__ = ("called",)
+
+    def __init__(self) -> None:
+        self.called = False
 
 
 class Options(NamedTuple):
@@ -54,12 +63,16 @@ class Options(NamedTuple):
     system: str | None = None
     redacts: Any = None
     """A function of the arguments that returns the `Turn.redacts` of the turn that the function opens."""
+    mark: Mark | None = None
+    """Learns of the first call that is recorded or goes through middleware."""
 
 
 class WrappedFunction:
     """What is known of one wrapped function, found out at its first traced call."""
 
     def __init__(self, fn: Callable[..., Any], options: Options, path: str) -> None:
+        if options.mark is not None:
+            options.mark.called = True
         bare = _called(fn)
         self.sdk = root if (root := _root_of(bare)) in SDKS else ""
         """The SDK that it is of."""

@@ -17,8 +17,9 @@ from ..frames import hide_own_frames
 from ..log import log
 from ..process import ForkSafeLock
 from .by_value import by_value_pickler, class_for_picklers, goes_by_name, is_dill
+from .call_patch import CallPatch
 from .own import is_assigned, wrap_makers, wrap_own
-from .patch import CallPatch, Patch, Undo, apply_patch, known_patch, sweep, undo
+from .patch import Patch, Undo, apply_patch, known_patch, sweep, undo
 from .paths import ITSELF, is_later, name_of, wrap_at
 
 if TYPE_CHECKING:

@@ -16,7 +16,6 @@ the names mean is not known here.
 
 from __future__ import annotations
 
-import difflib
 from typing import Any, NamedTuple, NoReturn
 
 from ...errors import TargetError
@@ -243,6 +242,8 @@ def target_of(entry: Entry) -> Target:
     for option in entry.options:
         known = (*_NAMES, *_VALUES)
         if option.key not in known:
+            import difflib  # here, because only an error needs it
+
             near = difflib.get_close_matches(option.key, known, n=1)
             hint = f", did you mean {near[0]!r}?" if near else ";"
             problem = f"unknown option {option.key!r:.80}{hint} choose from {', '.join(known)}"

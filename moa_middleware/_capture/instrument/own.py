@@ -17,8 +17,9 @@ import wrapt
 
 from ..frames import hide_own_frames
 from .by_value import class_for_picklers
+from .call_patch import CallPatch
 from .function_proxy import Instrumented, layer_of, unwrapped
-from .patch import CallPatch, Patch, Undo, apply_patch
+from .patch import Patch, Undo, apply_patch
 
 if TYPE_CHECKING:
     from collections.abc import Callable

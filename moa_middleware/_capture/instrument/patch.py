@@ -10,30 +10,16 @@ from __future__ import annotations
 
 import inspect
 import weakref
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ..process import ForkSafeLock
-from ..shapes.in_memory_client import MARK
-from .function_proxy import Instrumented
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ..turns.turn import StackLike
 
-__all__ = [
-    "CallPatch",
-    "Identities",
-    "Patch",
-    "Undo",
-    "apply_patch",
-    "known_patch",
-    "lock",
-    "patches_of",
-    "sweep",
-    "undo",
-]
+__all__ = ["Identities", "Patch", "Undo", "apply_patch", "known_patch", "lock", "patches_of", "sweep", "undo"]
 
 
 class Identities:
@@ -157,13 +143,19 @@ class Patch:
             if vars(self.owner).get(self.name) is not self.wrapper:
                 # Somebody has wrapped it since, and restoring the original would undo theirs as well.
                 return
-            last = self
-            while last._below is not None and last._below.undone:
-                last = last._below
-            if last.had:
-                setattr(self.owner, self.name, last._original)
+            lowest = self.lowest
+            if lowest.had:
+                setattr(self.owner, self.name, lowest._original)
             else:
                 delattr(self.owner, self.name)
+
+    @property
+    def lowest(self) -> Patch:
+        """The patch whose original `undo` puts back: the last of those below that were undone before."""
+        last = self
+        while last._below is not None and last._below.undone:
+            last = last._below
+        return last
 
     @property
     def is_in_place(self) -> bool:
@@ -180,41 +172,6 @@ class Patch:
 
 _DEPTH = 1000
 """Wrappers to look through at most, in case they lead back to each other."""
-
-
-class CallPatch(Patch):
-    """A function that has become a call or a turn."""
-
-    def __init__(
-        self, owner: Any, name: str, stack: StackLike, kind: str, *, path: str, by_client: bool = False
-    ) -> None:
-        self.kind = kind
-        self.path = path
-        self.by_client = by_client
-        """True if the targets are clients of an SDK, and the method is one of their resources'."""
-        super().__init__(owner, name, stack, kind)
-
-    def wrap(self, original: Any) -> Any:
-        """Return a wrapper that acts for the targets."""
-        # A partial application: calling it enters no frame.
-        wrapper = partial(self.stack.call_through, self._options_of_call, {}, self.path)
-        return Instrumented(original, wrapper, stack=self.stack, kind=self.kind, patch=self)
-
-    def _options_of_call(self, instance: Any) -> Any:
-        """Return the options for a call of an object's method, `None` if the patch does not act for the object."""
-        # `MARK`: the in-memory client by which a middleware's reply gets the SDK's form. Its calls are
-        # no requests to a model.
-        try:
-            client = getattr(instance, "_client", None)
-        except Exception:  # a dict whose attributes are its keys raises a `KeyError`, a property whatever it likes
-            client = None
-        whom = client if self.by_client else instance
-        # `Identities.get` without its frame: most calls are those of one object that was instrumented.
-        entry = self.targets._items.get(id(whom))
-        options = entry[1] if entry is not None and entry[0]() is whom else self.shared_options(whom)
-        if options is None or getattr(client, MARK, False):
-            return None
-        return options
 
 
 _patches: weakref.WeakValueDictionary[tuple[Any, ...], Patch] = weakref.WeakValueDictionary()
@@ -271,10 +228,10 @@ def sweep() -> None:
                 patch.undo()
 
 
-def patches_of(stack: StackLike) -> list[Patch]:
-    """Return every patch of a stack."""
+def patches_of(stack: StackLike | None) -> list[Patch]:
+    """Return every patch of a stack, of all stacks if it is `None`."""
     with lock:
-        return [patch for patch in list(_patches.values()) if patch.stack is stack]
+        return [patch for patch in list(_patches.values()) if stack is None or patch.stack is stack]
 
 
 class Undo:

@@ -13,9 +13,10 @@ from types import FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any
 
 from ...errors import TargetError
+from .call_patch import CallPatch
 from .function_proxy import layer_of
 from .own import OwnPatch, is_made_later
-from .patch import CallPatch, Undo, apply_patch
+from .patch import Undo, apply_patch
 
 if TYPE_CHECKING:
     from ..calls.function import Options

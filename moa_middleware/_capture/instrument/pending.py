@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any
 import wrapt
 
 from ...errors import TargetError
+from ..calls.function import Mark
 from ..log import log
-from . import classes, objects, paths
+from . import classes, held, objects, paths
+from .function_proxy import Instrumented
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -26,7 +28,18 @@ __all__ = ["PendingTarget"]
 class PendingTarget:
     """One target that a stack was asked for, until it is undone."""
 
-    __slots__ = ("__weakref__", "default", "is_spelt_out", "report", "rest", "root", "stack", "target")
+    __slots__ = (
+        "__weakref__",
+        "default",
+        "is_spelt_out",
+        "is_wrapped",
+        "mark",
+        "report",
+        "rest",
+        "root",
+        "stack",
+        "target",
+    )
 
     def __init__(self, target: Target, stack: StackLike, default: Options, *, report: bool, is_spelt_out: bool) -> None:
         self.target = target
@@ -36,6 +49,9 @@ class PendingTarget:
         """True if to log a path that leads nowhere."""
         self.is_spelt_out = is_spelt_out
         """If true, warn at exit when the module was never imported: likely a typo."""
+        self.mark = Mark()
+        """Learns of the first call."""
+        self.is_wrapped = False
         self.root: Callable[[], Any] = lambda: None
         """The class or module that was instrumented."""
         self.rest = target.path
@@ -111,18 +127,44 @@ class PendingTarget:
 
     def _wrap(self, module: Any) -> None:
         root, rest = self._resolve(module)
-        options = self.target.options_over(self.default)
+        options = self.target.options_over(self.default)._replace(mark=self.mark)
         if not paths.is_later(root, rest):
             owner, name = paths.walk(root, rest)
             self._check_parameters(getattr(owner, name))
         objects.instrument(root, self.stack, [(rest, options)], self.default)
         self.root, self.rest = weakref.ref(root), rest
+        self.is_wrapped = True
+
+    @property
+    def is_imported(self) -> bool:
+        """Return True if its module is there."""
+        return self.target.module in sys.modules
+
+    @property
+    def is_called(self) -> bool:
+        """Return True if a call of it was recorded, or went through middleware."""
+        root = self.root()
+        if self.mark.called or root is None or paths.is_later(root, self.rest):
+            return self.mark.called
+        # Two targets may mean one function, that of a base class: its first call knows one of them.
+        try:
+            owner, name = paths.walk(root, self.rest)
+        except Exception:
+            return True  # somebody has changed it meanwhile, so it is not known
+        fn: Any = inspect.getattr_static(owner, name, None)
+        while type(fn) is Instrumented:
+            if fn._self_stack is self.stack and fn._self_kind == self.target.kind:
+                return fn._self_patch is None or bool(fn._self_patch.cache)
+            fn = fn.__wrapped__
+        return True  # a wrapper of somebody else's around ours, which is not looked through
 
     def _wrap_or_log(self, module: Any) -> None:
         """Wrap the target while the program imports its module: the import must not fail because of it."""
         name = self.target.name
         try:
             self._wrap(module)
+            if self.is_spelt_out:
+                held.search()
         except TargetError as error:
             if self.report and not self.target.optional:
                 log("moa.target_missing", key=name, target=name, error=str(error))

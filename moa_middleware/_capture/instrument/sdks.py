@@ -16,13 +16,14 @@ from typing import TYPE_CHECKING, Any, cast
 import wrapt
 
 from ..log import log
-from .patch import CallPatch, Identities, Patch, Undo, apply_patch, known_patch, lock, patches_of, undo
+from .call_patch import CallPatch
+from .patch import Identities, Patch, Undo, apply_patch, known_patch, lock, patches_of, undo
 
 if TYPE_CHECKING:
     from ..calls.function import Options
     from ..turns.turn import StackLike
 
-__all__ = ["instrument_client", "instrument_sdk", "sdk_of", "uninstrument_client", "uninstrument_sdk"]
+__all__ = ["instrument_client", "instrument_sdk", "sdk_of", "uninstrument_client", "uninstrument_sdk", "was_called"]
 
 
 _CLIENTS: dict[str, tuple[tuple[str, str, str, str], ...]] = {
@@ -194,6 +195,16 @@ def _methods(sdk: str, module: Any) -> list[tuple[Any, str, str]]:
         for owner in filter(None, owners):
             found += [(owner, name, f"{path}.{name}") for name in methods.split() if name in vars(owner)]
     return found
+
+
+def was_called(name: str, stack: StackLike) -> bool:
+    """Return True if a call through an SDK was recorded, or went through middleware."""
+    for module in [sys.modules[one] for one in _modules(name) if one in sys.modules]:
+        for owner, method, _ in _methods(name, module):
+            patch: Any = known_patch(owner, method, stack, "call")
+            if patch is not None and patch.cache:
+                return True
+    return False
 
 
 def uninstrument_sdk(name: str | None, stack: StackLike) -> None:

@@ -9,9 +9,6 @@ not matter. This module must not know who runs the program.
 
 from __future__ import annotations
 
-import atexit
-import os
-import sys
 from functools import partial
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -33,7 +30,7 @@ if TYPE_CHECKING:
     from ..turns.turn import StackLike
     from .grammar import Entry
 
-__all__ = ["apply", "instrument", "instrument_class", "uninstrument", "was_asked"]
+__all__ = ["apply", "asked_for", "instrument", "instrument_class", "remember", "uninstrument", "was_asked"]
 
 
 def _undo_plugin(name: str, _stack: StackLike, callback: object) -> None:
@@ -108,9 +105,6 @@ def _instrument(
         one.start(strict=strict)
         # The one that it replaces, if it was asked for before, dies here, and its import hook with it.
         _asked[id(stack), one.target.name] = [one]
-        if report and not _reporting:
-            _reporting.append(os.getpid())
-            atexit.register(_report_unused)
     for name, things in named:
         if name in SDKS:
             sdks.instrument_sdk(name, stack, default)
@@ -151,7 +145,12 @@ def instrument_class(target: Target, cls: Any, stack: StackLike, default: Option
     _check_role(target, stack)
     pending = PendingTarget(target, stack, default, report=True, is_spelt_out=True)
     pending._wrap(SimpleNamespace(**{target.path.partition(".")[0]: cls}))
-    _asked[id(stack), target.name] = [pending]
+    remember(pending)
+
+
+def remember(pending: PendingTarget) -> None:
+    """Keep a target that was wrapped otherwise, as one that its stack was asked for."""
+    _asked[id(pending.stack), pending.target.name] = [pending]
 
 
 def _check_role(target: Target, stack: StackLike, pending: Sequence[PendingTarget] = ()) -> None:
@@ -237,20 +236,9 @@ def uninstrument(text: str | None, stack: StackLike) -> None:
             one.undo(other for things in _asked.values() for other in things)
 
 
-_reporting: list[int] = []
-"""The process that reports at exit: a forked child keeps silent."""
-
-
-def _report_unused() -> None:
-    """Log each target that was spelt out and whose module was never imported."""
-    from pathlib import Path
-
-    # `python app.py` runs the module `app` under the name `__main__`, a usual reason why a target of
-    # `app:…` was never met; the message says so.
-    ran = Path(sys.argv[0]).stem if sys.argv else ""
-    things = [one for things in list(_asked.values()) for one in things]
-    for one in things if _reporting == [os.getpid()] else ():
-        if one.is_spelt_out and one.target.module not in sys.modules:
-            name, module = one.target.name, one.target.module
-            why = "was run as the script, which is __main__" if module == ran else "was never imported"
-            log("moa.target_unused", key=name, target=name, error=f"{module} {why}")
+def asked_for(stack: StackLike) -> tuple[list[PendingTarget], dict[str, list[PendingTarget]]]:
+    """Return the targets that a stack was asked for: those that were spelt out, and those by name."""
+    mine = [(name, things) for (of, name), things in list(_asked.items()) if of == id(stack)]
+    spelt_out = [one for _, things in mine for one in things if one.is_spelt_out]
+    named = {name: things for name, things in mine if not any(one.is_spelt_out for one in things)}
+    return spelt_out, named | {name: [] for of, name in list(_callbacks) if of == id(stack) and name in SDKS}

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 from ..._layout.lock import in_event_loop
 from ..flow.outcome import outcome_of
 from ..log import count_fault, log
-from ..process import after_fork, claim
+from ..process import after_fork, claim, this
 from .backlog import Backlog
 from .encode import decode
 
@@ -53,6 +53,7 @@ class Tally:
     def reset(self) -> None:
         """Begin at zero, as a forked child does."""
         self._written, self._refused, self._lost = count(), count(), count()
+        self._empty, self._unread = count(), count()
 
     def add_written(self, line: Line) -> bool:
         """Count a line that is written, once; whether it had not been counted."""
@@ -64,10 +65,28 @@ class Tally:
         for counter, more in ((self._refused, refused), (self._lost, lost)):
             deque(islice(counter, more), maxlen=0)
 
+    def add_empty(self) -> None:
+        """Count a turn without a call."""
+        next(self._empty)
+
+    def add_unread(self, replies: int) -> None:
+        """Count replies that the program never read."""
+        deque(islice(self._unread, replies), maxlen=0)
+
     @property
     def written(self) -> int:
         """Lines written."""
         return _next_of(self._written)
+
+    @property
+    def empty(self) -> int:
+        """Turns in which no call was recorded, nor a turn."""
+        return _next_of(self._empty)
+
+    @property
+    def unread(self) -> int:
+        """Replies that the program never read."""
+        return _next_of(self._unread)
 
     @property
     def refused(self) -> int:
@@ -267,6 +286,8 @@ def _refuse(line: Line, error: BaseException) -> None:
 def _at_exit() -> None:
     """Try what waits a last time; what is left is lost."""
     flush()
+    if not this.is_run and (tally.empty or tally.unread):
+        log("moa.turns_incomplete", turns_without_calls=tally.empty, unread_replies=tally.unread)
     if backlog:
         tally.add(lost=len(backlog))
     if tally.lost:

@@ -189,6 +189,12 @@ class Tracer:
             record = turn_record.turn_record(turn, ts=ts)
             if self._fanout_only and not record["references"]:
                 return None
+            if not number and self._writer is not None:  # the line may be made twice, and is counted once
+                totals = record["totals"]
+                if not totals["calls"] and not record["turns"]:
+                    outbox.tally.add_empty()
+                if "unread" in totals:
+                    outbox.tally.add_unread(totals["unread"])
             record["writer"] = self._writer_fields(number)
             pieces = turn_record.turn_pieces(record)
             content = self._content if turn.redacts is None else self._content_of(turn)  # a frame less a turn
