@@ -132,7 +132,7 @@ def _last_of_alike(ends: Sequence[Node], *, is_answered: bool) -> tuple[Node | N
     """Return the aggregator among several ends that were asked alike: one that was asked again."""
     if is_answered or _overlap(ends) or _is_next_round(ends):
         return None, set()  # the last round of references
-    if len(ends[0].quoted) > 1:
+    if len(ends[0].quoted) > 1 or len({node.model for node in ends}) > 1:
         return None, {*ends}  # the last round, one after the other, or an aggregator asked twice
     return ends[-1], set()
 
