@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from moa_middleware.testing import Script, ScriptedServer
-from tests.support.programs import RUN, outcome, python, written
+from tests.support.running import RUN, outcome, python, written
 from tests.support.sdk_worlds import PIECES, TEXT
 
 MOA = Path(sys.executable).with_name("moa")

@@ -11,7 +11,7 @@ import sys
 import pytest
 
 from tests.cli.test_run import ALIKE
-from tests.support.programs import RUN, outcome, python, written
+from tests.support.running import RUN, outcome, python, written
 
 MODELS = """
 def ask(model, prompt):

@@ -23,10 +23,12 @@ from .trace_file import Receipt, append
 from .writer import append_making
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from ..turns.turn import CallState, Turn
     from .content import Content
+    from .recorded_call import Entry
+    from .stored import RequestStore
 
 __all__ = ["FOLDER", "JOURNAL_SCHEMA", "OF_TURN", "Journal", "is_alive", "this_process"]
 
@@ -56,7 +58,9 @@ class Journal:
         """Return the file of a turn."""
         return f"{self._directory}{os.sep}{turn_id}.jsonl"
 
-    def add(self, turn: Turn, call_state: CallState, content: Content | None) -> BaseException | None:
+    def add(
+        self, turn: Turn, call_state: CallState, content: Content | None, store: RequestStore | None = None
+    ) -> BaseException | None:
         """
         Append a call that ended, with the calls inside it.
 
@@ -64,6 +68,7 @@ class Journal:
             turn: Its turn, which is open.
             call_state: The call.
             content: What is written of content, `None` for all of it.
+            store: Takes the requests out of memory once they are in the file; only without `content`.
 
         Returns:
             What interrupted a function of the user's that redacts; to be raised.
@@ -81,10 +86,13 @@ class Journal:
         receipt = Receipt()
         urgent: BaseException | None = None
         try:
-            data: bytes = join(_line(turn, call_state, first=first))
+            entries = entries_of(call_state, late=True)
+            data: bytes = join(_line(turn, call_state, entries, first=first))
             if content is not None:
                 data, urgent = content.line(data)
             append_making(self.path_of(turn.id), data + b"\n", receipt)
+            if store is not None and receipt.start is not None:
+                store.keep(call_state, [entry.fields for entry in entries], data, receipt.start)
         finally:
             if first and not receipt.whole:
                 token.append(True)  # the next call's line has it
@@ -119,9 +127,8 @@ def _unlink(path: str) -> None:
         os.unlink(path)  # noqa: PTH108 - a `Path` costs more
 
 
-def _line(turn: Turn, call_state: CallState, *, first: bool) -> dict[str, Any]:
+def _line(turn: Turn, call_state: CallState, entries: Sequence[Entry], *, first: bool) -> dict[str, Any]:
     """Return a line: who writes, the turn's own request in the first one, and the calls."""
-    entries = entries_of(call_state, late=True)
     places = []
     for entry in entries:
         entry.fields["late"] = False

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..turns.evidence import Node
 from .encode import encode
+from .stored import StoredNode, StoredRequest
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -73,8 +74,10 @@ class Entry(RecordedCall):
         """Return the call as inference needs it: by exact times, and with the value that it returned."""
         attempt, call_state, fields = self.attempt, self.call_state, self.fields
         reply, clock = attempt.reply, attempt.clock
-        return Node(
-            input=fields["input_messages"],
+        messages: Any = fields["input_messages"]
+        kind: Any = StoredNode if type(messages) is StoredRequest else Node
+        node: Node = kind(
+            input=messages,
             output=fields["output"],
             started_ns=clock.started_ns,
             ended_ns=clock.ended_ns if call_state.settled else None,
@@ -87,6 +90,7 @@ class Entry(RecordedCall):
             whole=fields["outcome"] == "completed",
             model=fields["model"],
         )
+        return node
 
 
 def within(call_state: CallState | None, outer: CallState) -> bool:

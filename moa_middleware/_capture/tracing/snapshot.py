@@ -69,7 +69,10 @@ class Snapshot:
         elif turn.over:
             self.messages = encode(messages, missed)
         elif messages is not None:
-            self.messages, turn.last_encoded = encode_again(messages, turn.last_encoded, missed)
+            before = turn.last_encoded
+            self.messages, turn.last_encoded = encode_again(messages, before, missed)
+            if before is None or self.messages is not before[1]:
+                turn.held += len(self.messages)
         if missed and known is not None:
             self._add_unread(known.place)
             if known.system is not None and not issubclass(type(messages), (list, tuple)):

@@ -67,6 +67,8 @@ class Receipt:
 
     wanted: int | None = None
     """Bytes to be written; `None` if the results are no numbers of bytes."""
+    start: int | None = None
+    """Where the line begins in the file, if that is known."""
 
     def __init__(self) -> None:
         self.results: list[Any] = []
@@ -217,6 +219,7 @@ def _write(files: list[int], line: bytes, receipt: Receipt, status: os.stat_resu
         # a newline (`test_a_torn_line_that_comes_between_the_look_and_the_write_costs_only_itself`).
         start = os.lseek(files[0], 0, os.SEEK_CUR) - len(data)
         if start == size or _ends_line(files[0], start):
+            receipt.start = start
             return
         # Somebody without the lock has put a torn line before ours: ours is lost in it.
         apart = True

@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any
 
 from ..._version import __version__
 from ..log import count_fault, log
-from ..process import after_fork
+from ..process import after_fork, claim, once
 from ..turns import threads
-from . import outbox, snapshot, turn_record
+from . import outbox, snapshot, stored, turn_record
 from .backlog import Line
 from .encode import encode, warm_up
 from .journal import Journal
@@ -89,6 +89,10 @@ class Tracer:
         self._fanout_only = fanout_only
         self._propagate = propagate_threads
         self._unwritten = count(1)
+        self._spare: Journal | None = None
+        """The journal of large turns, where there is none by the settings."""
+        self._noticed: dict[str, list[bool]] = {}
+        """For each large turn, the right to say so."""
         warm_up()
 
     @property
@@ -122,15 +126,25 @@ class Tracer:
 
     def ended(self, turn: Turn, call_state: CallState) -> None:
         """Keep a call until its turn is written; that of a turn of its own is written next."""
-        if self._journal is None or not call_state.attempts or (turn.implicit and call_state.parent is None):
+        journal = self._journal
+        if len(turn.calls) > stored.MOST_CALLS or turn.held > stored.MOST_BYTES:
+            journal = self._large(turn) or journal
+        if journal is None or not call_state.attempts or (turn.implicit and call_state.parent is None):
             return
         # A call may outlive the call around it, for example a task that was not awaited.
         while call_state.parent is not None and call_state.parent.call_state.done:
             call_state = (
                 call_state.parent.call_state
             )  # it ended first, and is completed from this one: it is written again
+        self._keep(turn, call_state, journal)
+
+    def _keep(self, turn: Turn, call_state: CallState, journal: Journal) -> None:
+        """Write a call into the journal; the requests of a large turn then leave the memory."""
+        content = self._content_of(turn)
+        # What was redacted or withheld cannot be read back, and a call that still runs is written again.
+        store = turn.store if content is None and _has_ended(call_state) else None
         try:
-            urgent = self._journal.add(turn, call_state, self._content_of(turn))
+            urgent = journal.add(turn, call_state, content, store)
             if urgent is not None:
                 raise urgent
         except OSError as error:
@@ -138,6 +152,26 @@ class Tracer:
             log("moa.journal_refused", key=kind, error=f"{kind}: {error.strerror}")
         except BaseException as error:
             self._fault(error, turn)
+
+    def _large(self, turn: Turn) -> Journal | None:
+        """Return the journal that takes the requests of a large turn, `None` if nothing may; say once what it holds."""
+        journal = self._journal or self._spare
+        if claim(self._noticed.setdefault(turn.id, once())):
+            reason = None
+            if not isinstance(self._writer, FileWriter):
+                reason = "the lines go to a writer of the program and not to files"
+            elif self._content_of(turn) is not None:
+                reason = "what is redacted or withheld must not be on the disk as it is"
+            elif journal is None:
+                journal = self._spare = Journal(self._writer.trace_dir)
+            moved = {"reason": reason} if reason else {"moved": True}
+            log("moa.turn_large", key=turn.id, turn_id=turn.id, calls=len(turn.calls), bytes=turn.held, **moved)
+            if reason is None and journal is not None:
+                turn.store = stored.RequestStore(journal.path_of(turn.id))
+                for call_state in list(turn.calls):
+                    if call_state.done and call_state.parent is None and call_state.attempts:
+                        self._keep(turn, call_state, journal)
+        return journal if turn.store is not None else None
 
     def closed(self, turn: Turn) -> None:
         """Write the turn's line; an interrupt goes on after that."""
@@ -162,6 +196,8 @@ class Tracer:
         """Return the turn's line, if it has one. Its journal goes when that is written, and keeps it if it is refused."""
         line = self._line_of(turn, number)
         journal = self._journal
+        if self._noticed.pop(turn.id, None) is not None:
+            journal = journal or self._spare
         if line is None:
             if journal is not None:
                 journal.remove(turn)
@@ -243,21 +279,29 @@ class Tracer:
     def _line(self, session_id: str | None, pieces: Iterable[bytes], content: Content | None, *, late: bool) -> Line:
         listeners = self._listeners
         if content is not None:
-            data, urgent = content.line(b"".join(pieces))
+            data, urgent = content.line(stored.joined([*pieces]))
             pieces = (data,)
             if urgent is not None:
                 # What interrupted a function of the user's goes on when the line is written.
                 listeners = (*listeners, partial(_raise, urgent))
         # Joined here, once: a line may be long.
-        return Line(
-            b"".join((*pieces, b"\n")), session_id=session_id, writer=self._writer, late=late, listeners=listeners
-        )
+        pieces = (*pieces, b"\n")
+        try:
+            data = b"".join(pieces)
+        except TypeError:  # requests of a large turn are no bytes
+            data = stored.joined(pieces)
+        return Line(data, session_id=session_id, writer=self._writer, late=late, listeners=listeners)
 
     def _put(self, session_id: str | None, line: bytes) -> None:
         outbox.send([self._line(session_id, (line,), self._content, late=False)])
 
 
 _never_ran = attrgetter("never_ran")
+
+
+def _has_ended(call_state: CallState) -> bool:
+    """Return True if all calls inside one that is ending have ended."""
+    return all(inner.done and _has_ended(inner) for attempt in call_state.attempts for inner in attempt.inner)
 
 
 def _raise(error: BaseException, _record: object) -> None:

@@ -251,6 +251,8 @@ _settled = attrgetter("settled")
 def turn_record(turn: Turn, *, ts: float) -> dict[str, Any]:
     """Return the record of a turn but for its writer."""
     entries = _all_entries(turn)
+    if turn.store is not None:
+        turn.store.check(turn, [entry.fields for entry in entries])
     reply = turn.reply
     if reply is None and turn.returned is not None:
         reply = read_reply(turn.returned)

@@ -77,8 +77,7 @@ class StackLike(Protocol):
 class Attempt:
     """One request of a call and its reply; a retry is another attempt."""
 
-    # Most of this is not known, or never needed, for most requests: the class holds what an
-    # attribute is until somebody sets it. Each call makes one of these.
+    # Most of this is seldom known, or needed: the class holds what an attribute is until it is set.
     number = 1
     reply: Reply | None = None
     error: ErrorInfo | None = None
@@ -218,8 +217,7 @@ class Turn:
         implicit: Whether it was opened for a single call outside any turn.
     """
 
-    # Most of this is not known, or never needed, for most turns: the class holds what an attribute
-    # is until somebody sets it.
+    # Most of this is seldom known, or needed: the class holds what an attribute is until it is set.
     outcome: Outcome = "completed"
     error: ErrorInfo | None = None
     reply: Reply | None = None
@@ -234,6 +232,9 @@ class Turn:
     snapshot: Any = None
     last_encoded: Any = None
     """What the recording keeps of the last request, to know it again."""
+    store: Any = None
+    held = 0
+    """Bytes of its requests; `store` is where a large turn has them, `None` if that is the memory."""
     trace_context: dict[str, str] | None = None
     redacts: Callable[[], Sequence[Callable[[str], str]]] | None = None
     """Returns the functions that its texts pass before they are written; asked at each line."""
@@ -373,7 +374,7 @@ class Turn:
         self.calls = []
         self.frames, self.secrets = [], []
         self.request = self.reply = self.returned = self.error = self.snapshot = self.last_encoded = None
-        self.answered_by = None
+        self.answered_by = self.store = None
 
 
 def open_turns() -> int:
