@@ -34,6 +34,7 @@ def verify(
         bool,
         typer.Option("--semantics/--no-semantics", help="Look for references in the prompts that came after them."),
     ] = True,
+    strict: Annotated[bool, typer.Option("--strict", help="Let notices count as problems do.")] = False,
     as_json: Json = False,
 ) -> None:
     """Verify."""
@@ -41,7 +42,13 @@ def verify(
         run = open_run(paths)
         with progress_bar(run):
             report = run.verify(semantics=semantics, ignore=ignore or ())
-        code = UNREADABLE if "E108" in report.counts else FINDINGS if not report.clean else CLEAN
+        code = (
+            UNREADABLE
+            if "E108" in report.counts
+            else FINDINGS
+            if not report.clean or (strict and report.notices)
+            else CLEAN
+        )
         nothing = not (report.files or report.late or report.total)
         try:
             if as_json:
@@ -66,7 +73,7 @@ def _plain(report: VerifyReport) -> dict[str, object]:
 
 
 def _human(report: VerifyReport) -> None:
-    from ..read import CODES
+    from ..read import CODES, NOTICES
     from ._screen import Screen
 
     screen = Screen()
@@ -84,6 +91,10 @@ def _human(report: VerifyReport) -> None:
         for code, count in report.counts.items():
             screen.line((code, "red"), f"  {count:>6,}  {CODES[code][1]}")
         screen.line()
+    for code, count in report.notice_counts.items():
+        name, means = NOTICES[code]
+        where = next(one for one in report.notices if one.code == code)
+        screen.line((code, "yellow"), f"  {count:>6,}  {name}: {means}; first {one_line(where.file)}:{where.line}")
     looked = (
         f"{counted(report.turns, 'turn')} of {counted(report.sessions, 'session')} in {counted(report.files, 'file')}, "
         f"{counted(report.lines, 'line')}, {size_text(report.bytes)}, {counted(report.late, 'late line')}"

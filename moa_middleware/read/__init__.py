@@ -22,7 +22,7 @@ from ._fidelity import Fidelity
 from ._files import Source, resolve
 from ._jsonable import json_schema, to_jsonable
 from ._overlap import Overlap, overlap_of, similarities
-from ._problems import CODES, Problem
+from ._problems import CODES, NOTICES, Problem
 from ._prompt import content_text, messages_of
 from ._prune import PrunedFile, PruneReport, parse_age, prune
 from ._run import Run
@@ -45,6 +45,7 @@ if TYPE_CHECKING:
 __all__ = [
     "CODES",
     "GROUPINGS",
+    "NOTICES",
     "CallView",
     "Comparison",
     "Cost",

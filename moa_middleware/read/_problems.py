@@ -12,7 +12,7 @@ from ..errors import ProblemError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["CODES", "Problem", "ProblemLog"]
+__all__ = ["CODES", "NOTICES", "Problem", "ProblemLog"]
 
 CODES: Mapping[str, tuple[str, str]] = MappingProxyType(
     {
@@ -34,6 +34,14 @@ CODES: Mapping[str, tuple[str, str]] = MappingProxyType(
 )
 """Name and meaning of each code. Codes stay; new ones may be added."""
 
+NOTICES: Mapping[str, tuple[str, str]] = MappingProxyType(
+    {
+        "N301": ("turn-without-call", "a turn in which no call was recorded, nor a turn"),
+        "N302": ("unread-reply", "replies that the program never read"),
+    }
+)
+"""The same of what is worth a look and not wrong: a program may mean it, or something was not instrumented."""
+
 _LIMIT = 10_000
 
 
@@ -43,7 +51,7 @@ class Problem:
     Something wrong with a line, a file or a turn. It never holds content.
 
     Attributes:
-        code: A key of `CODES`, for example `E101`.
+        code: A key of `CODES`, for example `E101`; of a notice of `verify` one of `NOTICES`.
         message: What is wrong, in a line.
         file: Name of the file; empty for what concerns several.
         line: Number of the line, from 1.
@@ -63,7 +71,7 @@ class Problem:
     @property
     def name(self) -> str:
         """The code in words, for example `torn-line`."""
-        return CODES[self.code][0]
+        return (CODES.get(self.code) or NOTICES[self.code])[0]
 
     def __str__(self) -> str:
         """Return code, name, place and message, in a line."""

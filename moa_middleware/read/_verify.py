@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -13,7 +13,7 @@ from pydantic_core import ValidationError
 from ..errors import QueryError
 from ..records import SCHEMA, TurnRecord
 from ._fidelity import reached
-from ._problems import CODES, Problem, ProblemLog
+from ._problems import CODES, NOTICES, Problem, ProblemLog
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -47,6 +47,8 @@ class VerifyReport:
         journals: Files of open turns, which `moa recover` reads.
         problems: The first 10,000, in the order in which they were met.
         counts: All of them, by code.
+        notices: What is worth a look and not wrong, for example turns without a call: the first 10,000.
+        notice_counts: All notices, by code.
     """
 
     files: int
@@ -58,10 +60,12 @@ class VerifyReport:
     journals: int
     problems: tuple[Problem, ...]
     counts: Mapping[str, int]
+    notices: tuple[Problem, ...] = ()
+    notice_counts: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
 
     @property
     def clean(self) -> bool:
-        """Whether nothing is wrong."""
+        """Whether nothing is wrong. Notices do not count."""
         return not self.counts
 
     @property
@@ -86,11 +90,13 @@ def verify(
         QueryError: A code does not exist.
     """
     ignored = frozenset({ignore} if isinstance(ignore, str) else ignore)
-    unknown = sorted(ignored - CODES.keys())
+    unknown = sorted(ignored - CODES.keys() - NOTICES.keys())
     if unknown:
-        raise QueryError(f"there is no problem {unknown[0]!r}: need one of {', '.join(CODES)}")
+        raise QueryError(f"there is no problem {unknown[0]!r}: need one of {', '.join((*CODES, *NOTICES))}")
     adapter = _adapter()
+    notices = ProblemLog()
     for turn in turns:
+        _notice(turn, notices)
         _check_values(turn, adapter, reading.problem_log)
         if semantics:
             _check_meaning(turn, reading.problem_log)
@@ -103,11 +109,34 @@ def verify(
         sessions=len(reading.seen),
         late=reading.late_lines,
         journals=reading.journals,
-        problems=tuple(problem for problem in problem_log.kept if problem.code not in ignored),
-        counts=MappingProxyType(
-            Counter({code: n for code, n in sorted(problem_log.counts.items()) if code not in ignored})
-        ),
+        problems=_kept(problem_log, ignored),
+        counts=_counts(problem_log, ignored),
+        notices=_kept(notices, ignored),
+        notice_counts=_counts(notices, ignored),
     )
+
+
+def _kept(log: ProblemLog, ignored: frozenset[str]) -> tuple[Problem, ...]:
+    return tuple(problem for problem in log.kept if problem.code not in ignored)
+
+
+def _counts(log: ProblemLog, ignored: frozenset[str]) -> Mapping[str, int]:
+    return MappingProxyType(Counter({code: n for code, n in sorted(log.counts.items()) if code not in ignored}))
+
+
+def _notice(turn: TurnView, notices: ProblemLog) -> None:
+    """Name what is not wrong, and may mean that something was not recorded."""
+    if turn.schema != SCHEMA:
+        return
+    data = turn._data
+    if not turn.all_calls and not data.get("turns"):
+        notices.add(
+            _problem("N301", "no call was recorded in it: was the SDK, or the function that asks, named?", turn)
+        )
+    totals = data.get("totals")
+    unread = totals.get("unread") if isinstance(totals, dict) else None
+    if isinstance(unread, int) and unread > 0:
+        notices.add(_problem("N302", f"{unread} of its replies {'was' if unread == 1 else 'were'} never read", turn))
 
 
 @cache

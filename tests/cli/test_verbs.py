@@ -514,3 +514,19 @@ def test_a_sum_of_tokens_that_is_not_whole_is_marked(run, desk):
     told = run("stats", "s.jsonl").stdout
     assert {"5+", "6+"} <= set(told.split())
     assert "1 call told no tokens" in told
+
+
+def test_notices_count_only_if_it_is_strict(run, desk):
+    """`moa verify` lists turns without a call; its exit code is 1 for them with `--strict` alone."""
+    import moa_middleware as moa
+
+    moa.configure(save_traces=True, trace_dir=desk / "empty")
+    moa.turn(lambda: "nothing")()
+    moa.configure(save_traces=False)
+    for options, code in ((), 0), (("--strict",), 1):
+        done = run("verify", "empty", *options)
+        assert code == done.returncode
+        assert (
+            "N301       1  turn-without-call: a turn in which no call was recorded, nor a turn; first " in done.stdout
+        )
+        assert "clean" in done.stdout
