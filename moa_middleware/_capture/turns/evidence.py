@@ -33,8 +33,8 @@ _PROBE = 48
 """Bytes of an output that are searched for first."""
 _PROBES = 16
 """Matches of a probe after which the whole output is searched for."""
-_FEWEST_BEFORE, _PAIRS = 32, 100_000
-"""Calls that each call is compared with at least, and pairs of calls that a turn compares at most (0.2 s)."""
+_FEWEST_BEFORE, _PAIRS, _BYTES = 32, 100_000, 1_000_000_000
+"""Calls that each call is compared with at least; pairs of calls, and bytes of requests, that a turn compares at most."""
 
 
 @dataclass(slots=True, eq=False)
@@ -106,9 +106,10 @@ def compare(nodes: Sequence[Node], escape: Callable[[str], bytes]) -> None:
     search = _Search(nodes, escape)
     ended = sorted((node for node in nodes if node.ended_ns is not None and node.role != "aggregator"), key=_end)
     times = [*map(_end, ended)]
-    # A turn that is a whole program may have thousands of calls; to compare all pairs would take minutes. What is
-    # then not found is unknown.
-    most = max(_FEWEST_BEFORE, _PAIRS // (len(nodes) or 1))
+    # A turn that is a whole program may have thousands of calls, or hundreds with a long document in each request;
+    # to compare all pairs would take minutes. What is then not found is unknown.
+    size = sum(len(node.input) for node in nodes)
+    most = max(_FEWEST_BEFORE, min(_PAIRS // (len(nodes) or 1), _BYTES // (size or 1)))
     for node in nodes:
         before = bisect_right(times, node.started_ns) if node.alike else 0
         if before:
