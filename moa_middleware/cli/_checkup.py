@@ -206,6 +206,27 @@ def _check_directory(found: Checkup, folder: Path) -> None:
         found.problems.append(f"{folder} cannot be read: {error.strerror}")
         return
     _check_journals(found, folder)
+    _check_newest(found, folder)
+
+
+def _check_newest(found: Checkup, folder: Path) -> None:
+    """Look into the file that was written last, if it is not large: what was not recorded shows there."""
+    from ..read import verify
+
+    with suppress(OSError, ValueError):
+        files = [path for path in folder.glob("*.jsonl") if path.is_file()]
+        newest = max(files, key=lambda path: path.stat().st_mtime, default=None)
+        if newest is None or newest.stat().st_size > _LARGE:
+            return
+        counts = verify(newest, semantics=False).notice_counts
+        if counts.get("N301"):
+            found.notes.append(f"{newest.name}: turns without a call (N301): {counts['N301']}; moa verify lists them")
+        if counts.get("N302"):
+            found.notes.append(f"{newest.name}: replies that were never read (N302); moa verify lists them")
+
+
+_LARGE = 10_000_000
+"""Bytes; a larger file is not read."""
 
 
 def _count_files(directory: dict[str, Any], folder: Path) -> None:
@@ -261,6 +282,8 @@ def _check_targets(found: Checkup) -> None:
         found.targets[entry] = _target_problem(entry, names)
         if found.targets[entry]:
             found.problems.append(f"MOA_INSTRUMENT: {found.targets[entry]}")
+    if "openai" in entries and "litellm" not in entries and _version_of("litellm"):
+        found.notes.append("litellm is installed and does not use the openai SDK for each provider: name litellm too")
     found.notes.append("MOA_INSTRUMENT is for moa run, and for programs that pass it to moa.instrument")
 
 

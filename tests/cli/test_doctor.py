@@ -130,3 +130,14 @@ def test_a_terminal_sees_all_of_it(terminal, written, columns):
         assert f"\n{heading}\n" in text
     path = str(written)
     assert max(len(line) for line in text.split("\n") if path not in line) <= columns
+
+
+def test_turns_without_a_call_are_noted(run, desk):
+    """In the file that was written last."""
+    import moa_middleware as moa
+
+    moa.configure(save_traces=True, trace_dir=desk / "empty")
+    moa.turn(lambda: "nothing")()
+    moa.configure(save_traces=False)
+    _, found = doctor(run, MOA_SAVE_TRACES="1", MOA_TRACE_DIR=str(desk / "empty"))
+    assert "unknown-session.jsonl: turns without a call (N301): 1; moa verify lists them" in found["notes"]
