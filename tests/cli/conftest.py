@@ -22,7 +22,7 @@ import pytest
 
 import moa_middleware as moa
 from moa_middleware.testing import Script, ScriptedServer
-from tests.support import doses, forked
+from tests.support import forked
 
 COMMAND = [sys.executable, "-m", "moa_middleware"]
 MODELS = ("ref-a", "ref-b", "ref-c")
@@ -129,11 +129,11 @@ def env(desk):
 
 
 @pytest.fixture
-def run(env, desk, request):
+def run(env, desk, quick):
     """Return a function that runs `moa` on pipes; a quick run forks for it, where that is the same."""
 
     def run(*args, stdin=None, **more):
-        if doses.is_quick(request.config) and forked.can_run(more):
+        if quick and forked.can_run(more):
             return forked.run([*map(str, args)], env={**env, **more}, cwd=desk, stdin=stdin)
         return subprocess.run(
             [*COMMAND, *map(str, args)],
@@ -205,12 +205,12 @@ class Terminal:
 
 
 @pytest.fixture
-def terminal(env, request):
+def terminal(env, quick):
     """Return a function that runs `moa` on a terminal, in a quick run by a fork; it is ended with the test."""
     begun = []
 
     def start(*args, columns=80, **more):
-        fork = doses.is_quick(request.config) and forked.can_run(more)
+        fork = quick and forked.can_run(more)
         begun.append(Terminal({**env, **more}, args, columns, fork=fork))
         return begun[-1]
 

@@ -11,7 +11,7 @@ import time
 import pytest
 
 from moa_middleware.testing import Script, ScriptedServer
-from tests.support.programs import RUN, outcome, python, written
+from tests.support.running import RUN, outcome, python, written
 
 UTILS = """
 def ask(model):

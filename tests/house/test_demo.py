@@ -23,7 +23,7 @@ import pytest
 
 from moa_middleware.cli import main
 from moa_middleware.testing import Script, ScriptedServer
-from tests.support import doses, forked
+from tests.support import forked
 
 ROOT = Path(__file__).parents[2]
 KEY = "sk-never-to-be-seen-1234"
@@ -41,11 +41,11 @@ def env(tmp_path):
 
 
 @pytest.fixture
-def demo(env, request):
+def demo(env, quick):
     """Return a function that runs the demo on pipes; a quick run forks for it, where that is the same."""
 
     def run(*args, **more):
-        if doses.is_quick(request.config) and forked.can_run(more):
+        if quick and forked.can_run(more):
             return forked.run(["demo", *args], env={**env, **more}, cwd=os.getcwd())
         return subprocess.run(
             [*COMMAND, *args], env={**env, **more}, capture_output=True, check=False, encoding="utf-8", timeout=60
@@ -55,12 +55,12 @@ def demo(env, request):
 
 
 @pytest.fixture
-def here(env, monkeypatch, capfd, request):
+def here(env, monkeypatch, capfd, quick):
     """Return a function that runs the demo in this process or a fork: for what ends before anything is asked."""
 
     def run(*args, **more):
         # A process that has been `moa` itself is not forked for others: they would get what it keeps of its run.
-        if doses.is_quick(request.config):
+        if quick:
             done = forked.run(["demo", *args], env={**env, **more}, cwd=os.getcwd())
             return done.returncode, done.stdout, done.stderr
         for name, value in {**env, **more}.items():
@@ -247,10 +247,10 @@ def test_a_terminal_shows_progress_for_each_reference(env, columns):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("more", [{}, {"NO_COLOR": "1"}])
-def test_no_color_is_obeyed(env, more, request):
+def test_no_color_is_obeyed(env, more, quick):
     """A terminal gets colours, and none with NO_COLOR."""
     with ScriptedServer(QUICK) as server:
-        code, written = on_terminal({**env, **more}, *asking(server, "a"), fork=doses.is_quick(request.config))
+        code, written = on_terminal({**env, **more}, *asking(server, "a"), fork=quick)
     assert (0, not more) == (code, bool(re.search(r"\x1b\[[0-9;]*3[0-7]m", written)))
 
 

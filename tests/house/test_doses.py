@@ -38,6 +38,9 @@ SAMPLE = """
 
     def test_count():
         print("drawn", len(seen))
+
+    def test_lessened(quick):
+        print("lessened", quick)
 """
 
 
@@ -91,9 +94,9 @@ def test_a_quick_run_says_what_it_left_out(tmp_path):
         assert "doses: quick (everything: uv run pytest --all)" in printed
         left = int(printed.partition("quick doses: ")[2].partition(" ")[0])
         passed = int(printed.rpartition(" passed")[0].rpartition(" ")[2])
-        # 36 of two parameters, 30 of a crowd, and 3 others.
-        assert 36 + 30 + 3 == left + passed
-        assert 6 + 3 + 2 <= passed <= 2 * 6 + 3 + 2
+        # 36 of two parameters, 30 of a crowd, and 4 others.
+        assert 36 + 30 + 4 == left + passed
+        assert 6 + 3 + 3 <= passed <= 2 * 6 + 3 + 3
         assert args == ["-n", "1"] or "drawn 40" in printed
 
 
@@ -101,7 +104,7 @@ def test_all_leaves_nothing_out(tmp_path):
     """Every parameter, every mark, and the whole number of examples."""
     printed = run(tmp_path, "--all", "-p", "no:xdist")
     assert "doses: all" in printed
-    assert "69 passed" in printed
+    assert "70 passed" in printed
     assert "left out" not in printed
     assert "drawn 200" in printed
 
@@ -111,3 +114,14 @@ def test_what_is_selected_runs_undiminished(tmp_path):
     assert "36 passed" in run(tmp_path, "test_sample.py::test_two")
     assert "30 passed" in run(tmp_path, "-k", "crowd")
     assert "1 passed" in run(tmp_path, "-m", "slow")
+
+
+def test_the_rest_is_what_a_quick_run_leaves_out(tmp_path):
+    """Together they run every test; what a quick run tries less of runs in both."""
+    printed = run(tmp_path, "-p", "no:xdist")
+    left = int(printed.partition("quick doses: ")[2].partition(" ")[0])
+    printed = run(tmp_path, "--rest", "-p", "no:xdist")
+    assert "doses: what a quick run leaves out" in printed
+    assert f"{left + 2} passed" in printed
+    assert "drawn 200" not in printed  # it is counted by a test that a quick run has
+    assert "lessened False" in printed

@@ -25,7 +25,7 @@ import pytest
 import moa_middleware as moa
 from moa_middleware.testing import ScriptedServer
 from tests.conftest import lines_of
-from tests.support import doses, forked
+from tests.support import forked
 from tests.support.program_truth import PROGRAMS, Models
 
 ROOT = Path(__file__).parents[2]
@@ -65,14 +65,14 @@ def run_here(program, *, change=lambda module: None, start=lambda run: run()):
     return out.getvalue()
 
 
-def run_there(program, request, **environment):
+def run_there(program, quick, **environment):
     """Run a program in a process of its own, by `moa run`, and return what it printed."""
     assert openai.resources.chat.completions  # imported once, before the forks
     args = ["run", *(["--turn", f"{program.name}.py"] if program.target is None else ["start.py", program.name])]
     env = {**os.environ, **environment}
     is_off = environment.get("MOA_SAVE_TRACES") == "0"
     # A program that is one turn ends with its interpreter, which a fork has none of.
-    if is_off or (doses.is_quick(request.config) and program.target is not None):
+    if is_off or (quick and program.target is not None):
         done = forked.run(args, env=env, cwd=PLACE)
     else:
         command = [sys.executable, "-m", "moa_middleware", *args]
@@ -118,11 +118,11 @@ def open_blocks(program):
     return change
 
 
-def run(program, way, request):
+def run(program, way, quick):
     """Run a program in one of the three ways, and return what it printed."""
     if way == "zero code":
         entries = ["openai", *([f"{program.name}:{program.target}=turn"] if program.target else [])]
-        return run_there(program, request, MOA_INSTRUMENT=",".join(entries))
+        return run_there(program, quick, MOA_INSTRUMENT=",".join(entries))
     moa.instrument("openai")
     if way == "decorators":
         whole = moa.turn if program.is_script else lambda fn: fn
@@ -207,10 +207,12 @@ def alone(program, monkeypatch):
 
 @pytest.mark.crowd(facets=lambda program, way: (program.name, way))
 @pytest.mark.parametrize(("program", "way"), CASES)
-def test_every_request_is_where_it_belongs(program, way, alone, request, trace_dir):
+def test_every_request_is_where_it_belongs(  # noqa: PLR0917 - fixtures
+    program, way, alone, quick, monkeypatch, trace_dir
+):
     """Once, in its turn, with its role, layer, messages, tokens and text; and the program prints what it prints alone."""
-    with serving(program, request.getfixturevalue("monkeypatch")) as (server, models):
-        shown = run(program, way, request)
+    with serving(program, monkeypatch) as (server, models):
+        shown = run(program, way, quick)
     assert shown == alone
     lines = [line for file in sorted(trace_dir.rglob("*.jsonl")) for line in lines_of(file)]
     check(program, way, lines, server, models)
@@ -218,13 +220,13 @@ def test_every_request_is_where_it_belongs(program, way, alone, request, trace_d
 
 @pytest.mark.crowd(facets=lambda program: (program.target is None,))
 @pytest.mark.parametrize("program", [pytest.param(program, id=program.name) for program in PROGRAMS])
-def test_off_is_as_if_we_were_not_there(program, alone, monkeypatch, request, tmp_path):
+def test_off_is_as_if_we_were_not_there(program, alone, monkeypatch, quick, tmp_path):
     """Started by `moa run` with the switch off: the same output, and nothing is written."""
     place = tmp_path / "traces"
     entries = ["openai", *([f"{program.name}:{program.target}=turn"] if program.target else [])]
     with serving(program, monkeypatch):
         shown = run_there(
-            program, request, MOA_INSTRUMENT=",".join(entries), MOA_SAVE_TRACES="0", MOA_TRACE_DIR=str(place)
+            program, quick, MOA_INSTRUMENT=",".join(entries), MOA_SAVE_TRACES="0", MOA_TRACE_DIR=str(place)
         )
     assert shown == alone
     assert not place.exists()

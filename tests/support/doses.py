@@ -1,5 +1,5 @@
 """
-The doses of a test run: quick by default, everything with `--all`.
+The doses of a test run: quick by default, everything with `--all`, what a quick run leaves out with `--rest`.
 
 A quick run keeps every promise and tries each with fewer examples: Hypothesis draws a fifth of the
 examples, of a parametrised test a sample runs that has each value of each parameter, and tests marked `slow`,
@@ -38,13 +38,14 @@ collected_key = pytest.StashKey[list]()
 
 
 def pytest_addoption(parser):
-    """Add `--all`."""
+    """Add `--all` and `--rest`."""
     parser.addoption("--all", action="store_true", help="run every test, in its whole dose; the default is a quick run")
+    parser.addoption("--rest", action="store_true", help="run what a quick run leaves out")
 
 
 def is_quick(config):
     """Return True if the run takes a sample, which is the default."""
-    return not config.getoption("all")
+    return not config.getoption("all") and not config.getoption("rest")
 
 
 def is_selected(config):
@@ -96,7 +97,9 @@ def keep_bytecode(config):
 
 def pytest_report_header(config):
     """Say which doses these are."""
-    return f"doses: quick (everything: {ALL})" if is_quick(config) else "doses: all"
+    if is_quick(config):
+        return f"doses: quick (everything: {ALL})"
+    return "doses: all" if config.getoption("all") else "doses: what a quick run leaves out"
 
 
 def pytest_itemcollected(item):
@@ -109,14 +112,16 @@ def pytest_itemcollected(item):
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config, items):
-    """Leave out what a quick run leaves out, and count it."""
+    """Leave out what a quick run leaves out, and count it; or what a quick run has run."""
     config.stash[collected_key] = [*items]
-    if not is_quick(config) or is_selected(config):
+    if config.getoption("all") or is_selected(config):
         return
     kept = select(items)
+    if config.getoption("rest"):
+        kept = {item for item in items if item not in kept or is_lessened(item)}
     left = [item for item in items if item not in kept]
     config.hook.pytest_deselected(items=left)
-    config.stash[left_key] = len(left)
+    config.stash[left_key] = len(left) if is_quick(config) else 0
     items[:] = [item for item in items if item in kept]
 
 
@@ -133,6 +138,17 @@ def select(items):
     for crowd in crowds.values():
         kept.update(sample(crowd))
     return kept
+
+
+def is_lessened(item):
+    """Return True if a quick run tries less of a test: fewer examples of Hypothesis, or what `quick` decides."""
+    return hasattr(getattr(item, "obj", None), "hypothesis") or "quick" in getattr(item, "fixturenames", ())
+
+
+@pytest.fixture(scope="session")
+def quick(request):
+    """Return True in a quick run: for tests that are shorter there, or fork where others start an interpreter."""
+    return is_quick(request.config)
 
 
 def sample(crowd):

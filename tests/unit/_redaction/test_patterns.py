@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 
 import moa_middleware as moa
 from moa_middleware._redaction import EMAIL, MARK, PHONE, RULES, emails, named, phones, secrets
-from tests.support import doses
 
 TAKEN = {
     "openai": "Incorrect API key provided: sk-proj-abcDEF1234567890abcd.",
@@ -452,9 +451,9 @@ LONG = {
 
 
 @pytest.mark.parametrize("name", LONG)
-def test_time_grows_with_the_text_and_no_faster(name, request):
+def test_time_grows_with_the_text_and_no_faster(name, quick):
     """A text of 300 kB (60 in a quick run) made to be read again and again takes a moment, not minutes."""
-    size = 60_000 if doses.is_quick(request.config) else 300_000
+    size = 60_000 if quick else 300_000
     text = (LONG[name] * size)[:size] + "!"
     began = time.process_time()
     for rule in RULES.values():

@@ -14,16 +14,16 @@ import pytest
 
 from moa_middleware._capture.tracing.journal import JOURNAL_SCHEMA, is_alive, this_process
 from moa_middleware._layout.owner import started
-from tests.support import doses, forked
+from tests.support import forked
 from tests.support.killed import environment, journals, killed, script, wait_for, whats
 
 
 @pytest.fixture
-def moa_recover(request):
+def moa_recover(quick):
     """Return a function that runs `moa recover`, in a quick run by a fork; it returns exit code and output."""
 
     def run(directory, *args):
-        if doses.is_quick(request.config):
+        if quick:
             done = forked.run(["recover", str(directory), *args], env=dict(os.environ), cwd=os.getcwd())
         else:
             done = subprocess.run(
