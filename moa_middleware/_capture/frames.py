@@ -6,10 +6,11 @@ Which exceptions these are, and what is recorded of them, this module must not k
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from types import TracebackType
+    from types import FrameType
 
 __all__ = ["drop_frames", "hide_own_frames", "strip_own_frames"]
 
@@ -30,7 +31,7 @@ def hide_own_frames(error: BaseException, *, everywhere: bool = False) -> None:
         everywhere: Take out those between frames of others too, as middleware has them; the last stays.
     """
     trace = error.__traceback__
-    while trace is not None and _is_ours(trace):
+    while trace is not None and _is_ours(trace.tb_frame):
         trace = trace.tb_next
     if trace is None:
         return
@@ -38,7 +39,7 @@ def hide_own_frames(error: BaseException, *, everywhere: bool = False) -> None:
     BaseException.with_traceback(error, trace)
     while everywhere and trace is not None:
         after = trace.tb_next
-        while after is not None and after.tb_next is not None and _is_ours(after):
+        while after is not None and after.tb_next is not None and _is_ours(after.tb_frame):
             after = after.tb_next
         trace.tb_next = after
         trace = after
@@ -47,7 +48,7 @@ def hide_own_frames(error: BaseException, *, everywhere: bool = False) -> None:
 def strip_own_frames(error: BaseException) -> BaseException:
     """Cut our own frames off the head of a traceback: they hold the exception, a cycle."""
     trace = error.__traceback__
-    while trace is not None and _is_ours(trace):
+    while trace is not None and _is_ours(trace.tb_frame):
         trace = trace.tb_next
     return BaseException.with_traceback(error, trace)
 
@@ -59,7 +60,11 @@ def drop_frames(error: BaseException | None) -> None:
     For one that a middleware has answered by sending again: its `except` block, where the flow
     waits, keeps it for as long as the new stream is open. Its frames lead, by `f_back`, to the
     consumer's, which holds that stream; so it would never be dropped.
+
+    An exception that the consumer handles while it makes the call became the `__context__` of this one,
+    and is the consumer's: it keeps its traceback, and the link to it is cut.
     """
+    running = _running_frames()
     seen: set[int] = set()
     found = [error]
     while found:
@@ -67,8 +72,29 @@ def drop_frames(error: BaseException | None) -> None:
         if one is not None and id(one) not in seen:
             seen.add(id(one))
             BaseException.with_traceback(one, None)
+            if _is_handled_in(one.__cause__, running):
+                one.__cause__ = None
+            if _is_handled_in(one.__context__, running):
+                one.__context__ = None
             found += (one.__cause__, one.__context__)
 
 
-def _is_ours(trace: TracebackType) -> bool:
-    return str(trace.tb_frame.f_globals.get("__package__")).startswith(_OURS)
+def _running_frames() -> set[FrameType]:
+    """Return the frames that are running in this thread, but for our own."""
+    running: set[FrameType] = set()
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        if not _is_ours(frame):
+            running.add(frame)
+        frame = frame.f_back
+    return running
+
+
+def _is_handled_in(error: BaseException | None, running: set[FrameType]) -> bool:
+    """Return True if an exception was caught by code that has not returned yet, and not by ours."""
+    trace = error.__traceback__ if error is not None else None
+    return trace is not None and trace.tb_frame in running
+
+
+def _is_ours(frame: FrameType) -> bool:
+    return str(frame.f_globals.get("__package__")).startswith(_OURS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import gc
 import os
@@ -123,6 +124,62 @@ def test_a_failed_call_keeps_nothing_alive():
             assert gone() is None
     finally:
         gc.enable()
+
+
+@pytest.mark.parametrize("is_async", [False, True], ids=["sync", "async"])
+def test_a_stream_sent_again_leaves_the_exception_that_its_caller_handles(is_async):
+    """It has its frames still, is nobody's context any more, and the stream goes when it is dropped."""
+    failures = [Failed(), Failed()]
+
+    def retry(call):
+        while True:
+            try:
+                return (yield call)
+            except Failed:
+                pass
+
+    stack = moa.Stack([retry])
+
+    def refuse():
+        try:
+            raise KeyError("cause")
+        except KeyError as cause:
+            raise failures.pop() from cause
+
+    @stack.reference
+    def ask(prompt):
+        return refuse() if failures else iter("ab")
+
+    @stack.reference
+    async def ask_async(prompt):
+        return refuse() if failures else iter("ab")
+
+    def names(error):
+        return [frame.name for frame in traceback.extract_tb(error.__traceback__)]
+
+    async def main():
+        try:
+            raise ValueError("the caller's own")
+        except ValueError as error:
+            before = names(error)
+            stream = await ask_async("p") if is_async else ask("p")
+            after = names(error)
+            gone = weakref.ref(stream)
+            del stream
+            is_gone = gone() is None
+        assert (["main"], ["main"], True) == (before, after, is_gone)
+
+    thrown = list(failures)
+    gc.collect()
+    gc.disable()
+    try:
+        with capture_turns():
+            asyncio.run(main())
+    finally:
+        gc.enable()
+    assert [(None, None)] * 2 == [(error.__traceback__, error.__cause__.__traceback__) for error in thrown]
+    assert [KeyError] * 2 == [type(error.__context__) for error in thrown]
+    assert [None] * 2 == [error.__cause__.__context__ for error in thrown]
 
 
 PROGRAM = """
