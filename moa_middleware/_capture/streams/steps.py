@@ -277,8 +277,10 @@ class _Steps(map):  # type: ignore[type-arg]  # of what the stream gives
     def __init__(self, proxy: Any) -> None: ...
 
     def __del__(self) -> None:
-        # As after a `break`: the consumer may take the stream up again, or never.
-        self.proxy._self_state.suspended = True
+        # As after a `break`: the consumer may take the stream up again, or never. Without a step it was not begun.
+        state = self.proxy._self_state
+        if state.suspended is not None:
+            state.suspended = True
 
     def __aiter__(self) -> Any:
         return self

@@ -399,7 +399,7 @@ def test_a_stream_that_was_read_half_and_returned_is_whole(read):
 
 
 @pytest.mark.parametrize("observers", [(), ("observer",)], ids=["straight", "conversation"])
-@pytest.mark.parametrize("left", ["dropped", "closed"])
+@pytest.mark.parametrize("left", ["dropped", "closed", "iterator dropped"])
 @pytest.mark.parametrize("kind", ["generator", "async generator"])
 def test_a_generator_that_never_began_is_not_a_call(kind, left, observers):
     """Its body never ran, so nobody asked a model."""
@@ -424,6 +424,9 @@ def test_a_generator_that_never_began_is_not_a_call(kind, left, observers):
                 stream.close()
             elif left == "closed":
                 await stream.aclose()
+            elif left == "iterator dropped":  # as `zip` does, if another one is empty
+                _ = iter(stream) if kind == "generator" else aiter(stream)
+                del _, stream
         with moa.turn():
             function("Why?")
         function("Why?")
