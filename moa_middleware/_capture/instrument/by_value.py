@@ -26,12 +26,20 @@ def by_value_pickler(frame: FrameType) -> Any:
     """
     # A reducer is not passed its pickler. So a wrapper would have to choose blindly: a name, which leads
     # nowhere in the other process, or the function, which `pickle` itself refuses to take.
+    if _PICKLERS.isdisjoint(str(frame.f_globals.get("__name__")).split(".")):
+        # Python keeps what `f_locals` returns with the frame. In the user's own, which calls `pickle.dumps`,
+        # a stream that is deleted would live on in it until the function returns.
+        return None
     names = frame.f_code.co_varnames
     pickler = frame.f_locals.get(names[0]) if names else None
     for kind in type(pickler).__mro__:
         if any(part in ("cloudpickle", "dill") for part in kind.__module__.split(".")):
             return pickler
     return None
+
+
+_PICKLERS = frozenset({"cloudpickle", "cloudpickle_fast", "dill", "pickle"})
+"""Names in the path of a module whose code calls a reducer, or the `dump` of C that does; dill's class is Python's."""
 
 
 def is_dill(pickler: Any) -> bool:

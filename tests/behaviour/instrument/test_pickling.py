@@ -6,6 +6,7 @@ import copy
 import functools
 import multiprocessing
 import pickle
+import weakref
 from concurrent.futures import ProcessPoolExecutor
 
 import pytest
@@ -122,3 +123,16 @@ def test_copies_of_clients_are_clients(turns):
         assert "mm" == client.create("m")
     assert 4 == len({record["turn_id"] for record in turns})
     assert [1] * 4 == [len(record["references"]) for record in turns]
+
+
+def test_pickling_keeps_no_local_of_its_caller_alive():
+    """Python would keep what `f_locals` returns until the function that called `pickle` returns."""
+
+    class Local:
+        pass
+
+    local = Local()
+    gone = weakref.ref(local)
+    pickle.dumps(propose)
+    del local
+    assert gone() is None
