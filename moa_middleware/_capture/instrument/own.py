@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dis
 import inspect
+from copy import copy
 from functools import cached_property, partial
 from types import FunctionType, MemberDescriptorType
 from typing import TYPE_CHECKING, Any
@@ -147,6 +148,13 @@ class _Made(cached_property):  # type: ignore[type-arg]  # of anything
         return cached_property, (self.original.func,)
 
 
+class _Making(partial):  # type: ignore[type-arg]  # of anything
+    """The function of a cached property whose value is wrapped; it is pickled as the original."""
+
+    def __reduce__(self) -> Any:
+        return unwrapped, self.args
+
+
 class _Maker(wrapt.FunctionWrapper):  # type: ignore[type-arg]  # wrapt's cannot be subscribed
     """A `__getattr__` whose values are wrapped; it is pickled as the original."""
 
@@ -166,6 +174,10 @@ class _MakerPatch(Patch):
     def wrap(self, original: Any) -> Any:
         """Return one that wraps what the other makes under the name."""
         if isinstance(original, cached_property):
+            if type(original) is not cached_property:
+                other = copy(original)  # of a subclass, whose `__get__` may do more
+                other.func = _Making(self._make, original.func)
+                return other
             made: Any = _Made(partial(self._make, original.func))
             made.original = original
             made.__doc__ = original.__doc__

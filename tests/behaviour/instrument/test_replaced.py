@@ -104,6 +104,22 @@ class Cached:
         return lambda prompt: ANSWER + prompt
 
 
+class Checked(cached_property):
+    """A cached property that does more: it counts how often it was asked."""
+
+    asked = 0
+
+    def __get__(self, instance, owner=None):
+        self.asked += 1
+        return super().__get__(instance, owner)
+
+
+class CachedByAnother:
+    @Checked
+    def create(self):
+        return lambda prompt: ANSWER + prompt
+
+
 class Made:
     def __getattr__(self, name):
         if name == "create":
@@ -132,7 +148,7 @@ class Data(Plain):
 
 FORMS = [
     *(Method, Partial, Lambda, OfAnother, AroundItsOwn, PartialOfItsOwn, CallsTheClasss, Itself, BySetattr, InAHelper),
-    *(OnlyThere, Slots, Cached, Made, Inherits, SubOfSub, Data),
+    *(OnlyThere, Slots, Cached, CachedByAnother, Made, Inherits, SubOfSub, Data),
 ]
 
 
@@ -141,8 +157,9 @@ def fresh(kind):
     bases = tuple(fresh(base) if base is not object else base for base in kind.__bases__)
     left_out = ("__dict__", "__weakref__", "create") if kind is Slots else ("__dict__", "__weakref__")
     names = {name: value for name, value in vars(kind).items() if name not in left_out}
-    if kind is Cached:
-        names["create"] = cached_property(vars(kind)["create"].func)
+    if kind in (Cached, CachedByAnother):
+        made = vars(kind)["create"]
+        names["create"] = type(made)(made.func)
     return type(kind)(kind.__name__, bases, names)
 
 
@@ -354,3 +371,17 @@ def test_its_traceback_is_that_of_the_bare_client():
         Client().create()
     names = [frame.name for frame in traceback.extract_tb(caught.value.__traceback__)]
     assert ["test_its_traceback_is_that_of_the_bare_client", "_fails"] == names
+
+
+def test_a_cached_property_of_another_class_stays_one():
+    """Its class does what it did, and the original is back afterwards."""
+    kind = fresh(CachedByAnother)
+    original = vars(kind)["create"]
+    moa.client(kind)
+    wrapped = vars(kind)["create"]
+    assert Checked is type(wrapped)
+    kind().create("p")
+    assert 1 == wrapped.asked
+    assert original.func is copy.copy(wrapped.func)  # by what pickling uses too
+    moa.uninstrument(kind)
+    assert original is vars(kind)["create"]
