@@ -8,6 +8,7 @@ and what is followed is the iterator: the response itself stays the same object.
 from __future__ import annotations
 
 import codecs
+import re
 from contextlib import suppress
 from types import AsyncGeneratorType, GeneratorType
 from typing import TYPE_CHECKING, Any
@@ -127,7 +128,7 @@ class BodyText(BodyEvents):
         self._is_text = not kind or kind.startswith("text/")
         self._is_framed: bool | None = None
         """True if strings are parts of the wire format, and not the data of one event each."""
-        self._decode = codecs.getincrementaldecoder("utf-8")("replace").decode
+        self._decode = _decoder_of(kind)("replace").decode
 
     def take_chunk(self, chunk: Any) -> Any:
         """Take a chunk in, and return it; never raises."""
@@ -148,9 +149,9 @@ class BodyText(BodyEvents):
             if not self._has_events:
                 self.feed(chunk)
                 return
-            if self._is_framed is None:
+            if self._is_framed is None and chunk.strip():  # else an empty line, which keeps the connection open
                 self._is_framed = not self.streamed or chunk.lstrip().startswith(_FIELDS)
-            if self._is_framed:
+            if self._is_framed or self._is_framed is None:
                 self.take(chunk.encode(errors="replace"))
             else:
                 self._event(chunk.encode(errors="replace"))
@@ -174,6 +175,15 @@ class BodyText(BodyEvents):
                 self.feed(data.decode(errors="replace"))
             return
         self.feed(event if isinstance(event, dict | str) else data.decode(errors="replace"))
+
+
+def _decoder_of(content_type: str) -> Any:
+    """Return the incremental decoder of a content type's charset, that of UTF-8 if it names none that is known."""
+    found = re.search(r"charset=[\s\"']*([\w.:-]+)", content_type)
+    try:
+        return codecs.getincrementaldecoder(found[1] if found else "utf-8")
+    except LookupError:
+        return codecs.getincrementaldecoder("utf-8")
 
 
 _FIELDS = ("data:", "event:", "id:", "retry:", ":")
