@@ -16,7 +16,7 @@ from ..errors import DecorationError
 from .flow.outcome import outcome_of
 from .frames import hide_own_frames
 from .log import count_fault
-from .scope import Tags, enter, leave
+from .scope import Scope, Tags, enter, leave
 from .shapes.accumulator import Accumulator
 from .streams.proxies import stream_proxy
 from .streams.proxy_class import own_state
@@ -77,8 +77,8 @@ class _App:
         """Name the application."""
         return f"<{type(self).__name__} around {self._app!r:.80}>"
 
-    def _open(self, path: Any, method: Any, given: Any) -> Request | None:
-        """Open the turn of a request; `None` if it is not to be one, or after a fault of ours."""
+    def _open(self, path: Any, method: Any, given: Any) -> tuple[Request, Scope] | None:
+        """Open the turn of a request, with its scope; `None` if it is not to be one, or after a fault of ours."""
         try:
             route = self._route_of(str(path))
             if route is None:
@@ -86,7 +86,8 @@ class _App:
             own = {"http.method": str(method), **({"http.route": route} if route else {})}
             turn = Turn(Tags(session_id=self._session_of(given), own=own), self._stack.recording(), by_hand=True)
             left_open[turn.id] = turn
-            return Request(turn)
+            request = Request(turn)
+            return request, request.scope()
         except Exception as error:
             count_fault("entry", error)
             return None
@@ -102,6 +103,11 @@ class _App:
             return self._session_id  # type: ignore[no-any-return]
         try:
             session = self._session_id(given)
+            if inspect.isawaitable(session):
+                if inspect.iscoroutine(session):
+                    session.close()
+                msg = "it returned an awaitable; it has to be a plain function"
+                raise TypeError(msg)
             return None if session is None else str(session)
         except Exception as error:
             count_fault("option session_id", error)
@@ -131,11 +137,12 @@ class AsgiApp(_App):
         """Serve one connection; anything but HTTP passes through."""
         if scope.get("type") != "http":
             return await self._app(scope, receive, send)
-        request = self._open(scope.get("path", ""), scope.get("method", ""), scope)
-        if request is None:
+        opened = self._open(scope.get("path", ""), scope.get("method", ""), scope)
+        if opened is None:
             return await self._app(scope, receive, send)
+        request, inside = opened
         wire = _Wire(request, receive, send)
-        former = enter(request.scope)
+        former = enter(inside)
         try:
             result = await self._app(scope, wire.receive, wire.send)
         except BaseException as error:
@@ -143,7 +150,7 @@ class AsgiApp(_App):
             hide_own_frames(error)
             raise
         finally:
-            leave(request.scope, former)
+            leave(inside, former)
         # Starlette ends a response whose client is gone without an exception.
         _close(request, "cancelled" if request.is_gone else "completed")
         return result
@@ -152,7 +159,7 @@ class AsgiApp(_App):
 class _Wire:
     """The messages of one request, which shows whether its client is still there."""
 
-    __slots__ = ("_failure", "_is_sent", "_receive", "_request", "_send")
+    __slots__ = ("_is_sent", "_receive", "_request", "_send")
 
     def __init__(self, request: Request, receive: Receive, send: Send) -> None:
         self._request = request
@@ -160,24 +167,28 @@ class _Wire:
         self._send = send
         self._is_sent = False
         """True if the whole response was handed to the server."""
-        self._failure: str | None = None
-        """Class of the exception of a `send` to a client that is gone."""
 
     async def receive(self) -> Message:
-        message = await self._receive()
-        if message["type"] == "http.disconnect" and not self._is_sent:
+        try:
+            message = await self._receive()
+        except BaseException as error:
+            hide_own_frames(error)
+            raise
+        if message.get("type") == "http.disconnect" and not self._is_sent:
             self._request.is_gone = True
         return message
 
     async def send(self, message: Message) -> None:
         # Before the message goes out: a listener for the end of the connection may run meanwhile.
-        if message["type"] == "http.response.body" and not message.get("more_body", False):
-            self._is_sent = True
         try:
+            if message.get("type") in _LAST and not message.get("more_body", False):
+                self._is_sent = True
             return await self._send(message)
-        except OSError:
-            # So servers of ASGI 2.4 say that the client is gone.
-            self._request.is_gone = True
+        except BaseException as error:
+            if isinstance(error, OSError):
+                # So servers of ASGI 2.4 say that the client is gone.
+                self._request.is_gone = True
+            hide_own_frames(error)
             raise
 
     def is_by_hang_up(self, error: BaseException) -> bool:
@@ -185,6 +196,10 @@ class _Wire:
         if not self._request.is_gone:
             return False
         return isinstance(error, OSError) or isinstance(error.__context__, OSError)
+
+
+_LAST = frozenset({"http.response.body", "http.response.pathsend", "http.response.zerocopysend"})
+"""Messages that end a response, unless they say that more of its body comes; the latter two are for files."""
 
 
 # WSGI ---------------------------------------------------------------------------------------------
@@ -198,11 +213,12 @@ class WsgiApp(_App):
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         """Serve one request."""
         path = f"{environ.get('SCRIPT_NAME', '')}{environ.get('PATH_INFO', '')}"
-        request = self._open(path, environ.get("REQUEST_METHOD", ""), environ)
-        if request is None:
+        opened = self._open(path, environ.get("REQUEST_METHOD", ""), environ)
+        if opened is None:
             passed: Iterable[bytes] = self._app(environ, start_response)
             return passed
-        former = enter(request.scope)
+        request, inside = opened
+        former = enter(inside)
         try:
             result: Iterable[bytes] = self._app(environ, start_response)
         except BaseException as error:
@@ -210,9 +226,9 @@ class WsgiApp(_App):
             hide_own_frames(error)
             raise
         finally:
-            leave(request.scope, former)
+            leave(inside, former)
         try:
-            followed: Iterable[bytes] = _followed(request, result, environ)
+            followed: Iterable[bytes] = _followed(inside, request, result, environ)
             return followed
         except Exception as error:
             count_fault("turn", error)
@@ -220,11 +236,11 @@ class WsgiApp(_App):
             return result
 
 
-def _followed(request: Request, result: Any, environ: dict[str, Any]) -> Any:
+def _followed(inside: Scope, request: Request, result: Any, environ: dict[str, Any]) -> Any:
     """Return the body of a response as the server gets it; the turn closes when that is over."""
-    wrapper = environ.get("wsgi.file_wrapper")
-    if isinstance(result, list | tuple) or (isinstance(wrapper, type) and isinstance(result, wrapper)):
-        # Servers look at the length of a list, and send a file by themselves.
+    if isinstance(result, list | tuple) or not hasattr(type(result), "__iter__") or _is_file(result, environ):
+        # Servers look at the length of a list, and send a file by themselves. What cannot be iterated, such as
+        # the `None` of a forgotten `return`, raises the error that the server raises without us.
         _close(request, "completed")
         return result
     inner = own_state(result)
@@ -232,7 +248,7 @@ def _followed(request: Request, result: Any, environ: dict[str, Any]) -> Any:
         # The application is itself a turn that is a generator. Its steps are in its own scope.
         inner.add_done_callback(lambda outcome, error: _close(request, outcome, error))
         return result
-    state = StreamState(None, Accumulator(), scope=request.scope)
+    state = StreamState(None, Accumulator(), scope=inside)
     state.on_chunk = lambda chunk: chunk  # bytes of any kind: what was said, the calls know
 
     def finish(end: End) -> None:
@@ -240,3 +256,12 @@ def _followed(request: Request, result: Any, environ: dict[str, Any]) -> Any:
 
     state.finish = finish
     return stream_proxy(result, state)
+
+
+def _is_file(result: Any, environ: dict[str, Any]) -> bool:
+    """Return True if a body is what the server's `wsgi.file_wrapper` made, which the server knows again."""
+    wrapper = environ.get("wsgi.file_wrapper")
+    if isinstance(wrapper, type):
+        return isinstance(result, wrapper)
+    # uWSGI's is a function that returns the file, and the server compares by identity.
+    return wrapper is not None and hasattr(type(result), "read")

@@ -103,7 +103,7 @@ class Tag:
             put_back(here.previous)
         request = request_around(here)
         if request is not None:
-            request.release(self)
+            request.release(self, here)
 
 
 class TurnBlock:
@@ -164,7 +164,7 @@ class TurnBlock:
             turn = self._open.pop(here.turn.id, None) if here.turn is not None else None
             put_back(here.previous)
         request = request_around(here)
-        held = request.release(self) if request is not None else None
+        held = request.release(self, here) if request is not None else None
         if turn is None and held is not None and held.turn is not None:
             turn = self._open.pop(held.turn.id, None)
         if turn is None and self._open:

@@ -33,7 +33,7 @@ Not asgiref, which Django uses: it copies what was set back into the context of 
 class _Held(NamedTuple):
     """A block that is open in a request, and what the scope said before it."""
 
-    block: object
+    inner: Scope
     turn: Turn | None
     scope: Scope
     former: tuple[Any, ...]
@@ -45,33 +45,53 @@ class Request:
 
     Attributes:
         turn: Its turn.
-        scope: The scope that all contexts of the request start from.
         is_gone: True if the client hung up before it had the whole response.
     """
 
-    __slots__ = ("_held", "is_gone", "scope", "turn")
+    __slots__ = ("_held", "is_gone", "turn")
 
     def __init__(self, turn: Turn) -> None:
         self.turn = turn
         self.is_gone = False
-        here = current()
+        self._held: list[_Held] = []
+
+    def scope(self) -> Scope:
+        """
+        Return a new scope, the one that all contexts of the request start from.
+
+        The request does not keep it: the scope holds the request, and in a cycle each turn of a server
+        would live until the collector comes.
+        """
+        turn = self.turn
         tags = turn.scope().tags
         if turn.tags:
             tags = tags._replace(own=turn.tags)
-        self.scope = Scope(turn, tags, None, turn.order, previous=here, block=self)
-        self._held: list[_Held] = []
+        return Scope(turn, tags, None, turn.order, previous=current(), block=self)
 
     def hold(self, inner: Scope) -> None:
         """Let the scope around a block say what the block says, for all contexts of the request."""
         scope = inner.previous
         if scope is None:
             return
-        self._held.append(_Held(inner.block, inner.turn, scope, _said(scope)))
+        self._held.append(_Held(inner, inner.turn, scope, _said(scope)))
         _say(scope, _said(inner))
 
-    def release(self, block: object) -> _Held | None:
-        """Put back what the scope said before a block; returns `None` if the block is not held."""
-        found: _Held | None = next((held for held in reversed(self._held) if held.block is block), None)
+    def release(self, block: object, here: Scope | None) -> _Held | None:
+        """
+        Put back what the scope said before a block; returns `None` if the block is not held.
+
+        Args:
+            block: The block that is left.
+            here: The current scope.
+        """
+        # One block may be open twice, in a dependency and in the endpoint. Code that still finds the scope that
+        # it entered leaves that one; other code leaves the latest that was passed on.
+        inner = here if here is not None and here.block is block else None
+        found: _Held | None = None
+        for held in reversed(self._held):
+            if held.inner is inner or (inner is None and held.inner.block is block):
+                found = held
+                break
         if found is None:
             return None
         at = self._held.index(found)

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
+import io
 import logging
 import threading
 import time
+import traceback
+import weakref
+from functools import partial
 
 import pytest
 
@@ -435,6 +440,19 @@ async def _async_session(scope):
     return "s"
 
 
+def map_session(fn, scope):
+    return fn(scope)
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_session_that_has_to_be_awaited_is_unknown(turns, caplog):
+    """A plain function does not look async; what it returns is no session, and is closed."""
+    with caplog.at_level(logging.WARNING, "moa_middleware"):
+        asyncio.run(moa.asgi(asking, session_id=partial(map_session, _async_session))(*connection()))
+    assert None is the_only(turns)["session_id"]
+    assert "option session_id" in caplog.text
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -451,3 +469,125 @@ def test_a_wrong_argument_is_named(arguments, message):
     """With what to write in its place."""
     with pytest.raises(DecorationError, match=message):
         moa.asgi(**{"app": bare_flask(), **arguments})
+
+
+# Messages and bodies of bare applications ----------------------------------------------------------
+
+
+def connection(send=None):
+    """Return the arguments of a request whose client is gone as soon as it is asked for."""
+
+    async def receive():
+        return {"type": "http.disconnect"}
+
+    async def nowhere(message):
+        pass
+
+    return {"type": "http", "path": "/", "method": "GET"}, receive, send or nowhere
+
+
+async def asking(scope, receive, send):
+    reference("a")("a?")
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": b"x"})
+
+
+@pytest.mark.parametrize(
+    ("last", "outcome"),
+    [
+        ({"type": "http.response.body"}, "completed"),
+        ({"type": "http.response.pathsend", "path": "/x"}, "completed"),
+        ({"type": "http.response.zerocopysend", "file": 1}, "completed"),
+        ({"type": "http.response.body", "more_body": True}, "cancelled"),
+        ({"type": "http.response.zerocopysend", "file": 1, "more_body": True}, "cancelled"),
+    ],
+    ids=lambda given: given if isinstance(given, str) else f"{given['type']} {'more_body' in given}",
+)
+def test_a_response_is_over_with_its_last_message(last, outcome, turns):
+    """A file that the server sends by itself ends it too: what the server says afterwards is no hang-up."""
+
+    async def app(scope, receive, send):
+        reference("a")("a?")
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send(last)
+        await receive()
+
+    asyncio.run(moa.asgi(app)(*connection()))
+    assert outcome == the_only(turns)["outcome"]
+
+
+def test_an_error_of_the_server_shows_no_frame_of_ours():
+    """An application that cannot send sees the frames that it sees without us."""
+
+    async def send(message):
+        raise ConnectionResetError
+
+    def frames(app):
+        with pytest.raises(ConnectionResetError) as caught:
+            asyncio.run(app(*connection(send)))
+        return [frame.name for frame in traceback.extract_tb(caught.value.__traceback__)]
+
+    assert frames(asking) == frames(moa.asgi(asking))
+
+
+@pytest.mark.parametrize("kind", ["asgi", "wsgi body", "wsgi list"])
+def test_a_request_leaves_nothing_to_the_collector(kind, monkeypatch):
+    """Its turn goes with it, as fast as requests come."""
+    made = []
+    monkeypatch.setattr("moa_middleware._capture.web.Turn", remembering(made))
+
+    def body(environ, start_response):
+        yield b"x"
+
+    gc.collect()
+    gc.disable()
+    try:
+        with capture_turns():
+            if kind == "asgi":
+                asyncio.run(moa.asgi(asking)(*connection()))
+            else:
+                app = body if kind == "wsgi body" else lambda *_: [b"x"]
+                assert [b"x"] == list(moa.wsgi(app)({"PATH_INFO": "/"}, None))
+        assert [None] == [reference() for reference in made]
+    finally:
+        gc.enable()
+
+
+def remembering(made):
+    from moa_middleware._capture.turns.turn import Turn
+
+    def make(*args, **kwargs):
+        turn = Turn(*args, **kwargs)
+        made.append(weakref.ref(turn))
+        return turn
+
+    return make
+
+
+class OnlyLength:
+    def __len__(self):
+        return 1
+
+    def __iter__(self):
+        return iter([b"x"])
+
+
+@pytest.mark.parametrize("value", [None, 5, b"", OnlyLength()], ids=["None", "int", "bytes", "iterable"])
+def test_what_a_server_does_with_a_body_is_the_same(value):
+    """Also with one that is none, which raises the server's error."""
+
+    def served(app):
+        try:
+            result = app({"PATH_INFO": "/"}, None)
+            return list(result), len(result)
+        except TypeError as error:
+            return str(error)
+
+    assert served(lambda *_: value) == served(moa.wsgi(lambda *_: value))
+
+
+def test_a_server_finds_the_file_that_its_function_returned():
+    """The wrapper of uWSGI is a function, and it compares by identity what the application returns."""
+    file = io.BytesIO(b"x")
+    environ = {"PATH_INFO": "/", "wsgi.file_wrapper": lambda file, size=0: file}
+    assert file is moa.wsgi(lambda environ, _: environ["wsgi.file_wrapper"](file))(environ, None)

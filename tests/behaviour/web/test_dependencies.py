@@ -315,3 +315,28 @@ def test_a_block_in_the_generator_of_a_body_holds_its_calls(turns):
         assert b"012" == get(port, "/")[2]
     assert until(lambda: len(turns) == 2)
     assert [("body", ["0", "1", "2"]), ("request", ["after"])] == [(r["session_id"], outputs(r)) for r in turns]
+
+
+def test_one_tag_is_used_in_a_dependency_and_in_the_endpoint(turns):
+    """What leaves the inner block leaves the outer one open."""
+    tenant = moa.tag(tags={"tenant": "x"})
+
+    def of_tenant():
+        with tenant:
+            yield
+
+    app = FastAPI(dependencies=[Depends(of_tenant)])
+
+    @moa.turn
+    def answer():
+        return reference("a")("q?")
+
+    @app.get("/")
+    def endpoint():
+        with tenant:
+            pass
+        return answer()
+
+    with uvicorn_of(moa.asgi(app)) as port:
+        get(port, "/")
+    assert {"http.method": "GET", "tenant": "x"} == the_only(turns)["tags"]
