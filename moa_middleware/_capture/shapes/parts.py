@@ -8,6 +8,7 @@ containers and in attributes that are stored, and no iterator is touched.
 
 from __future__ import annotations
 
+import re
 from collections import deque
 from decimal import Decimal
 from enum import Enum
@@ -26,11 +27,24 @@ if TYPE_CHECKING:
 
     from ..flow.model import Reply
 
-__all__ = ["HOLDERS", "Part", "choose_text", "is_answer", "parts_of", "read_parts", "reply_text", "texts_in"]
+__all__ = [
+    "HOLDERS",
+    "Part",
+    "choose_text",
+    "is_answer",
+    "parts_of",
+    "read_parts",
+    "reply_text",
+    "said_in",
+    "texts_in",
+    "unnamed",
+]
 
 _DEPTH = 3
 _DEPTH_OF_REPLY = 6
 """Of the words in a provider's response next to other values: response, choices, choice, message, content."""
+_PROVES = 8
+"""Characters of a model's words below which finding them inside a text proves little."""
 _MOST = 1000
 """Values that are looked at: a function may return a matrix next to its text."""
 _ITERATED: tuple[tuple[type, Callable[[Any], Iterable[Any]]], ...] = (
@@ -97,7 +111,7 @@ def choose_text(reply: Reply, names: Collection[str | None]) -> Reply:
     Of a tuple or an object it is the longest that is not a name. Of a list, a set or a dict it is all
     of them, and each is a choice: the caller got several.
     """
-    texts = [text for text in reply._details["texts"] if not _is_name(text, names)]
+    texts = unnamed(reply, names)
     if len(texts) > 1 and isinstance(reply.raw, _GROUPS):
         choices: list[dict[str, Any]] = []
         for index, text in enumerate(texts):
@@ -108,6 +122,17 @@ def choose_text(reply: Reply, names: Collection[str | None]) -> Reply:
     if reply.chunks is not None:
         return complete(reply, text=texts[-1] if texts else None)  # in the order in which they are likely
     return complete(reply, text=max(texts, key=len, default=None), choices=())
+
+
+def unnamed(reply: Reply, names: Collection[str | None]) -> list[str]:
+    """Return the texts that `read_parts` found for a reply, without the names."""
+    return [text for text in reply._details["texts"] if not _is_name(text, names)]
+
+
+def said_in(texts: Sequence[str], said: Iterable[str]) -> str | None:
+    """Return the first of some texts that is, holds or is most of what a model said, `None` if none is."""
+    found = (words if words in texts else _text_with(texts, words) for words in said)
+    return next((text for text in found if text is not None), None)
 
 
 def reply_text(value: Any, words: str) -> str | None:
@@ -130,11 +155,17 @@ def reply_text(value: Any, words: str) -> str | None:
 def _text_with(texts: Sequence[str], words: str) -> str | None:
     """Return the first of some texts that holds what a model said, or is most of it; white space and case aside."""
     said = _plain(words)
-    for text in texts:
-        found = _plain(text)
-        if found and (said in found or (found in said and 2 * len(found) > len(said))):
-            return text
-    return None
+    if not said:
+        return None
+    plain = [*zip(texts, map(_plain, texts), strict=True)]
+    if len(said) < _PROVES:
+        # "B" is in most texts: a short one has to be a word of the text, and of no other.
+        word = re.compile(rf"(?<!\w){re.escape(said)}(?!\w)")
+        holding = [text for text, found in plain if word.search(found)]
+        return holding[0] if len(holding) == 1 else None
+    return next(
+        (text for text, found in plain if said in found or (found in said and 2 * len(found) > len(said))), None
+    )
 
 
 def texts_in(value: Any, depth: int = _DEPTH) -> list[str]:

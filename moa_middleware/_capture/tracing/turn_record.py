@@ -15,9 +15,8 @@ from operator import attrgetter, is_not, itemgetter
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ...records import EMPTY_TURN, TOKENS
-from ..flow.model import complete
 from ..log import count_fault
-from ..shapes.parts import choose_text, is_answer, read_parts, reply_text, texts_in
+from ..shapes.parts import choose_text, is_answer, read_parts, reply_text, said_in, texts_in, unnamed
 from ..shapes.replies import read_reply
 from ..turns.roles import infer
 from .call_record import bare_entry, credentials_of, entries_of, error_record
@@ -204,8 +203,8 @@ def _all_entries(turn: Turn) -> list[Entry]:
 def _output(turn: Turn, reply: Reply | None, aggregator: Entry | None, entries: list[Entry]) -> str | None:
     """Return the text in what the turn returned, else the aggregator's, or that of the turn's only call."""
     if reply is not None and turn.returned is not None:
-        text = _found_in(turn, read_parts(turn.returned, reply), aggregator, entries).text
-        if text is not None:
+        is_known, text = _found_in(turn, read_parts(turn.returned, reply), aggregator, entries)
+        if text is not None or not is_known:
             return text
     # A turn that is a single call outside any decorator has no aggregator by declaration, but its only call
     # is what it returned.
@@ -214,16 +213,39 @@ def _output(turn: Turn, reply: Reply | None, aggregator: Entry | None, entries: 
     return aggregator.fields["output"] if aggregator is not None else None
 
 
-def _found_in(turn: Turn, reply: Reply, aggregator: Entry | None, entries: list[Entry]) -> Reply:
-    """Choose the text of a turn that returned it in a container: the aggregator's words, else what is not a name."""
+def _found_in(turn: Turn, reply: Reply, aggregator: Entry | None, entries: list[Entry]) -> tuple[bool, str | None]:
+    """
+    Return the text of a turn that returned it in a container, and before it whether that is known.
+
+    It is the aggregator's words, else what is not a name. Of several texts it is one that some call
+    has said: the longest may be a disclaimer, and then no text is known to be the answer.
+    """
     if "texts" not in reply._details:
-        return reply
+        return True, reply.text
     if aggregator is not None and isinstance(reply.raw, int | float):
-        return complete(reply, text=None)  # a program's exit code
-    choose_text(reply, _names_of(turn, entries))
+        return True, None  # a program's exit code
+    names = _names_of(turn, entries)
+    choose_text(reply, names)
     words = aggregator.fields["output"] if aggregator is not None else None
     text = reply_text(reply.raw, words) if words else None
-    return complete(reply, text=text) if text is not None else reply
+    texts = unnamed(reply, names)
+    if text is None and len(texts) > 1:
+        # What was asked last is likelier the answer than what it was made from.
+        text = said_in(texts, (words for entry in reversed(entries) for words in _said(entry)))
+        if text is None:
+            return False, None
+        if reply.choices:
+            text = reply.text  # of a list or a dict all of them
+    return True, text if text is not None else reply.text
+
+
+def _said(entry: Entry) -> list[str]:
+    """Return what a call's model said: its output, what was made of that, and its further choices."""
+    fields = entry.fields
+    return [*filter(None, (fields["output"], fields.get("model_output"), *map(_text, fields["choices"] or ())))]
+
+
+_text: Any = itemgetter("text")
 
 
 def _names_of(turn: Turn, entries: list[Entry]) -> set[str | None]:
