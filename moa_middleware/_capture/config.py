@@ -185,7 +185,7 @@ class Status(NamedTuple):
         lost: Refused lines that were dropped because too many waited.
         saving: True if a turn that begins now will be written. A bad setting keeps it false.
         turns_without_calls: Recorded turns in which no call was recorded, nor a turn.
-        unread_replies: Replies of recorded calls that the program never read.
+        unread_replies: Replies of recorded calls that were not understood.
         targets_unused: Targets that the default stack was asked for by name, and of which no call was
             recorded so far in this process; unknown, so empty, while nobody records, and once the
             process has forked.

@@ -222,7 +222,7 @@ def _check_newest(found: Checkup, folder: Path) -> None:
         if counts.get("N301"):
             found.notes.append(f"{newest.name}: turns without a call (N301): {counts['N301']}; moa verify lists them")
         if counts.get("N302"):
-            found.notes.append(f"{newest.name}: replies that were never read (N302); moa verify lists them")
+            found.notes.append(f"{newest.name}: replies that were not understood (N302); moa verify lists them")
 
 
 _LARGE = 10_000_000

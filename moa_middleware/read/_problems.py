@@ -37,7 +37,7 @@ CODES: Mapping[str, tuple[str, str]] = MappingProxyType(
 NOTICES: Mapping[str, tuple[str, str]] = MappingProxyType(
     {
         "N301": ("turn-without-call", "a turn in which no call was recorded, nor a turn"),
-        "N302": ("unread-reply", "replies that the program never read"),
+        "N302": ("unread-reply", "replies that were not understood"),
     }
 )
 """The same of what is worth a look and not wrong: a program may mean it, or something was not instrumented."""

@@ -136,7 +136,9 @@ def _notice(turn: TurnView, notices: ProblemLog) -> None:
     totals = data.get("totals")
     unread = totals.get("unread") if isinstance(totals, dict) else None
     if isinstance(unread, int) and unread > 0:
-        notices.add(_problem("N302", f"{unread} of its replies {'was' if unread == 1 else 'were'} never read", turn))
+        notices.add(
+            _problem("N302", f"{unread} of its replies {'was' if unread == 1 else 'were'} not understood", turn)
+        )
 
 
 @cache

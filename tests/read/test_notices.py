@@ -53,5 +53,5 @@ def test_unread_replies_are_a_notice(unread, says, empty):
     lines[1] = lines[1].replace('"totals":{', f'"totals":{{"unread":{unread},', 1)
     file.write_text("\n".join(lines) + "\n")
     report = read.verify(empty, ignore="N301")
-    assert [("N302", 2, f"{says} never read")] == [(one.code, one.line, one.message) for one in report.notices]
+    assert [("N302", 2, f"{says} not understood")] == [(one.code, one.line, one.message) for one in report.notices]
     assert report.clean

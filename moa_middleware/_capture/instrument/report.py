@@ -39,7 +39,7 @@ class Findings(NamedTuple):
         unused: Targets that were never called, by name, each with the reason.
         held: Functions that others hold since before they were wrapped, each with the places in words.
         empty: Turns without a call.
-        unread: Replies that the program never read.
+        unread: Replies that were not understood.
     """
 
     unused: dict[str, str]
@@ -118,7 +118,7 @@ def in_words(found: Findings) -> list[str]:
     if found.empty:
         words.append(f"{found.empty} turn{'s' * (found.empty > 1)} without a call")
     if found.unread:
-        words.append(f"{found.unread} {'reply was' if found.unread == 1 else 'replies were'} never read")
+        words.append(f"{found.unread} {'reply was' if found.unread == 1 else 'replies were'} not understood")
     return words
 
 

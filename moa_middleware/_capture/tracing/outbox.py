@@ -70,7 +70,7 @@ class Tally:
         next(self._empty)
 
     def add_unread(self, replies: int) -> None:
-        """Count replies that the program never read."""
+        """Count replies that were not understood."""
         deque(islice(self._unread, replies), maxlen=0)
 
     @property
@@ -85,7 +85,7 @@ class Tally:
 
     @property
     def unread(self) -> int:
-        """Replies that the program never read."""
+        """Replies that were not understood."""
         return _next_of(self._unread)
 
     @property
