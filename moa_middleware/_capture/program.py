@@ -33,6 +33,16 @@ if TYPE_CHECKING:
 __all__ = ["run"]
 
 
+_replaced: list[ModuleType] = []
+"""
+The `__main__` of the command `moa`, which must outlive the program.
+
+CPython (`_PyRun_SimpleFileObject`) still uses its namespace after it has shown an exception, without a
+reference of its own. An exception that has no frame of the program, as that of a syntax error, keeps
+none either, and the process would crash.
+"""
+
+
 def run(args: list[str]) -> None:
     """
     Run a program with its arguments.
@@ -141,6 +151,7 @@ class _Program:
         if not sys.flags.safe_path:
             sys.path[:0] = path
         sys.argv[:] = argv
+        _replaced.append(sys.modules["__main__"])
         sys.modules["__main__"] = main
 
     def _guarded(self, program: Any, *args: Any, **kwargs: Any) -> None:

@@ -181,7 +181,7 @@ def test_a_program_runs_as_without_us(what, tmp_path):
 @pytest.mark.parametrize(
     "what",
     [
-        *("a script", "an exception"),
+        *("a script", "an exception", "a syntax error"),
         *(pytest.param(what, marks=pytest.mark.processes) for what in ("a module", "Ctrl-C", "sys.exit of a number")),
     ],
 )
