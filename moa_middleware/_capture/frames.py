@@ -73,10 +73,15 @@ def drop_frames(error: BaseException | None) -> None:
             seen.add(id(one))
             BaseException.with_traceback(one, None)
             if _is_handled_in(one.__cause__, running):
-                one.__cause__ = None
+                _set_cause(one, None)
             if _is_handled_in(one.__context__, running):
-                one.__context__ = None
+                _set_context(one, None)
             found += (one.__cause__, one.__context__)
+
+
+# Not by assignment: an exception that is a frozen dataclass refuses it.
+_set_cause = vars(BaseException)["__cause__"].__set__
+_set_context = vars(BaseException)["__context__"].__set__
 
 
 def _running_frames() -> set[FrameType]:

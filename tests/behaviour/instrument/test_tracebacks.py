@@ -126,10 +126,18 @@ def test_a_failed_call_keeps_nothing_alive():
         gc.enable()
 
 
+class Frozen(Failed):
+    """As a frozen dataclass: nothing of it can be set."""
+
+    def __setattr__(self, name, value):
+        raise AttributeError(name)
+
+
+@pytest.mark.parametrize("kind", [Failed, Frozen])
 @pytest.mark.parametrize("is_async", [False, True], ids=["sync", "async"])
-def test_a_stream_sent_again_leaves_the_exception_that_its_caller_handles(is_async):
+def test_a_stream_sent_again_leaves_the_exception_that_its_caller_handles(is_async, kind):
     """It has its frames still, is nobody's context any more, and the stream goes when it is dropped."""
-    failures = [Failed(), Failed()]
+    failures = [kind(), kind()]
 
     def retry(call):
         while True:
