@@ -200,7 +200,7 @@ class BodyEvents:
 
 
 class _Body(BodyEvents):
-    """A body that is read now, by whoever the caller lets read it."""
+    """A body that is read now, by the caller or by code that it passes the response to."""
 
     def __init__(self, response: Any, state: StreamState, attempt: Attempt, *, asked: bool) -> None:
         super().__init__(response.headers, self._fed, asked=asked)
