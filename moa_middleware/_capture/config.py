@@ -187,7 +187,7 @@ class Status(NamedTuple):
         turns_without_calls: Recorded turns in which no call was recorded, nor a turn.
         unread_replies: Replies of recorded calls that were not understood.
         targets_unused: Targets that the default stack was asked for by name, and of which no call was
-            recorded so far in this process; unknown, so empty, while nobody records, and once the
+            recorded so far in this process; unknown, so empty, while nothing is recorded, and once the
             process has forked.
         targets_held: Functions that others hold since before they were wrapped, each with the places,
             `app:ask (app.HANDLERS)`: calls by way of these are not recorded.

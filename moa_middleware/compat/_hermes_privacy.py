@@ -66,7 +66,7 @@ class PrivacyFilter:
     def _mode(self) -> object:
         try:
             return getattr(self._completions(), "_privacy_mode", "")
-        except Exception:  # a property of a later version: nobody knows then, so it is on
+        except Exception:  # a property of a later version: unknown then, so it is on
             return "unknown"
 
 

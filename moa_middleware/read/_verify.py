@@ -92,7 +92,7 @@ def verify(
     ignored = frozenset({ignore} if isinstance(ignore, str) else ignore)
     unknown = sorted(ignored - CODES.keys() - NOTICES.keys())
     if unknown:
-        raise QueryError(f"there is no problem {unknown[0]!r}: need one of {', '.join((*CODES, *NOTICES))}")
+        raise QueryError(f"unknown problem {unknown[0]!r}: need one of {', '.join((*CODES, *NOTICES))}")
     adapter = _adapter()
     notices = ProblemLog()
     for turn in turns:

@@ -90,7 +90,7 @@ def test_it_is_said_at_the_real_end_in_one_line(end, tmp_path):
 
 @pytest.mark.processes
 def test_nothing_is_said_while_traces_are_off(tmp_path):
-    """Nobody records, so nobody knows what was called."""
+    """Nothing is recorded, so it is unknown what was called."""
     cwd = written(tmp_path, {"utils.py": UTILS, "app.py": "import utils"})
     done = run(cwd, "app.py", MOA_INSTRUMENT="utils:never=call,openai", MOA_SAVE_TRACES="0")
     assert (0, "") == (done.returncode, done.stderr)

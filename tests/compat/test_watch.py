@@ -247,7 +247,7 @@ def test_an_awaitable_of_another_kind_stays_what_it_is(module):
 
 
 def test_a_coroutine_is_watched_where_it_runs(module):
-    """What the watcher sets is seen inside, and not by whoever made the coroutine; a cancelled one ends too."""
+    """What the watcher sets is seen inside, and not by the code that made the coroutine; a cancelled one ends too."""
     here = ContextVar("here", default=0)
     seen = []
 

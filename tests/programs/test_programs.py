@@ -148,7 +148,7 @@ def key_of(program, call):
 
 
 def named(call, expected):
-    """Return a role as the tables write it; a call whose role is unknown is no other call where they demand that."""
+    """Return a role as the tables write it; a call whose role is unknown does not count as another call where they demand that."""
     if expected == "?" and (call["role"], call["role_source"]) == ("call", "unknown"):
         return "?"
     return {"reference": f"R{call['layer']}", "aggregator": "A", "call": "C"}.get(call["role"], call["role"])

@@ -244,7 +244,7 @@ PROGRAMS = [
     Program(
         "debate",
         key=lambda body: f"{last(body).split()[1]} {body['model']}",
-        # Nobody reads the last round, and nobody answers: there is no aggregator.
+        # No call reads the last round, and none answers: there is no aggregator.
         turns=[{key: role for layer in (1, 2, 3) for key, role in _layers(layer, ["left", "right", "centre"]).items()}],
         target="debate",
         blocks="main",

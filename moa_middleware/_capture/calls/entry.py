@@ -30,7 +30,7 @@ __all__ = ["call_through"]
 
 # The wrapper calls this function itself, without a frame between, and it calls the road that calls the
 # user's function: two frames of ours a level where a program recurses through a decorated function, three
-# with middleware, one where nobody records (tests/behaviour/instrument/test_depth.py). A helper around
+# with middleware, one where nothing is recorded (tests/behaviour/instrument/test_depth.py). A helper around
 # the road would be one more.
 def call_through(  # noqa: PLR0917 - on the path of every call, where keywords cost
     stack: StackLike,

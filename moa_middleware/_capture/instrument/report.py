@@ -68,7 +68,7 @@ def findings(stack: StackLike, *, look: bool = True) -> Findings:
 def _unused(stack: StackLike) -> dict[str, str]:
     spelt_out, named = targets.asked_for(stack)
     found = {one.target.name: _why_missing(one) for one in spelt_out if not one.is_imported}
-    # While nobody records, calls leave no mark; and what a child calls is not seen here.
+    # While nothing is recorded, calls leave no mark; and what a child calls is not seen here.
     if not is_recording() or this.has_children:
         return found
     found |= {one.target.name: _NEVER for one in spelt_out if one.is_wrapped and not one.is_called}

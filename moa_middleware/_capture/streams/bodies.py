@@ -65,7 +65,7 @@ def body_of(response: object, attribute: str) -> Body | None:
     except Exception:
         return None  # slots, or a `__dict__` of its own
     source = fields.get(attribute)
-    # A file is sent by the server itself where it can, and then nobody reads an iterator.
+    # A file is sent by the server itself where it can, and then no iterator is read.
     if source is None or fields.get("direct_passthrough") or fields.get("file_to_stream") is not None:
         return None
     if attribute == "response" and "iter" in getattr(source, "__dict__", ()):  # Quart's body, around an iterator

@@ -1,5 +1,5 @@
 """
-Roles and layers of calls that nobody named: a pure function of a turn's calls and of what it returned.
+Roles and layers of calls that were given none: a pure function of a turn's calls and of what it returned.
 
 By data flow alone: who has read whose text (`evidence.py`), and whose text the turn returned. What
 that does not show stays a `call` that is not `known`; nothing is guessed.

@@ -21,7 +21,7 @@ MOST = {"off": 1, "on": 2, "middleware": 3}
 
 @contextlib.contextmanager
 def switched(how):
-    """Run with nobody on the stack, with a recording, or with a recording and middleware."""
+    """Run with nothing on the stack, with a recording, or with a recording and middleware."""
     if how == "off":
         yield
         return
@@ -133,7 +133,7 @@ OTHERS = [returned_coroutine, generator, loop, async_generator]
 @pytest.mark.parametrize("decorate", [moa.reference, moa.aggregator, moa.turn], ids=["reference", "aggregator", "turn"])
 @pytest.mark.parametrize("form", [*VALUES, *OTHERS], ids=lambda form: form.__name__)
 def test_a_level_of_recursion_has_few_frames_of_ours(form, decorate, how):
-    """At most three, two of a recorded value, one where nobody records."""
+    """At most three, two of a recorded value, one where nothing is recorded."""
     run = form(decorate)
     with switched(how):
         found = run()

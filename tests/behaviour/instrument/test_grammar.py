@@ -54,7 +54,7 @@ WRITTEN = {
 
 @pytest.mark.parametrize("text", WRITTEN)
 def test_a_target_is_spelt_out_with_its_options(text):
-    """A name is a parameter, or an attribute below one; a literal stands in quotes."""
+    """A name is a parameter, or an attribute below one; a literal is quoted."""
     role, options = WRITTEN[text]
     target = target_of(read(text))
     assert ("m", role) == (target.module, target.role)

@@ -124,7 +124,7 @@ def test_the_seven_names_go_before_the_new_ones(turns):
 
 
 def test_a_system_text_alone_is_the_request(turns):
-    """And anything that is no text under that name is named, and not recorded."""
+    """And anything but a text under that name is named, and not recorded."""
 
     @moa.reference
     def ask(instructions):
@@ -310,7 +310,7 @@ def test_a_placeholder_is_an_argument_that_is_still_to_come(turns):
 
 
 def test_a_partial_application_keeps_no_client_alive(turns):
-    """What it binds and is no plain value is not kept with what is known of the function."""
+    """A bound value that is not plain is not kept with what is known of the function."""
     import gc
     import weakref
 
@@ -335,7 +335,7 @@ def test_a_partial_application_keeps_no_client_alive(turns):
 
 
 class Council:
-    """A client whose parts are where nobody would look."""
+    """A client whose parts are in unusual places."""
 
     def __init__(self):
         self.config = SimpleNamespace(model="gpt-config")

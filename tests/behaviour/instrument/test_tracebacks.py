@@ -136,7 +136,7 @@ class Frozen(Failed):
 @pytest.mark.parametrize("kind", [Failed, Frozen])
 @pytest.mark.parametrize("is_async", [False, True], ids=["sync", "async"])
 def test_a_stream_sent_again_leaves_the_exception_that_its_caller_handles(is_async, kind):
-    """It has its frames still, is nobody's context any more, and the stream goes when it is dropped."""
+    """It has its frames still, is not a context any more, and the stream goes when it is dropped."""
     failures = [kind(), kind()]
 
     def retry(call):

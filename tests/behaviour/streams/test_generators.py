@@ -170,7 +170,7 @@ def test_a_generator_lives_as_before_and_is_recorded(scenario, kind):
     assert [] == none
     began = scenario not in NEVER_BEGUN
     if not began and not kind.startswith("turn"):
-        assert [] == records  # nobody asked a model, and no turn was opened by name
+        assert [] == records  # no model was asked, and no turn was opened by name
         return
     (record,) = records
     outcome, text = SCENARIOS[scenario]

@@ -30,19 +30,19 @@ TOKENS = (3, 2, 2)
 
 @moa.reference
 def ask(model=None, messages=None, *, tools=None, temperature=None, stop=None, answer="The answer.", **more):
-    """Return what it is told to."""
+    """Return what it was made to return."""
     return answer
 
 
 @moa.reference
 def stream(chunks):
-    """Yield what it is told to."""
+    """Yield what it was made to yield."""
     yield from chunks
 
 
 @moa.reference
 async def stream_async(chunks):
-    """Yield what it is told to."""
+    """Yield what it was made to yield."""
     for chunk in chunks:
         yield chunk
 
@@ -135,7 +135,7 @@ PLACES = {
     "the model": lambda odd: ask(odd, HELLO),
     "another argument": lambda odd: ask("m", HELLO, whatever=odd),
     "usage": lambda odd: ask("m", HELLO, answer={**REPLY, "usage": odd}),
-    "beside a text": lambda odd: ask("m", HELLO, answer=("The answer.", odd)),
+    "next to a text": lambda odd: ask("m", HELLO, answer=("The answer.", odd)),
     "a chunk": lambda odd: list(stream(["The ", odd, "answer."])),
     "the object's model": lambda odd: Holder(odd).ask("Why?"),
     "a session": lambda odd: moa.reference(session_id=odd)(lambda prompt: "The answer.")("Why?"),

@@ -65,7 +65,7 @@ def test_a_temperature_that_json_has_no_number_for_is_null(value):
 
 
 def test_a_listener_gets_a_number_that_python_does_not_read():
-    """A provider reports a count of 5,000 digits: it is no count, and is kept as a text in its own object."""
+    """A provider reports a count of 5,000 digits: it is not a count, and is kept as a text in its own object."""
     heard = []
     faults = moa.status().faults
     moa.configure(on_turn=heard.append)

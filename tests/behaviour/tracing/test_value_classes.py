@@ -154,7 +154,7 @@ def test_a_temperature_is_a_number(turns, value):
 
 @pytest.mark.parametrize("value", [True, "hot", float("inf"), float("nan"), ()], ids=repr)
 def test_what_is_no_temperature_is_none(turns, value):
-    """JSON has no infinity, and a word is no number."""
+    """JSON has no infinity, and a word is not a number."""
     ask("m", [], temperature=value)
     assert only_call(turns)["temperature"] is None
 

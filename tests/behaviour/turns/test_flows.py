@@ -1,4 +1,4 @@
-"""Roles and layers that nobody declared: programs with a known truth, run through the library, and their lines read."""
+"""Roles and layers that are not declared: programs with a known truth, run through the library, and their lines read."""
 
 from __future__ import annotations
 

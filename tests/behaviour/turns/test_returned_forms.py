@@ -402,7 +402,7 @@ def test_a_stream_that_was_read_half_and_returned_is_whole(read):
 @pytest.mark.parametrize("left", ["dropped", "closed", "iterator dropped"])
 @pytest.mark.parametrize("kind", ["generator", "async generator"])
 def test_a_generator_that_never_began_is_not_a_call(kind, left, observers):
-    """Its body never ran, so nobody asked a model."""
+    """Its body never ran, so no model was asked."""
 
     def generator(prompt):
         yield WORDS

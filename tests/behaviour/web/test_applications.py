@@ -446,7 +446,7 @@ def map_session(fn, scope):
 
 @pytest.mark.filterwarnings("error")
 def test_a_session_that_has_to_be_awaited_is_unknown(turns, caplog):
-    """A plain function does not look async; what it returns is no session, and is closed."""
+    """A plain function does not look async; what it returns is not a session, and is closed."""
     with caplog.at_level(logging.WARNING, "moa_middleware"):
         asyncio.run(moa.asgi(asking, session_id=partial(map_session, _async_session))(*connection()))
     assert None is the_only(turns)["session_id"]
@@ -504,7 +504,7 @@ async def asking(scope, receive, send):
     ids=lambda given: given if isinstance(given, str) else f"{given['type']} {'more_body' in given}",
 )
 def test_a_response_is_over_with_its_last_message(last, outcome, turns):
-    """A file that the server sends by itself ends it too: what the server says afterwards is no hang-up."""
+    """A file that the server sends by itself ends it too: what the server says afterwards is not a hang-up."""
 
     async def app(scope, receive, send):
         reference("a")("a?")
@@ -574,7 +574,7 @@ class OnlyLength:
 
 @pytest.mark.parametrize("value", [None, 5, b"", OnlyLength()], ids=["None", "int", "bytes", "iterable"])
 def test_what_a_server_does_with_a_body_is_the_same(value):
-    """Also with one that is none, which raises the server's error."""
+    """Also with a body that is not iterable, which raises the server's error."""
 
     def served(app):
         try:

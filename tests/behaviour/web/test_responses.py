@@ -304,7 +304,7 @@ def test_a_body_that_is_there_ends_the_turn_at_once(made, turns):
 
 
 def test_a_file_is_not_followed(tmp_path, turns):
-    """The server may send it by itself, so nobody would read an iterator."""
+    """The server may send it by itself, so no iterator would be read."""
     from flask import send_file
 
     path = tmp_path / "x.txt"

@@ -107,7 +107,7 @@ def short_answers(w):
 
 @flow
 def one_word_answers(w):
-    """A word each, which stands in many texts."""
+    """A word each, which is in many texts."""
     texts = w.round("R1", QUESTION, ["expensive", "seasonal", "necessary"])
     return w.ask("A", joined(texts), w.text())
 

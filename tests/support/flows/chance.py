@@ -108,9 +108,11 @@ class _Drawn:
         if layer > 1:
             for place, messages in self.memory.items():
                 own = self.said[place]
-                told = f"The others said:\n{numbered(map(self.change, [t for t in texts if t != own] or ['nothing']))}"
-                self.memory[place] = [*messages, assistant(own), *user(told)]
-        # With one speaker alone, nobody else reads what it says.
+                others = (
+                    f"The others said:\n{numbered(map(self.change, [t for t in texts if t != own] or ['nothing']))}"
+                )
+                self.memory[place] = [*messages, assistant(own), *user(others)]
+        # With one speaker alone, no other call reads what it says.
         truth = f"R{layer}" if len(self.models) > 1 else "C/R1/R2/R3"
         found = [
             self.w.ask(truth, system(f"You are {place}.") + messages, self.text(), model=self.models[place])
@@ -150,7 +152,7 @@ class _Drawn:
         return texts[place]
 
     def _left(self, texts, layer):
-        """The program returns all that was said last, and nobody joins it."""
+        """The program returns all that was said last, and no call joins it."""
         for text in texts:
             for number in self._of(text):
                 self.w.truth[number] += "/A/C" if len(texts) == 1 else ""

@@ -72,11 +72,11 @@ def references_with_tools(w):
 
 @flow
 def retry_as_a_conversation(w):
-    """The answer is no JSON; the program says so, and gets one that is."""
+    """The answer is not JSON; the program says so, and gets one that is."""
     messages = user(QUESTION)
     bad = w.ask("C", messages, w.text())
     return w.ask(
-        "A", [*messages, assistant(bad), *user("That is no JSON. Again.")], '{"answer": "' + w.sentence() + '"}'
+        "A", [*messages, assistant(bad), *user("That is not JSON. Again.")], '{"answer": "' + w.sentence() + '"}'
     )
 
 

@@ -10,7 +10,7 @@ WAYS = {"loop": "loop", "threads": "threads", "gather": "gather"}
 
 @flow(over=WAYS)
 def asked_alike(w, way):
-    """Two rounds, the second given all of the first, and nobody joins them."""
+    """Two rounds, the second given all of the first, and no call joins them."""
     texts = w.round("R1", QUESTION, [w.text() for _ in range(3)], way=way)
     w.round("R2", rival(texts), [w.text() for _ in range(3)], way=way)
 

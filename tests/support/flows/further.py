@@ -72,13 +72,13 @@ def panel_of_judges(w):
 @flow
 def how_sure_are_you(w):
     """Each reference is asked how sure it is, in its own conversation; the aggregator reads answers and numbers."""
-    told = []
+    said = []
     for n in range(3):
         messages = system(f"You are number {n}.", QUESTION)
         text = w.ask("R1", messages, w.text())
         sure = w.ask("C", [*messages, assistant(text), *user("How sure are you, from 0 to 1?")], f"0.{n + 5}")
-        told.append(f"{text} (confidence {sure})")
-    return w.ask("A", joined(told), w.text())
+        said.append(f"{text} (confidence {sure})")
+    return w.ask("A", joined(said), w.text())
 
 
 @flow

@@ -126,7 +126,7 @@ class Plain:
         return self.world.answer(seed)
 
     def fetch(self, thing, seed):
-        """Return an answer; what it is asked is no request that the library knows."""
+        """Return an answer; the library does not know its request."""
         return self.world.answer(seed)
 
 

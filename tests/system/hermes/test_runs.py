@@ -126,7 +126,7 @@ def test_plain(world):
     for theirs, ours in zip((*own["references"], own["aggregator"]), (*turn["references"], call), strict=True):
         same = ("label", "model", "provider", "temperature", "input_messages", "output")
         if theirs is own["aggregator"] and IS_ASYNC:
-            same = same[:-1]  # the agent's trace has no text of a stream that nobody watched
+            same = same[:-1]  # the agent's trace has no text of a stream that was not watched
         assert {name: theirs[name] for name in same} == {name: ours[name] for name in same}
     assert own["references"][0]["cost_usd"] == "0.000015"
 

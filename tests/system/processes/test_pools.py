@@ -94,7 +94,7 @@ if __name__ == "__main__":
 
 @pytest.mark.parametrize("pool", ["joblib", "dask", "dask_processes"])
 def test_targets_of_moa_run_are_instrumented_in_the_workers(pool, tmp_path, read_lines):
-    """A program that nobody touched: a module's function by name, and one of the script's methods."""
+    """A program that is unchanged: a module's function by name, and one of the script's methods."""
     available(pool)
     (tmp_path / "world.py").write_text(MODULE)
     (tmp_path / "app.py").write_text(PROGRAM)

@@ -1,4 +1,4 @@
-"""How work gets into a thread with the context of whoever submits it."""
+"""How work gets into a thread with the context of the code that submits it."""
 
 from __future__ import annotations
 

@@ -386,7 +386,7 @@ def test_a_call_of_a_tool_is_a_step(added):
 
 
 def test_an_unknown_request_proves_nothing():
-    """Calls without one are not asked alike; an echo of what ran at the same time is no evidence."""
+    """Calls without one are not asked alike; an echo of what ran at the same time is not evidence."""
     turn = Turn().round(*[("q", f"answer number {n}", {}) for n in range(3)])
     for node in turn.nodes:
         node.input = b""
