@@ -7,7 +7,6 @@ is the dictionary of `get_preparation_data`, before its `__main__` is imported.
 
 from __future__ import annotations
 
-import sys
 from typing import Any
 
 import wrapt
@@ -16,6 +15,7 @@ from .calls.function import Options
 from .config import default_stack
 from .instrument import report
 from .instrument import targets as _targets
+from .own_functions import split, watch_module
 from .process import this
 from .recorder import load_recorder, state
 
@@ -49,7 +49,9 @@ def begin(targets: str, own: str, defaults: dict[str, Any], given: dict[str, Any
         load_recorder()
         _targets.apply(targets, default_stack, Options("call"), report=not is_child)
     if is_child and own:
-        _wrap_after_import(own)
+        # It runs the program as the module `__mp_main__`, without its main part. Wrapped when that is done, in the
+        # module, the functions would still find each other unwrapped: their globals are those of another one.
+        watch_module(split(own)[0], default_stack, report=False)
 
     def when_imported(spawn: Any) -> None:
         asked = spawn.get_preparation_data
@@ -64,21 +66,6 @@ def begin(targets: str, own: str, defaults: dict[str, Any], given: dict[str, Any
 
     for name in _SPAWN:
         wrapt.register_post_import_hook(when_imported, name)
-
-
-def _wrap_after_import(own: str) -> None:
-    """Wrap functions of the program when this child has imported it."""
-    # It imports the program without running its main part, so no function is called before that. `_main` calls
-    # `prepare`, which imports the program, and then unpickles what is to be run.
-    spawn: Any = sys.modules["multiprocessing.spawn"]
-    prepare = spawn.prepare
-
-    def prepare_own(data: Any) -> None:
-        spawn.prepare = prepare
-        prepare(data)
-        _targets.apply(own, default_stack, Options("call"), report=False)
-
-    spawn.prepare = prepare_own
 
 
 class _ChildSettings:

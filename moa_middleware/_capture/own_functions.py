@@ -9,6 +9,7 @@ of them. This module must not know who runs the program.
 from __future__ import annotations
 
 import ast
+import io
 import runpy
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -60,7 +61,9 @@ def split(text: str) -> tuple[list[str], str, bool]:
     return own, ",".join(others), is_turn
 
 
-def compiled(source: str | bytes, filename: str, entries: Sequence[str], stack: Stack) -> CodeType:
+def compiled(
+    source: str | bytes, filename: str, entries: Sequence[str], stack: Stack, *, report: bool = True
+) -> CodeType:
     """
     Compile a program whose targets are wrapped as it defines them.
 
@@ -69,6 +72,7 @@ def compiled(source: str | bytes, filename: str, entries: Sequence[str], stack: 
         filename: Its name, as tracebacks show it.
         entries: Targets of the module `__main__`.
         stack: The stack that they go through.
+        report: Whether to log targets that are missing. A child process does not: its parent has.
 
     Raises:
         SyntaxError: As `compile` raises it.
@@ -85,7 +89,7 @@ def compiled(source: str | bytes, filename: str, entries: Sequence[str], stack: 
         head, _, rest = target.path.partition(".")
         kinds = (ast.ClassDef,) if rest else (ast.FunctionDef, ast.AsyncFunctionDef)
         found = [node for node in _definitions(tree.body) if isinstance(node, kinds) and node.name == head]
-        if not found:
+        if not found and report:
             what = "class" if rest else "function"
             reason = f"the program defines no {what} {head} at its top level; name what it imports by its own module"
             log("moa.target_missing", key=target.name, target=target.name, error=reason)
@@ -158,25 +162,31 @@ def _log(target: Target, error: Exception) -> None:
         log("moa.target_failed", key=target.name, target=target.name, error=type(error).__qualname__)
 
 
+def _source_of(path: str) -> bytes:
+    """Return the source of a script, which a child that `multiprocessing` spawns has no loader of."""
+    with io.open_code(path) as file:
+        return file.read()
+
+
 def log_no_source(entries: Sequence[str]) -> None:
     """Log that targets of a program cannot be wrapped, since only its bytecode is there."""
     for entry in entries:
         log("moa.target_missing", key=entry, target=entry, error="the program has no source code to wrap it in")
 
 
-def watch_module(entries: Sequence[str], stack: Stack) -> None:
-    """Let the next program that `runpy` runs be compiled by `compiled`."""
+def watch_module(entries: Sequence[str], stack: Stack, *, report: bool = True) -> None:
+    """Let the next program that `runpy` runs be compiled by `compiled`; a child runs its parent's in this way too."""
     module: Any = runpy
     run_code = module._run_code
 
     def run_own_code(code: CodeType, *args: Any, **kwargs: Any) -> Any:
         module._run_code = run_code
-        spec = args[3]  # `_run_module_as_main` passes five values by position
-        source = spec.loader.get_source(spec.name)
-        if source is None:
+        spec = args[3]  # runpy passes all values by position
+        source = spec.loader.get_source(spec.name) if spec is not None else _source_of(args[5])
+        if source is not None:
+            code = compiled(source, code.co_filename, entries, stack, report=report)
+        elif report:
             log_no_source(entries)
-        else:
-            code = compiled(source, code.co_filename, entries, stack)
         try:
             return run_code(code, *args, **kwargs)
         except BaseException as error:

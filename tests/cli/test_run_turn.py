@@ -370,6 +370,31 @@ def test_functions_of_the_script_go_to_process_pools(method, tmp_path, read_line
     assert {"s"} == {record["session_id"] for record in records}
 
 
+@pytest.mark.parametrize("method", dosed(["spawn", "forkserver", "fork"], "spawn"))
+def test_functions_of_the_script_that_call_each_other_in_a_child_are_recorded(method, tmp_path, read_lines):
+    """The globals of a spawned child's functions are not those of its module `__main__`."""
+    app = f"""
+    from multiprocessing import get_context
+
+    def ask(prompt):
+        return f"an answer to {{prompt}}"
+
+    def work(prompt):
+        return ask(prompt)
+
+    if __name__ == "__main__":
+        with get_context({method!r}).Pool(1) as pool:
+            print(pool.map(work, ["a", "b"]))
+    """
+    cwd = written(tmp_path, {"app.py": app})
+    targets = "__main__:ask=reference,__main__:nope"
+    done = python(cwd, *RUN, "--trace-dir=traces", "--instrument", targets, "app.py")
+    assert "['an answer to a', 'an answer to b']\n" == done.stdout
+    assert 1 == done.stderr.count("moa.target_missing")
+    records = read_lines(cwd / "traces")
+    assert ["an answer to a", "an answer to b"] == sorted(record["output"] for record in records)
+
+
 WRONG = {
     "__main__:mian=turn": ("moa.target_missing", "the program defines no function mian at its top level"),
     "__main__:ask=call": ("moa.target_missing", "name what it imports by its own module"),
