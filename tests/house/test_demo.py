@@ -555,3 +555,14 @@ def test_odd_chunks_are_passed_over(demo, the_turn):
     assert (0, "") == (done.returncode, done.stderr)
     assert "\nfine\n" in done.stdout
     assert "fine" == the_turn()[0]["output"]
+
+
+def test_the_commands_of_the_readme_show_the_demos_trace(demo, env, tmp_path):
+    """Word for word in their order, after the demo, in a clone where nothing else was run."""
+    table = (ROOT / "README.md").read_text(encoding="utf-8").split("| command | shows |")[1].split("\n\n")[0]
+    commands = re.findall(r"^\| `moa ([^`]+)` \|", table, re.MULTILINE)
+    assert ["ls", "show last", "stats", "report -o run.html", "verify", "doctor"] == commands
+    assert 0 == demo().returncode
+    for command in commands[:-1]:  # the last one fails, since traces are off: it says why there are none
+        done = forked.run(command.split(), env=env, cwd=str(tmp_path))
+        assert (0, "") == (done.returncode, done.stderr), command
