@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import shlex
 import time
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +31,7 @@ __all__ = ["load", "unload"]
 
 _MAGIC = "moa_turn"
 _USAGE = f"%{_MAGIC} [begin|end] [--session ID] [--preset NAME] [--label TEXT]"
+_WORDS = ("begin", "end")
 _OPTIONS = ("--session", "--preset", "--label")
 
 
@@ -161,10 +163,15 @@ def _parsed(line: str) -> tuple[str, dict[str, str]]:
         parts = shlex.split(line)
     except ValueError as error:
         raise _usage_error(f"{error}; {_USAGE}") from None
-    word = parts.pop(0) if parts and parts[0] in ("begin", "end") else ""
+    word = ""
     given: dict[str, str] = {}
     while parts:
         name, equals, value = parts.pop(0).partition("=")
+        if name in _WORDS and not equals:
+            if word:
+                raise _usage_error(f"{name!r} after {word!r}: give one of them; {_USAGE}")
+            word = name
+            continue
         if name not in _OPTIONS:
             raise _usage_error(f"unknown option {name!r:.80}; {_USAGE}")
         if not equals:
@@ -198,15 +205,21 @@ def first_line(lines: list[str]) -> list[str]:
 
 def session_of(shell: Any) -> str:
     """
-    Return the session of a shell's turns, the same as long as the shell lives.
+    Return the session of a shell's turns, the same as long as the process lives.
 
     It is the name of the notebook where that is known (Jupyter's `JPY_SESSION_NAME`, VS Code's
-    `__vsc_ipynb_file__`), else the time when the extension was loaded and the process.
+    `__vsc_ipynb_file__`), else the time when the extension was first loaded and the process.
     """
     for name in (os.environ.get("JPY_SESSION_NAME"), shell.user_ns.get("__vsc_ipynb_file__")):
         if isinstance(name, str) and name.endswith(".ipynb") and (stem := Path(name).stem):
             return stem
-    return f"notebook-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"
+    return _unnamed_session(os.getpid())
+
+
+@lru_cache(maxsize=1)
+def _unnamed_session(process: int) -> str:
+    """Return the session of notebooks without a name, made once a process: loading anew goes on in the same file."""
+    return f"notebook-{time.strftime('%Y%m%d-%H%M%S')}-{process}"
 
 
 _loaded: dict[int, Notebook] = {}

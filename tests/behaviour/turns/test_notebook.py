@@ -159,7 +159,30 @@ def test_unloading_ends_it(shell, trace_dir, read_lines):
     assert not moa.status().saving
 
 
+def test_the_session_goes_on_when_the_extension_is_loaded_anew(shell, trace_dir, read_lines):
+    """A notebook without a name has one file a kernel, also where the clock went on."""
+    shell.run_cell("ask('a')")
+    shell.run_cell("%unload_ext moa_middleware")
+    shell.run_cell("import time; time.sleep(1.1)")
+    shell.run_cell(LOAD)
+    shell.run_cell("ask('b')")
+    first, second = read_lines(trace_dir)
+    assert first["session_id"] == second["session_id"]
+
+
+@pytest.mark.parametrize("line", ["begin --session x1", "--session x1 begin", "--session=x1 --label l begin"])
+def test_options_stand_on_either_side_of_the_word(line, shell, trace_dir, read_lines):
+    """`begin` and `end` may come first or last."""
+    assert shell.run_cell(f"%moa_turn {line}\nx = ask('a')").success
+    assert shell.run_cell("%moa_turn --preset p end\nx = ask('b')").success
+    (turn,) = read_lines(trace_dir)
+    assert (["a", "b"], "completed") == of(turn)
+    assert ("x1", "p") == (turn["session_id"], turn["preset"])
+
+
 WRONG = {
+    "%moa_turn begin end": "'end' after 'begin': give one of them; %moa_turn [begin|end]",
+    "%moa_turn start": "unknown option 'start'; %moa_turn [begin|end] [--session ID]",
     "%moa_turn --sesion x": "unknown option '--sesion'; %moa_turn [begin|end] [--session ID]",
     "%moa_turn --session": "--session needs a value",
     "%moa_turn 'x": "No closing quotation",
