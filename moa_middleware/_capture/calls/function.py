@@ -84,7 +84,14 @@ class WrappedFunction:
         """True if it returns an awaitable, or an async stream."""
         self.is_generator = self.is_async_generator or (inspect.isgeneratorfunction(bare) and not _is_awaited(bare))
         """True if it returns a stream, whatever its arguments say."""
-        self.spec = RequestSpec(fn, messages=options.messages, system=options.system, model=options.model, path=path)
+        self.spec = RequestSpec(
+            fn,
+            messages=options.messages,
+            system=options.system,
+            model=options.model,
+            path=path,
+            is_turn=options.kind == "turn",
+        )
         self.family = self.form = self.spec.family
         """Shape of its replies: that of its request, until one has shown another."""
         self.reads = options.reads

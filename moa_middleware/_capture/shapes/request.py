@@ -26,7 +26,8 @@ __all__ = ["UNREAD", "Request", "RequestSpec", "class_has_model", "model_of"]
 _SYSTEM = {"anthropic": "system", "openai_responses": "instructions"}
 """Name of the argument that the model reads before the messages, by family."""
 _MESSAGES = ("messages", "prompt", "query", "input", "task", "question", "conversation")
-# Of a plain function only. The SDKs have a parameter `user` that is the id of an end user.
+# Of a plain function only. The SDKs have a parameter `user` that is the id of an end user, and so has a view of a web
+# application, which is a turn: there it is a text only where the function has a parameter for the system text too.
 _MESSAGES_PLAIN = (*_MESSAGES, "user", "text", "content")
 _SYSTEM_PLAIN = ("system", "system_prompt", "instructions")
 _MODEL_PLAIN = ("model", "model_name")
@@ -81,6 +82,7 @@ class RequestSpec(Signature):
         system: str | None = None,
         model: Any = None,
         path: str = "",
+        is_turn: bool = False,
     ) -> None:
         """
         Read the signature once.
@@ -92,6 +94,7 @@ class RequestSpec(Signature):
             system: The same for the text that the model reads before them.
             model: The same for the model's name. Anything but such a place is left to the caller.
             path: Dotted path by which it was found, "" for a decorated function.
+            is_turn: True if the function is a turn; then `user` is its request only next to a system text.
         """
         super().__init__(fn)
         where = f"{getattr(fn, '__module__', '')}.{path or getattr(fn, '__qualname__', '')}"
@@ -100,8 +103,11 @@ class RequestSpec(Signature):
         # Not by the usual names: `prompt` is the name of a template there.
         usual = "input" if self.family == "openai_responses" else None
         self.messages = messages if messages is not None and self.leads(messages) else usual
-        self.usual = tuple(filter(self.takes, _MESSAGES_PLAIN if plain else _MESSAGES))
         self.system = system if system is not None and self.leads(system) else _SYSTEM.get(self.family)
+        usual_names: tuple[str, ...] = _MESSAGES_PLAIN if plain else _MESSAGES
+        if is_turn and self.system is None and self.known.isdisjoint(_SYSTEM_PLAIN):
+            usual_names = tuple(name for name in usual_names if name != "user")
+        self.usual = tuple(filter(self.takes, usual_names))
         self.systems = tuple(filter(self.takes, _SYSTEM_PLAIN)) if plain and self.system is None else ()
         """Names of the arguments that may hold the system text of a plain function."""
         if isinstance(model, Argument):

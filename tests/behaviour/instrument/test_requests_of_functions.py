@@ -110,6 +110,39 @@ def test_a_turn_has_its_system_text_too(turns):
     assert [BOTH, [USER]] == [turn["input_messages"] for turn in turns]
 
 
+TURNS_OF_A_USER = {
+    "the id alone": ("user", {"user": "u-17"}, None),
+    "and a question": ("user, question", {"user": "u-17", "question": ASKED}, [USER]),
+    "and a text": ("user, text", {"user": "u-17", "text": ASKED}, [USER]),
+    "and anything": ("user, **rest", {"user": "u-17", "limit": 3}, None),
+    "a system": ("system, user", {"user": ASKED, "system": BRIEF}, BOTH),
+    "a system_prompt": ("user, system_prompt=None", {"user": ASKED}, [USER]),
+    "instructions": ("user, instructions", {"user": ASKED, "instructions": BRIEF}, BOTH),
+}
+
+
+@pytest.mark.parametrize("case", TURNS_OF_A_USER)
+@pytest.mark.parametrize("kind", ["def", "async def"])
+def test_the_user_of_a_turn_is_its_request_only_with_a_system_text(turns, kind, case):
+    """A view gets the id of a user by this name."""
+    parameters, given, expected = TURNS_OF_A_USER[case]
+    scope = {}
+    exec(f"{kind} view({parameters}): return 'an answer'", scope)
+    answer = moa.turn(scope["view"])(**given)
+    assert "an answer" == (asyncio.run(answer) if kind == "async def" else answer)
+    assert expected == turns[0]["input_messages"]
+
+
+def test_a_named_system_text_or_request_makes_the_user_of_a_turn_a_request(turns):
+    """Options say what a turn is asked, and a call has `user` as before."""
+    moa.turn(system="persona")(lambda persona, user: "an answer")(BRIEF, ASKED)
+    moa.turn(messages="user")(lambda user: "an answer")(ASKED)
+    moa.turn(messages="words")(lambda user, words: "an answer")("u-17", ASKED)
+    moa.reference(lambda user: "an answer")(ASKED)
+    assert [BOTH, [USER], [USER]] == [turn["input_messages"] for turn in turns[:3]]
+    assert [USER] == call_of(turns)["input_messages"]
+
+
 def test_the_seven_names_go_before_the_new_ones(turns):
     """`user` may be the id of somebody; what is not read is named."""
 

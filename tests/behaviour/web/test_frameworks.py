@@ -384,3 +384,46 @@ def test_a_response_with_odd_headers_is_followed(turns):
     assert WORDS == odd()
     record = the_only(turns)
     assert ("completed", TEXT, 0) == (record["outcome"], record["output"], record["instrumentation_errors"])
+
+
+# An exception in a view --------------------------------------------------------------------------------
+
+
+def failing(*_args):
+    reference("first")("first?")
+    raise LookupError("no more")
+
+
+async def failing_async():
+    failing()
+
+
+def ask_flask(view):
+    app = pytest.importorskip("flask").Flask(__name__)
+    app.add_url_rule("/", view_func=view)
+    app.wsgi_app = moa.wsgi(app.wsgi_app)
+    response = app.test_client().get("/")
+    assert response.data  # read to its end, as a server does
+    return response.status_code
+
+
+def ask_quart(view):
+    app = quart.Quart(__name__)
+    app.add_url_rule("/", view_func=view)
+    app.asgi_app = moa.asgi(app.asgi_app)
+
+    async def ask():
+        return (await app.test_client().get("/")).status_code
+
+    return asyncio.run(ask())
+
+
+@pytest.mark.parametrize(("ask", "view"), [(ask_flask, failing), (ask_quart, failing_async)], ids=["flask", "quart"])
+def test_an_exception_that_became_a_response_fails_the_decorated_view_alone(turns, ask, view):
+    """Nothing leaves the application, so the request is completed; the view's own turn has the error."""
+    assert 500 == ask(view)
+    assert until(lambda: len(turns) == 1)
+    assert ("completed", None) == (turns[0]["outcome"], turns[0]["error"])
+    assert 500 == ask(moa.turn(view))
+    assert until(lambda: len(turns) == 2)
+    assert ("error", "LookupError") == (turns[1]["outcome"], turns[1]["error"]["type"].rpartition(".")[2])
