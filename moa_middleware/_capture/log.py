@@ -66,7 +66,7 @@ def faults() -> int:
     return _total[0]
 
 
-def count_fault(name: str, error: BaseException) -> None:
-    """Count and log a fault of ours, or of an observer's."""
+def count_fault(name: str, error: BaseException, **fields: str) -> None:
+    """Count and log a fault of ours, or of an observer's; `fields` hold no content."""
     _total[0] += 1
-    log("moa.observer_failed", key=name, observer=name, error=type(error).__qualname__)
+    log("moa.observer_failed", key=name, observer=name, error=type(error).__qualname__, **fields)

@@ -84,7 +84,9 @@ class _App:
             if route is None:
                 return None
             own = {"http.method": str(method), **({"http.route": route} if route else {})}
-            turn = Turn(Tags(session_id=self._session_of(given), own=own), self._stack.recording(), by_hand=True)
+            session, faults = self._session_of(given)
+            turn = Turn(Tags(session_id=session, own=own), self._stack.recording(), by_hand=True)
+            turn.faults += faults
             left_open[turn.id] = turn
             request = Request(turn)
             return request, request.scope()
@@ -98,9 +100,10 @@ class _App:
             return ""
         return next((glob for glob, pattern in self._routes if pattern.match(path)), None)
 
-    def _session_of(self, given: Any) -> str | None:
+    def _session_of(self, given: Any) -> tuple[str | None, int]:
+        """Return the session of a request, and how many faults there were."""
         if not callable(self._session_id):
-            return self._session_id  # type: ignore[no-any-return]
+            return self._session_id, 0
         try:
             session = self._session_id(given)
             if inspect.isawaitable(session):
@@ -108,10 +111,10 @@ class _App:
                     session.close()
                 msg = "it returned an awaitable; it has to be a plain function"
                 raise TypeError(msg)
-            return None if session is None else str(session)
+            return (None if session is None else str(session)), 0
         except Exception as error:
-            count_fault("option session_id", error)
-            return None
+            count_fault(f"option session_id of {self.name}", error)
+            return None, 1
 
 
 def _close(request: Request, outcome: Outcome, error: BaseException | None = None) -> None:

@@ -15,9 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import wrapt
 
 from ..flow.model import Reply
-from ..flow.outcome import is_interrupt
 from ..log import count_fault
-from ..scope import Tags
 from ..shapes.fields import SDKS
 from ..shapes.params import bare_url_of
 from ..shapes.parts import read_parts
@@ -27,7 +25,9 @@ from ..shapes.request import RequestSpec
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-__all__ = ["Mark", "Options", "WrappedFunction", "layer_of_option", "resolve_option", "text_of", "turn_tags"]
+    from ..turns.turn import Turn
+
+__all__ = ["Mark", "Options", "WrappedFunction", "arguments_of_option", "layer_of_option", "unmet_parameter"]
 
 
 class Mark:
@@ -119,13 +119,14 @@ class WrappedFunction:
             return root, None
         return root, bare_url_of(url)
 
-    def reply_of(self, value: Any) -> Reply:
-        """Return what the function returned as a reply that is new."""
+    def reply_of(self, value: Any, turn: Turn) -> Reply:
+        """Return what the function returned as a reply that is new; a fault of `reads` is counted in the turn."""
         if self.reads is not None:
             try:
                 reply = self.reads(value)
             except Exception as error:
-                count_fault("option reads", error)
+                count_fault(f"option reads of {self.qualname}", error)
+                turn.faults += 1
             else:
                 if isinstance(reply, Reply):
                     return replace(reply)
@@ -194,23 +195,25 @@ def _required(fn: Callable[..., Any]) -> int:
     return sum(p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD) for p in parameters)
 
 
-def resolve_option(option: Any, instance: object, named: Mapping[str, Any]) -> Any:
-    """Return an option's value; a function is called with the bound arguments that it takes."""
-    if not callable(option):
-        return option
+def arguments_of_option(option: Callable[..., Any], instance: object, named: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the bound arguments that an option's function takes, by name; `self` is the object of the method."""
     given = dict(named)
     if instance is not None:
         given["self"] = instance
+    names = _taken(option)
+    return given if names is None else {name: given[name] for name in names if name in given}
+
+
+def unmet_parameter(option: Callable[..., Any], given: Mapping[str, Any]) -> str | None:
+    """Return the first parameter that an option's function needs and the call has no argument for, `None` if none."""
     try:
-        names = _taken(option)
-        if names is not None:
-            given = {name: given[name] for name in names if name in given}
-        return option(**given)
-    except BaseException as error:
-        if is_interrupt(error):
-            raise
-        count_fault(f"option {getattr(option, '__qualname__', '?')}", error)
+        parameters = inspect.signature(option).parameters.values()
+    except Exception:  # `__signature__` may be anything
         return None
+    for p in parameters:
+        if p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD) and p.name not in given:
+            return p.name
+    return None
 
 
 @lru_cache(maxsize=256)
@@ -220,29 +223,6 @@ def _taken(option: Callable[..., Any]) -> tuple[str, ...] | None:
     return None if any(p.kind is p.VAR_KEYWORD for p in parameters) else tuple(p.name for p in parameters)
 
 
-def text_of(value: Any) -> str | None:
-    """Return the text of an option, `None` if there is none: its `__str__` may be code of the user's."""
-    try:
-        return None if value is None else str(value)
-    except BaseException as error:
-        if is_interrupt(error):
-            raise
-        count_fault("option", error)
-        return None
-
-
 def layer_of_option(value: Any) -> int | None:
     """Return a layer as it is, `None` if it is none: a function of the user's has said it."""
     return value if isinstance(value, int) and not isinstance(value, bool) and value >= 1 else None
-
-
-def turn_tags(options: Options, instance: object, named: Mapping[str, Any]) -> Tags:
-    """Return what the decorator, or the call's own arguments, say of a turn."""
-    session = resolve_option(options.session_id, instance, named)
-    if session is None and issubclass(type(named.get("session_id")), (str, int)):
-        session = named["session_id"]
-    return Tags(
-        session_id=text_of(session),
-        preset=text_of(resolve_option(options.preset, instance, named)),
-        own=options.tags or {},
-    )

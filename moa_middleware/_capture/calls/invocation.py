@@ -5,18 +5,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ..flow.model import new_call
+from ..flow.outcome import is_interrupt
 from ..log import count_fault
-from ..scope import NO_TAGS
+from ..scope import NO_TAGS, Tags
 from ..shapes.iterators import recorder_of
 from ..shapes.request import UNREAD, class_has_model, model_of
 from ..turns.turn import CallState, Turn
-from .function import layer_of_option, resolve_option, text_of, turn_tags
+from .function import arguments_of_option, layer_of_option, unmet_parameter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from ..flow.model import Call
-    from ..scope import Scope, Tags
+    from ..scope import Scope
     from ..shapes.request import Request
     from ..turns.turn import Recording, StackLike
     from .function import Options, WrappedFunction
@@ -31,7 +32,7 @@ _NOT_SET = (None,) * 4
 class Invocation:
     """Who called what: the stack, the wrapped function with what is known of it, and the arguments."""
 
-    __slots__ = ("args", "function", "instance", "kwargs", "options", "recording", "stack", "wrapped")
+    __slots__ = ("args", "faults", "function", "instance", "kwargs", "options", "recording", "stack", "wrapped")
 
     def __init__(  # noqa: PLR0917 - on the path of every call, where keywords cost
         self,
@@ -52,6 +53,8 @@ class Invocation:
         self.args = args
         self.kwargs = kwargs
         self.recording = recording
+        self.faults = 0
+        """Failed options that no turn has counted yet: some are read before there is a turn."""
 
     # What is read here is never iterated, copied deep or changed: `messages` may be a generator that the
     # SDK is about to read, and a list that another thread goes on appending to.
@@ -74,11 +77,13 @@ class Invocation:
 
     def open_turn(self, named: Mapping[str, Any], request: Request) -> Turn:
         """Open a turn of the function's own."""
-        turn = Turn(turn_tags(self.options, self.instance, named), self.recording, request=request)
+        turn = Turn(self._turn_tags(named), self.recording, request=request)
         if request is UNREAD:
             turn.faults += 1
         if self.options.redacts is not None:
-            turn.redacts = resolve_option(self.options.redacts, self.instance, named)
+            turn.redacts = self.option("redacts", named)
+        if self.faults:
+            self._count_faults(turn)
         self.enter(turn)
         return turn
 
@@ -98,9 +103,9 @@ class Invocation:
         """
         options, instance = self.options, self.instance
         if turn is None:
-            turn = Turn(turn_tags(options, instance, named), self.recording, implicit=True)
+            turn = Turn(self._turn_tags(named), self.recording, implicit=True)
             if options.redacts is not None:
-                turn.redacts = resolve_option(options.redacts, instance, named)
+                turn.redacts = self.option("redacts", named)
         if here is not None and here.turn is turn:
             state = CallState(turn, here.parent, here.order)
         else:
@@ -128,31 +133,83 @@ class Invocation:
             if state.endpoint is not None and turn.recording is not None:
                 state.client = getattr(instance, "_client", None)
             if options.provider is not None:
-                state.provider = text_of(resolve_option(options.provider, instance, named)) or state.provider
+                state.provider = self._text("provider", self.option("provider", named)) or state.provider
             if options.tags or tags.own:
                 state.tags = {**(options.tags or {}), **tags.own}
         except Exception as error:
             # An object's own code, or a fault of ours: the call is recorded with what is known by now.
             count_fault("entry", error)
             turn.faults += 1
+        if self.faults:
+            self._count_faults(turn)
         return state
+
+    def _count_faults(self, turn: Turn) -> None:
+        turn.faults += self.faults
+        self.faults = 0
+
+    def option(self, name: str, named: Mapping[str, Any]) -> Any:
+        """
+        Return an option's value; a function is called with the bound arguments that it takes.
+
+        One that raises has no value. It is counted in `faults`.
+        """
+        option = getattr(self.options, name)
+        if not callable(option):
+            return option
+        given: dict[str, Any] | None = None
+        try:
+            given = arguments_of_option(option, self.instance, named)
+            return option(**given)
+        except BaseException as error:
+            if is_interrupt(error):
+                raise
+            is_refused = given is not None and isinstance(error, TypeError)
+            unmet = unmet_parameter(option, given or {}) if is_refused else None
+            self._option_failed(name, error, **({} if unmet is None else {"parameter": unmet}))
+            return None
+
+    def _text(self, name: str, value: Any) -> str | None:
+        """Return the text of an option's value, `None` if there is none: its `__str__` may be code of the user's."""
+        try:
+            return None if value is None else str(value)
+        except BaseException as error:
+            if is_interrupt(error):
+                raise
+            self._option_failed(name, error)
+            return None
+
+    def _option_failed(self, name: str, error: BaseException, **fields: str) -> None:
+        self.faults += 1
+        count_fault(f"option {name} of {self.function.qualname}", error, **fields)
+
+    def _turn_tags(self, named: Mapping[str, Any]) -> Tags:
+        """Return the session, preset and tags that the decorator gives a turn; an argument `session_id` names the session too."""
+        session = self.option("session_id", named)
+        if session is None and issubclass(type(named.get("session_id")), (str, int)):
+            session = named["session_id"]
+        return Tags(
+            session_id=self._text("session_id", session),
+            preset=self._text("preset", self.option("preset", named)),
+            own=self.options.tags or {},
+        )
 
     def _name(self, state: CallState, named: Mapping[str, Any], tags: Tags) -> None:
         """Name a call by what tags and options say; an option may be a function of the arguments."""
-        options, instance = self.options, self.instance
+        options = self.options
         if tags.role:
             state.role, state.role_source = tags.role, "tag"
         else:
             role: Any = options.role
-            state.role = text_of(resolve_option(role, instance, named)) if callable(role) else role
+            state.role = self._text("role", self.option("role", named)) if callable(role) else role
             state.role_source = "declared" if state.role else None
         if tags.layer is not None:
             state.layer = tags.layer
         else:
-            state.layer = layer_of_option(resolve_option(options.layer, instance, named))
-        state.label = text_of(tags.label or resolve_option(options.label, instance, named))
+            state.layer = layer_of_option(self.option("layer", named))
+        state.label = self._text("label", tags.label or self.option("label", named))
         if not state.model and not self.function.spec.names_model:
-            state.model = text_of(resolve_option(options.model, instance, named))
+            state.model = self._text("model", self.option("model", named))
 
     def call(self, state: CallState, request: Request) -> Call:
         """Return the call as middleware sees it."""

@@ -151,7 +151,7 @@ class RequestExchange:
 
     def _value(self, value: Any) -> Reply:
         """Take down a reply in one piece."""
-        reply = self._ended(complete(self.of.known.reply_of(value), source=self.source))
+        reply = self._ended(complete(self.of.known.reply_of(value, self.attempt.call_state.turn), source=self.source))
         self._wired(reply, value)
         return reply
 
@@ -240,7 +240,7 @@ class RequestExchange:
         if error is not None:
             reply = Reply(outcome=outcome_of(error), error=error, source=self.source)
         else:
-            reply = complete(self.of.known.reply_of(result), source=self.source)
+            reply = complete(self.of.known.reply_of(result, self.attempt.call_state.turn), source=self.source)
         reply = self._ended(reply)
         self._wired(reply)
         return reply, None

@@ -173,7 +173,7 @@ def _returned(invocation: Invocation, attempt: Attempt, value: Any) -> None:
     function = invocation.function
     reply = shared(attempt, value) if attempt.inner and function.reads is None else None
     if reply is None:
-        reply = complete(function.reply_of(value), source="provider")
+        reply = complete(function.reply_of(value, attempt.call_state.turn), source="provider")
     keep_reply(function, attempt, reply, invocation)
     attempt.call_state.chosen = attempt
     _finish(attempt)

@@ -28,7 +28,6 @@ from ..streams.state import End, FutureDone, ManagerEntered, StreamState, future
 from ..streams.stream_types import body_attribute
 from ..turns.requests import give_up
 from ..turns.turn import current_turn
-from .function import resolve_option
 from .prepared import find, keep
 
 if TYPE_CHECKING:
@@ -115,7 +114,7 @@ def _open(invocation: Invocation) -> TurnExecution | None:
         if prepares is None:
             return TurnExecution(invocation.open_turn(named, request))
         instance = invocation.instance
-        phase = resolve_option(prepares, instance, named)
+        phase = invocation.option("prepares", named)
         is_half = phase is not None and phase is not False
         if is_half and _is_within(instance, invocation.function.method):
             return None  # a client that prepares inside its own turn
@@ -123,6 +122,7 @@ def _open(invocation: Invocation) -> TurnExecution | None:
         if prepared is None:
             return TurnExecution(invocation.open_turn(named, request), prepares=phase is True)
         invocation.enter(prepared.turn)
+        prepared.turn.faults += invocation.faults
         return TurnExecution(prepared.turn, prepared=prepared)
     except Exception as error:
         count_fault("entry", error)

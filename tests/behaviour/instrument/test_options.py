@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 import moa_middleware as moa
@@ -153,3 +155,72 @@ def test_a_tag_goes_before_the_decorators_word(turns):
     call = record["aggregator"] or (record["references"] + record["calls"])[0]
     assert ("critic", "tag", "tagged", 2) == (call["role"], call["role_source"], call["label"], call["layer"])
     assert "t" == record["session_id"]
+
+
+def message_of(caplog):
+    """Return the one log message, without the count of those that it holds for."""
+    (message,) = [record.getMessage() for record in caplog.records if record.name == "moa_middleware"]
+    return message
+
+
+WRONG = {
+    "a misspelled name": (lambda usr: usr, " error=TypeError parameter=usr"),
+    "the second": (lambda user, usr: usr, " error=TypeError parameter=usr"),
+    "by keyword": (lambda *, usr: usr, " error=TypeError parameter=usr"),
+    "an error inside": (lambda user: user + 1, " error=TypeError"),
+    "another error": (lambda user: {}[user], " error=KeyError"),
+}
+
+
+@pytest.mark.parametrize("wrong", WRONG)
+@pytest.mark.parametrize("option", ["session_id", "preset"])
+def test_a_wrong_function_of_a_turn_is_named_with_its_option_and_parameter(turns, caplog, option, wrong):
+    """The log names the decorated function, never content, and the record counts the fault."""
+
+    def view(user):
+        return "out"
+
+    function, end = WRONG[wrong]
+    assert "out" == moa.turn(**{option: function})(view)("secret")
+    assert f"moa.observer_failed observer=option {option} of {view.__qualname__}{end}" == message_of(caplog)
+    assert "secret" not in caplog.text
+    assert (None, 1) == (turns[0][option], turns[0]["instrumentation_errors"])
+
+
+@pytest.mark.parametrize("option", ["label", "layer", "model", "provider", "session_id", "preset"])
+def test_a_wrong_function_of_a_call_is_named_and_counted(turns, caplog, option):
+    """In the turn that the call opens, or in the turn around it, once a call."""
+
+    def ask(messages):
+        return "out"
+
+    decorated = moa.reference(**{option: lambda usr: usr})(ask)
+    decorated(HELLO)
+    assert f"observer=option {option} of {ask.__qualname__} error=TypeError parameter=usr" in message_of(caplog)
+    assert [1] == [turn["instrumentation_errors"] for turn in turns]
+    with moa.turn():
+        decorated(HELLO)
+        decorated(HELLO)
+    of_a_turn = option in {"session_id", "preset"}
+    assert (0 if of_a_turn else 2) == turns[1]["instrumentation_errors"]
+
+
+def test_each_failed_option_of_a_turn_is_counted(turns):
+    """A value without a text, and a function that has no hash, so that its parameters are not looked up."""
+
+    class Mute:
+        def __str__(self):
+            raise RuntimeError
+
+    class Unhashable:
+        __hash__ = None
+
+        def __call__(self, user):
+            return user
+
+    @moa.turn(session_id=lambda user: Mute(), preset=Unhashable())
+    async def view(user):
+        return "out"
+
+    assert "out" == asyncio.run(view("u-17"))
+    assert (None, None, 2) == tuple(turns[0][key] for key in ("session_id", "preset", "instrumentation_errors"))

@@ -431,8 +431,9 @@ def test_a_session_function_that_fails_costs_the_session(turns, caplog):
     app.wsgi_app = moa.wsgi(app.wsgi_app, session_id=lambda environ: environ["NO_SUCH_KEY"])
     with caplog.at_level(logging.WARNING, "moa_middleware"):
         assert b"a" == app.test_client().get("/").data
-    assert None is the_only(turns)["session_id"]
-    assert "option session_id" in caplog.text
+    record = the_only(turns)
+    assert (None, 1) == (record["session_id"], record["instrumentation_errors"])
+    assert "observer=option session_id of moa.wsgi error=" in caplog.text
     assert "NO_SUCH_KEY" not in caplog.text
 
 
@@ -449,8 +450,9 @@ def test_a_session_that_has_to_be_awaited_is_unknown(turns, caplog):
     """A plain function does not look async; what it returns is not a session, and is closed."""
     with caplog.at_level(logging.WARNING, "moa_middleware"):
         asyncio.run(moa.asgi(asking, session_id=partial(map_session, _async_session))(*connection()))
-    assert None is the_only(turns)["session_id"]
-    assert "option session_id" in caplog.text
+    record = the_only(turns)
+    assert (None, 1) == (record["session_id"], record["instrumentation_errors"])
+    assert "observer=option session_id of moa.asgi error=" in caplog.text
 
 
 @pytest.mark.parametrize(
