@@ -21,8 +21,9 @@ from ._variables import cleaned
 
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
+    from pydantic_core import ErrorDetails
 
-__all__ = ["Settings", "describe_problem", "problems_of"]
+__all__ = ["Settings", "describe_problem", "problems_of", "words_of"]
 
 
 def _default_trace_dir() -> Path:
@@ -137,9 +138,8 @@ def _names(value: str) -> set[str]:
 
 _BYTES = "takes a whole number of bytes from 1, without a unit"
 _SAID = {
-    "bool_parsing": "takes 1, true, yes or on, and 0, false, no or off",
-    "int_parsing": _BYTES,
-    "greater_than_equal": _BYTES,
+    **dict.fromkeys(("bool_parsing", "bool_type"), "takes 1, true, yes or on, and 0, false, no or off"),
+    **dict.fromkeys(("int_parsing", "int_type", "greater_than_equal"), _BYTES),
 }
 """What is wrong by pydantic's type of the error, where its own words do not say what to write."""
 
@@ -158,10 +158,15 @@ def problems_of(error: ValidationError) -> dict[str, str]:
     found: dict[str, str] = {}
     for problem in error.errors(include_input=False, include_url=False, include_context=False):
         name = f"MOA_{'_'.join(str(part) for part in problem['loc']).upper()}"
-        said = _SAID.get(problem["type"], problem["msg"].removeprefix("Value error, "))
+        said = words_of(problem)
         value = os.environ.get(name)
         found[name] = said if value is None else f"{said} (got {_shown(value)})"
     return found
+
+
+def words_of(problem: ErrorDetails) -> str:
+    """Return what is wrong with a value, in one sentence."""
+    return _SAID.get(problem["type"], problem["msg"].removeprefix("Value error, "))
 
 
 def _shown(value: str) -> str:

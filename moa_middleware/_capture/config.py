@@ -133,7 +133,7 @@ def _validate(overrides: dict[str, Any]) -> None:
     """
     from pydantic import ValidationError
 
-    from ..settings import Settings
+    from ..settings import Settings, words_of
 
     # `Settings(**overrides)` would read the environment too, and what is wrong there is not this call's
     # fault: it is logged at the first turn. So each value is assigned to a copy that has read nothing.
@@ -143,8 +143,8 @@ def _validate(overrides: dict[str, Any]) -> None:
         try:
             validate(blank.model_copy(), name, value)
         except ValidationError as error:
-            problem = error.errors(include_url=False)[0]["msg"]
-            msg = f"configure({name}={value!r:.80}): {problem}"
+            problem = error.errors(include_url=False)[0]
+            msg = f"configure({name}={value!r:.80}): {words_of(problem)}"
             raise SettingsError(msg) from None
 
 
@@ -221,7 +221,7 @@ def _status(*, look: bool) -> Status:
     if outbox is not None:
         tally = outbox.tally
         written, refused, waiting, lost = tally.written, tally.refused, outbox.waiting(), tally.lost
-    unused, places, empty, unread = report.findings(default_stack, look=look)
+    unused, places, empty, unread, *_ = report.findings(default_stack, look=look)
     held = tuple(f"{name} ({where})" for name, where in places.items())
     return Status(written, refused, waiting, open_turns(), faults(), lost, saving, empty, unread, tuple(unused), held)
 

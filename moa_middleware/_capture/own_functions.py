@@ -44,16 +44,16 @@ def split(text: str) -> tuple[list[str], str, bool]:
     own: list[str] = []
     others: list[str] = []
     is_turn = False
-    for text_of_entry, column in grammar.split(text):
+    for text_of_entry in grammar.entries_of(text):
         try:
-            entry = grammar.read(text_of_entry, column)
+            entry = grammar.read(text_of_entry)
             if entry.name != MAIN:
                 others.append(text_of_entry)
             elif entry.path is not None:
                 grammar.target_of(entry)
                 own.append(text_of_entry)
             elif entry.role != "turn" or entry.options:
-                entry.fail(column, f"the whole program can only be a turn: {MAIN}=turn; or name a function of it")
+                entry.fail(1, f"the whole program can only be a turn: {MAIN}=turn; or name a function of it")
             else:
                 is_turn = True
         except TargetError as error:

@@ -6,6 +6,7 @@ It changes nothing, and knows no screen. What a program says by `moa.configure` 
 
 from __future__ import annotations
 
+import ast
 import difflib
 import os
 import platform
@@ -279,9 +280,12 @@ def _check_targets(found: Checkup) -> None:
         return
     names = known_names()
     for entry in entries:
-        found.targets[entry] = _target_problem(entry, names)
-        if found.targets[entry]:
-            found.problems.append(f"MOA_INSTRUMENT: {found.targets[entry]}")
+        problem = _target_problem(entry, names)
+        found.targets[entry] = problem or _missing_module(entry)
+        if problem:
+            found.problems.append(f"MOA_INSTRUMENT: {problem}")
+        elif found.targets[entry]:
+            found.notes.append(f"MOA_INSTRUMENT: {found.targets[entry]}")
     if "openai" in entries and "litellm" not in entries and _version_of("litellm"):
         found.notes.append("litellm is installed and does not use the openai SDK for each provider: name litellm too")
     found.notes.append("MOA_INSTRUMENT is for moa run, and for programs that pass it to moa.instrument")
@@ -299,10 +303,63 @@ def _target_problem(entry: str, names: list[str], find: Callable[[str], object] 
         target = target_of(parts)
     except TargetError as error:
         return str(error)
-    package = target.module.partition(".")[0]
+    name = target.path.partition(".")[0]
+    source = _source_of(target.module) if target.module != "__main__" else None
+    defined = _names_in(source) if source is not None else set()
+    if source is None or not defined or name in defined:
+        return None
+    return f"{entry}: {source} defines no {name}"
+
+
+def _missing_module(entry: str) -> str | None:
+    """Return that the module of an entry was not found, where it was looked for, and that it may be found later."""
+    parts = read(entry)
+    package = parts.name.partition(".")[0]
+    if parts.path is None or package == "__main__" or _source_of(package) is not None or _is_found(package):
+        return None
+    return (
+        f"{entry}: there is no module {package} in {Path.cwd()} or installed; moa run adds the script's own directory"
+    )
+
+
+def _is_found(package: str) -> bool:
     try:
-        there = find(package) is not None
+        return Path(package).is_dir() or find_spec(package) is not None
     except (ImportError, ValueError):
-        there = False
-    # A script's own modules stand beside it, and can be found from there only.
-    return None if there or Path(f"{package}.py").exists() else f"{entry}: there is no module {package} here"
+        return False
+
+
+def _source_of(module: str) -> Path | None:
+    """Return the source of a module, `None` if it is not found without importing anything."""
+    package, *rest = module.split(".")
+    folders = [Path(package)]
+    with suppress(ImportError, ValueError):
+        spec = find_spec(package)
+        if spec is not None and spec.submodule_search_locations is not None:
+            folders += map(Path, spec.submodule_search_locations)
+        elif spec is not None and spec.origin is not None and spec.origin.endswith(".py"):
+            folders.append(Path(spec.origin).with_suffix(""))
+    for folder in folders:
+        path = folder.joinpath(*rest)
+        for one in (path.with_name(f"{path.name}.py"), path / "__init__.py"):
+            if one.is_file():
+                return one
+    return None
+
+
+def _names_in(source: Path) -> set[str]:
+    """Return every name that a module may define; none if its source does not say."""
+    try:
+        nodes = [*ast.walk(ast.parse(source.read_bytes()))]
+    except (OSError, ValueError, SyntaxError, RecursionError):
+        return set()
+    names: set[str] = set()
+    for node in nodes:
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            names.add(node.name)
+        elif isinstance(node, ast.Name):
+            names.add(node.id)
+        elif isinstance(node, ast.alias):
+            names.add(node.asname or node.name.partition(".")[0])
+    # They make names that are not written in the source.
+    return set() if names & {"*", "__getattr__", "globals", "setattr", "exec", "vars"} else names

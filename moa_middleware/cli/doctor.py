@@ -71,7 +71,9 @@ def _human(found: Checkup) -> None:
     if found.targets:
         screen.heading("targets")
         for name, wrong in found.targets.items():
-            screen.line("  ", (marks[bool(wrong)], "red" if wrong else "green"), f" {one_line(name)}")
+            is_note = f"MOA_INSTRUMENT: {wrong}" in found.notes
+            mark = (marks[2], "yellow") if is_note else (marks[1], "red") if wrong else (marks[0], "green")
+            screen.line("  ", mark, f" {one_line(name)}")
     screen.heading("packages")
     _packages(screen, found)
 

@@ -108,15 +108,37 @@ def test_files_and_journals_are_counted(run, written, desk):
 
 def test_targets_are_looked_at_without_importing_them(run, desk):
     """Unknown names, SDKs that are not installed, roles that do not exist and modules that are not there."""
-    (desk / "app.py").write_text("raise SystemExit('imported')")
+    (desk / "app.py").write_text("raise SystemExit('imported')\nclass Client:\n    def run(self): ...")
     entries = "openai,app:Client.run=turn,nobody,gone.mod:f=turn,app:f=boss"
     code, found = doctor(run, MOA_SAVE_TRACES="1", MOA_INSTRUMENT=entries)
     assert 1 == code
     wrong = found["targets"]
     assert wrong["openai"] is wrong["app:Client.run=turn"] is None
     assert "unknown target" in wrong["nobody"]
-    assert "there is no module gone" in wrong["gone.mod:f=turn"]
+    missing = (
+        f"gone.mod:f=turn: there is no module gone in {desk} or installed; moa run adds the script's own directory"
+    )
+    assert missing == wrong["gone.mod:f=turn"]
+    assert f"MOA_INSTRUMENT: {missing}" in found["notes"]
+    assert not [problem for problem in found["problems"] if "gone" in problem]
     assert "unknown role" in wrong["app:f=boss"]
+
+
+def test_a_name_that_its_module_lacks_is_a_problem(run, desk):
+    """It is read from the source; a module that makes names while it runs is not judged."""
+    (desk / "council.py").write_text("from os import path as where\nfn = lambda: 0\nif fn:\n    class Member: ...")
+    (desk / "lazy.py").write_text("def __getattr__(name): ...")
+    (desk / "pack").mkdir()
+    (desk / "pack" / "__init__.py").write_text("from json import *")
+    (desk / "pack" / "mod.py").write_text("async def go(): ...")
+    there = "council:fn=turn,council:Member.ask=call,council:where,lazy:any=turn,pack:loads,pack.mod:go"
+    missing = {"council:nofn=turn": "council.py defines no nofn", "pack.mod:went=call": "pack/mod.py defines no went"}
+    code, found = doctor(run, MOA_SAVE_TRACES="1", MOA_INSTRUMENT=f"{there},{','.join(missing)}")
+    assert 1 == code
+    assert {entry: f"{entry}: {says}" for entry, says in missing.items()} == {
+        entry: says for entry, says in found["targets"].items() if says
+    }
+    assert [f"MOA_INSTRUMENT: {entry}: {says}" for entry, says in missing.items()] == found["problems"]
 
 
 @pytest.mark.parametrize("columns", [60, 80, 140])

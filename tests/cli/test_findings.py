@@ -124,6 +124,56 @@ def test_a_turn_without_a_call_and_an_sdk_that_was_not_called_are_named(tmp_path
     )
 
 
+ALONE = {
+    # the program: what is named, options of moa run, the line
+    "import openai": ("", (), "nothing was recorded; openai was imported: name it in --instrument"),
+    "import anthropic, groq": (
+        *("", ()),
+        "nothing was recorded; anthropic, groq were imported: name them in --instrument",
+    ),
+    "import openai, sys\nprint(1)": (
+        *("", ("--turn",)),
+        "nothing was recorded; openai was imported: name it in --instrument",
+    ),
+    "import openai, utils": (
+        *("utils:never=call", ()),
+        "nothing was recorded; utils:never was never called; openai was imported: name it in --instrument",
+    ),
+    "import groq, utils\nutils.run('a')": (
+        *("utils:run=turn", ()),
+        "groq was imported: name it in --instrument; 1 turn without a call",
+    ),
+    "import openai, utils\nutils.ask('a')": ("utils:ask=call", (), None),
+    "print('no SDK')": ("", (), None),
+    "import openai, moa_middleware as moa\nmoa.instrument(openai.OpenAI(api_key='k'))": ("", (), None),
+    "import openai, os\nif not os.fork(): raise SystemExit\nos.wait()": ("", (), None),
+}
+
+
+QUICK = ("import openai", "import groq, utils\nutils.run('a')", "print('no SDK')")
+
+
+@pytest.mark.parametrize(
+    "app", [app if app in QUICK else pytest.param(app, marks=pytest.mark.processes) for app in ALONE]
+)
+def test_an_imported_sdk_that_is_not_named_is_said_where_nothing_was_recorded(app, tmp_path):
+    """The usual mistake: `moa run app.py` without `--instrument`; the program's own output stays as it is."""
+    named, options, line = ALONE[app]
+    cwd = written(tmp_path, {"utils.py": UTILS.partition("HANDLERS")[0], "app.py": app})
+    done = python(cwd, *RUN, "--trace-dir", "tn", *options, "app.py", MOA_INSTRUMENT=named)
+    alone = python(cwd, "app.py")
+    assert (alone.returncode, alone.stdout) == (done.returncode, done.stdout)
+    assert ("" if line is None else f"moa run: {line}\n") == done.stderr
+
+
+@pytest.mark.processes
+def test_an_imported_sdk_is_not_named_while_traces_are_off(tmp_path):
+    """An explicit `0` is meant."""
+    cwd = written(tmp_path, {"app.py": "import openai"})
+    done = run(cwd, "app.py", MOA_SAVE_TRACES="0")
+    assert (0, "", "") == (done.returncode, done.stdout, done.stderr)
+
+
 @pytest.mark.processes
 def test_an_sdk_that_was_not_needed_is_not_missed(tmp_path, read_lines):
     """A list of names may be meant for several programs: one that was called is enough."""

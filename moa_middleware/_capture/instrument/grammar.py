@@ -16,13 +16,17 @@ the names mean is not known here.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, NoReturn
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from ...errors import TargetError
 from ..shapes.signature import Argument
 from .target import ROLES, Target, is_dotted
 
-__all__ = ["Entry", "Option", "entries_of", "read", "split", "target_of"]
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["Entry", "Option", "entries_of", "read", "target_of"]
 
 _QUOTES = "\"'"
 _SHOWN = 80
@@ -44,8 +48,6 @@ class Entry(NamedTuple):
     """One entry of a list of targets, as it is written."""
 
     text: str
-    column: int
-    """Where it begins in the list, from 1."""
     name: str
     """The name of a target; of a function or method the name of its module."""
     path: str | None = None
@@ -59,7 +61,7 @@ class Entry(NamedTuple):
         Refuse the entry.
 
         Raises:
-            TargetError: Always; it names the entry and the column in the list.
+            TargetError: Always; it names the entry and the column in it, from 1.
         """
         _fail(self.text, column, problem)
 
@@ -70,53 +72,47 @@ def _fail(text: str, column: int, problem: str) -> NoReturn:
     raise TargetError(msg)
 
 
-def split(text: str) -> list[tuple[str, int]]:
+def entries_of(text: str) -> list[str]:
     """
-    Return the entries of a list, each with the column where it begins, from 1.
+    Return the entries of a list.
 
     The list may be in quotes as a whole, as a file of `docker --env-file` keeps them.
     """
-    start, end = 0, len(text)
-    while start < end and text[start].isspace():
-        start += 1
-    while end > start and text[end - 1].isspace():
-        end -= 1
-    if end - start > 1 and text[start] in _QUOTES and text[end - 1] == text[start] not in text[start + 1 : end - 1]:
-        start, end = start + 1, end - 1
-    found, begin, depth, quote = [], start, 0, ""
-    for index in range(start, end + 1):
-        letter = text[index] if index < end else ","
-        if index == end or (letter == "," and not depth and not quote):
-            entry = text[begin:index]
-            if entry.strip():
-                found.append((entry.strip(), begin + len(entry) - len(entry.lstrip()) + 1))
-            begin = index + 1
-        elif quote:
+    text = text.strip()
+    if len(text) > 1 and text[0] in _QUOTES and text[-1] == text[0]:
+        # Outside brackets an entry has no quotes: where there are some, the outer two are not a pair.
+        inside = text[1:-1]
+        if not any(inside[index] in _QUOTES for index, depth, _ in _nested(inside) if not depth):
+            text = inside
+    ends = [index for index, depth, quote in _nested(text) if text[index] == "," and not depth and not quote]
+    entries = [text[start + 1 : end].strip() for start, end in pairwise((-1, *ends, len(text)))]
+    return [entry for entry in entries if entry]
+
+
+def _nested(text: str) -> Iterator[tuple[int, int, str]]:
+    """Iterate over the letters of a text: index, brackets open before it, and the quote in which it is."""
+    depth, quote = 0, ""
+    for index, letter in enumerate(text):
+        yield index, depth, quote
+        if quote:
             quote = "" if letter == quote else quote
         elif letter in _QUOTES and depth:
             quote = letter
         else:
             depth = max(0, depth + (letter == "(") - (letter == ")"))
-    return found
-
-
-def entries_of(text: str) -> list[str]:
-    """Return the entries of a list."""
-    return [entry for entry, _ in split(text)]
 
 
 class _Scanner:
     """A position in an entry."""
 
-    def __init__(self, text: str, column: int) -> None:
+    def __init__(self, text: str) -> None:
         self.text = text
-        self.first = column
         self.at = 0
 
     @property
     def column(self) -> int:
-        """The column in the list."""
-        return self.first + self.at
+        """The column in the entry, from 1."""
+        return self.at + 1
 
     def skip(self) -> None:
         """Go to the next letter that is not blank."""
@@ -152,18 +148,14 @@ class _Scanner:
         _fail(self.text, self.column if column is None else column, f"expected {what}")
 
 
-def read(text: str, column: int = 1) -> Entry:
+def read(text: str) -> Entry:
     """
     Return an entry in its parts.
-
-    Args:
-        text: The entry.
-        column: Where it begins in its list.
 
     Raises:
         TargetError: It is malformed.
     """
-    scan = _Scanner(text, column)
+    scan = _Scanner(text)
     name, where = scan.until(":=(")
     path = role = None
     role_column = 0
@@ -180,7 +172,7 @@ def read(text: str, column: int = 1) -> Entry:
     options = _options(scan) if scan.takes("(") else ()
     if scan.peek():
         scan.expected("a comma, or the end")
-    return Entry(text, column, name, path, role, options, role_column)
+    return Entry(text, name, path, role, options, role_column)
 
 
 def _check_dotted(scan: _Scanner, name: str, column: int, what: str) -> None:
@@ -192,14 +184,19 @@ def _check_dotted(scan: _Scanner, name: str, column: int, what: str) -> None:
 
 def _options(scan: _Scanner) -> tuple[Option, ...]:
     found: dict[str, Option] = {}
+    opened = scan.column - 1
+    # A comma inside brackets separates no entries, so all further entries would be read as options of this one.
+    *_, (_, depth, quote) = _nested(f"{scan.text} ")
+    if depth and not quote:
+        _fail(scan.text, opened, f"the ( at column {opened} is not closed")
     while not scan.takes(")"):
         key, column = scan.until("=,()\"'")
         if not key.isidentifier():
-            scan.expected("the name of an option" if scan.peek() else "a closing bracket", column)
+            scan.expected("the name of an option", column)
         if key in found:
             _fail(scan.text, column, f"the option {key!r:.80} is given twice")
         if not scan.takes("="):
-            scan.expected(f"an equals sign after {key!r:.80}" if scan.peek() else "a closing bracket")
+            scan.expected(f"an equals sign after {key!r:.80}")
         found[key] = _option(scan, key)
         if not scan.takes(",") and scan.peek() != ")":
             scan.expected("a comma or a closing bracket")
@@ -213,7 +210,7 @@ def _option(scan: _Scanner, key: str) -> Option:
         scan.at += 1
         end = scan.text.find(quote, scan.at)
         if end < 0:
-            scan.expected(f"a closing {quote}", scan.first + len(scan.text))
+            scan.expected(f"a closing {quote}", len(scan.text) + 1)
         value, scan.at = scan.text[scan.at : end], end + 1
         return Option(key, value, True, column)
     value, column = scan.until(",()\"'")

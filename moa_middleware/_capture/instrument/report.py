@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from ..log import log
 from ..process import process_id, this
-from ..recorder import is_recording, loaded_outbox
+from ..recorder import is_recording, loaded_outbox, state
 from ..shapes.fields import SDKS
 from . import held, sdks, targets
 
@@ -40,12 +40,16 @@ class Findings(NamedTuple):
         held: Functions that others hold since before they were wrapped, each with the places in words.
         empty: Turns without a call.
         unread: Replies that were not understood.
+        imported: SDKs that the program has imported and that are not instrumented, where that may be why calls are missing.
+        is_nothing: True if such SDKs are there and no turn at all was recorded.
     """
 
     unused: dict[str, str]
     held: dict[str, str]
     empty: int
     unread: int
+    imported: tuple[str, ...] = ()
+    is_nothing: bool = False
 
 
 def findings(stack: StackLike, *, look: bool = True) -> Findings:
@@ -57,12 +61,24 @@ def findings(stack: StackLike, *, look: bool = True) -> Findings:
         look: Whether to search for holders that are not known yet.
     """
     tally = getattr(loaded_outbox(), "tally", None)
-    return Findings(
-        _unused(stack),
-        held.held(look=look),
-        tally.empty if tally is not None else 0,
-        tally.unread if tally is not None else 0,
-    )
+    unused = _unused(stack)
+    empty, unread = (tally.empty, tally.unread) if tally is not None else (0, 0)
+    is_nothing = tally is None or not (tally.written or tally.refused)
+    imported = _imported(stack, unused) if empty or is_nothing else ()
+    return Findings(unused, held.held(look=look), empty, unread, imported, is_nothing and bool(imported))
+
+
+def _imported(stack: StackLike, unused: Collection[str]) -> tuple[str, ...]:
+    """Return the SDKs that the program has imported and that are not instrumented."""
+    # A program that listens may keep its turns itself. What a child calls is not seen here.
+    if not is_recording() or state.listeners or state.on_turn is not None or this.has_children:
+        return ()
+    _, named = targets.asked_for(stack)
+    if any(name in unused for name in named if name in sys.modules):
+        return ()  # said there: see `_hint`
+    found = [name for name in sorted(SDKS) if name in sys.modules and not sdks.is_instrumented(name, stack)]
+    # litellm imports the openai SDK for itself.
+    return tuple(name for name in found if name != "openai" or "litellm" not in sys.modules or "litellm" not in named)
 
 
 def _unused(stack: StackLike) -> dict[str, str]:
@@ -108,13 +124,16 @@ def _hint(named: Collection[str]) -> str:
 
 def in_words(found: Findings) -> list[str]:
     """Return the findings in a few words each, none if there is nothing to say."""
-    words = []
+    words = ["nothing was recorded"] if found.is_nothing else []
     for name, why in found.unused.items():
         by = f" (the original is in {found.held[name]})" if name in found.held else ""
         words.append(f"{name} {why}{by}" if why.startswith(_WAS) else f"{name}: {why}{by}")
     for name, places in found.held.items():
         if name not in found.unused:
             words.append(f"calls of {name} through {places} are not recorded")
+    if found.imported:
+        was, it = ("was", "it") if len(found.imported) == 1 else ("were", "them")
+        words.append(f"{', '.join(found.imported)} {was} imported: name {it} in --instrument")
     if found.empty:
         words.append(f"{found.empty} turn{'s' * (found.empty > 1)} without a call")
     if found.unread:

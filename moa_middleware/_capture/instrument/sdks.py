@@ -23,7 +23,15 @@ if TYPE_CHECKING:
     from ..calls.function import Options
     from ..turns.turn import StackLike
 
-__all__ = ["instrument_client", "instrument_sdk", "sdk_of", "uninstrument_client", "uninstrument_sdk", "was_called"]
+__all__ = [
+    "instrument_client",
+    "instrument_sdk",
+    "is_instrumented",
+    "sdk_of",
+    "uninstrument_client",
+    "uninstrument_sdk",
+    "was_called",
+]
 
 
 _CLIENTS: dict[str, tuple[tuple[str, str, str, str], ...]] = {
@@ -195,6 +203,18 @@ def _methods(sdk: str, module: Any) -> list[tuple[Any, str, str]]:
         for owner in filter(None, owners):
             found += [(owner, name, f"{path}.{name}") for name in methods.split() if name in vars(owner)]
     return found
+
+
+def is_instrumented(name: str, stack: StackLike) -> bool:
+    """Return True if an SDK is instrumented, for everyone or for a client."""
+    wanted = _wanted.get(stack)
+    if wanted is None:
+        return False
+    if name in wanted.everywhere or not wanted.hooked.isdisjoint(_modules(name)):
+        return True
+    modules = [sys.modules[one] for one in _modules(name) if one in sys.modules]
+    found = [(owner, method) for module in modules for owner, method, _ in _methods(name, module)]
+    return any(known_patch(owner, method, stack, "call") is not None for owner, method in found)
 
 
 def was_called(name: str, stack: StackLike) -> bool:

@@ -18,7 +18,7 @@ from ..flow.chain import name_of
 from ..log import log
 from ..shapes.fields import SDKS
 from . import sdks
-from .grammar import read, split, target_of
+from .grammar import entries_of, read, target_of
 from .offers import BrokenTargetError, choices, load
 from .pending import PendingTarget
 from .target import Target
@@ -73,23 +73,21 @@ def instrument(text: str, stack: StackLike, default: Options, *, report: bool = 
     Raises:
         TargetError: One of them is malformed, unknown or broken, or leads nowhere.
     """
-    entries = split(text)
+    entries = entries_of(text)
     if not entries:
         msg = f"{text!r:.80} names no target; {choices()}"
         raise TargetError(msg)
     _instrument(entries, stack, default, report=report, strict=strict)
 
 
-def _instrument(
-    entries: Iterable[tuple[str, int]], stack: StackLike, default: Options, *, report: bool, strict: bool
-) -> None:
-    """Instrument entries, each with its column in the list: see `instrument`."""
+def _instrument(entries: Iterable[str], stack: StackLike, default: Options, *, report: bool, strict: bool) -> None:
+    """Instrument entries: see `instrument`."""
     # Everything is read, loaded and checked before anything is wrapped: an error in the last entry must
     # not leave the first ones instrumented.
     pending: list[PendingTarget] = []
     named: list[tuple[str, list[Any]]] = []
-    for text, column in entries:
-        entry = read(text, column)
+    for text in entries:
+        entry = read(text)
         if entry.path is None:
             named.append((entry.name, _things_of(entry)))
             continue
@@ -205,9 +203,9 @@ def apply(text: str, stack: StackLike, default: Options, *, report: bool = True)
         report: Whether to log errors. A child process does not: its parent has.
     """
     _was_asked.add(id(stack))
-    for entry, column in split(text):
+    for entry in entries_of(text):
         try:
-            _instrument([(entry, column)], stack, default, report=report, strict=False)
+            _instrument([entry], stack, default, report=report, strict=False)
         except Exception as error:
             is_unknown = isinstance(error, TargetError) and not isinstance(error, BrokenTargetError)
             text_of_error = str(error) if isinstance(error, TargetError) else type(error).__qualname__
@@ -227,7 +225,7 @@ def uninstrument(text: str | None, stack: StackLike) -> None:
     if text is None:
         keys = [key for key in {**_asked, **_callbacks} if key[0] == id(stack)]
     else:
-        entries = [read(*entry) for entry in split(text)]
+        entries = [*map(read, entries_of(text))]
         keys = [(id(stack), one.name if one.path is None else f"{one.name}:{one.path}") for one in entries]
     for key in keys:
         for callback in reversed(_callbacks.pop(key, [])):

@@ -94,6 +94,8 @@ def read_parts(value: Any, reply: Reply) -> Reply:
         found.texts.append(text)
     # Kept until the names are known that are no reply: see `choose_text`.
     details = {**details, "texts": () if found.has_stream or found.error is not None else tuple(found.texts)}
+    if found.error is not None or type(value) is bool:
+        details["unknown"] = None  # it is understood: an error says how the call ended, and a flag has no text
     if reply.usage is None and found.usage is not None:
         complete(reply, usage=found.usage[0], cost_usd=found.usage[1])
         details["usage_raw"] = found.usage[2]

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from ...errors import RequestError
 from .fields import data_of, of_type
 from .params import read_params
-from .signature import SELVES, Argument, Signature, follow
+from .signature import SELVES, Argument, Signature, follow, log_dead_end
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -148,6 +148,10 @@ class RequestSpec(Signature):
             messages = follow(place, named, instance) if place is not None else None
             system = follow(system_place, named, instance) if system_place is not None else None
             model = follow(self.model, named, instance)
+            if messages is None or model is None or (system is None and system_place is not None):
+                for path, value in ((place, messages), (system_place, system), (self.model, model)):
+                    if value is None and path is not None:
+                        log_dead_end(path, named, instance)
         else:
             messages = named.get(place) if place is not None else None
             system = named.get(system_place) if system_place is not None else None

@@ -13,12 +13,13 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ...errors import RequestError
-from .fields import get
+from ..log import log
+from .fields import get, has
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-__all__ = ["SELVES", "Argument", "Signature", "follow"]
+__all__ = ["SELVES", "Argument", "Signature", "follow", "log_dead_end"]
 
 SELVES = ("self", "cls")
 """How the object of a method is named at the beginning of a dotted path, whatever the method calls it."""
@@ -141,7 +142,10 @@ class Argument:
     # The receiver is positional, since `self` is among the arguments.
     def __call__(self, /, **given: Any) -> Any:
         """Return the value, `None` if the call has no such argument."""
-        return follow(self.path, given)
+        value = follow(self.path, given)
+        if value is None:
+            log_dead_end(self.path, given)
+        return value
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Argument) and other.path == self.path
@@ -167,6 +171,37 @@ def follow(path: str, named: Mapping[str, Any], instance: object = None) -> Any:
     for step in steps:
         value = get(value, step)
     return value
+
+
+_dead_ends: set[tuple[type, str]] = set()
+"""Classes and paths that were logged."""
+_MOST = 100
+
+
+def log_dead_end(path: str, named: Mapping[str, Any], instance: object = None) -> None:
+    """
+    Log, once for each class, a dotted path that leads nowhere: an object lacks an attribute in it.
+
+    For a path whose value is `None`: whether it was found is not asked before.
+
+    Args:
+        path: As in `follow`.
+        named: The arguments by name.
+        instance: The object of the method, `None` outside one.
+    """
+    head, *steps = path.split(".")
+    value = named.get(head, instance if head in SELVES else None)
+    for step in steps:
+        kind = type(value)
+        if value is None or issubclass(kind, dict):
+            return  # an argument that was left out, an attribute that is set later, or a key that may be missing
+        if not has(value, step):
+            if (kind, path) not in _dead_ends and len(_dead_ends) < _MOST:
+                _dead_ends.add((kind, path))
+                error = f"{kind.__module__}.{kind.__qualname__} has no {step}"
+                log("moa.argument_missing", key=error, path=path, error=error)
+            return
+        value = get(value, step)
 
 
 def _changed(holder: Any, steps: list[str], value: Any) -> Any:

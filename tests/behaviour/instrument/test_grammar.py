@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 import moa_middleware as moa
 from moa_middleware._capture.calls.function import Options
 from moa_middleware._capture.instrument import targets
-from moa_middleware._capture.instrument.grammar import entries_of, read, split, target_of
+from moa_middleware._capture.instrument.grammar import entries_of, read, target_of
 from moa_middleware._capture.instrument.target import Argument
 
 LISTS = {
@@ -19,6 +19,12 @@ LISTS = {
     " openai ,\tanthropic,": ["openai", "anthropic"],
     '"openai, litellm"': ["openai", "litellm"],
     " 'openai' ": ["openai"],
+    '"openai,m:C.ask=call(label="l")"': ["openai", 'm:C.ask=call(label="l")'],
+    "'m:f(label='a,b'), m:g(label='c')'": ["m:f(label='a,b')", "m:g(label='c')"],
+    "'m:f(label=\"it's\")'": ['m:f(label="it\'s")'],
+    '"openai","litellm"': ['"openai"', '"litellm"'],
+    "\"openai'": ["\"openai'"],
+    '"': ['"'],
     "a:f=call(messages=user, model=self.model),openai": ["a:f=call(messages=user, model=self.model)", "openai"],
     "httpx(host=api.x.ai, path=/v1/*), b:C.m=turn": ["httpx(host=api.x.ai, path=/v1/*)", "b:C.m=turn"],
     'a:f(label="one, (two"),openai': ['a:f(label="one, (two")', "openai"],
@@ -32,7 +38,6 @@ LISTS = {
 def test_commas_outside_brackets_separate_entries(text):
     """Those inside brackets or quotes belong to an entry; quotes around the whole list do not count."""
     assert LISTS[text] == entries_of(text)
-    assert all(text[column - 1 :].startswith(entry) for entry, column in split(text))
 
 
 WRITTEN = {
@@ -71,10 +76,14 @@ WRONG = {
     "m:": (3, "path is a dotted name, not ''"),
     "a b:f": (1, "module is a dotted name, not 'a b'"),
     "m:f g=turn": (3, "path is a dotted name, not 'f g'"),
-    "m:f=call(": (10, "expected a closing bracket"),
-    "m:f=call(messages": (18, "expected a closing bracket"),
-    "m:f=call(messages=": (19, "expected a value of 'messages'"),
-    "m:f=call(messages=user": (23, "expected a comma or a closing bracket"),
+    "m:f=call(": (9, "the ( at column 9 is not closed"),
+    "m:f(messages": (4, "the ( at column 4 is not closed"),
+    "m:f=call(messages=": (9, "the ( at column 9 is not closed"),
+    "m:f=call(messages=user": (9, "the ( at column 9 is not closed"),
+    "m:f=call(messages=user, model=self.model, m:run=turn": (9, "the ( at column 9 is not closed"),
+    "m:f=call(model=f(x), m:g": (9, "the ( at column 9 is not closed"),
+    'm:f=call(label=")", m:run=turn': (9, "the ( at column 9 is not closed"),
+    "openai(host=x, m:run=turn": (7, "the ( at column 7 is not closed"),
     "m:f=call(messages user)": (10, "expected the name of an option"),
     "m:f=call(messages,model)": (18, "expected an equals sign after 'messages'"),
     "m:f=call(=user)": (10, "expected the name of an option"),
@@ -98,11 +107,11 @@ WRONG = {
 
 @pytest.mark.parametrize("wrong", WRONG)
 def test_an_error_points_at_its_place(wrong):
-    """The entry, the column in the list, and what was expected there; nothing is instrumented."""
+    """The entry, the column in it, and what was expected there; nothing is instrumented."""
     column, says = WRONG[wrong]
     with pytest.raises(moa.TargetError) as caught:
         moa.instrument(f"anthropic, {wrong}")
-    assert str(caught.value).startswith(f"{wrong!r}, column {column + 11}: ")
+    assert str(caught.value).startswith(f"{wrong!r}, column {column}: ")
     assert says in str(caught.value)
 
 
@@ -121,14 +130,14 @@ def test_a_long_entry_is_cut_in_the_error():
 
 
 def test_from_the_environment_only_the_wrong_entry_is_left_out(world, turns, caplog):
-    """Each is logged with its column in the variable; the others act."""
+    """Each is logged with the column in it; the others act."""
     text = "openai=turn, targets_world:answer=turn,targets_world:later=call(x=1)"
     targets.apply(text, moa.default_stack, Options("call"))
     world.answer("why")
     assert 1 == len(turns)
     said = [record.getMessage() for record in caplog.records]
     assert "'openai=turn', column 1: a name takes no role" in said[0]
-    assert f"'targets_world:later=call(x=1)', column {text.index('x=1') + 1}: unknown option 'x'" in said[1]
+    assert "'targets_world:later=call(x=1)', column 26: unknown option 'x'" in said[1]
     assert 2 == len(said)
 
 
@@ -136,14 +145,13 @@ def test_from_the_environment_only_the_wrong_entry_is_left_out(world, turns, cap
 def test_any_text_is_read_or_refused(text):
     """Nothing but a `TargetError` comes of it, and no entry is lost."""
     entries = entries_of(text)
-    for entry, column in split(text):
+    for entry in entries:
         try:
-            parts = read(entry, column)
+            parts = read(entry)
             if parts.path is not None:
                 target_of(parts)
         except moa.TargetError as error:
             assert repr(entry) in str(error)  # noqa: PT017 - most texts are refused
-    assert entries == [entry for entry, _ in split(text)]
 
 
 # What the options do -----------------------------------------------------------------------------
@@ -188,6 +196,48 @@ def test_options_are_read_from_the_arguments_of_the_call(kind, module, turns):
         call = turn["aggregator"]
         assert ("m-1", "the label", "p", 1) == (call["model"], call["label"], call["provider"], call["layer"])
         assert [{"role": "user", "content": "why?"}] == call["input_messages"]
+
+
+DEAD_ENDS = {
+    # options of the call, or the turn: path and what is missing
+    "Client.ask=call(model=self.modle)": ("self.modle", "dead_ends.Client has no modle"),
+    "Client.ask=call(messages=self.sent)": ("self.sent", "dead_ends.Client has no sent"),
+    "Client.ask=call(label=self.model.name)": ("self.model.name", "builtins.str has no name"),
+    "Client.run=turn(session_id=body.sesion)": ("body.sesion", "dead_ends.Body has no sesion"),
+}
+
+
+@pytest.mark.parametrize("text", DEAD_ENDS)
+def test_a_path_that_leads_nowhere_is_logged_once(text, module, turns, caplog):
+    """At the first call that finds nothing there; the call is recorded without it."""
+    module(ASKS, "dead_ends")
+    moa.instrument(f"dead_ends:{text}")
+    import dead_ends
+
+    for _ in range(3):
+        assert "m-1: why?" == dead_ends.Client().run(dead_ends.Body())
+    path, error = DEAD_ENDS[text]
+    assert [f"moa.argument_missing path={path} error={error}"] == [one.getMessage() for one in caplog.records]
+    assert 3 == len(turns)
+
+
+FOUND = (
+    "Client.ask=call(model=self.model)",
+    "Client.run=turn(session_id=body.session_id)",
+    "Client.ask=call(label=user)",
+)
+
+
+@pytest.mark.parametrize("text", FOUND)
+def test_a_path_that_may_be_empty_is_not_logged(text, module, turns, caplog):
+    """An attribute that is `None`, a key that a dict lacks, an argument that was left out."""
+    module(ASKS, "empty_paths")
+    moa.instrument(f"empty_paths:{text}")
+    import empty_paths
+
+    for body in {}, None, empty_paths.Body():
+        empty_paths.Client(None).run(body)
+    assert [] == caplog.records
 
 
 MISSPELT = {

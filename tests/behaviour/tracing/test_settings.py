@@ -168,6 +168,29 @@ def test_a_bad_argument_to_configure_is_a_clear_error_and_changes_nothing(given,
     assert () == tuple(moa.default_stack.middleware)
 
 
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"save_traces": "maybe"}, "configure(save_traces='maybe'): takes 1, true, yes or on, and 0, false, no or off"),
+        ({"save_traces": [1]}, "configure(save_traces=[1]): takes 1, true, yes or on, and 0, false, no or off"),
+        ({"journal": 3}, "configure(journal=3): takes 1, true, yes or on, and 0, false, no or off"),
+        (
+            {"max_file_bytes": "1 GB"},
+            "configure(max_file_bytes='1 GB'): takes a whole number of bytes from 1, without a unit",
+        ),
+        (
+            {"max_file_bytes": [1]},
+            "configure(max_file_bytes=[1]): takes a whole number of bytes from 1, without a unit",
+        ),
+    ],
+)
+def test_a_bad_argument_is_refused_in_the_words_of_its_variable(given, says):
+    """They say what to write; pydantic's own do not."""
+    with pytest.raises(moa.SettingsError) as caught:
+        moa.configure(**given)
+    assert says == str(caught.value)
+
+
 def test_a_bad_middleware_is_a_clear_error():
     """The function is wanted, uncalled."""
 

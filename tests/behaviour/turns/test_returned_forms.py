@@ -221,11 +221,11 @@ def test_what_a_function_made_of_it_is_its_output(form, inside, kind):
 @INSIDE
 @pytest.mark.parametrize("form", EMPTY)
 def test_what_has_no_text_is_what_the_model_said(form, inside, kind):
-    """If that is known; else it is named under `raw`, but for nothing at all."""
+    """If that is known; else it is named under `raw`, but for nothing at all and a flag."""
     call = record_of("call", made(kind, lambda prompt, name: (asked(prompt, inside=inside), EMPTY[form](name))[1]))
     assert (WORDS if inside else None) == call["output"]
     assert not {"model_output", "handled"} & set(call)
-    assert (not inside and form != "nothing") == ("raw" in call)
+    assert (not inside and form not in ("nothing", "flag")) == ("raw" in call)
 
 
 @INSIDE
@@ -257,6 +257,28 @@ def test_an_exception_that_is_returned_is_a_failure(part, kind):
     assert ("error", None) == (call["outcome"], call["output"])
     assert {"type": "ValueError", "message": "no capacity"} == call["error"]
     assert "handled" not in call
+
+
+UNDERSTOOD = {
+    "name, nothing, error": ((NAME, None, ValueError("no capacity")), "error"),
+    "errors": ([ValueError("no capacity")], "error"),
+    "dict": ({"ok": 0, "error": ValueError("no capacity")}, "error"),
+    "object": (Data(NAME, ValueError("no capacity")), "error"),
+    "True": (True, "completed"),
+    "False": (False, "completed"),
+}
+
+
+@pytest.mark.parametrize("form", UNDERSTOOD)
+def test_an_error_or_a_flag_is_understood(form):
+    """Nothing is left to read: no `raw`, and it does not count as not understood."""
+    returned, outcome = UNDERSTOOD[form]
+    record = run(moa.reference(lambda prompt, model: returned))
+    (call,) = record["references"]
+    assert (None, outcome) == (call["output"], call["outcome"])
+    assert ({"type": "ValueError", "message": "no capacity"} if outcome == "error" else None) == call["error"]
+    assert "raw" not in call
+    assert "unread" not in record["totals"]
 
 
 def test_a_turn_that_returns_an_exception_failed():
