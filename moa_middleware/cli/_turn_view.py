@@ -77,8 +77,9 @@ def show_turn(
     show_waterfall(screen, turn, spans)
     screen.line()
     show_figures(screen, turn, spans)
-    for call in turn.requests:
-        if call is not turn.aggregator:
+    shown = {id(one.call) for one in spans}
+    for call in turn.all_calls:
+        if id(call) in shown and call is not turn.aggregator:
             _show_reply(screen, call, role_of(call, turn), full=full, inputs=inputs)
     if turn.aggregator is not None:
         _show_reply(screen, turn.aggregator, "agg", full=full, inputs=inputs)
@@ -118,7 +119,8 @@ def _head(screen: Screen, turn: TurnView) -> None:
         if value:
             screen.line((name.ljust(10), "dim"), one_line(value), wrap=False)
     screen.line(("calls     ", "dim"), ", ".join(parts))
-    unknown = sum(call.role_source == "unknown" for call in turn.requests)
+    named = turn.nesting().named
+    unknown = sum(named(call).role_source == "unknown" for call in turn.requests)
     if unknown:
         screen.line(("roles     ", "dim"), f"unknown of {counted(unknown, 'call')}; moa.tag(role=…) declares them")
     screen.line(("cost      ", "dim"), (str(turn.cost), "bold"))

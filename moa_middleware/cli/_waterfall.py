@@ -13,13 +13,15 @@ from ._text import one_line
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ..read import CallView, Span, TurnView
+    from ..read import Span, TurnView
     from ._screen import Screen
     from ._table import Cell
 
 __all__ = ["show_figures", "show_waterfall"]
 
 _WAITS, _RUNS, _OPEN = ("░", "-"), ("█", "="), ("·", ".")
+_INSIDE = ("↳ ", "> ")
+"""Before the name of a request that is inside a call with a role."""
 _NAME = 28
 _BAR = 60
 _TIME = 10
@@ -43,7 +45,7 @@ def show_waterfall(screen: Screen, turn: TurnView, spans: Sequence[Span]) -> Non
         screen.line(("this trace tells no times", "dim"))
         return
     end = max([turn.duration_ms or 0.0, *(one.end_ms for one in spans if one.end_ms is not None)])
-    heads = [f"{one_line(role_of(one.call, turn), 40)}  {one_line(name_of(one.call), 100)}" for one in spans]
+    heads = [_name(one, turn, screen) for one in spans]
     width = screen.width if screen.wraps else 100
     name = min(_NAME if width < 100 else 2 * _NAME, max(map(display_width, heads)), width // 3)  # noqa: PLR2004 - a wide one
     room = max(10, min(_BAR if width < 100 else 2 * _BAR, width - name - _TIME - 4))  # noqa: PLR2004
@@ -56,6 +58,14 @@ def show_waterfall(screen: Screen, turn: TurnView, spans: Sequence[Span]) -> Non
         bar = _bar(one, end, room, ascii_only=screen.ascii)
         took = duration_text(one.call.duration_ms).rjust(_TIME - 1)
         screen.line((mark, style), " ", fit_width(head, name), " ", (bar, style), took, wrap=False)
+
+
+def _name(one: Span, turn: TurnView, screen: Screen) -> str:
+    """Return the role and the name of a call, with an arrow for each call with a role around it."""
+    role = role_of(one.call, turn)
+    if one.depth and role == "call?":
+        role = "call"  # the role of the call around it is known
+    return f"{_INSIDE[screen.ascii] * one.depth}{one_line(role, 40)}  {one_line(name_of(one.call), 100)}"
 
 
 def _bar(one: Span, end: float, room: int, *, ascii_only: bool) -> str:
@@ -96,6 +106,8 @@ def show_figures(screen: Screen, turn: TurnView, spans: Sequence[Span]) -> None:
     """
     Print a row for each request: how it ended, tokens, price, and what became of the text.
 
+    A reference that made several requests has a row too, with their sums, and they follow with an arrow.
+
     WAIT is how much longer a reference could have taken without keeping the aggregator.
 
     Args:
@@ -114,18 +126,18 @@ def show_figures(screen: Screen, turn: TurnView, spans: Sequence[Span]) -> None:
     }
     rows: list[Sequence[Cell]] = []
     for one in spans:
-        call = one.call
+        call, usage = one.call, one.usage
         mark = call_mark(call, ascii_only=screen.ascii)
         covered, unique = parts.get(id(call), (None, None))
         reached = fidelity.get(id(call), "")
         rows.append(
             (
                 mark,
-                (f"{role_of(call, turn)}  {name_of(call)}", "bold"),
+                (_name(one, turn, screen), "" if one.depth else "bold"),
                 (call_word(call), mark[1] if mark[1] != "green" else ""),
-                count_text(call.usage.input_tokens),
-                count_text(call.usage.output_tokens),
-                _price(call),
+                count_text(usage.input_tokens),
+                count_text(usage.output_tokens),
+                _price(one),
                 percent_text(one.cost_share),
                 _waited(one),
                 (reached, _reached_style(reached)),
@@ -141,10 +153,12 @@ def show_figures(screen: Screen, turn: TurnView, spans: Sequence[Span]) -> None:
         )
 
 
-def _price(call: CallView) -> str:
-    if call.source not in (None, "provider"):
+def _price(one: Span) -> str:
+    call, cost = one.call, one.cost
+    if not one.inside and call.source not in (None, "provider"):
         return f"- ({call.source})"
-    return price_text(call.cost_usd)
+    least = ">= " if cost.unpriced and cost.known_usd is not None else ""
+    return f"{least}{price_text(cost.known_usd)}"
 
 
 def _waited(one: Span) -> str:

@@ -163,7 +163,7 @@ class CallView(View):
     model_output = Field(text)
     """What the model itself said, where that differs from `output`."""
     handled = Field(flag)
-    """True if the function caught this call's error or cancellation and went on."""
+    """True if the function, or a middleware that tried again, caught this call's error or cancellation and went on."""
     choices = Field(items)
     """Every choice, where there was more than one."""
     params = Field(mapping)

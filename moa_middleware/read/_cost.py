@@ -8,7 +8,6 @@ not. What a cache or another middleware answered asked no model, and cost nothin
 from __future__ import annotations
 
 import math
-from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
 
     from ._call import CallView
 
-__all__ = ["Cost", "asked", "cost_of", "sum_of", "usage_of"]
+__all__ = ["Cost", "cost_of", "sum_of", "usage_of"]
 
 _SMALL = 0.01
 
@@ -68,50 +67,6 @@ def _dollars(usd: float) -> str:
         return f"${usd:,.4f}"
     # Two figures of a small price, so that it is not shown as nothing.
     return f"${usd:.{min(15, 1 - math.floor(math.log10(abs(usd))))}f}"
-
-
-def asked(calls: Sequence[CallView]) -> list[CallView]:
-    """
-    Return the calls that stand for one request each: all but those that are sums of others.
-
-    A call with a single other one inside is one record of both, and beside it stand at most the
-    earlier attempts of the inner one. So a call is a sum if two calls inside it are first attempts.
-    """
-    inside: dict[str, list[CallView]] = defaultdict(list)
-    for call in calls:
-        parent = call._data.get("parent")
-        if type(parent) is str:
-            inside[parent].append(call)
-    if not inside:
-        return list(calls)
-    sums: set[int] = set()
-    by_id = {call.call_id: call for call in calls}
-    for parent, children in inside.items():
-        if sum((child.attempt or 1) == 1 for child in children) < 2:  # noqa: PLR2004 - see above
-            continue
-        # The call around them may have been folded into one around it, whose id is another.
-        outer = by_id.get(parent) or _around(children, calls)
-        if outer is not None:
-            sums.add(id(outer))
-    return [call for call in calls if id(call) not in sums]
-
-
-def _around(children: Sequence[CallView], calls: Sequence[CallView]) -> CallView | None:
-    """Return the shortest call that ran while all the others did."""
-    starts = [child.started_at for child in children if child.started_at is not None]
-    ends = [child.ended_at for child in children if child.ended_at is not None]
-    if not starts or not ends:
-        return None
-    inner = {id(child) for child in children}
-    found = [
-        call
-        for call in calls
-        if id(call) not in inner
-        and call.started_at is not None
-        and call.started_at <= min(starts)
-        and (call.ended_at or math.inf) >= max(ends)
-    ]
-    return min(found, key=lambda call: call.duration_ms or math.inf, default=None)
 
 
 def cost_of(calls: Iterable[CallView]) -> Cost:

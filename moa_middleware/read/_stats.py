@@ -351,8 +351,10 @@ class StatsBuilder:
             group.add_turn(failed=failed, ms=ms)
             group.add_unlisted(turn)
         met: set[str | None] = set()
+        # The requests inside a reference are the reference's: its role and label, not theirs.
+        named = turn.nesting().named if by in ("role", "label") else None
         for call in requests:
-            key = text(call._data.get(by))
+            key = text((call if named is None else named(call))._data.get(by))
             group = _of(sums, key)
             if key not in met:
                 met.add(key)

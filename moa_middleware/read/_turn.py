@@ -6,9 +6,10 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ._call import FAILED, CallView, TokenUsage, error_of
-from ._cost import Cost, asked, cost_of, usage_of
+from ._cost import Cost, cost_of, usage_of
 from ._fidelity import fidelity
 from ._fields import Field, View, flag, items, mapping, number, text, texts, whole
+from ._nesting import Nesting
 from ._overlap import overlap_of
 from ._prompt import question_of
 from ._timeline import timeline
@@ -176,7 +177,14 @@ class TurnView(View):
         """The calls that stand for one request each: a call that is the sum of others inside it is not among them."""
         kept = self._kept.get("requests")
         if kept is None:
-            kept = self._kept["requests"] = tuple(asked(self.all_calls))
+            kept = self._kept["requests"] = tuple(self.nesting().requests)
+        return kept
+
+    def nesting(self) -> Nesting:
+        """Return which calls are inside which: see `Nesting`."""
+        kept = self._kept.get("nesting")
+        if kept is None:
+            kept = self._kept["nesting"] = Nesting(self.all_calls, self.references, self.aggregator)
         return kept
 
     # Figures, with late calls --------------------------------------------------------------------
@@ -315,8 +323,12 @@ class TurnView(View):
         return overlap_of(self.answer, [None if one.failed else one.output for one in self.references])
 
     def timeline(self) -> tuple[Span, ...]:
-        """Return the requests in the order in which they began, each a `Span` with its times and its part of the cost."""
-        return timeline(self.requests, self.references, self.aggregator, self.started_at)
+        """
+        Return the requests in the order in which they began, each a `Span` with its times and its part of the cost.
+
+        A reference, an aggregator or another call with a role that made several requests is listed too, before these.
+        """
+        return timeline(self.nesting(), self.references, self.aggregator, self.started_at)
 
     def __repr__(self) -> str:
         """Name the turn; never its content."""

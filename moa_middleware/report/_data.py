@@ -69,11 +69,13 @@ def turn_data(turn: TurnView, shown: TurnView, file: str, *, content: bool) -> d
     spans = turn.timeline()
     path = critical_path(turn, spans)
     by_call = {id(span.call): (span, place in path) for place, span in enumerate(spans)}
+    rows = {id(span.call): place for place, span in enumerate(spans)}
     fidelity = turn.fidelity()
     calls: list[dict[str, Any]] = []
     for one, view in zip(turn.all_calls, shown.all_calls, strict=True):
         made = _call(view, by_call.get(id(one)), pool, content=content)
         made["failed"], made["handled"], made["pending"] = one.failed, one.handled, one.pending
+        made["row"] = rows.get(id(one))
         place = next((place for place, reference in enumerate(turn.references) if reference is one), None)
         if place is not None:
             made |= {"kind": "reference", "ref": place, **_standing(fidelity[place])}
@@ -124,7 +126,8 @@ def _call(call: CallView, timed: tuple[Span, bool] | None, pool: Pool, *, conten
         "outcome": call.outcome,
         "late": call.late,
         "error": _error(call, content=content),
-        "asked": span is not None,
+        "asked": span is not None and not span.inside,
+        "depth": span.depth if span else 0,
         "start": span.start_ms if span else None,
         "end": span.end_ms if span else None,
         "slack": span.slack_ms if span else None,
@@ -133,9 +136,9 @@ def _call(call: CallView, timed: tuple[Span, bool] | None, pool: Pool, *, conten
         "first": call.first_chunk_ms,
         "chunks": call.chunks,
         "streamed": call.streamed,
-        "usage": tokens(call.usage),
-        "usd": call.cost_usd,
-        "cost": None if call.cost_usd is None else str(Cost(call.cost_usd)),
+        "usage": tokens(span.usage if span else call.usage),
+        "usd": span.cost.known_usd if span and span.inside else call.cost_usd,
+        "cost": _price(call, span),
         "share": span.cost_share if span else None,
         "priced_by": call.cost_source,
         "source": call.source,
@@ -154,6 +157,12 @@ def _call(call: CallView, timed: tuple[Span, bool] | None, pool: Pool, *, conten
         "choices": [as_json(one) for one in call.choices] if content else [],
         "raw": as_json(call.raw_reply) if content and call.raw_reply is not None else None,
     }
+
+
+def _price(call: CallView, span: Span | None) -> str | None:
+    if span is not None and span.inside:  # the sum of the requests inside
+        return None if span.cost.known_usd is None else str(span.cost)
+    return None if call.cost_usd is None else str(Cost(call.cost_usd))
 
 
 def tokens(usage: TokenUsage) -> dict[str, int | str | None]:

@@ -287,7 +287,31 @@ def entries_of(call_state: CallState, *, late: bool = False, apart: Collection[C
     entries: list[Entry] = []
     for attempt in call_state.attempts:
         _add_entries(entries, call_state, attempt, late=late, apart=apart, is_outermost=True)
+    if len(call_state.attempts) > 1:
+        _mark_retried(entries, call_state, late=late)
     return entries
+
+
+def _mark_retried(entries: Sequence[Entry], call_state: CallState, *, late: bool) -> None:
+    """Mark the failed requests of a call that completed in the end: a middleware caught their errors."""
+    final = call_state.final
+    if (call_state.settled or late) and final.reply is not None and final.reply.outcome == "completed":
+        _mark_handled(entries, final)
+
+
+def _mark_handled(entries: Sequence[Entry], completed: Attempt) -> None:
+    """
+    Mark the requests that failed before another one completed, which is around them or followed them.
+
+    What failed later was handed out, for example as a stream in a holder: the function did not catch it.
+    A cancelled request is not marked: a function that lets two race cancels the slower one on purpose, which
+    is not a failure, and what is marked counts as one.
+    """
+    end = completed.clock.ended_ns
+    for entry in entries:
+        ended = entry.attempt.clock.ended_ns
+        if entry.fields["outcome"] == "error" and end is not None and ended is not None and ended <= end:
+            entry.fields["handled"] = True
 
 
 def bare_entry(call_state: CallState) -> Entry:
@@ -330,15 +354,23 @@ def _add_entries(
         inner = [call for call in attempt.inner if call.attempts]
         while len(inner) == 1 and inner[0] not in apart:
             (call,) = inner
-            for earlier in call.attempts:
-                if earlier is not call.final:
-                    _add_entries(entries, call, earlier, late=late, apart=apart)
+            if len(call.attempts) > 1:
+                start = len(entries)
+                for earlier in call.attempts:
+                    if earlier is not call.final:
+                        _add_entries(entries, call, earlier, late=late, apart=apart)
+                _mark_retried(entries[start:], call, late=late)
             inside.append((call, call.final))
             inner = [call for call in call.final.inner if call.attempts]
         for call in inner:
+            start = len(entries)
             for one in call.attempts:
                 _add_entries(entries, call, one, late=late, apart=apart)
+            if len(call.attempts) > 1:
+                _mark_retried(entries[start:], call, late=late)
     fields = _fields(call_state, attempt, late=late)
+    if attempt.inner and fields["outcome"] == "completed":
+        _mark_handled(entries[first:], attempt)
     if inside:
         credentials = credentials_of(attempt) if any(request.error for _, request in inside) else []
         _add_inner(fields, inside, credentials, ended_ns=attempt.clock.ended_ns, late=late)

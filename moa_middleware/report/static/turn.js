@@ -84,7 +84,7 @@ const coverage = (told) => {
 };
 
 const timeline = (told) => {
-  const calls = told.calls.filter((call) => call.asked).sort((one, other) => (one.start ?? Infinity) - (other.start ?? Infinity));
+  const calls = told.calls.filter((call) => call.row !== null).sort((one, other) => one.row - other.row);
   if (!calls.length) return section("Timeline", el("p", { class: "withheld" }, "no calls are told"));
   if (calls.every((call) => call.start === null)) return section("Timeline", el("p", { class: "withheld" }, "this trace tells no times"));
   const end = Math.max(told.ms || 0, ...calls.map((call) => call.end ?? 0)) || 1;
@@ -96,7 +96,7 @@ const timeline = (told) => {
     const state = stateOf(call);
     const notes = [call.critical ? "critical path" : null, state[0] === "good" ? null : state[2]].filter(Boolean).join(", ");
     return el("tr", null,
-      el("th", { scope: "row" }, dot(call), name(call.name), notes ? el("span", { class: `narrow notes ${state[0]}` }, name(notes)) : null),
+      el("th", { scope: "row" }, "\u21b3 ".repeat(call.depth), dot(call), name(call.name), notes ? el("span", { class: `narrow notes ${state[0]}` }, name(notes)) : null),
       el("td", { class: "bars" }, bar(call, end, marks)),
       el("td", { class: "num nowrap" }, hidden("began after "), el("span", { class: "vh" }, `${span(call.start)}, took `), span(call.ms)),
       el("td", { class: `notes ${state[0]}` }, name(notes)));
