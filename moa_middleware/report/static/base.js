@@ -81,10 +81,10 @@ const percents = (parts) => {
   return floors.map((one) => `${one} %`);
 };
 
-// How many of them; refusals by a middleware are failures that asked no model, and part of nothing.
 // Of calls that failed, those whose function caught the error and went on.
 const handled = (some) => (some ? `, ${count(some)} handled` : "");
 const failures = (some, caught) => `${count(some)} failed${handled(caught)}`;
+// How many of them; refusals by a middleware are failures that asked no model, and part of nothing.
 const countedOf = (some, all, words) => (some > all ? `${count(some)} ${words}` : `${count(some)} of ${count(all)} ${words}`);
 
 // `>= $0.0380 (1 unpriced)`: what is known, and below it how much is not.
