@@ -33,8 +33,10 @@ _PROBE = 48
 """Bytes of an output that are searched for first."""
 _PROBES = 16
 """Matches of a probe after which the whole output is searched for."""
-_FEWEST_BEFORE, _PAIRS, _BYTES = 32, 100_000, 1_000_000_000
-"""Calls that each call is compared with at least; pairs of calls, and bytes of requests, that a turn compares at most."""
+_FEWEST_BEFORE, _PAIRS = 32, 100_000
+"""Calls that each call is compared with at least, and pairs of calls that a turn compares at most (0.2 s)."""
+_FEWEST_OF_LONG, _BYTES = 8, 1_000_000_000
+"""The same for long requests: bytes of requests that a turn searches at most (about 2 s)."""
 
 
 @dataclass(slots=True, eq=False)
@@ -109,7 +111,7 @@ def compare(nodes: Sequence[Node], escape: Callable[[str], bytes]) -> None:
     # A turn that is a whole program may have thousands of calls, or hundreds with a long document in each request;
     # to compare all pairs would take minutes. What is then not found is unknown.
     size = sum(len(node.input) for node in nodes)
-    most = max(_FEWEST_BEFORE, min(_PAIRS // (len(nodes) or 1), _BYTES // (size or 1)))
+    most = min(max(_FEWEST_BEFORE, _PAIRS // (len(nodes) or 1)), max(_FEWEST_OF_LONG, _BYTES // (size or 1)))
     for node in nodes:
         before = bisect_right(times, node.started_ns) if node.alike else 0
         if before:

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from moa_middleware._capture.tracing.encode import encode
+from moa_middleware._capture.turns import evidence
 from moa_middleware._capture.turns.evidence import Node, _find
 from moa_middleware._capture.turns.roles import infer
 
@@ -407,6 +408,14 @@ def test_a_turn_of_thousands_of_calls_takes_no_minutes():
     roles = [role for role, _ in turn.inferred()]
     assert ["reference", "reference", "call"] * 700 == roles
     assert time.perf_counter() - began < 10
+
+
+def test_long_requests_are_compared_with_fewer_calls(monkeypatch):
+    """Those before each call; what it has read of earlier ones is unknown, and not said to be anything."""
+    turn = Turn().round(*[(f"question {n}?", f"the answer to question {n}.", {}) for n in range(12)])
+    turn.round((" ".join(node.output for node in turn.nodes), "all of it.", {"answered": True}))
+    monkeypatch.setattr(evidence, "_BYTES", 8 * sum(len(node.input) for node in turn.nodes))
+    assert ["call?"] * 4 + ["reference"] * 8 + ["aggregator"] == turn.known()
 
 
 @given(
