@@ -65,6 +65,8 @@ class Options(NamedTuple):
     """A function of the arguments that returns the `Turn.redacts` of the turn that the function opens."""
     mark: Mark | None = None
     """Learns of the first call that is recorded or goes through middleware."""
+    alone: bool = False
+    """True if this name of the function alone is meant: its other names, and who else holds it, are left alone."""
 
 
 class WrappedFunction:

@@ -96,6 +96,8 @@ class CallPatch(Patch):
         """Act for a target, and for everyone by its other names too."""
         super().allow(target, options)
         original = self.function
+        if getattr(options, "alone", False):
+            return  # an offered target says which of the names it means: those of Hermes Agent's side calls stay
         if target is not self.owner or self._held <= 0 or self.aliases is not None or issubclass(type(original), type):
             return
         if not issubclass(type(self.owner), type | ModuleType):

@@ -127,7 +127,7 @@ class PendingTarget:
 
     def _wrap(self, module: Any) -> None:
         root, rest = self._resolve(module)
-        options = self.target.options_over(self.default)._replace(mark=self.mark)
+        options = self.target.options_over(self.default)._replace(mark=self.mark, alone=not self.is_spelt_out)
         if not paths.is_later(root, rest):
             owner, name = paths.walk(root, rest)
             self._check_parameters(getattr(owner, name))
