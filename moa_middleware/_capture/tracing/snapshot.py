@@ -42,7 +42,7 @@ class Snapshot:
     sent: tuple[Mapping[str, Any], Mapping[str, Any]] | None = None
     """The arguments by name, and the body that went out in place of them, where they could not be read."""
     unread: tuple[str, ...] = ()
-    """Names of the arguments of which a part could not be read."""
+    """Names of the arguments that could be read in part only."""
 
     def __init__(
         self,
@@ -141,7 +141,7 @@ class Snapshot:
 
 
 def _unread_in(params: Mapping[str, Any]) -> list[str]:
-    """Return the names of the parameters of which a part cannot be read."""
+    """Return the names of the parameters that can be read in part only."""
     found = []
     for name, value in params.items():
         missed: list[str] = []

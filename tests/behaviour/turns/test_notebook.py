@@ -211,7 +211,7 @@ def test_an_explicit_off_stays_off(shell, trace_dir, monkeypatch):
     assert ["configured.jsonl", "of_the_environment~"] == sorted(name[:19] for name in os.listdir(trace_dir))
 
 
-@pytest.mark.parametrize(("name", "session"), [("/home/ann/my study.ipynb", "my study"), ("3f1a", None), (None, None)])
+@pytest.mark.parametrize(("name", "session"), [("notes/my study.ipynb", "my study"), ("3f1a", None), (None, None)])
 def test_the_session_has_the_name_of_the_notebook(name, session, trace_dir, monkeypatch):
     """Jupyter's server says it, and VS Code."""
     from moa_middleware._capture.notebook import session_of
