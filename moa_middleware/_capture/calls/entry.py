@@ -73,6 +73,8 @@ def call_through(  # noqa: PLR0917 - on the path of every call, where keywords c
         function = cache.get("")
         if function is None:
             function = cache[""] = WrappedFunction(wrapped, options, path)
+        if instance is None and function.takes_class and args and isinstance(args[0], type):
+            instance = args[0]
         if is_turn and _joins(instance, function.method, wrapped):
             return wrapped(*args, **kwargs)
         if function.required and len(args) + len(kwargs) < function.required:

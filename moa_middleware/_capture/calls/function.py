@@ -98,6 +98,9 @@ class WrappedFunction:
         """Shape of its replies: that of its request, until one has shown another."""
         self.reads = options.reads
         """What makes a reply of what it returned in one piece, where the shapes would not understand it."""
+        # From Python 3.13 on a class method calls the wrapper inside it with the class, and no longer binds it.
+        self.takes_class = self.spec.names[:1] == ("cls",)
+        """True if its first argument may be the class that it is a method of."""
         self.defaults = self.spec.defaults
         self.required = _required(fn) if self.returns_coroutine else 0
         """Of a coroutine function: the number of arguments without which Python refuses the call."""

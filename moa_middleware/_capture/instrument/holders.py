@@ -70,9 +70,11 @@ def places(objects: Sequence[Any]) -> list[list[str]]:
     for _ in range(_LEVELS):
         further: dict[int, _Sought] = {}
         placed: set[int] = set()
-        for holder in gc.get_referrers(*(one.held for one in sought.values())):
+        # Python 3.13 copies its arguments, so that the tuple of the call is a holder like any other there.
+        arguments = tuple(one.held for one in sought.values())
+        for holder in gc.get_referrers(*arguments):
             kind = type(holder)
-            if kind is FrameType or kind is _Sought or holder is objects:
+            if kind is FrameType or kind is _Sought or holder is objects or holder is arguments:
                 continue
             for key in {id(one) for one in gc.get_referents(holder)} & sought.keys():
                 one = sought[key]

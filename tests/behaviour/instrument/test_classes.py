@@ -237,6 +237,36 @@ def test_super_in_a_class_method_joins_the_same_turn(turns):
     assert 1 == len(turns)
 
 
+def test_super_in_a_class_method_joins_whichever_decorator_is_inside(turns):
+    """From Python 3.13 on a class method calls the decorator inside it with the class, and does not bind it."""
+
+    class Base:
+        @classmethod
+        @moa.turn
+        def inside(cls, messages):
+            return cls.__name__
+
+        @moa.turn
+        @classmethod
+        def outside(cls, messages):
+            return cls.__name__
+
+    class Child(Base):
+        @classmethod
+        @moa.turn
+        def inside(cls, messages):
+            return super().inside(messages)
+
+        @moa.turn
+        @classmethod
+        def outside(cls, messages):
+            return super().outside(messages)
+
+    assert ["Child", "Child"] == [Child.inside(HELLO), Child().inside(HELLO)]
+    assert ["Child", "Child"] == [Child.outside(HELLO), Child().outside(HELLO)]
+    assert 4 == len(turns)
+
+
 def test_a_recursion_is_a_nested_turn(turns):
     """`self.create()` inside `create` is another turn, also where `super()` lies between."""
 

@@ -66,9 +66,6 @@ def use(prompt, fn=alias):
 ELSEWHERE = "from held_app.core import ask, ask_later, stream, stream_later"
 KINDS = ["ask", "ask_later", "stream", "stream_later"]
 
-# After a collection that froze objects, 3.13 does not show every container to `gc.get_referrers`: those places are not named there.
-pytestmark = pytest.mark.skipif(sys.version_info >= (3, 13), reason="not every place is found on Python 3.13 yet")
-
 
 @pytest.fixture
 def app(tmp_path, monkeypatch):

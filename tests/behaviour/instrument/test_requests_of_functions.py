@@ -265,9 +265,8 @@ def test_an_argument_goes_before_the_object(turns):
     """The object's model is what is left if the call names none; a class method has its class."""
     Answering(model="gpt-a").ask(ASKED, "gpt-x")
     assert "gpt-x" == call_of(turns)["model"]
-    if sys.version_info < (3, 13):  # a class method's own class is not found on 3.13 yet
-        OfTheClass.of_class(ASKED)
-        assert "gpt-class" == call_of(turns)["model"]
+    OfTheClass.of_class(ASKED)
+    assert "gpt-class" == call_of(turns)["model"]
 
 
 def test_a_model_that_is_no_text_is_named_and_not_recorded(turns):
