@@ -86,16 +86,20 @@ def test_what_is_undone_before_its_module_is_there_stays_undone(module):
     assert not hasattr(found, "nothing")
 
 
+def before(task):
+    """Fail before the watched function begins."""
+    raise ValueError(task)
+    yield
+
+
+def after(task):
+    """Fail after it has ended."""
+    yield
+    raise ValueError(task)
+
+
 def test_faults_of_the_watcher_are_its_own(module):
     """Before, after, or where the function raises: counted, and the caller sees what he saw."""
-
-    def before(task):
-        raise ValueError(task)
-        yield
-
-    def after(task):
-        yield
-        raise ValueError(task)
 
     def twice(task):
         yield
@@ -320,15 +324,6 @@ def test_the_exception_of_a_task_is_still_nobodys(module, caplog):
 
 def test_faults_of_the_watcher_of_a_coroutine_are_its_own(module):
     """They are counted, and the coroutine returns what it returns."""
-
-    def before(task):
-        raise ValueError(task)
-        yield
-
-    def after(task):
-        yield
-        raise ValueError(task)
-
     found = importlib.import_module(module)
     faults = moa.status().faults
     for count, (path, watch) in enumerate([(p, w) for p in ("answer", "plain", "started") for w in (before, after)], 1):

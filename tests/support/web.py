@@ -2,13 +2,32 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import http.client
 import socket
 import threading
 import time
 
+import moa_middleware as moa
+
 HOST = "127.0.0.1"
+
+
+@moa.aggregator(label="answer")
+def endless(messages):
+    """Answer for ten seconds, unless the reader stops before."""
+    for number in range(1_000):
+        time.sleep(0.01)
+        yield f"<{number}>"
+
+
+@moa.aggregator(label="answer")
+async def endless_async(messages):
+    """Answer for ten seconds, unless the reader stops before."""
+    for number in range(1_000):
+        await asyncio.sleep(0.01)
+        yield f"<{number}>"
 
 
 @contextlib.contextmanager

@@ -12,19 +12,7 @@ from types import SimpleNamespace
 import pytest
 
 import moa_middleware as moa
-
-USER = {"role": "user", "content": "Why is the sky blue?"}
-SYSTEM = {"role": "system", "content": "Be brief."}
-BOTH = [SYSTEM, USER]
-ASKED = USER["content"]
-BRIEF = SYSTEM["content"]
-
-
-def call_of(turns):
-    """Return the record of the one reference of the last turn."""
-    (call,) = turns[-1]["references"]
-    return call
-
+from tests.support.plain_request import ASKED, BOTH, BRIEF, SYSTEM, USER, call_of
 
 # Usual names -----------------------------------------------------------------------------------------
 

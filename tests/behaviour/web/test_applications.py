@@ -8,7 +8,6 @@ import gc
 import io
 import logging
 import threading
-import time
 import traceback
 import weakref
 from functools import partial
@@ -28,7 +27,7 @@ import moa_middleware as moa
 from moa_middleware.errors import DecorationError
 from moa_middleware.testing import capture_turns
 from tests.support.reference import outputs, reference
-from tests.support.web import get, hang_up, until, uvicorn_of, werkzeug_of
+from tests.support.web import endless, endless_async, get, hang_up, until, uvicorn_of, werkzeug_of
 
 WORDS = ["one ", "two ", "three"]
 TEXT = "".join(WORDS)
@@ -37,20 +36,6 @@ TEXT = "".join(WORDS)
 @moa.aggregator(label="answer")
 def answer(messages):
     yield from WORDS
-
-
-@moa.aggregator(label="answer")
-def endless(messages):
-    for number in range(1_000):
-        time.sleep(0.01)
-        yield f"<{number}>"
-
-
-@moa.aggregator(label="answer")
-async def endless_async(messages):
-    for number in range(1_000):
-        await asyncio.sleep(0.01)
-        yield f"<{number}>"
 
 
 def the_only(turns):

@@ -25,7 +25,7 @@ from starlette.responses import JSONResponse, PlainTextResponse
 import moa_middleware as moa
 from moa_middleware.testing import Script, ScriptedServer, capture_turns
 from tests.support.reference import outputs, reference
-from tests.support.web import get, hang_up, until, uvicorn_of, werkzeug_of
+from tests.support.web import endless, endless_async, get, hang_up, until, uvicorn_of, werkzeug_of
 
 WORDS = ["one ", "two ", "three"]
 TEXT = "".join(WORDS)
@@ -42,20 +42,6 @@ async def answer_async(messages):
     for word in WORDS:
         await asyncio.sleep(0)
         yield word
-
-
-@moa.aggregator(label="answer")
-def endless(messages):
-    for number in range(1_000):
-        time.sleep(0.01)
-        yield f"<{number}>"
-
-
-@moa.aggregator(label="answer")
-async def endless_async(messages):
-    for number in range(1_000):
-        await asyncio.sleep(0.01)
-        yield f"<{number}>"
 
 
 @moa.aggregator(label="answer")
