@@ -1,7 +1,9 @@
 """
-Our own frames in the tracebacks of exceptions: the caller must not see them, and they must not keep anything alive.
+What we change of an exception on its way to the caller: our own frames are taken off its traceback, a note is added.
 
-Which exceptions these are, and what is recorded of them, this module must not know.
+The caller must not see our frames, and they must not keep anything alive. An exception may be a frozen
+dataclass, which refuses assignment: what is set here is set by the methods of `BaseException`. Which
+exceptions these are, and what is recorded of them, this module must not know.
 """
 
 from __future__ import annotations
@@ -12,10 +14,21 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from types import FrameType
 
-__all__ = ["drop_frames", "hide_own_frames", "strip_own_frames"]
+__all__ = ["add_note", "drop_frames", "hide_own_frames", "strip_own_frames"]
 
 _OURS = (__name__.rpartition(".")[0], __name__.partition(".")[0] + ".compat")
 """The packages whose functions run between the user's code and what it calls."""
+
+
+def add_note(error: BaseException, note: str) -> None:
+    """Add a note to an exception of any class, as its own `add_note` does."""
+    try:
+        error.add_note(note)
+    except Exception:
+        # Its class refuses assignment, or has a `__notes__` of its own, which stays as it is.
+        if not hasattr(type(error), "__notes__"):
+            notes = object.__getattribute__(error, "__dict__").get("__notes__", [])
+            BaseException.__setattr__(error, "__notes__", [*notes, note])
 
 
 def hide_own_frames(error: BaseException, *, everywhere: bool = False) -> None:
@@ -35,7 +48,6 @@ def hide_own_frames(error: BaseException, *, everywhere: bool = False) -> None:
         trace = trace.tb_next
     if trace is None:
         return
-    # Not by assignment: an exception that is a frozen dataclass refuses it.
     BaseException.with_traceback(error, trace)
     while everywhere and trace is not None:
         after = trace.tb_next
@@ -79,7 +91,6 @@ def drop_frames(error: BaseException | None) -> None:
             found += (one.__cause__, one.__context__)
 
 
-# Not by assignment: an exception that is a frozen dataclass refuses it.
 _set_cause = vars(BaseException)["__cause__"].__set__
 _set_context = vars(BaseException)["__context__"].__set__
 

@@ -198,7 +198,7 @@ def _hide_our_frames(error: BaseException) -> None:
         sys.excepthook = hook
         if value is error:
             trace = sys.last_traceback = seen
-            value.__traceback__ = seen
+            BaseException.with_traceback(value, seen)
         hook(kind, value, trace)
 
     sys.excepthook = excepthook

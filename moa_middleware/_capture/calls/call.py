@@ -15,6 +15,7 @@ from ..flow.driver import Deliver
 from ..flow.model import SAID, Call, Reply
 from ..flow.observers import NOBODY
 from ..flow.outcome import outcome_of
+from ..frames import add_note
 from ..log import log
 from ..scope import current
 from ..shapes.parts import read_parts
@@ -182,7 +183,7 @@ class CallConversation(CallExecution):
             if broke is None or raised is broke:
                 broke = None
                 raise
-            broke.add_note(str(raised) if raised is too_late else _raised_after(raised))
+            add_note(broke, str(raised) if raised is too_late else _raised_after(raised))
         finally:
             error = too_late = end = got = None
         try:

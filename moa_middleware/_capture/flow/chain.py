@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ...errors import DidNotYieldError, MiddlewareError, ResendError
-from ..frames import hide_own_frames
+from ..frames import add_note, hide_own_frames
 from .effects import Sleep, Wait
 from .model import Call, Reply
 
@@ -81,7 +81,7 @@ def chain(
     try:
         flow = fn(seen)
     except BaseException as error:
-        error.add_note(_raised_by(name))
+        add_note(error, _raised_by(name))
         raise
     if isinstance(flow, Reply):
         return read(flow, name)  # a plain function that answers itself
@@ -134,7 +134,7 @@ def chain(
         answer = stop.value
     except BaseException as error:
         if not any(error is known for known in thrown):
-            error.add_note(_raised_by(name))
+            add_note(error, _raised_by(name))
         failure = None
         raise
     finally:
@@ -171,4 +171,4 @@ def _clean_up(flow: Generator[Any, Any, Any], error: BaseException, name: str) -
     except Exception as raised:
         if isinstance(error, GeneratorExit):
             raise
-        error.add_note(f"{type(raised).__qualname__} was {_raised_by(name)} while it cleaned up")
+        add_note(error, f"{type(raised).__qualname__} was {_raised_by(name)} while it cleaned up")

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...errors import ReplyFormError
 from ..flow.model import DROPPED, Chunk
+from ..frames import add_note
 from ..shapes.accumulator import Accumulator, read_chunk
 from ..shapes.render import render_chunk
 
@@ -42,7 +43,7 @@ class Taps:
                 result = tap.fn(view)
             except Exception as error:
                 if tap.guard is None:
-                    error.add_note(f"raised by a tap of the middleware `{tap.owner}`")
+                    add_note(error, f"raised by a tap of the middleware `{tap.owner}`")
                     raise
                 tap.guard(error)
                 continue

@@ -8,7 +8,7 @@ import logging
 import pytest
 
 import moa_middleware as moa
-from tests.support.middleware_shapes import STREAMS
+from tests.support.middleware_shapes import MANAGERS, SHAPES, STREAMS
 from tests.support.middlewares import GENERATOR, ITERATOR, VALUE, OverBudget, look_up, openai_shape, over, retry
 
 
@@ -318,3 +318,67 @@ def test_a_stream_whose_chunks_were_all_dropped_may_be_sent_again(turns):
 
     assert ["good"] == list(ask())
     assert 2 == len(tried)
+
+
+class Fixed(Exception):
+    """An exception that refuses to be changed, as a frozen dataclass does."""
+
+    def __setattr__(self, name, value):
+        raise AttributeError(name)
+
+
+class Taken(Fixed):
+    """One whose `__notes__` are its own, and are no list."""
+
+    __notes__ = ("mine",)
+
+
+def _before(error):
+    def fail(call):
+        raise error
+        yield
+
+    return fail
+
+
+def _at_once(error):
+    def refuse(call):
+        raise error
+
+    return refuse
+
+
+def _after(error):
+    def fail_late(call):
+        yield call
+        raise error
+
+    return fail_late
+
+
+def _tap(error):
+    def look(chunk):
+        raise error
+
+    def watch(call):
+        call.on_chunk(look)
+        yield call
+
+    return watch
+
+
+@over([shape for shape in SHAPES if shape not in MANAGERS])  # `contextlib` itself sets what it catches
+@pytest.mark.parametrize("place", [_before, _at_once, _after, _tap])
+@pytest.mark.parametrize("kind", [Fixed, Taken])
+def test_an_exception_that_cannot_be_changed_arrives_as_it_is(shape, place, kind, turns):
+    """With its note where it has room for one; never another exception in its place."""
+    error = kind("refused")
+    with shape.model("the good answer", middleware=[place(error)]) as model:
+        answer = model.try_()
+    if place is _tap and not shape.streams:
+        assert answer.error is None
+        return
+    assert error is answer.error
+    (note,) = error.__notes__
+    assert note == "mine" if kind is Taken else note.startswith("raised by")
+    assert "Fixed" in turns[0]["error"]["type"] or "Taken" in turns[0]["error"]["type"]
