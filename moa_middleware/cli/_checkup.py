@@ -25,7 +25,7 @@ from pydantic import ValidationError
 
 from .._capture.instrument.grammar import entries_of, read, target_of
 from .._capture.instrument.offers import known_names
-from .._capture.shapes.fields import SDKS
+from .._capture.shapes.catalog import CATALOG, SDKS
 from .._variables import cleaned
 from .._version import __version__
 from ..errors import TargetError
@@ -299,7 +299,8 @@ def _target_problem(entry: str, names: list[str], find: Callable[[str], object] 
             if parts.name not in names and parts.role is None:
                 known = ", ".join(names)
                 return f"unknown target {parts.name!r:.80}; choose from {known}, or write pkg.mod:Class.method=role"
-            return f"{entry} is not installed" if entry in SDKS and find(entry) is None else None
+            package = CATALOG[entry].modules[0] if entry in SDKS else ""
+            return f"{entry} is not installed" if package and not _has(package, find) else None
         target = target_of(parts)
     except TargetError as error:
         return str(error)
@@ -309,6 +310,14 @@ def _target_problem(entry: str, names: list[str], find: Callable[[str], object] 
     if source is None or not defined or name in defined:
         return None
     return f"{entry}: {source} defines no {name}"
+
+
+def _has(package: str, find: Callable[[str], object]) -> bool:
+    """Return True if a package is installed; `find_spec` imports the parent of one that has a parent."""
+    try:
+        return find(package) is not None
+    except ImportError:
+        return False
 
 
 def _missing_module(entry: str) -> str | None:

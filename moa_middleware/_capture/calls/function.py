@@ -16,11 +16,11 @@ import wrapt
 
 from ..flow.model import Reply
 from ..log import count_fault
-from ..shapes.fields import SDKS
+from ..shapes.catalog import CATALOG, sdk_of_module
 from ..shapes.params import bare_url_of
 from ..shapes.parts import read_parts
 from ..shapes.replies import read_reply
-from ..shapes.request import RequestSpec
+from ..shapes.sdk_request import request_spec
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -76,9 +76,12 @@ class WrappedFunction:
         if options.mark is not None:
             options.mark.called = True
         bare = _called(fn)
-        self.sdk = root if (root := _root_of(bare)) in SDKS else ""
+        module = str(getattr(bare, "__module__", ""))
+        self.sdk = sdk_of_module(module)
         """The SDK that it is of."""
-        self.is_manager = path.endswith(".stream") and bool(self.sdk)
+        self.link = CATALOG[self.sdk].link if self.sdk else "_client"
+        """Attribute in which its object holds the client; "" where the object is the client."""
+        self.is_manager = bool(self.sdk and "." in path) and path.rpartition(".")[2] in CATALOG[self.sdk].managers
         """True if it returns a stream manager, whatever its arguments say."""
         self.returns_coroutine = inspect.iscoroutinefunction(bare)
         self.is_async_generator = inspect.isasyncgenfunction(bare)
@@ -86,7 +89,7 @@ class WrappedFunction:
         """True if it returns an awaitable, or an async stream."""
         self.is_generator = self.is_async_generator or (inspect.isgeneratorfunction(bare) and not _is_awaited(bare))
         """True if it returns a stream, whatever its arguments say."""
-        self.spec = RequestSpec(
+        self.spec = request_spec(
             fn,
             messages=options.messages,
             system=options.system,
@@ -116,13 +119,16 @@ class WrappedFunction:
     def sdk_and_endpoint(self, instance: object, fn: Callable[..., Any]) -> tuple[str | None, str | None]:
         """Return the SDK's name and the URL of its endpoint, for a function, or a method of a resource, of an SDK."""
         of = fn if instance is None else type(instance)
-        root = str(getattr(of, "__module__", "")).partition(".")[0]
-        if root not in SDKS:
+        sdk = CATALOG.get(sdk_of_module(str(getattr(of, "__module__", ""))))
+        if sdk is None:
             return None, None
-        url = getattr(getattr(instance, "_client", None), "base_url", None)
+        if sdk.endpoint is None:
+            url = getattr(getattr(instance, "_client", None), "base_url", None)
+        else:
+            url = sdk.endpoint(instance)
         if url is None:
-            return root, None
-        return root, bare_url_of(url)
+            return sdk.provider, None
+        return sdk.provider, bare_url_of(url)
 
     def reply_of(self, value: Any, turn: Turn) -> Reply:
         """Return what the function returned as a reply that is new; a fault of `reads` is counted in the turn."""
@@ -160,10 +166,6 @@ def _called(fn: Any) -> Any:
     return fn
 
 
-def _root_of(fn: Any) -> str:
-    return str(getattr(fn, "__module__", "")).partition(".")[0]
-
-
 # What a function returns decides which driver starts, before it is called: an `async def` must begin
 # when its coroutine runs and not when it is called. `inspect.iscoroutinefunction` says no of the async
 # SDKs' methods, since each is wrapped in a plain function that returns the coroutine; so those wrappers
@@ -172,7 +174,7 @@ def _is_of_sdk(fn: Any) -> bool:
     """Return True if a function is an SDK's wrapper around another: they return what that one returns."""
     inner = getattr(fn, "__func__", fn)
     module = getattr(inner, "__globals__", {}).get("__name__")
-    return isinstance(module, str) and module.partition(".")[0] in SDKS and hasattr(inner, "__wrapped__")
+    return isinstance(module, str) and bool(sdk_of_module(module)) and hasattr(inner, "__wrapped__")
 
 
 def _is_awaited(fn: Any) -> bool:

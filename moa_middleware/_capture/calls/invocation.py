@@ -131,7 +131,8 @@ class Invocation:
                 self._name(state, named, tags)
             state.provider, state.endpoint = self.function.sdk_and_endpoint(instance, self.wrapped)
             if state.endpoint is not None and turn.recording is not None:
-                state.client = getattr(instance, "_client", None)
+                link = self.function.link
+                state.client = getattr(instance, link, None) if link else instance
             if options.provider is not None:
                 state.provider = self._text("provider", self.option("provider", named)) or state.provider
             if options.tags or tags.own:

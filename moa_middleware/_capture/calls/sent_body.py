@@ -16,7 +16,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ..log import count_fault
-from ..shapes.fields import SDKS
+from ..shapes.catalog import sdk_of_module
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -76,7 +76,7 @@ def showing_body(wrapped: Any, function: WrappedFunction, attempt: Attempt, name
 
 def _is_of_sdk(obj: Any) -> bool:
     """Return True if an object is of one of an SDK's own classes; another one may keep on itself what its method does."""
-    return type(obj).__module__.partition(".")[0] in SDKS
+    return bool(sdk_of_module(type(obj).__module__))
 
 
 def _showing_request(post: Any, keep: Callable[[Any], None]) -> Any:

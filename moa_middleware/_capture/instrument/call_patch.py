@@ -8,7 +8,7 @@ from functools import partial
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from ..shapes.fields import SDKS
+from ..shapes.catalog import sdk_of_module
 from ..shapes.in_memory_client import MARK
 from .aliases import Aliases
 from .function_proxy import Instrumented
@@ -30,15 +30,14 @@ class CallPatch(Patch):
         stack: The stack.
         kind: `turn` or `call`.
         path: Dotted path by which it was found.
-        by_client: True if the targets are clients of an SDK, and the method is one of their resources'.
+        link: Attribute by which the method's object leads to a target, a client of an SDK; "" where the object
+            is the target itself.
     """
 
-    def __init__(
-        self, owner: Any, name: str, stack: StackLike, kind: str, *, path: str, by_client: bool = False
-    ) -> None:
+    def __init__(self, owner: Any, name: str, stack: StackLike, kind: str, *, path: str, link: str = "") -> None:
         self.kind = kind
         self.path = path
-        self.by_client = by_client
+        self.link = link
         self.cache: dict[str, Any] = {}
         """What is known of the function, empty before its first call that was recorded."""
         self.aliases: Aliases | None = None
@@ -61,10 +60,10 @@ class CallPatch(Patch):
         # `MARK`: the in-memory client by which a middleware's reply gets the SDK's form. Its calls are
         # no requests to a model.
         try:
-            client = getattr(instance, "_client", None)
+            client = getattr(instance, self.link or "_client", None)
         except Exception:  # a dict whose attributes are its keys raises a `KeyError`, a property whatever it likes
             client = None
-        whom = client if self.by_client else instance
+        whom = client if self.link else instance
         # `Identities.get` without its frame: most calls are those of one object that was instrumented.
         entry = self.targets._items.get(id(whom))
         options = entry[1] if entry is not None and entry[0]() is whom else self.shared_options(whom)
@@ -89,8 +88,8 @@ class CallPatch(Patch):
     def is_own(self, place: str) -> bool:
         """Return True if a place is of no interest: an SDK holds its own functions in many, and so do we."""
         words = place.replace("a default of ", "").replace("the closure of ", "").replace("an attribute of ", "")
-        root = words.partition(".")[0]
-        return root == _OURS or (root in SDKS and root == _module_of(self.owner).partition(".")[0])
+        sdk = sdk_of_module(words)
+        return words.partition(".")[0] == _OURS or (sdk != "" and sdk == sdk_of_module(_module_of(self.owner)))
 
     def allow(self, target: Any, options: Any) -> None:
         """Act for a target, and for everyone by its other names too."""
@@ -105,8 +104,8 @@ class CallPatch(Patch):
         wrapper = self.wrapper if original is self._original else getattr(self.owner, self.name)
         # An SDK's own names are left alone: its functions call each other, and a retry inside would be a
         # call of its own all at once.
-        package = _module_of(self.owner).partition(".")[0]
-        self.aliases = Aliases(original, wrapper, None if package in SDKS else package)
+        module = _module_of(self.owner)
+        self.aliases = Aliases(original, wrapper, None if sdk_of_module(module) else module.partition(".")[0])
         self.places = [place for place in self.aliases.others if not self.is_own(place)]
         if self._held > self.aliases.count + len(self.aliases.others):
             unsearched.add(self)

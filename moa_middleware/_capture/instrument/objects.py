@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...errors import DecorationError, TargetError
 from ..checks import PLACES, check_place
-from ..shapes.fields import SDKS
+from ..shapes import catalog
 from .classes import lock, watch_class
 from .patch import patches_of, sweep, undo
 from .paths import ITSELF, is_later, name_of, walk, wrap_at
@@ -53,8 +53,8 @@ def instrument(obj: Any, stack: StackLike, targets: Sequence[tuple[str, Options]
         if not targets:
             # Of the type: what an odd object answers for its class is code of its own.
             is_module = issubclass(type(obj), ModuleType)
-            if is_module and obj.__name__ in SDKS:
-                instrument_sdk(obj.__name__, stack, default)
+            if is_module and catalog.name_of(obj.__name__):
+                instrument_sdk(catalog.name_of(obj.__name__), stack, default)
                 return
             if not is_module and sdk_of(obj) is not None:
                 if not issubclass(type(obj), type):
@@ -141,5 +141,5 @@ def uninstrument(obj: Any, stack: StackLike) -> None:
             for patch in patches_of(stack):
                 patch.undo()
         elif isinstance(obj, ModuleType):
-            uninstrument_sdk(obj.__name__, stack)
+            uninstrument_sdk(catalog.name_of(obj.__name__) or obj.__name__, stack)
         sweep()

@@ -11,7 +11,7 @@ from typing import Any
 
 from ...errors import TargetError
 from ..log import log
-from ..shapes.fields import SDKS
+from ..shapes.catalog import SDKS
 from .target import Target
 
 __all__ = ["GROUP", "BrokenTargetError", "choices", "known_names", "load"]

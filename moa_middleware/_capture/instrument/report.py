@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 from ..log import log
 from ..process import process_id, this
 from ..recorder import is_recording, loaded_outbox, state
-from ..shapes.fields import SDKS
+from ..shapes.catalog import SDKS, is_loaded
 from . import held, sdks, targets
 
 if TYPE_CHECKING:
@@ -74,9 +74,9 @@ def _imported(stack: StackLike, unused: Collection[str]) -> tuple[str, ...]:
     if not is_recording() or state.listeners or state.on_turn is not None or this.has_children:
         return ()
     _, named = targets.asked_for(stack)
-    if any(name in unused for name in named if name in sys.modules):
+    if any(name in unused for name in named if _is_there(name)):
         return ()  # said there: see `_hint`
-    found = [name for name in sorted(SDKS) if name in sys.modules and not sdks.is_instrumented(name, stack)]
+    found = [name for name in sorted(SDKS) if is_loaded(name) and not sdks.is_instrumented(name, stack)]
     # litellm imports the openai SDK for itself.
     return tuple(name for name in found if name != "openai" or "litellm" not in sys.modules or "litellm" not in named)
 
@@ -93,7 +93,7 @@ def _unused(stack: StackLike) -> dict[str, str]:
         tally = getattr(loaded_outbox(), "tally", None)
         anything = (tally is not None and tally.written) or any(one.is_called for one in spelt_out)
         for name, things in named.items():
-            is_there = name in sys.modules or any(one.is_imported for one in things)
+            is_there = _is_there(name) or any(one.is_imported for one in things)
             if is_there:
                 found[name] = _NEVER + _hint(named)
             elif not anything:
@@ -102,6 +102,10 @@ def _unused(stack: StackLike) -> dict[str, str]:
 
 
 _NEVER = "was never called"
+
+
+def _is_there(name: str) -> bool:
+    return is_loaded(name) if name in SDKS else name in sys.modules
 
 
 def _is_called(name: str, things: list[PendingTarget], stack: StackLike) -> bool:
@@ -118,7 +122,7 @@ def _why_missing(one: PendingTarget) -> str:
 
 def _hint(named: Collection[str]) -> str:
     """Return which other SDKs the program has imported: litellm does not call the openai SDK for all providers."""
-    others = sorted(name for name in SDKS if name in sys.modules and name not in named)
+    others = sorted(name for name in SDKS if is_loaded(name) and name not in named)
     return f" ({', '.join(others)} was imported: name it too)" if others else ""
 
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, cast
 import wrapt
 
 from ..log import log
+from ..shapes.catalog import CATALOG, sdk_of_module
 from .call_patch import CallPatch
 from .patch import Identities, Patch, Undo, apply_patch, known_patch, lock, patches_of, undo
 
@@ -32,35 +33,6 @@ __all__ = [
     "uninstrument_sdk",
     "was_called",
 ]
-
-
-_CLIENTS: dict[str, tuple[tuple[str, str, str, str], ...]] = {
-    "openai": (
-        ("openai.resources.chat.completions.completions", "Completions", "chat.completions", "create parse stream"),
-        ("openai.resources.responses.responses", "Responses", "responses", "create parse stream"),
-        ("openai.resources.beta.responses.responses", "Responses", "beta.responses", "create parse stream"),
-        ("openai.resources.beta.chat.completions", "Completions", "beta.chat.completions", "create parse stream"),
-        ("openai.resources.completions", "Completions", "completions", "create"),
-    ),
-    "anthropic": (
-        ("anthropic.resources.messages.messages", "Messages", "messages", "create parse stream"),
-        ("anthropic.resources.beta.messages.messages", "Messages", "beta.messages", "create parse stream"),
-    ),
-    "together": (
-        ("together.resources.chat.completions", "CompletionsResource", "chat.completions", "create"),
-        ("together.resources.chat.completions", "ChatCompletions", "chat.completions", "create"),
-        ("together.resources.completions", "CompletionsResource", "completions", "create"),
-    ),
-    "groq": (("groq.resources.chat.completions", "Completions", "chat.completions", "create"),),
-}
-"""
-Resources of the SDKs whose clients are objects: module, class (with an `Async` one), path and methods.
-
-What this version of an SDK lacks is left out.
-"""
-_FUNCTIONS = {"litellm": ("completion", "acompletion")}
-"""Functions of the SDKs that are modules."""
-_COPIES = ("copy", "with_options")
 
 
 class _Wanted:
@@ -89,9 +61,9 @@ def sdk_of(obj: object) -> str | None:
     """Return the name of the SDK if this is one of its clients or their class, else `None`."""
     kind = cast("type", obj) if issubclass(type(obj), type) else type(obj)
     for cls in kind.__mro__:
-        root = cls.__module__.partition(".")[0]
-        if root in _CLIENTS and hasattr(kind, "with_options"):
-            return root
+        name = sdk_of_module(cls.__module__)
+        if name and (cls.__name__ in CATALOG[name].clients or (CATALOG[name].copies and hasattr(kind, "with_options"))):
+            return name
     return None
 
 
@@ -112,9 +84,10 @@ def instrument_client(client: Any, stack: StackLike, options: Options, *, root: 
         return
     # Before the patches: a hook that runs in another thread from here on finds the client.
     wanted.clients.add(client, options)
-    _forget_bound(client, client, 0)
+    if CATALOG[sdk].copies:
+        _forget_bound(client, client, 0)
     _act(stack, sdk, client, options)
-    for name in _COPIES:
+    for name in CATALOG[sdk].copies:
         owner = next(c for c in type(client).__mro__ if name in vars(c))
         apply_patch(_CopyPatch, owner, name, stack, "copy", target=client, options=options)
 
@@ -144,7 +117,7 @@ def instrument_sdk(name: str, stack: StackLike, options: Options) -> None:
     Let an SDK's classes, or functions, act for everyone: for each client that there is or will be.
 
     Args:
-        name: One of `shapes.fields.SDKS`; nothing is imported for it.
+        name: One of `shapes.catalog.SDKS`; nothing is imported for it.
         stack: The stack.
         options: Of the SDK's calls.
     """
@@ -169,7 +142,8 @@ def _act(stack: StackLike, sdk: str, target: Any, options: Options) -> None:
 
 def _modules(sdk: str) -> list[str]:
     """Return the names of the modules that have what is to be patched."""
-    return [*dict.fromkeys(module for module, *_ in _CLIENTS.get(sdk, ()))] or [sdk]
+    row = CATALOG.get(sdk)
+    return [sdk] if row is None else [*dict.fromkeys(methods.module for methods in row.methods)]
 
 
 def _when_imported(reference: weakref.ref[Any], sdk: str, module: Any) -> None:
@@ -191,17 +165,51 @@ def _when_imported(reference: weakref.ref[Any], sdk: str, module: Any) -> None:
 
 def _patch_module(stack: StackLike, sdk: str, module: Any, target: Any, options: Options) -> None:
     for owner, name, path in _methods(sdk, module):
-        whom, of = owner if target is None else target, {"path": path, "by_client": owner is not module}
-        apply_patch(CallPatch, owner, name, stack, options.kind, target=whom, options=options, **of)
+        link = "" if owner is module else CATALOG[sdk].link
+        whom = owner if target is None else _shared(target, link)
+        apply_patch(CallPatch, owner, name, stack, options.kind, target=whom, options=options, path=path, link=link)
+    for factory in [
+        row.factory for row in CATALOG[sdk].methods if row.factory and target is None and row.module == module.__name__
+    ]:
+        cls, _, name = factory.partition(".")
+        owner = getattr(module, cls, None)
+        if owner is not None and name in vars(owner):
+            apply_patch(_FactoryPatch, owner, name, stack, "factory", target=owner, options=(sdk, module))
+
+
+def _shared(client: Any, link: str) -> Any:
+    """Return what a client and the objects that have its methods share: by that a call finds its client."""
+    # The client itself with most SDKs. Gemini's `Client`, its `aio` and their `models` each hold one and
+    # the same `_api_client`, and a client is not found from its `models`.
+    return (vars(client).get(link) if link in _SHARED else None) or client
+
+
+_SHARED = frozenset({"_api_client"})
+"""Attributes in which clients, too, hold what is shared."""
 
 
 def _methods(sdk: str, module: Any) -> list[tuple[Any, str, str]]:
     """Return owner, name and path of each attribute to be patched in an SDK's module."""
-    found = [(module, name, name) for name in _FUNCTIONS.get(sdk, ()) if hasattr(module, name)]
-    for where, cls, path, methods in _CLIENTS.get(sdk, ()):
-        owners = [getattr(module, name, None) for name in (cls, f"Async{cls}") if where == module.__name__]
+    found: list[tuple[Any, str, str]] = []
+    for row in CATALOG[sdk].methods if sdk in CATALOG else ():
+        if row.module != module.__name__:
+            continue
+        if not row.classes:
+            found += [(module, name, name) for name in row.names if hasattr(module, name)]
+        owners = [getattr(module, name, None) for name in row.classes]
+        if row.factory:
+            owners = [cls for base in owners if base is not None for cls in _below(base)]
+        prefix = f"{row.path}." if row.path else ""
         for owner in filter(None, owners):
-            found += [(owner, name, f"{path}.{name}") for name in methods.split() if name in vars(owner)]
+            found += [(owner, name, f"{prefix}{name}") for name in row.names if name in vars(owner)]
+    return found
+
+
+def _below(cls: type) -> list[type]:
+    """Return the classes that are made of a base, as many as are alive."""
+    found: list[type] = cls.__subclasses__()
+    for one in tuple(found):
+        found += _below(one)
     return found
 
 
@@ -240,6 +248,29 @@ def uninstrument_sdk(name: str | None, stack: StackLike) -> None:
                     patch = known_patch(owner, method, stack, "call")
                     if patch is not None:
                         patch.revoke(owner)
+            for patch in patches_of(stack):
+                if isinstance(patch, _FactoryPatch) and patch.global_options[0] == sdk:
+                    patch.revoke(patch.owner)
+
+
+class _FactoryPatch(Patch):
+    """What makes the classes of an SDK's clients at run time (boto3): those that have methods of models are patched."""
+
+    def wrap(self, original: Any) -> Any:
+        """Return a wrapper that patches the class that is made."""
+
+        def wrapper(wrapped: Any, _: Any, args: Any, kwargs: Any) -> Any:
+            made = wrapped(*args, **kwargs)
+            sdk, module = self.global_options or ("", None)
+            wanted = _wanted.get(self.stack)
+            if wanted is not None and sdk in wanted.everywhere:
+                try:
+                    _patch_module(self.stack, sdk, module, None, wanted.everywhere[sdk])
+                except Exception as error:  # the program makes a client: a fault of ours is logged, not raised
+                    log("moa.target_missing", key=sdk, target=sdk, error=type(error).__qualname__)
+            return made
+
+        return wrapt.FunctionWrapper(original, wrapper)
 
 
 class _CopyPatch(Patch):
@@ -271,7 +302,10 @@ def uninstrument_client(client: Any, stack: StackLike) -> None:
         return
     if wanted is not None:
         wanted.clients.discard(client)
+    sdk = sdk_of(client)
+    known = {id(one): one for one in (client, _shared(client, CATALOG[sdk].link) if sdk else client)}
     for patch in patches_of(stack):
-        if patch.targets.get(client) is not None:
-            patch.revoke(client)
+        for one in known.values():
+            if patch.targets.get(one) is not None:
+                patch.revoke(one)
     undo(client, stack)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from ...errors import TargetError
 from ..flow.chain import name_of
 from ..log import log
-from ..shapes.fields import SDKS
+from ..shapes.catalog import SDKS
 from . import sdks
 from .grammar import entries_of, read, target_of
 from .offers import BrokenTargetError, choices, load

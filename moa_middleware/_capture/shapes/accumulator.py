@@ -12,15 +12,15 @@ from typing import Any
 
 from ..flow.model import Chunk, Reply, Usage
 from ..flow.outcome import is_interrupt
-from . import anthropic, openai_chat, openai_responses, plain, registry
+from . import anthropic, formats, openai_chat, openai_responses, plain, registry
 from .choice import KINDS, Choice, StreamContent, add_text, new_reply
 from .usage import read_usage, read_usage_and_cost
 
 __all__ = ["Accumulator", "read_chunk"]
 
-_SHAPES = (openai_chat, openai_responses, anthropic, plain)
+_SHAPES = (openai_chat, openai_responses, anthropic, *formats.FORMATS.values(), plain)
 """In the order in which they are asked; the last takes whatever it can."""
-_TELLING = frozenset({"choices", "object", "type"})
+_TELLING = frozenset({"choices", "object", "type"}) | formats.KEYS
 """Keys without which a dict is of none of the SDKs' shapes."""
 
 

@@ -17,11 +17,8 @@ from ..flow.outcome import is_interrupt
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-__all__ = ["SDKS", "answers_to_every_name", "data_of", "fields_of", "get", "getter", "has", "is_mock", "of_type"]
+__all__ = ["answers_to_every_name", "data_of", "fields_of", "get", "getter", "has", "is_mock", "of_type"]
 
-SDKS = frozenset({"anthropic", "groq", "litellm", "openai", "together"})
-"""Names of the SDKs that are known; `instrument/sdks.py` says where their methods are."""
-"""The SDKs that are known, by the root of their modules."""
 _MOST = 512
 """How many types are remembered, and kept alive, for each fact."""
 

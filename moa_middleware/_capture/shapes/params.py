@@ -54,7 +54,7 @@ _DEPTH = 8
 
 
 def read_params(
-    named: Mapping[str, Any], elsewhere: tuple[str | None, ...], family: str
+    named: Mapping[str, Any], elsewhere: tuple[str | None, ...], family: str, more: frozenset[str] = frozenset()
 ) -> tuple[dict[str, Any], tuple[str, ...]]:
     """
     Return the parameters of a request that are recorded, and the names of those that are not.
@@ -63,8 +63,11 @@ def read_params(
         named: The arguments, by name.
         elsewhere: Names of those that hold the messages.
         family: Shape of the function.
+        more: Parameters that are recorded besides the usual ones.
     """
     allowed = _FAMILIES.get(family, _PARAMS)
+    if more:
+        allowed |= more
     params: dict[str, Any] = {}
     omitted: list[str] = []
     for name, value in named.items():

@@ -12,7 +12,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from ...errors import ReplyFormError
-from . import anthropic, openai_chat, openai_responses, plain
+from . import anthropic, formats, openai_chat, openai_responses, plain
 from .fields import get
 from .in_memory_client import can_answer
 from .wire import completion
@@ -36,6 +36,8 @@ def render_chunk(raw: Any, chunk: Chunk) -> Any:
     if get(raw, "choices"):
         return openai_chat.render_chunk(raw, chunk)
     changed = openai_responses.render_chunk(raw, chunk) or anthropic.render_chunk(raw, chunk)
+    for shape in formats.FORMATS.values():
+        changed = shape.render_chunk(raw, chunk) if changed is None else changed
     if changed is None:
         changed = plain.render_chunk(raw, chunk)
     if changed is None:
@@ -108,6 +110,9 @@ def render(reply: Reply, call: Call, family: str, *, is_async: bool, sdk: str = 
     Returns:
         A completed response or a string; for a stream, an iterator.
     """
+    maker = formats.MAKERS.get(sdk)
+    if maker is not None:
+        return maker.render(reply, call, is_async=is_async)
     is_chat = family == "openai_chat"
     made = _completion(reply, call, sdk) if is_chat else reply.text
     if not call.stream:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ..flow.outcome import is_interrupt
-from . import anthropic, openai_chat, openai_responses, plain, registry
+from . import anthropic, formats, openai_chat, openai_responses, plain, registry
 from .choice import new_reply
 from .fields import answers_to_every_name, data_of, fields_of, of_type
 
@@ -73,6 +73,9 @@ def read_reply(value: Any) -> Reply:
                 reply = openai_responses.read_value(data, value)
             if reply is None and data.get("type") == "message":
                 reply = anthropic.read_value(data, value)
+            if reply is None and not formats.KEYS.isdisjoint(data):
+                readers = (shape.read_value for shape in formats.FORMATS.values() if not shape.KEYS.isdisjoint(data))
+                reply = next(filter(None, (read(data, value) for read in readers)), None)
             if reply is None:
                 reply = plain.read_value(body, data, value)
         if reply is not None:

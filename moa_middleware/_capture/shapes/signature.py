@@ -23,8 +23,8 @@ __all__ = ["SELVES", "Argument", "Signature", "follow", "log_dead_end"]
 
 SELVES = ("self", "cls")
 """How the object of a method is named at the beginning of a dotted path, whatever the method calls it."""
-_SENTINELS = frozenset({"Omit", "NotGiven"})
-"""Names of the classes of an SDK's words for "not given" (`omit`, `NOT_GIVEN`)."""
+_SENTINELS = frozenset({"NotGiven", "Omit", "Unset"})
+"""Names of the classes of an SDK's words for "not given" (`omit`, `NOT_GIVEN`, Mistral's `UNSET`)."""
 # An SDK's sentinels and other objects stand for "not given". Nothing else is kept of what a partial application
 # holds either: it may be a client, which would then never be freed.
 _KEPT = (bool, int, float, str, list, tuple, dict, type(None))

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from ..flow.model import DROPPED
 from ..scope import current, put_current, resolve
-from ..shapes.fields import SDKS, of_type
+from ..shapes.catalog import sdk_of_module
+from ..shapes.fields import of_type
 from .steps import ended_by_error, ended_by_error_async, put_in_place
 
 if TYPE_CHECKING:
@@ -143,7 +144,7 @@ async def iterate_async(proxy: Any, state: StreamState, source: AsyncIterator[An
 @of_type
 def makes_no_calls(kind: type) -> bool:
     """Return True if the steps of streams of a type need no scope."""
-    return kind.__module__.partition(".")[0] in SDKS
+    return bool(sdk_of_module(kind.__module__))
 
 
 def _scoped(stream: object, state: StreamState, source: Any, within: Callable[[Any, Scope], Any]) -> Any:

@@ -34,7 +34,10 @@ _OF_CLIENTS = (
     "_azure_ad_token",
     "_custom_headers",
     "_custom_query",
+    "token",
+    "sdk_configuration.security.api_key",
 )
+"""Attributes of clients, as paths."""
 
 
 def texts(hidden: Iterable[Any], client: object) -> list[str]:
@@ -45,8 +48,11 @@ def texts(hidden: Iterable[Any], client: object) -> list[str]:
 
 
 def _of_client(client: object) -> Iterator[Any]:
-    for name in _OF_CLIENTS:
-        yield _get(client, name)
+    for path in _OF_CLIENTS:
+        value = client
+        for name in path.split("."):
+            value = _get(value, name)
+        yield value
     http = _get(client, "_client")
     for name, value in dict(_get(http, "headers") or {}).items():
         if _TELLING.search(name):

@@ -11,8 +11,7 @@ import openai
 import wrapt
 
 import moa_middleware as moa
-from moa_middleware._capture.instrument import sdks
-from moa_middleware._capture.shapes import fields
+from moa_middleware._capture.shapes import catalog
 from tests.support.instrumented import attributes
 from tests.support.sdk_worlds import MESSAGES, TEXT, world
 
@@ -210,6 +209,9 @@ def test_a_missing_name_is_asked_of_the_original_once_a_layer_at_most():
         stack.uninstrument()
 
 
-def test_each_known_sdk_has_its_methods():
-    """The names that decide provider and endpoint are those whose methods are known."""
-    assert sorted([*sdks._CLIENTS, *sdks._FUNCTIONS]) == sorted(fields.SDKS)
+def test_a_package_is_of_one_sdk_only():
+    """The modules that decide provider and endpoint lead to the SDK whose methods are in them."""
+    for sdk in catalog.CATALOG.values():
+        assert sdk.methods
+        assert {catalog.sdk_of_module(row.module) for row in sdk.methods} == {sdk.name}
+    assert catalog.sdk_of_module("openaix.resources") == catalog.sdk_of_module("") == ""

@@ -1,0 +1,147 @@
+"""
+The SDKs that are known by name: where their methods are, and where the parts of a request are in the arguments.
+
+One row an SDK. How a form that only one SDK has is read is in that SDK's module, which `formats` lists.
+Nothing here is imported from an SDK; what an installed version of one lacks is left out.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["CATALOG", "SDKS", "Form", "Methods", "Sdk", "is_loaded", "method_of", "name_of", "sdk_of_module"]
+
+
+class Form(NamedTuple):
+    """Where the parts of a request are in the arguments of a method."""
+
+    family: str
+    """Shape of the request and its reply: a family that is known, or a new one."""
+    messages: str = "messages"
+    system: str | None = None
+    """Name of the argument that the model reads before the messages, or a dotted path, `config.system_instruction`."""
+    model: str = "model"
+    holders: tuple[str, ...] = ()
+    """Names of arguments whose keys or attributes are parameters: `config` of Gemini's."""
+    params: frozenset[str] = frozenset()
+    """Parameters that are recorded besides the usual ones."""
+
+
+class Methods(NamedTuple):
+    """Methods of one class of an SDK, and of its async counterpart; or functions of a module."""
+
+    module: str
+    classes: tuple[str, ...]
+    """Their names, none for functions of the module."""
+    path: str
+    """Where a client has an object of the class; "" where it is the client itself, or for functions."""
+    names: tuple[str, ...]
+    form: Form | None = None
+    """`None` where the signature shows the family."""
+    streams: frozenset[str] = frozenset()
+    """Names of those that return a stream whatever their arguments say."""
+    factory: str = ""
+    """
+    A method of this module, `Class.method`, that makes classes at run time: its results have the methods.
+
+    Then `classes` are the bases of these classes.
+    """
+
+
+class Sdk(NamedTuple):
+    """One SDK."""
+
+    name: str
+    """As `moa.instrument("…")` and `MOA_INSTRUMENT` take it."""
+    methods: tuple[Methods, ...]
+    modules: tuple[str, ...]
+    """Its packages. The first is what a program imports."""
+    provider: str
+    """What the record calls it."""
+    clients: frozenset[str] = frozenset()
+    """Names of its clients' classes; empty where a client is what has `with_options`."""
+    link: str = "_client"
+    """Attribute in which an object that has the methods, and a client of its SDK, holds what both share."""
+    endpoint: Callable[[Any], Any] | None = None
+    """Returns the URL that an object with the methods sends to; without it, that is `_client.base_url`."""
+    copies: tuple[str, ...] = ()
+    """Methods of a client that return a copy of it."""
+    managers: frozenset[str] = frozenset()
+    """Names of methods that return a stream manager."""
+    sign: str = ""
+    """The module that shows that a program calls models by it, where its package serves other purposes too."""
+
+
+def _stainless(name: str, *methods: tuple[str, str, str, str]) -> Sdk:
+    """Return the row of an SDK that Stainless generates: module, class (with an `Async` one), path and methods."""
+    found = tuple(
+        Methods(module, (cls, f"Async{cls}"), path, tuple(names.split())) for module, cls, path, names in methods
+    )
+    copies, managers = ("copy", "with_options"), frozenset({"stream"})
+    return Sdk(name, found, (name,), name, copies=copies, managers=managers)
+
+
+# OpenAI and those that took over its form -----------------------------------------------------------
+
+_OPENAI = _stainless(
+    "openai",
+    ("openai.resources.chat.completions.completions", "Completions", "chat.completions", "create parse stream"),
+    ("openai.resources.responses.responses", "Responses", "responses", "create parse stream"),
+    ("openai.resources.beta.responses.responses", "Responses", "beta.responses", "create parse stream"),
+    ("openai.resources.beta.chat.completions", "Completions", "beta.chat.completions", "create parse stream"),
+    ("openai.resources.completions", "Completions", "completions", "create"),
+)
+_TOGETHER = _stainless(
+    "together",
+    ("together.resources.chat.completions", "CompletionsResource", "chat.completions", "create"),
+    ("together.resources.chat.completions", "ChatCompletions", "chat.completions", "create"),
+    ("together.resources.completions", "CompletionsResource", "completions", "create"),
+)
+_GROQ = _stainless("groq", ("groq.resources.chat.completions", "Completions", "chat.completions", "create"))
+_LITELLM = Sdk("litellm", (Methods("litellm", (), "", ("completion", "acompletion")),), ("litellm",), "litellm")
+_ANTHROPIC = _stainless(
+    "anthropic",
+    ("anthropic.resources.messages.messages", "Messages", "messages", "create parse stream"),
+    ("anthropic.resources.beta.messages.messages", "Messages", "beta.messages", "create parse stream"),
+)
+
+CATALOG = {sdk.name: sdk for sdk in (_ANTHROPIC, _GROQ, _LITELLM, _OPENAI, _TOGETHER)}
+"""The SDKs by name."""
+SDKS = frozenset(CATALOG)
+"""Their names."""
+_BY_PACKAGE = {package: sdk.name for sdk in CATALOG.values() for package in sdk.modules}
+
+
+# Asked for each call. A C call enters no frame of ours, and the modules of a program are few.
+@lru_cache(maxsize=512)
+def sdk_of_module(module: str) -> str:
+    """Return the name of the SDK that a module is of, "" for any other."""
+    while module:
+        found = _BY_PACKAGE.get(module)
+        if found is not None:
+            return found
+        module = module.rpartition(".")[0]
+    return ""
+
+
+def name_of(module: str) -> str:
+    """Return the name of the SDK whose package this is, "" for any other module."""
+    return _BY_PACKAGE.get(module, "")
+
+
+def method_of(module: str, name: str) -> Methods | None:
+    """Return the row of a method of an SDK, by the module of its function and its name; `None` for any other."""
+    sdk = CATALOG.get(sdk_of_module(module))
+    return next((row for row in sdk.methods if name in row.names), None) if sdk is not None else None
+
+
+def is_loaded(name: str) -> bool:
+    """Return True if the program has imported what calls models in an SDK."""
+    import sys
+
+    sdk = CATALOG[name]
+    return (sdk.sign or sdk.modules[0]) in sys.modules

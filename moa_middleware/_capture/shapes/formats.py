@@ -1,0 +1,31 @@
+"""
+The SDKs whose requests, replies or chunks have a form of their own: one module for each.
+
+A module of `FORMATS` (by family) has:
+
+* `KEYS`: a reply and a chunk of the form have one of these fields.
+* `messages_of(given)` and `system_of(given)`: the argument as messages, and the content of the system
+  message; `messages_from(messages)` and `system_from(content)` go back.
+* `feed(gathered, chunk)`: take a chunk in; False if it is not of the form.
+* `read_value(data, raw)`: the `Reply` of a value, `None` if it is not of the form.
+* `render_chunk(raw, chunk)`: a copy of a chunk with another text, `None` if it has no place for one.
+
+A module of `MAKERS` (by SDK) has `render(reply, call, is_async)`: the SDK's own object for a reply that a
+middleware made.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+__all__ = ["FORMATS", "KEYS", "MAKERS"]
+
+FORMATS: dict[str, ModuleType] = {}
+"""By family."""
+MAKERS: dict[str, ModuleType] = {}
+"""By the name of the SDK."""
+KEYS: frozenset[str] = frozenset().union(*(module.KEYS for module in FORMATS.values()))
+"""A dict or an object without one of these is of none of `FORMATS`."""
