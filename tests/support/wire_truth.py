@@ -121,12 +121,11 @@ def _chat_error(body: dict[str, Any]) -> str | None:
 def _choice(items: list[dict[str, Any]]) -> dict[str, Any]:
     parts = [item.get("message") or item.get("delta") or {} for item in items]
     text = "".join(map(_text, parts)) or "".join(item["text"] for item in items if isinstance(item.get("text"), str))
-    whole = any(isinstance(part.get("content"), str) for part in parts) or any("text" in item for item in items)
     spoken = "".join((part.get("audio") or {}).get("transcript") or "" for part in parts)
     refusal = "".join(part.get("refusal") or _of_list(part, "refusal") for part in parts)
     ends = [item["finish_reason"] for item in items if isinstance(item.get("finish_reason"), str)]
     return {
-        "text": text or spoken or ("" if whole and len(items) == 1 and "message" in items[0] else None),
+        "text": text or spoken or None,
         "reasoning": "".join(map(_reasoning, parts)) or None,
         "refusal": refusal or None,
         "finish_reason": ends[-1] if ends else None,
@@ -148,7 +147,7 @@ def _of_list(part: dict[str, Any], *kinds: str) -> str:
 
 
 def _reasoning(part: dict[str, Any]) -> str:
-    for name in ("reasoning_content", "reasoning", "thinking"):
+    for name in ("reasoning_content", "reasoning"):
         if isinstance(part.get(name), str) and part[name]:
             return part[name]
     if part.get("reasoning_details"):
@@ -309,7 +308,7 @@ def _thoughts(found, items) -> str | None:
     return "".join(deltas) or None
 
 
-_ARGUMENTS = ("arguments", "input", "action", "code", "queries", "operation")
+_ARGUMENTS = ("arguments", "input", "action", "actions", "code", "queries", "operation")
 
 
 def _item_call(item: dict[str, Any]) -> tuple[Any, ...] | None:

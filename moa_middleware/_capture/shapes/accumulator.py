@@ -20,7 +20,7 @@ __all__ = ["Accumulator", "read_chunk"]
 
 _SHAPES = (openai_chat, openai_responses, anthropic, *formats.FORMATS.values(), plain)
 """In the order in which they are asked; the last takes whatever it can."""
-_TELLING = frozenset({"choices", "object", "type"}) | formats.KEYS
+_TELLING = frozenset({"base_resp", "choices", "error", "object", "type"}) | formats.KEYS
 """Keys without which a dict is of none of the SDKs' shapes."""
 
 

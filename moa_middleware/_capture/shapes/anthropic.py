@@ -31,7 +31,8 @@ _TEXTS = {
     "thinking_delta": ("thinking", "reasoning"),
 }
 """By the type of a block or of a delta: where its text is, and which kind of text that is."""
-_TOOL_USE = frozenset({"tool_use", "server_tool_use", "mcp_tool_use"})
+_TOOL_USE = "tool_use"
+"""End of the types of blocks that call a tool: the caller's, or one of the provider's own (`mcp_tool_use`)."""
 
 
 def _on_message_start(gathered: StreamContent, event: Data) -> None:
@@ -72,12 +73,12 @@ def _take(choice: Choice, part: Any, index: Any, *, is_streamed: bool = False) -
             getattr(choice, said).append(text)
     elif kind == "input_json_delta":
         choice.add_tool_call({"index": index, "function": {"arguments": data.get("partial_json")}})
-    elif kind in _TOOL_USE:
+    elif isinstance(kind, str) and kind.endswith(_TOOL_USE):
         # A stream begins with an empty input and sends its JSON in pieces.
         value = data.get("input")
         arguments = "" if is_streamed and not value else value if isinstance(value, str) else json_text(value)
         function = {"name": data.get("name"), "arguments": arguments}
-        kind = "function" if kind == "tool_use" else kind
+        kind = "function" if kind == _TOOL_USE else kind
         choice.add_tool_call({"index": index, "id": data.get("id"), "type": kind, "function": function})
 
 

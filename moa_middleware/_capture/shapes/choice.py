@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from copy import copy
 from operator import setitem
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from ..flow.model import Reply
 from .fields import get
@@ -21,6 +21,10 @@ KINDS = ("text", "reasoning", "refusal")
 """Kinds of text, by their names in a choice, a chunk and a reply."""
 
 
+_ToolCall: TypeAlias = tuple[Any, dict[str, Any], list[str]]
+"""Index in the stream, head of the call, pieces of its arguments."""
+
+
 class Choice:
     """What one choice has said so far."""
 
@@ -31,8 +35,7 @@ class Choice:
         self.text: list[str] = []
         self.reasoning: list[str] = []
         self.refusal: list[str] = []
-        self.tools: list[tuple[Any, dict[str, Any], list[str]]] = []
-        """Index in the stream, head of the call, pieces of its arguments."""
+        self.tools: list[_ToolCall] = []
         self.finish_reason: str | None = None
         self.speaker: str | None = None
         """Who says it, where a stream names several."""
@@ -43,37 +46,48 @@ class Choice:
         """Take in a tool-call delta, or a whole tool call."""
         function = get(delta, "function")
         index, ident = get(delta, "index"), get(delta, "id")
-        if not isinstance(ident, str | int):
-            ident = None
-        name = get(function, "name") or get(delta, "name")
-        # Several forms come here: OpenAI's, whose name and arguments are under `function`; a chat's delta of
-        # one, which has an index and a piece of the arguments; Anthropic's and the Responses API's, which
-        # their readers bring into OpenAI's form; and LangChain's, which has `args`, in pieces or decoded.
-        arguments = get(function, "arguments") if function is not None else get(delta, "args")
-        found: tuple[Any, dict[str, Any], list[str]] | None = None
-        for tool in reversed(self.tools):
-            # Pieces of parallel calls come interleaved and differ by the index alone: only the first
-            # piece of each has an id. No index: it goes on with the last call unless it names itself.
-            if (index is None and not ident) or (index is not None and tool[0] == index):
-                found = tool
-                break
-        # Ollama sends every call under index 0: another id there is another call.
-        if found is None or (ident and found[1]["id"] and found[1]["id"] != str(ident)):
+        ident = str(ident) if ident and isinstance(ident, str | int) else None
+        # Several forms come here: OpenAI's, whose name and arguments are under `function`, or under `custom`
+        # where the argument is any text; a chat's delta of one, which has an index and a piece of the
+        # arguments; Anthropic's and the Responses API's, which their readers bring into OpenAI's form; and
+        # LangChain's, which has `args`, in pieces or decoded.
+        if function is not None:
+            name, arguments = get(function, "name"), get(function, "arguments")
+        elif (custom := get(delta, "custom")) is not None:
+            name, arguments = get(custom, "name"), get(custom, "input")
+        else:
+            name, arguments = None, get(delta, "args")
+        name = name or get(delta, "name")
+        name = name if isinstance(name, str) else ""
+        if arguments is not None and not isinstance(arguments, str):
+            arguments = json_text(arguments)
+        found = self._call_of(index, ident)
+        if found is None or (name and _begins_another(found, ident, name, arguments)):
             found = (index, {"id": None, "type": "function", "name": None}, [])
             self.tools.append(found)
         head = found[1]
-        if ident:
-            head["id"] = str(ident)
+        head["id"] = head["id"] or ident
         kind = get(delta, "type")
         if isinstance(kind, str):
             head["type"] = kind
-        if isinstance(name, str) and name:
-            # MiniMax repeats the whole name in each chunk, so it is set and not joined.
-            head["name"] = name
-        if isinstance(arguments, str):
+        # MiniMax repeats the whole name in each chunk, others send it in pieces.
+        if name and name != head["name"]:
+            head["name"] = f"{head['name'] or ''}{name}"
+        if arguments is not None:
             found[2].append(arguments)
-        elif arguments is not None:
-            found[2].append(json_text(arguments))
+
+    def _call_of(self, index: object, ident: str | None) -> _ToolCall | None:
+        """Return the call that a piece with this index and id goes on with, `None` if it begins one."""
+        # Pieces of parallel calls come interleaved and differ by the index alone: only the first piece of
+        # each has an id. No index: a piece goes on with the call of its id, or with the last one.
+        tool: _ToolCall
+        for tool in reversed(self.tools):
+            if index is None:
+                if not ident or tool[1]["id"] == ident:
+                    return tool
+            elif tool[0] == index:
+                return tool
+        return None
 
     def joined(self, kind: str) -> str | None:
         """Return one kind of text, `None` if there was none."""
@@ -85,7 +99,30 @@ class Choice:
         try:
             return "".join(pieces)
         except TypeError:  # a content that is a list of parts
-            return "".join(text for piece in list(pieces) for text in texts_of(piece)) or None
+            self._take_lists()
+            return "".join(getattr(self, kind)) or None
+
+    def _take_lists(self) -> None:
+        """Read the lists of parts among the pieces of the text."""
+        pieces, self.text = self.text, []
+        for piece in pieces:
+            self.add_content(piece)
+
+    def add_content(self, content: Any) -> None:
+        """Take in a content: a text, or a list of parts."""
+        if isinstance(content, str):
+            add_text(self.text, content)
+            return
+        for part in content if isinstance(content, list | tuple) else ():
+            kind = get(part, "type")
+            if kind == "thinking":
+                # Mistral's, whose value is a list of parts again; a text in older models.
+                thinking = get(part, "thinking")
+                self.reasoning += [thinking] if isinstance(thinking, str) else texts_of(thinking)
+            elif kind == "refusal":
+                add_text(self.refusal, get(part, "refusal"))
+            else:
+                add_text(self.text, part if isinstance(part, str) else get(part, "text"))
 
     def calls(self) -> tuple[dict[str, Any], ...]:
         """Return the tool calls in OpenAI's form."""
@@ -103,6 +140,34 @@ class Choice:
             "tool_calls": list(self.calls()),
             "finish_reason": self.finish_reason,
         }
+
+
+def _begins_another(found: _ToolCall, ident: str | None, name: str, arguments: str | None) -> bool:
+    """
+    Return True if a piece with a name belongs to another call than the one that its index or its place names.
+
+    Args:
+        found: That call.
+        ident: The id of the piece.
+        name: Its name.
+        arguments: Its arguments.
+    """
+    # Ollama sends every call under index 0, Gemini's endpoint has sent calls without index. Of a call whose
+    # pieces have a new id each, as some gateways send it, only the first has a name.
+    _, head, pieces = found
+    if ident and head["id"] and head["id"] != ident:
+        return name != head["name"] or not pieces or _is_json("".join(pieces))
+    return bool(arguments) and not (ident and head["id"]) and _is_json("".join(pieces))
+
+
+def _is_json(text: str) -> bool:
+    import json
+
+    try:
+        json.loads(text)
+    except ValueError:
+        return False
+    return True
 
 
 class StreamContent:
@@ -284,7 +349,13 @@ def json_text(value: Any) -> str:
 
 def _as_json(value: Any) -> Any:
     dump = getattr(value, "model_dump", None)
-    return dump() if callable(dump) else str(value)
+    if not callable(dump):
+        return str(value)
+    # Only what the provider sent: the rest of the fields are the class's defaults, which its raw JSON lacks.
+    try:
+        return dump(by_alias=True, exclude_unset=True)
+    except TypeError:  # a look-alike's, without parameters
+        return dump()
 
 
 def replaced(obj: Any, value: Any, name: str | int, *path: str | int) -> Any:

@@ -125,37 +125,44 @@ def getter(obj: Any) -> Callable[[str], Any]:
 
 
 @lru_cache(maxsize=_MOST)
-def _slots_of(kind: type) -> tuple[str, ...] | None:
-    """Return the names of a class's slots, `None` for a proxy: what it has is not its own."""
+def _slots_of(kind: type) -> tuple[tuple[str, ...] | None, Any]:
+    """
+    Return the names of a class's slots, and the descriptor of those fields that a pydantic class does not declare.
+
+    The names are `None` for a proxy: what it has is not its own. The descriptor is `None` for other classes.
+    """
     if any("__object_proxy__" in vars(base) for base in kind.__mro__):
-        return None
+        return None, None
     # By the class and not by `dir`, which asks the metaclass; a base's slot that a subclass hides behind
     # a property is not data any more, so later classes override earlier ones.
     found = {name: value for base in reversed(kind.__mro__) for name, value in vars(base).items()}
-    return tuple(
-        name for name, value in found.items() if isinstance(value, MemberDescriptorType) and not name.startswith("__")
-    )
+    members = {name: value for name, value in found.items() if isinstance(value, MemberDescriptorType)}
+    return tuple(name for name in members if not name.startswith("__")), members.get("__pydantic_extra__")
 
 
 def data_of(obj: Any) -> Mapping[str, Any]:
     """
     Return the keys of a dict or the data attributes of an object, empty where it has none.
 
-    Properties are left alone: `.text` and `.content` of an HTTP response read its body, and a
-    stream that was read here would be empty for its owner.
+    Those of a pydantic model include what its class does not declare: a provider's new keys, and all of
+    an item of a type that the SDK is too old to know. Properties are left alone: `.text` and `.content`
+    of an HTTP response read its body, and a stream that was read here would be empty for its owner.
     """
     kind: Any = type(obj)
     if issubclass(kind, dict):
         return cast("Mapping[str, Any]", obj)
-    slots = _slots_of(kind)
+    slots, undeclared = _slots_of(kind)
     if slots is None:
         return {}
     # Without the object's own `__getattribute__` and `__getattr__`.
     try:
         stored = object.__getattribute__(obj, "__dict__")
-    except Exception:  # it has slots, or `__dict__` is a property
-        stored = None
+        extra = None if undeclared is None else undeclared.__get__(obj)
+    except Exception:  # it has slots, or `__dict__` is a property; or the model was made without `__init__`
+        stored = extra = None
     stored = stored if type(stored) is dict else {}
+    if extra and type(extra) is dict:
+        stored = {**stored, **extra}
     if not slots:
         return stored
     found = {}

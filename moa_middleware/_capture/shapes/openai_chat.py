@@ -11,21 +11,23 @@ from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from .choice import DETAILS, Choice, new_reply, replaced, texts_of
+from .choice import DETAILS, Choice, add_text, new_reply, replaced
+from .failure import failure_in, failure_of
 from .fields import fields_of, get, getter, has
 from .usage import read_usage_and_cost
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from ...errors import ProviderError
     from ..flow.model import Chunk, Reply
     from .choice import StreamContent
 
 __all__ = ["feed", "is_used_again", "read_value", "render_chunk"]
 
 _NONE = object()
-_MESSAGE = frozenset({"delta", "message", "text"})
-"""Keys of an item of `choices`, of which each has one."""
+_MESSAGE = frozenset({"delta", "message", "text", "finish_reason"})
+"""Keys of an item of `choices`, of which each has one; Azure sends a choice that it has filtered without a message."""
 
 
 def _take(choice: Choice, find: Callable[[str], Any], message: Any, *, text: bool = True) -> None:
@@ -45,12 +47,20 @@ def _take(choice: Choice, find: Callable[[str], Any], message: Any, *, text: boo
             if content:
                 choice.text.append(content)
         elif content is not None:
-            choice.text += texts_of(content)
+            choice.add_content(content)
+        elif text and (audio := of_message("audio")) is not None:
+            add_text(choice.text, get(audio, "transcript"))  # of a spoken answer, which has no content
         # OpenAI's API shows no reasoning. DeepSeek, Qwen and vLLM call it `reasoning_content`, OpenRouter,
-        # Groq and Ollama `reasoning`.
+        # Groq and Ollama `reasoning`. OpenRouter and Snowflake show some of it in `reasoning_details` alone:
+        # summaries, and texts.
         reasoning = of_message("reasoning_content") or of_message("reasoning")
-        if isinstance(reasoning, str):
+        if isinstance(reasoning, str) and reasoning:
             choice.reasoning.append(reasoning)
+        elif details := of_message("reasoning_details"):
+            for detail in details if isinstance(details, list | tuple) else ():
+                add_text(choice.reasoning, get(detail, "text") or get(detail, "summary"))
+        elif reasoning == "":
+            choice.reasoning.append("")
         refusal = of_message("refusal")
         if isinstance(refusal, str) and refusal:
             choice.refusal.append(refusal)
@@ -65,6 +75,14 @@ def _take(choice: Choice, find: Callable[[str], Any], message: Any, *, text: boo
     finish = find("finish_reason")
     if isinstance(finish, str):
         choice.finish_reason = finish
+
+
+def _failure(find: Callable[[str], Any], choice: Choice) -> ProviderError | None:
+    """Return the failure that an item of `choices` reports, `None` if it reports none."""
+    failure = failure_in(find) if find("error") is not None else None
+    if failure is None and choice.finish_reason == "error":
+        failure = failure_of("the finish reason is error")
+    return failure
 
 
 def _choices(obj: Any) -> Any:
@@ -127,13 +145,24 @@ def feed(gathered: StreamContent, chunk: Any, *, text: bool = True) -> bool:
     usage = find("usage")
     if usage is not None:
         gathered.usage = usage
+    if find("error") is not None or (not choices and (find("base_resp") is not None or find("object") == "error")):
+        gathered.failure = failure_in(find) or gathered.failure
     choice = None
     for item in choices:
         find = getter(item)
-        index, delta = find("index"), find("delta")
+        index = find("index")
         index = index if type(index) is int else 0
         choice = gathered.choices.get(index) or gathered.choice(index)
-        _take(choice, find, find("message") if delta is None else delta, text=text)
+        said = find("delta")
+        if said is None or not choice.text:
+            # Perplexity sends a message next to the delta. In a stream that is all that was said so far; in a
+            # reply in one piece, which comes here if its bytes are looked at, the delta is empty.
+            message = find("message")
+            if message is not None and (said is None or not any(map(getter(said), _SAID))):
+                said = message
+        _take(choice, find, said, text=text)
+        if find("error") is not None or (choice.finish_reason == "error" and gathered.failure is None):
+            gathered.failure = _failure(find, choice) or gathered.failure
     if choice is not None:
         gathered.texts = choice.text
         gathered.simple = (
@@ -146,7 +175,8 @@ def feed(gathered: StreamContent, chunk: Any, *, text: bool = True) -> bool:
     return True
 
 
-_NOT_TEXT = ("refusal", "tool_calls", "function_call", "reasoning_content", "reasoning")
+_NOT_TEXT = ("refusal", "tool_calls", "function_call", "reasoning_content", "reasoning", "reasoning_details")
+_SAID = ("content", "audio", *_NOT_TEXT)
 
 
 def read_value(value: Any, fields: Any, raw: Any) -> Reply | None:
@@ -160,7 +190,7 @@ def read_value(value: Any, fields: Any, raw: Any) -> Reply | None:
     """
     find = fields.get if type(fields) is dict else partial(get, value)
     items = fields.get("choices") if type(fields) is dict else None
-    first = text = finish = None
+    first = text = finish = failure = None
     choices: list[Choice] = []
     if type(items) is list and len(items) == 1:
         # Nearly every reply is one choice with nothing but a text, and the general way below takes three
@@ -170,12 +200,15 @@ def read_value(value: Any, fields: Any, raw: Any) -> Reply | None:
         message = fields_of(item.get("message")) if type(item) is dict else None
         if type(message) is dict and not any(map(message.get, _NOT_TEXT)) and message.get("reasoning") is None:
             text, finish = message.get("content"), item.get("finish_reason")
-    if type(text) is not str or not text:
+    if type(text) is not str or not text or finish == "error":
         items = _choices(value)
         if items is None:
             return None
         choices = [_read_choice(item, position) for position, item in enumerate(items)]
         first, text, finish = choices[0] if choices else None, None, None
+        failure = next(filter(None, map(_failure, map(getter, items), choices)), None)
+    if not text or find("error") is not None:
+        failure = failure_in(find) or failure
     raw_usage = find("usage")
     # A model without private attributes would look for it in three places, and raise.
     if isinstance(value, dict):
@@ -195,7 +228,9 @@ def read_value(value: Any, fields: Any, raw: Any) -> Reply | None:
         "usage_raw": raw_usage,
     }
     finish = finish if isinstance(finish, str) else None
-    return new_reply(text, first, choices, read_usage_and_cost(raw_usage, hidden), details, raw, finish_reason=finish)
+    return new_reply(
+        text, first, choices, read_usage_and_cost(raw_usage, hidden), details, raw, error=failure, finish_reason=finish
+    )
 
 
 def _read_choice(item: Any, position: int) -> Choice:

@@ -11,14 +11,15 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from ...errors import ProviderError
 from .choice import KINDS, Choice, add_text, details_of, json_text, new_reply, replaced
+from .failure import failure_in, failure_of
 from .fields import data_of
 from .usage import read_usage_and_cost
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from ...errors import ProviderError
     from ..flow.model import Chunk, Reply
     from .choice import StreamContent
 
@@ -54,8 +55,11 @@ def _on_item(gathered: StreamContent, event: Data, *, is_done: bool) -> None:
     if known is None:
         shown = function if is_done else {**function, "arguments": ""}
         choice.add_tool_call({**call, "index": index, "function": shown})
-    elif not any(known[2]):
-        known[2].append(function["arguments"])
+    else:
+        # The id may have changed since: a server makes up one for the item that it has only begun.
+        known[1].update(id=call["id"], type=call["type"], name=function["name"])
+        if not any(known[2]):
+            known[2].append(function["arguments"])
 
 
 def _on_begin(gathered: StreamContent, event: Data) -> None:
@@ -79,11 +83,11 @@ def _take_response(gathered: StreamContent, response: Data, *, repeats: bool = F
     if not choice.tools:
         choice.tools = whole.tools
     choice.finish_reason = _finish_reason(response)
-    usage, error = response.get("usage"), response.get("error")
+    usage = response.get("usage")
     if usage is not None:
         gathered.usage = usage
     gathered.details.update(details_of(response))
-    gathered.failure = None if error is None else _failure(error)
+    gathered.failure = _failure(response)
 
 
 _TEXTS = {
@@ -116,13 +120,12 @@ def feed(gathered: StreamContent, chunk: Any) -> bool:
     if data.get("object") == "response" and isinstance(data.get("output"), list | tuple):
         _take_response(gathered, data)
         return True
-    # An event of its own kind, which the SDK passes on; or an error in place of a stream.
-    error = data.get("error") or (data if kind == "error" else None)
-    is_failure = kind == "error" or gathered.count == 1
-    if is_failure and isinstance(data_of(error).get("message"), str):
-        gathered.failure = _failure(error)
-        return True
-    return False
+    # An event of its own kind, of whichever API, in place of a stream or in it: the SDKs raise it, but do not
+    # read the lines that a caller reads himself.
+    is_failure = kind == "error" or data.get("object") == "error" or "error" in data or "base_resp" in data
+    failure = failure_in(data.get) if is_failure else None
+    gathered.failure = failure or gathered.failure
+    return failure is not None
 
 
 def read_value(data: Data, raw: Any) -> Reply | None:
@@ -135,9 +138,9 @@ def read_value(data: Data, raw: Any) -> Reply | None:
     """
     if not isinstance(data.get("output"), list | tuple):
         return None
-    choice, usage, error = _read_output(data), data.get("usage"), data.get("error")
-    failure = None if error is None else _failure(error)
+    choice, usage = _read_output(data), data.get("usage")
     choice.finish_reason = _finish_reason(data)
+    failure = _failure(data) if data.get("error") is not None or choice.finish_reason == "failed" else None
     details = {**details_of(data), "usage_raw": usage}
     return new_reply(None, choice, (), read_usage_and_cost(usage), details, raw, error=failure)
 
@@ -150,10 +153,10 @@ def _finish_reason(response: Data) -> str | None:
     return found if isinstance(found, str) else None
 
 
-def _failure(error: Any) -> ProviderError:
-    data = data_of(error)
-    words = [data.get(name) for name in ("code", "message")]
-    return ProviderError(": ".join(word for word in words if isinstance(word, str)))
+def _failure(response: Data) -> ProviderError | None:
+    """Return why a response failed, `None` if it has not."""
+    failure = failure_in(response.get) if response.get("error") is not None else None
+    return failure or (failure_of("failed") if response.get("status") == "failed" else None)
 
 
 def _read_output(response: Data) -> Choice:
@@ -188,8 +191,9 @@ def _tool_call(item: Data) -> dict[str, Any] | None:
     kind = kind.removesuffix("_call").removesuffix("_tool")
     arguments: Any = ""
     # By the API reference: function and MCP calls have `arguments`, custom tools `input`, computer and
-    # shell calls `action`, the code interpreter `code`, file search `queries`.
-    for name in ("arguments", "input", "action", "code", "queries"):
+    # shell calls `action` or several `actions`, the code interpreter `code`, file search `queries`, a patch
+    # of a file its `operation`.
+    for name in ("arguments", "input", "action", "actions", "code", "queries", "operation"):
         if item.get(name) is not None:
             arguments = item.get(name)
             break

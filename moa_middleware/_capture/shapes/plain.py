@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from ..flow.model import Chunk, Reply
 from ..flow.outcome import outcome_of
 from .choice import Choice, new_reply
+from .failure import failure_in
 from .fields import data_of
 from .usage import read_usage
 
@@ -181,13 +182,16 @@ def read_value(value: Any, data: Mapping[str, Any], raw: Any) -> Reply | None:
         return Reply(outcome=outcome_of(value), error=value, source="provider", raw=raw)
     text, calls, raw_usage, finish = _parts(data)
     usage = read_usage(raw_usage)
-    if text is None and usage is None and not calls:
+    failure = None if text else failure_in(data.get)
+    if text is None and usage is None and not calls and failure is None:
         return None
     return new_reply(
         text,
         tokens=(usage, None),
-        details={"usage_raw": raw_usage, "plain": True},
+        # The words of an error are not the reply's, so no other reader shall look for a text in it.
+        details={"usage_raw": raw_usage} if failure is not None else {"usage_raw": raw_usage, "plain": True},
         raw=raw,
+        error=failure,
         tool_calls=tuple(map(_in_openai_form, calls)),
         finish_reason=finish,
     )

@@ -25,6 +25,30 @@ _SHORTEST = 6
 _DEPTH = 4
 _TELLING = re.compile("auth|key|token|secret|cookie|password", re.IGNORECASE)
 """Names of headers whose values are credentials."""
+_HARMLESS = re.compile(
+    r"x-stainless-|accept|content-|(anthropic-|api-|openai-)?(version|beta)$|connection$|host$|user-agent$|x-title$",
+    re.IGNORECASE,
+)
+"""Names of headers and of parts of a query whose values are no credentials; the SDKs' own are among them."""
+_PLACEHOLDERS = frozenset(
+    (
+        *("bearer", "changeme", "default", "example", "local-key", "lm-studio", "lmstudio", "localhost", "no-key"),
+        *(
+            "no-key-required",
+            "not-needed",
+            "not-required",
+            "not_needed",
+            "ollama",
+            "openai",
+            "anthropic",
+            "placeholder",
+        ),
+        *("sk-no-key-required", "stream", "unused", "your-api-key", "api-key", "api_key", "apikey"),
+    )
+)
+"""Values that programs give for a key where a server asks for none; error messages consist of such words."""
+_WORD = re.compile(r"[^\W\d]{1,15}")
+"""A value that may be a part of a longer word."""
 _OF_CLIENTS = (
     "api_key",
     "auth_token",
@@ -43,7 +67,8 @@ _OF_CLIENTS = (
 def texts(hidden: Iterable[Any], client: object) -> list[str]:
     """Return what no message may quote: the texts in arguments that are not recorded, and a client's keys; long ones first."""
     values = [*hidden, *_of_client(client)] if client is not None else [*hidden]
-    found = {text for value in values for text in _within(value, _DEPTH) if len(text) >= _SHORTEST}
+    found = {text for value in values for text in _within(value, _DEPTH)}
+    found = {text for text in found if len(text) >= _SHORTEST and text.lower() not in _PLACEHOLDERS}
     return sorted(found, key=len, reverse=True)
 
 
@@ -57,7 +82,7 @@ def _of_client(client: object) -> Iterator[Any]:
     for name, value in dict(_get(http, "headers") or {}).items():
         if _TELLING.search(name):
             yield value
-    yield list(dict(_get(http, "params") or {}).values())
+    yield dict(_get(http, "params") or {})
     url = _get(client, "base_url")
     user, password = _get(url, "username"), _get(url, "password")
     if password:
@@ -80,8 +105,10 @@ def _within(value: Any, depth: int) -> Iterator[str]:
         if scheme.lower() in {"bearer", "basic"}:
             yield rest
     elif depth and isinstance(value, Mapping):
-        for item in value.values():
-            yield from _within(item, depth - 1)
+        for name, item in value.items():
+            # Of `with_streaming_response` the SDK's own header has the value "stream", which is a part of many messages.
+            if not (isinstance(name, str) and _HARMLESS.match(name)):
+                yield from _within(item, depth - 1)
     elif depth and isinstance(value, list | tuple):
         for item in value:
             yield from _within(item, depth - 1)
@@ -90,5 +117,10 @@ def _within(value: Any, depth: int) -> Iterator[str]:
 def hide(message: str, values: Iterable[str]) -> str:
     """Return a message without these texts, and without credentials of a known form."""
     for text in values:
-        message = message.replace(text, MARK)
+        if _WORD.fullmatch(text):
+            # The value "search" is not taken out of "research". A longer text, or one with digits, is found in a
+            # word only where a message glues a key to it.
+            message = re.sub(rf"(?<![^\W\d_]){re.escape(text)}(?![^\W\d_])", MARK, message)
+        else:
+            message = message.replace(text, MARK)
     return secrets(message)
