@@ -38,6 +38,7 @@ aggregator = default_stack.aggregator
 client = default_stack.client
 instrument = default_stack.instrument
 uninstrument = default_stack.uninstrument
+instrumented = default_stack.instrumented
 asgi = default_stack.asgi
 wsgi = default_stack.wsgi
 
@@ -100,6 +101,7 @@ __all__ = [
     "default_stack",
     "flush",
     "instrument",
+    "instrumented",
     "load_ipython_extension",
     "observer",
     "reference",

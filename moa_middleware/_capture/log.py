@@ -10,9 +10,12 @@ from __future__ import annotations
 import sys
 import time
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-__all__ = ["count_fault", "faults", "log"]
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["count_fault", "debug", "faults", "log"]
 
 _MINUTE = 60.0
 _last: dict[str, tuple[float, int]] = {}
@@ -45,15 +48,30 @@ def log(event: str, **fields: Any) -> None:
         _emit(event, fields)
 
 
-def _emit(event: str, fields: dict[str, Any]) -> None:
+def debug(event: str, **fields: Callable[[], Any]) -> None:
+    """
+    Log for who looks for a mistake, each time.
+
+    Args:
+        event: Dotted name.
+        **fields: Functions that return what is known of it; called only where the event is logged.
+    """
+    with suppress(Exception):
+        structlog, logging = sys.modules.get("structlog"), sys.modules.get("logging")
+        is_wanted = logging is not None and logging.getLogger("moa_middleware").isEnabledFor(logging.DEBUG)
+        if is_wanted or (structlog is not None and structlog.is_configured()):
+            _emit(event, {name: value() for name, value in fields.items()}, level="debug")
+
+
+def _emit(event: str, fields: dict[str, Any], level: str = "warning") -> None:
     structlog = sys.modules.get("structlog")
     if structlog is not None and structlog.is_configured():
-        structlog.get_logger("moa_middleware").warning(event, **fields)
+        getattr(structlog.get_logger("moa_middleware"), level)(event, **fields)
         return
     import logging
 
     text = " ".join(f"{name}={value}" for name, value in fields.items())
-    logging.getLogger("moa_middleware").warning("%s %s", event, text)
+    getattr(logging.getLogger("moa_middleware"), level)("%s %s", event, text)
 
 
 def forget() -> None:

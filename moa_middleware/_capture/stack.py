@@ -8,7 +8,7 @@ library makes one of its own.
 from __future__ import annotations
 
 from functools import partial, partialmethod
-from typing import TYPE_CHECKING, Any, TypeAlias, TypedDict, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, TypeVar, cast, overload
 
 from ..errors import DecorationError, TagError, TargetError
 from .calls.entry import call_through
@@ -19,6 +19,8 @@ from .flow.observers import Observer
 from .instrument import objects, report, targets
 from .instrument.by_value import default_stack
 from .instrument.function_proxy import instrumented, layer_of
+from .instrument.wrapped import paths_of
+from .keywords import CallOptions, ClientOptions, TurnOptions
 from .recorder import load_recorder, recording
 from .scope import NO_TAGS
 from .turns import threads
@@ -26,10 +28,11 @@ from .turns.blocks import TurnBlock, checked_tags
 from .web import AsgiApp, WsgiApp
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from typing import Unpack
 
     from .flow.model import Middleware
+    from .keywords import Paths
     from .web import AsgiCallable, Session, WsgiCallable
 
 __all__ = ["Stack"]
@@ -37,47 +40,6 @@ __all__ = ["Stack"]
 F = TypeVar("F")
 C = TypeVar("C", bound=type)
 T = TypeVar("T")
-
-Text: TypeAlias = "str | Callable[..., object] | None"
-Number: TypeAlias = "int | Callable[..., int | None] | None"
-"""What an option may be: a value, or a function of the bound arguments."""
-Paths: TypeAlias = "str | Sequence[str]"
-
-
-class TurnOptions(TypedDict, total=False):
-    """The keywords of `turn`; checked by hand, for the sake of the message."""
-
-    session_id: Text
-    preset: Text
-    tags: Mapping[str, Any] | None
-
-
-class CallOptions(TypedDict, total=False):
-    """The keywords of `reference` and `aggregator`; checked by hand as well."""
-
-    label: Text
-    layer: Number
-    model: Text
-    provider: Text
-    session_id: Text
-    preset: Text
-    messages: str | None
-    system: str | None
-    tags: Mapping[str, Any] | None
-
-
-class ClientOptions(TypedDict, total=False):
-    """The keywords of `client`: those of `instrument`."""
-
-    turn: Paths
-    reference: Paths
-    aggregator: Paths
-    call: Paths
-    session_id: Text
-    preset: Text
-    messages: str | None
-    system: str | None
-    model: Text
 
 
 class Stack:
@@ -201,11 +163,7 @@ class Stack:
         return self._decorate(fn, Options("turn"), "moa.turn")
 
     def _call(self, role: str, fn: Any, given: dict[str, Any]) -> Any:
-        for name in given:
-            if name not in CallOptions.__annotations__:
-                raise DecorationError(unknown(role, name, [*CallOptions.__annotations__]))
-        checked_tags(role, {k: given[k] for k in ("layer", "tags") if k in given and not callable(given[k])})
-        options = Options("call", role=role, **given)
+        options = Options("call", role=role, **_checked_options(role, given))
         decorate = partial(self._decorate, options=options, name=f"moa.{role}")
         return decorate if fn is None else decorate(fn)
 
@@ -261,8 +219,7 @@ class Stack:
         Args:
             cls: The class.
             **options: The keywords of `instrument`: `turn`, which is `create` by default, `reference`,
-                `aggregator` and `call`, each a dotted path, or paths; `session_id`, `preset`,
-                `messages`, `system` and `model`.
+                `aggregator` and `call`, each a dotted path, or paths; and those of `reference`.
 
         Returns:
             The same class.
@@ -291,40 +248,36 @@ class Stack:
         reference: Paths = (),
         aggregator: Paths = (),
         call: Paths = (),
-        session_id: Text = None,
-        preset: Text = None,
-        messages: str | None = None,
-        system: str | None = None,
-        model: Text = None,
+        **options: Unpack[CallOptions],
     ) -> T:
         """
         Instrument an instance, a class or a module that somebody else wrote, or targets by name.
 
         Args:
-            obj: The object. A client of a known SDK needs no path. A string is a list of names and
-                targets, separated by commas: `"openai"`, `"pkg.mod:Class.method=turn"`. Each is
-                instrumented as soon as its module is imported.
+            obj: The object. A client of a known SDK needs no path, nor does an object with a known
+                path whose function takes a request. A string is a list of names and targets,
+                separated by commas: `"openai"`, `"pkg.mod:Class.method=turn"`. Each is instrumented
+                as soon as its module is imported.
             turn: Dotted path, or paths, of turns.
             reference: Of references.
             aggregator: Of the aggregator.
             call: Of calls whose role is inferred.
-            session_id: A value or a function of the bound arguments, for turns and for calls
-                outside any turn.
-            preset: A value or a function, as for `session_id`.
-            messages: Name of the parameter that holds the request, if it is not a usual one, or a
-                dotted path from one. Of several functions, those that have it.
-            system: The same for the text that the model reads before the request.
-            model: A value or a function; or where the model's name is, as a parameter or a dotted path.
+            **options: Those of `reference`: `label`, `layer`, `model` and `provider` of calls,
+                `session_id` and `preset`, each a value or a function of the bound arguments, the
+                latter two for turns and for calls outside any turn; `messages` and `system`, names of
+                parameters, of those functions that have them; `tags`.
 
         Returns:
             The same object.
 
         Raises:
-            TargetError: A path leads nowhere, or no path is given and no known one exists; a string
-                is malformed, or a name in it is unknown.
+            TargetError: A path leads nowhere, or no path is given and no known one exists or takes a
+                request; a string is malformed, or a name in it is unknown.
+            DecorationError: A keyword is unknown.
+            TagError: A value has the wrong type.
         """
         load_recorder()
-        default = Options("call", session_id=session_id, preset=preset, messages=messages, system=system, model=model)
+        default = Options("call", **_checked_options("instrument", options))
         if issubclass(type(obj), str):  # an odd object may raise where it is asked for its class
             if any((turn, reference, aggregator, call)):
                 msg = f"instrument({obj!r:.80}): a string names its paths itself, as pkg.mod:Class.method=role"
@@ -344,6 +297,22 @@ class Stack:
                 found[path] = default._replace(kind="turn") if role == "turn" else default._replace(role=role)
         objects.instrument(obj, self, [*found.items()], default)
         return report.watch(obj, self)
+
+    def instrumented(self, obj: object) -> tuple[str, ...]:
+        """
+        Return what `instrument` has wrapped of an object: sorted dotted paths from it.
+
+        Those of an instance are also what its class is wrapped for, and of an SDK's client also what the
+        SDK will be wrapped for when its modules are imported.
+
+        Args:
+            obj: The object, or the string, that was given to `instrument`. Of a string the targets
+                that are wrapped, as they are written, `pkg.mod:Class.method`, and an SDK's methods.
+
+        Raises:
+            TargetError: A string is malformed.
+        """
+        return paths_of(obj, self)
 
     def uninstrument(self, obj: object = None) -> None:
         """
@@ -398,3 +367,18 @@ class Stack:
             DecorationError: An argument cannot be used.
         """
         return WsgiApp(self, app, routes, session_id)
+
+
+def _checked_options(where: str, given: Any) -> Any:
+    """
+    Return the keywords of a call.
+
+    Raises:
+        DecorationError: One of them is unknown.
+        TagError: A value has the wrong type.
+    """
+    for name in given:
+        if name not in CallOptions.__annotations__:
+            raise DecorationError(unknown(where, name, [*CallOptions.__annotations__]))
+    checked_tags(where, {k: given[k] for k in ("layer", "tags") if k in given and not callable(given[k])})
+    return given

@@ -25,6 +25,7 @@ from pydantic import ValidationError
 
 from .._capture.instrument.grammar import entries_of, read, target_of
 from .._capture.instrument.offers import known_names
+from .._capture.instrument.sdks import known_paths
 from .._capture.shapes.catalog import CATALOG, SDKS
 from .._variables import cleaned
 from .._version import __version__
@@ -82,6 +83,7 @@ class Checkup:
         packages: Versions by extra and package; `None` is not installed.
         sdks: The same of the SDKs that are known.
         targets: What `MOA_INSTRUMENT` names, each with what is wrong with it or `None`.
+        wraps: Of those that name an SDK and are in order, the dotted paths of the methods that they wrap.
         versions: Of this package, Python and the system.
     """
 
@@ -94,6 +96,7 @@ class Checkup:
     packages: dict[str, dict[str, str | None]] = field(default_factory=dict)
     sdks: dict[str, str | None] = field(default_factory=dict)
     targets: dict[str, str | None] = field(default_factory=dict)
+    wraps: dict[str, list[str]] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
 
 
@@ -286,9 +289,14 @@ def _check_targets(found: Checkup) -> None:
             found.problems.append(f"MOA_INSTRUMENT: {problem}")
         elif found.targets[entry]:
             found.notes.append(f"MOA_INSTRUMENT: {found.targets[entry]}")
+        elif entry in SDKS:
+            found.wraps[entry] = known_paths(entry)
     if "openai" in entries and "litellm" not in entries and _version_of("litellm"):
         found.notes.append("litellm is installed and does not use the openai SDK for each provider: name litellm too")
-    found.notes.append("MOA_INSTRUMENT is for moa run, and for programs that pass it to moa.instrument")
+    found.notes.append(
+        "MOA_INSTRUMENT is for moa run, and for programs that pass it to moa.instrument; moa.instrumented shows what was "
+        "wrapped, and moa.status().targets_held which functions others hold since before"
+    )
 
 
 def _target_problem(entry: str, names: list[str], find: Callable[[str], object] = find_spec) -> str | None:

@@ -73,7 +73,8 @@ def _human(found: Checkup) -> None:
         for name, wrong in found.targets.items():
             is_note = f"MOA_INSTRUMENT: {wrong}" in found.notes
             mark = (marks[2], "yellow") if is_note else (marks[1], "red") if wrong else (marks[0], "green")
-            screen.line("  ", mark, f" {one_line(name)}")
+            wraps = ", ".join(found.wraps.get(name, ()))
+            screen.line("  ", mark, f" {one_line(name)}", (f"  {wraps}" if wraps else "", "dim"))
     screen.heading("packages")
     _packages(screen, found)
 

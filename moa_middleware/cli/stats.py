@@ -74,13 +74,13 @@ def stats(
 
 
 def _csv(found: Stats) -> list[Sequence[Any]]:
-    head = [found.by or "all", *_COUNTS, *_TOKENS, "cost_usd", "unpriced", "calls_without_usage"]
+    head = [found.by or "all", *_COUNTS, *_TOKENS, "cost_usd", "unpriced", "unread", "calls_without_usage"]
     head += [f"{name}_{figure_name}" for name in _SPREADS for figure_name in ("count", "p50", "p95", "longest", "mean")]
     rows: list[Sequence[Any]] = [head]
     for row in found.rows:
         cells: list[Any] = [row.key, *(getattr(row, name) for name in _COUNTS)]
         cells += [getattr(row.usage, name) for name in _TOKENS]
-        cells += [row.cost.known_usd, row.cost.unpriced, row.calls_without_usage]
+        cells += [row.cost.known_usd, row.cost.unpriced, row.unread, row.calls_without_usage]
         for name in _SPREADS:
             spread = getattr(row, name)
             cells += [spread.count, spread.p50, spread.p95, spread.longest, spread.mean]
@@ -122,6 +122,11 @@ def _human(found: Stats) -> None:
         screen.line(
             f"{counted(found.total.failed, 'call')} failed, {count_text(found.total.handled)} handled: "
             "its function caught the error or cancellation, and went on"
+        )
+    if found.total.unread:
+        screen.line(
+            f"{counted(found.total.unread, 'call')} returned what was not understood: register its type with "
+            "moa.register_shape; moa verify lists the turns (N302)"
         )
     if found.total.calls_without_usage:
         screen.line(

@@ -47,7 +47,7 @@ def _only(names: tuple[str, ...], **parts: Any) -> Any:
     return core_schema.typed_dict_schema(fields, extra_behavior="ignore", total=False)
 
 
-_CALL = _only(_OF_CALL)
+_CALL = _only(_OF_CALL, raw=core_schema.nullable_schema(_only(("type",))))
 _CALLS = core_schema.list_schema(_CALL)
 FIGURES = SchemaValidator(
     _only(_OF_TURN, references=_CALLS, calls=_CALLS, aggregator=core_schema.nullable_schema(_CALL))

@@ -117,6 +117,7 @@ class StatsRow:
         pending: Calls whose end nothing tells.
         usage: Sums of the known tokens.
         cost: Sum of the known prices, and how many are not known.
+        unread: Calls whose reply was not understood.
         calls_without_usage: Calls that asked a model and report neither tokens in nor out: the sums are at least so much.
         turn_ms: Durations of the turns.
         call_ms: Durations of the calls, failed ones among them.
@@ -133,6 +134,7 @@ class StatsRow:
     pending: int
     usage: TokenUsage
     cost: Cost
+    unread: int
     calls_without_usage: int
     turn_ms: DurationStats
     call_ms: DurationStats
@@ -189,11 +191,12 @@ class _GroupTotals:
         "turn_ms",
         "turns",
         "unpriced",
+        "unread",
     )
 
     def __init__(self) -> None:
         self.turns = self.failed_turns = self.calls = self.failed = self.late = self.pending = 0
-        self.handled = self.unpriced = self.calls_without_usage = 0
+        self.handled = self.unpriced = self.unread = self.calls_without_usage = 0
         self.tokens: list[int | None] = [None] * 5
         # A running sum with what its rounding lost (Neumaier), so that a million prices cost no memory.
         self.known: float | None = None
@@ -231,6 +234,7 @@ class _GroupTotals:
             self.failed += call.failed
             self.pending += call.pending
         self.late += get("late") is True
+        self.unread += get("raw") is not None
         ms = number(get("duration_ms"))
         if ms is not None:
             self.ms.append(ms)
@@ -240,8 +244,7 @@ class _GroupTotals:
         if get("source") not in (None, "provider"):
             return
         self.calls += 1
-        usd = number(get("cost_usd"))
-        if usd is None:
+        if (usd := number(get("cost_usd"))) is None:
             self.unpriced += 1
         else:
             self._pay(usd)
@@ -264,7 +267,7 @@ class _GroupTotals:
 
     def add_calls(self, other: _GroupTotals) -> None:
         """Take in the calls of another group."""
-        for name in ("calls", "failed", "handled", "late", "pending", "calls_without_usage", "unpriced"):
+        for name in ("calls", "failed", "handled", "late", "pending", "unread", "calls_without_usage", "unpriced"):
             setattr(self, name, getattr(self, name) + getattr(other, name))
         for place, count in enumerate(other.tokens):
             if count is not None:
@@ -282,9 +285,7 @@ class _GroupTotals:
         self.known = total
 
     def row(self, key: str | None) -> StatsRow:
-        known = self.known
-        if known is not None and math.isfinite(known):  # else there is no rest to tell
-            known += self.rest
+        known = self.known + self.rest if self.known is not None and math.isfinite(self.known) else self.known
         return StatsRow(
             key,
             self.turns,
@@ -296,6 +297,7 @@ class _GroupTotals:
             self.pending,
             TokenUsage(*self.tokens),
             Cost(known, self.unpriced),
+            self.unread,
             self.calls_without_usage,
             _duration_stats(self.turn_ms),
             _duration_stats(self.ms),

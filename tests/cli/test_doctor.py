@@ -114,6 +114,8 @@ def test_targets_are_looked_at_without_importing_them(run, desk):
     assert 1 == code
     wrong = found["targets"]
     assert wrong["openai"] is wrong["app:Client.run=turn"] is None
+    assert {"openai"} == found["wraps"].keys()
+    assert {"chat.completions.create", "responses.stream"} <= {*found["wraps"]["openai"]}
     assert "unknown target" in wrong["nobody"]
     missing = (
         f"gone.mod:f=turn: there is no module gone in {desk} or installed; moa run adds the script's own directory"

@@ -197,7 +197,7 @@ def test_every_error_says_its_mend():
 def test_every_log_event_is_in_the_reference():
     """The page of log events has those of the source, and no other."""
     source = "\n".join(path.read_text(encoding="utf-8") for path in PACKAGE.rglob("*.py"))
-    events = set(re.findall(r'\blog\(\s*"(moa\.\w+)"', source))
+    events = set(re.findall(r'\b(?:log|debug)\(\s*"(moa\.\w+)"', source))
     rows = first_column((REFERENCE / "log.md").read_text(encoding="utf-8"))
     assert events == {row for row in rows if row.startswith("moa.")}
 

@@ -4,7 +4,9 @@ Further names of a function that was wrapped: those of its own package and of th
 `from utils import ask` and `def run(fn=ask)` hold the function itself, so they still call the original
 after `utils.ask` has become a wrapper. Module globals and defaults are names, which Python would have
 bound to the wrapper had it been there; they are bound to it now, if they hold the very same object.
-What others keep (registries, routes, instances) is theirs: it is named (`holders`), and not touched.
+A function of an SDK is imported by name everywhere, also by frameworks: all modules but the SDK's own
+are searched for that. What others keep (registries, routes, instances) is theirs: it is named
+(`holders`), and not touched.
 """
 
 from __future__ import annotations
@@ -13,6 +15,8 @@ import sys
 import weakref
 from types import FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any
+
+from ..shapes.catalog import sdk_of_module
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -44,9 +48,11 @@ class Aliases:
         wrapper: What takes its place.
         package: Top-level package whose names are bound to the wrapper; those of the program are
             too. `None` for the program's alone.
+        sdk: Name of the SDK that the function is of, "" if it is of none. Then every module's names
+            are bound to the wrapper, but the SDK's own.
     """
 
-    def __init__(self, original: Any, wrapper: Any, package: str | None) -> None:
+    def __init__(self, original: Any, wrapper: Any, package: str | None, *, sdk: str = "") -> None:
         self.wrapper = wrapper
         self.count = 0
         """How many names were bound to it."""
@@ -63,8 +69,11 @@ class Aliases:
                 own.append(names)
             if sought.isdisjoint(map(id, list(names.values()))):
                 continue
+            is_user = bool(sdk) and not is_own and sdk_of_module(where) != sdk and where.partition(".")[0] != _OURS
+            if is_user:
+                own.append(names)
             for name in [name for name, value in list(names.items()) if value is original]:
-                if is_own:
+                if is_own or is_user:
                     names[name] = wrapper
                     self._undo.append((weakref.ref(module), name))
                     self.count += 1

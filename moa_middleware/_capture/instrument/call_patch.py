@@ -105,7 +105,8 @@ class CallPatch(Patch):
         # An SDK's own names are left alone: its functions call each other, and a retry inside would be a
         # call of its own all at once.
         module = _module_of(self.owner)
-        self.aliases = Aliases(original, wrapper, None if sdk_of_module(module) else module.partition(".")[0])
+        sdk = sdk_of_module(module)
+        self.aliases = Aliases(original, wrapper, None if sdk else module.partition(".")[0], sdk=sdk)
         self.places = [place for place in self.aliases.others if not self.is_own(place)]
         if self._held > self.aliases.count + len(self.aliases.others):
             unsearched.add(self)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from ...errors import DecorationError, TargetError
 from ..checks import PLACES, check_place
 from ..shapes import catalog
+from ..shapes.request import why_no_request
 from .classes import lock, watch_class
 from .patch import patches_of, sweep, undo
 from .paths import ITSELF, is_later, name_of, walk, wrap_at
@@ -62,7 +63,7 @@ def instrument(obj: Any, stack: StackLike, targets: Sequence[tuple[str, Options]
                     return
                 targets = [(ITSELF, default)]
             else:
-                targets = [(path, default) for path in _known_paths(obj)]
+                targets = [(path, default) for path in _known_paths(obj, default.messages)]
         now = [(path, options) for path, options in targets if not is_later(obj, path)]
         # All of them are checked before the first is touched.
         found = [(walk(obj, path), options) for path, options in now]
@@ -101,32 +102,45 @@ def _wrap_instance(instance: Any, path: str, stack: StackLike, options: Options,
     instrument_client(instance, stack, options, root=root)
 
 
-def _known_paths(obj: Any) -> list[str]:
+def _known_paths(obj: Any, request: str | None) -> list[str]:
     """
-    Return the known paths that an object has.
+    Return the known paths that an object has and whose functions take a request.
+
+    Args:
+        obj: The object.
+        request: Name of the parameter that holds the request, or a dotted path from one, if it was given.
 
     Raises:
         TargetError: It has none.
     """
-    found = [path for path in _KNOWN_PATHS if _has_path(obj, path)]
+    refused: list[str] = []
+    found = [path for path in _KNOWN_PATHS if _has_path(obj, path, request, refused)]
     if not found:
+        why = "".join(f"; {one}" for one in refused)
         msg = (
-            f"{name_of(obj)} has none of the known paths ({', '.join(_KNOWN_PATHS)}); "
+            f"{name_of(obj)} has none of the known paths ({', '.join(_KNOWN_PATHS)}){why}; "
             'name yours: instrument(obj, turn="…", reference="…", aggregator="…", call="…")'
         )
         raise TargetError(msg)
     return found
 
 
-def _has_path(obj: Any, path: str) -> bool:
-    """Return True if a path leads to a function, or on a class to an attribute that its instances fill."""
+def _has_path(obj: Any, path: str, request: str | None, refused: list[str]) -> bool:
+    """
+    Return True if a path leads to a function that takes a request, or on a class to an attribute that its instances fill.
+
+    Why a function is refused is added to `refused`.
+    """
     if is_later(obj, path):
         return hasattr(obj, path.partition(".")[0])
     try:
-        walk(obj, path)
+        owner, name = walk(obj, path)
     except TargetError:
         return False
-    return True
+    why = why_no_request(getattr(owner, name), request, is_method=issubclass(type(owner), type))
+    if why is not None:
+        refused.append(f"{path} {why}")
+    return why is None
 
 
 def uninstrument(obj: Any, stack: StackLike) -> None:

@@ -19,7 +19,18 @@ if TYPE_CHECKING:
 
     from ..turns.turn import StackLike
 
-__all__ = ["Identities", "Patch", "Undo", "apply_patch", "known_patch", "lock", "patches_of", "sweep", "undo"]
+__all__ = [
+    "Identities",
+    "Patch",
+    "Undo",
+    "apply_patch",
+    "known_patch",
+    "lock",
+    "patches_of",
+    "sweep",
+    "undo",
+    "undos_of",
+]
 
 
 class Identities:
@@ -237,15 +248,17 @@ def patches_of(stack: StackLike | None) -> list[Patch]:
 class Undo:
     """How to undo one thing that was done for an object: what acts for a target, a patch or an SDK, has a `revoke`."""
 
-    __slots__ = ("by", "root", "stack", "target")
+    __slots__ = ("by", "path", "root", "stack", "target")
 
-    def __init__(self, root: Any, stack: StackLike, target: Any, by: Any) -> None:
+    def __init__(self, root: Any, stack: StackLike, target: Any, by: Any, path: str = "") -> None:
         # Everything is held weakly. What was instrumented may be collected as if it had not been, and its
         # entry goes with it (tests/behaviour/instrument/test_sdk_clients.py counts the entries).
         key = id(self)
         self.root = _weak(root)
         """The object that `uninstrument` is given."""
         self.stack = stack
+        self.path = path
+        """The dotted path from the object to what is wrapped, "" for what is replaced for another reason."""
         self.target = _weak(target, lambda _: _undos.pop(key, None))
         self.by: Callable[[], Any] = weakref.ref(by)
         """What acts for the target."""
@@ -283,3 +296,8 @@ def undo(obj: Any, stack: StackLike, which: Callable[[Undo], bool] | None = None
         if one.stack is stack and (obj is None or one.root() is obj) and (which is None or which(one)):
             _undos.pop(key, None)
             one.run()
+
+
+def undos_of(stack: StackLike) -> list[Undo]:
+    """Return everything of a stack that can be undone, oldest first."""
+    return [one for one in list(_undos.values()) if one.stack is stack]

@@ -151,4 +151,4 @@ def wrap_at(obj: Any, path: str, stack: StackLike, options: Options, *, root: An
     except (AttributeError, TypeError, ValueError) as error:
         msg = f"{name_of(place)}.{name} cannot be replaced: {error} (target {path!r})"
         raise TargetError(msg) from error
-    Undo(obj if root is None else root, stack, owner, patch)
+    Undo(obj if root is None else root, stack, owner, patch, path)

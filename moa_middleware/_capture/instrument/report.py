@@ -19,6 +19,7 @@ from ..process import process_id, this
 from ..recorder import is_recording, loaded_outbox, state
 from ..shapes.catalog import SDKS, is_loaded
 from . import held, sdks, targets
+from .wrapped import log_wrapped
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -156,6 +157,7 @@ def watch(obj: T, stack: StackLike) -> T:
         held.search()
     if issubclass(kind, str):
         at_exit(stack)
+    log_wrapped(obj, stack)
     return obj
 
 

@@ -8,9 +8,11 @@ patched too: the copy is instrumented like the client that it was made from.
 
 from __future__ import annotations
 
+import os
 import sys
 import weakref
 from functools import partial
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, cast
 
 import wrapt
@@ -27,7 +29,9 @@ if TYPE_CHECKING:
 __all__ = [
     "instrument_client",
     "instrument_sdk",
+    "instrumented_paths",
     "is_instrumented",
+    "known_paths",
     "sdk_of",
     "uninstrument_client",
     "uninstrument_sdk",
@@ -223,6 +227,46 @@ def is_instrumented(name: str, stack: StackLike) -> bool:
     modules = [sys.modules[one] for one in _modules(name) if one in sys.modules]
     found = [(owner, method) for module in modules for owner, method, _ in _methods(name, module)]
     return any(known_patch(owner, method, stack, "call") is not None for owner, method in found)
+
+
+def instrumented_paths(name: str, stack: StackLike, client: Any) -> list[str]:
+    """
+    Return the dotted paths of an SDK that act, or will when their modules are imported.
+
+    Args:
+        name: One of `shapes.catalog.SDKS`.
+        stack: The stack.
+        client: A client, or a class of clients; `None` for everyone.
+    """
+    wanted = _wanted.get(stack)
+    if wanted is None or not (name in wanted.everywhere or (client is not None and wanted.clients.get(client))):
+        return []
+    return known_paths(name)
+
+
+def known_paths(name: str) -> list[str]:
+    """Return the dotted paths of the methods and functions of an SDK, as far as it is installed; nothing is imported."""
+    found: dict[str, None] = {}
+    for row in CATALOG[name].methods:
+        if row.module in sys.modules:
+            found |= dict.fromkeys(path for _, _, path in _methods(name, sys.modules[row.module]))
+        elif _is_there(row.module):
+            found |= dict.fromkeys(f"{row.path}.{method}" if row.path else method for method in row.names)
+    return [*found]
+
+
+def _is_there(module: str) -> bool:
+    """Return True if a module of an installed package has a file; nothing is imported for it."""
+    package, *rest = module.split(".")
+    try:
+        spec = find_spec(package)
+    except (ImportError, ValueError):
+        return False
+    if spec is None or not rest:
+        return spec is not None
+    folders = spec.submodule_search_locations or ()
+    files = (os.path.join(folder, *rest) for folder in folders)  # noqa: PTH118 - no import
+    return any(os.path.exists(f"{file}.py") or os.path.isdir(file) for file in files)  # noqa: PTH110, PTH112
 
 
 def was_called(name: str, stack: StackLike) -> bool:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from ..flow.model import Call
 
-__all__ = ["UNREAD", "Request", "RequestSpec", "class_has_model", "model_of"]
+__all__ = ["UNREAD", "Request", "RequestSpec", "class_has_model", "model_of", "why_no_request"]
 
 _SYSTEM = {"anthropic": "system", "openai_responses": "instructions"}
 """Name of the argument that the model reads before the messages, by family."""
@@ -263,6 +263,39 @@ class RequestSpec(Signature):
         if place and isinstance(old, str) and not isinstance(messages, str) and self.family == "plain":
             messages = _as_string(place, messages)
         return self.put(args, kwargs, place, messages) if place else (args, kwargs)
+
+
+def why_no_request(fn: Callable[..., Any], request: str | None, *, is_method: bool = False) -> str | None:
+    """
+    Return why a function takes no request, `None` if it does or if that is not known.
+
+    Args:
+        fn: The function.
+        request: Name of the parameter that holds the request, or a dotted path from one, if it was given.
+        is_method: True if the first parameter is the object, since the function was found on its class.
+    """
+    import inspect
+
+    try:
+        parameters = [*inspect.signature(fn).parameters.values()]
+    except (TypeError, ValueError):
+        return None  # of a C function, for example
+    if is_method and not isinstance(getattr(fn, "__self__", None), type) and parameters[:1] and _is_self(parameters[0]):
+        del parameters[0]
+    names = {request.partition(".")[0]} if request is not None else {*_MESSAGES_PLAIN}
+    places = [p for p in parameters if p.name in names]
+    # What may be left out while something else may not is an extra: `create(model, from_=None, messages=None)` of
+    # Ollama makes a model.
+    required = [p for p in parameters if p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
+    is_extra = bool(required) and not any(p in required for p in places)
+    takes_any = any(p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD) for p in parameters)
+    if takes_any or (places and not is_extra):
+        return None
+    return f"takes no request: its parameters are {', '.join(p.name for p in parameters) or 'none'}"
+
+
+def _is_self(parameter: Any) -> bool:
+    return parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD)
 
 
 def _name_in(model: Any) -> str | None:

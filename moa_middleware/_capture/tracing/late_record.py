@@ -13,6 +13,7 @@ from ...records import LATE_SCHEMA
 from ..process import claim
 from .call_record import entries_of
 from .encode import join
+from .unread import log_unread
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
@@ -69,6 +70,7 @@ def late_records(turn: Turn, call_state: CallState, *, ts: float) -> Iterator[Ra
         _place_late(entry, listing, place)
         known = recorded if listing is None else recorded | listing.places.keys()
         entry.fields["parent"] = _parent_of(entry.call_state, known)
+        log_unread([entry.fields])
         yield join(
             {
                 "schema": LATE_SCHEMA,

@@ -24,6 +24,7 @@ from .backlog import Line
 from .encode import encode, warm_up
 from .journal import Journal
 from .late_record import late_records
+from .unread import log_unread
 from .writer import FileWriter
 
 if TYPE_CHECKING:
@@ -231,6 +232,8 @@ class Tracer:
                     outbox.tally.add_empty()
                 if "unread" in totals:
                     outbox.tally.add_unread(totals["unread"])
+            if "unread" in record["totals"]:
+                log_unread([*record["references"], *record["calls"], record["aggregator"]])
             record["writer"] = self._writer_fields(number)
             pieces = turn_record.turn_pieces(record)
             content = self._content if turn.redacts is None else self._content_of(turn)  # a frame less a turn

@@ -151,6 +151,8 @@ def instruments(stream: bool) -> None:
     assert_type(moa.instrument(Client), type[Client])
     module: ModuleType = moa.instrument(asyncio, call="run")
     print(module)
+    moa.instrument(client, label="expert", layer=lambda model: 1, tags={"team": "red"}, provider="p")
+    assert_type(moa.instrumented(client), tuple[str, ...])
     moa.uninstrument(client)
     moa.uninstrument()
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import importlib
+import sys
 import time
 
 import pytest
@@ -171,3 +173,81 @@ def test_it_is_put_back(request_of):
     moa.uninstrument()
     assert (litellm.completion, litellm.acompletion) == had
     assert litellm.completion is had[0]
+
+
+# Names that were imported before -----------------------------------------------------------------
+
+USER = """
+from litellm import acompletion, completion
+from litellm import completion as ask
+
+HANDLERS = {"ask": ask}
+
+
+def run(*, fn=ask, **request):
+    return fn(**request)
+
+
+class Agent:
+    def run(self, fn=completion, **request):
+        return fn(**request)
+"""
+
+
+@pytest.fixture
+def user(tmp_path, monkeypatch):
+    """Return a module of some package, which imported litellm's functions by name before they were instrumented."""
+    package = tmp_path / "program" / "deep"
+    package.mkdir(parents=True)
+    (package / "__init__.py").write_text("")
+    (package / "agents.py").write_text(USER)
+    (package.parent / "__init__.py").write_text("")
+    monkeypatch.syspath_prepend(tmp_path)
+    yield importlib.import_module("program.deep.agents")
+    for name in [name for name in sys.modules if name.partition(".")[0] == "program"]:
+        del sys.modules[name]
+
+
+def _text(chunk):
+    return chunk.choices[0].delta.content
+
+
+HELD = {
+    "a name": lambda user, request: user.completion(**request),
+    "another name": lambda user, request: user.ask(**request),
+    "a default": lambda user, request: user.run(**request),
+    "a method's default": lambda user, request: user.Agent().run(**request),
+    "the async function": lambda user, request: asyncio.run(user.acompletion(**request)),
+    "a stream": lambda user, request: [*user.completion(**request, stream=True)],
+    "a stream that is left": lambda user, request: next(filter(_text, user.completion(**request, stream=True))),
+}
+
+
+@pytest.mark.parametrize(
+    "how", [lambda: moa.instrument("litellm"), lambda: moa.instrument(litellm)], ids=["name", "module"]
+)
+@pytest.mark.parametrize("form", HELD)
+def test_a_name_that_was_imported_before_is_recorded(turns, user, request_of, how, form):
+    """Each call once; and the original is back afterwards."""
+    before = {name: vars(user)[name] for name in ("completion", "acompletion", "ask")}
+    defaults = user.run.__kwdefaults__, user.Agent.run.__defaults__
+    how()
+    assert user.completion is user.ask is litellm.completion is not before["completion"]
+    HELD[form](user, request_of)
+    gc.collect()
+    moa.flush()
+    assert [1] == [turn["totals"]["calls"] for turn in turns]
+    assert turns[0]["aggregator"]["output"] == (TEXT if form != "a stream that is left" else PIECES[0])
+    moa.uninstrument("litellm")
+    moa.uninstrument(litellm)
+    assert before == {name: vars(user)[name] for name in before}
+    assert (user.run.__kwdefaults__, user.Agent.run.__defaults__) == (defaults[0], (before["completion"],))
+
+
+def test_what_a_registry_holds_is_named(user, caplog):
+    """It is the program's own: not touched, and named in the log and by the status."""
+    moa.instrument(litellm)
+    assert user.HANDLERS["ask"] is litellm.completion.__wrapped__
+    said = [one.getMessage() for one in caplog.records if "target_held" in one.getMessage()]
+    assert any("program.deep.agents.HANDLERS" in one for one in said)
+    assert any("program.deep.agents.HANDLERS" in one for one in moa.status().targets_held)
