@@ -101,6 +101,7 @@ class Way(NamedTuple):
 
 
 WAYS: list[Way] = []
+_MANAGED = ("chat", "responses", "messages")
 
 
 def way(*, streamed, apis=("chat", "text", "responses", "messages"), left_early=False, sdks=()):
@@ -210,6 +211,20 @@ async def async_lines(resource, asked, seen):
             seen(line)
 
 
+@way(streamed=True, apis=_MANAGED, sdks=("openai", "anthropic"))
+def manager(resource, asked, seen):
+    with resource.stream(**{name: value for name, value in asked.items() if name != "stream"}) as stream:
+        for event in stream:
+            seen(event)
+
+
+@way(streamed=True, apis=_MANAGED, sdks=("openai", "anthropic"))
+async def async_manager(resource, asked, seen):
+    async with resource.stream(**{name: value for name, value in asked.items() if name != "stream"}) as stream:
+        async for event in stream:
+            seen(event)
+
+
 @way(streamed=True, left_early=True)
 def left(resource, asked, seen, count):
     with resource.create(**asked) as stream:
@@ -241,6 +256,7 @@ class Seen:
 
     def __init__(self):
         self.found = []
+        self.failed = False
 
     def __call__(self, obj):
         self.found.append(shown(obj))
@@ -259,4 +275,5 @@ def replay(form, how, made):
             how.run(resource, asked, seen, *more)
     except Exception as error:
         seen.found.append((type(error).__qualname__, str(error)))
-    return seen.found
+        seen.failed = True
+    return seen

@@ -119,7 +119,9 @@ def _chat_error(body: dict[str, Any]) -> str | None:
 
 
 def _choice(items: list[dict[str, Any]]) -> dict[str, Any]:
-    parts = [item.get("message") or item.get("delta") or {} for item in items]
+    # Of servers that send both, the message of a stream's chunk is all that was said so far.
+    first, second = ("message", "delta") if len(items) == 1 else ("delta", "message")
+    parts = [item.get(first) or item.get(second) or {} for item in items]
     text = "".join(map(_text, parts)) or "".join(item["text"] for item in items if isinstance(item.get("text"), str))
     spoken = "".join((part.get("audio") or {}).get("transcript") or "" for part in parts)
     refusal = "".join(part.get("refusal") or _of_list(part, "refusal") for part in parts)

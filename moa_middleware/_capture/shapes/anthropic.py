@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from .choice import Choice, details_of, json_text, new_reply, replaced
-from .fields import data_of
+from .fields import data_of, fields_of
 from .usage import read_usage_and_cost
 
 if TYPE_CHECKING:
@@ -76,7 +76,9 @@ def _take(choice: Choice, part: Any, index: Any, *, is_streamed: bool = False) -
     elif isinstance(kind, str) and kind.endswith(_TOOL_USE):
         # A stream begins with an empty input and sends its JSON in pieces.
         value = data.get("input")
-        arguments = "" if is_streamed and not value else value if isinstance(value, str) else json_text(value)
+        arguments = (
+            "" if is_streamed and not fields_of(value) else value if isinstance(value, str) else json_text(value)
+        )
         function = {"name": data.get("name"), "arguments": arguments}
         kind = "function" if kind == _TOOL_USE else kind
         choice.add_tool_call({"index": index, "id": data.get("id"), "type": kind, "function": function})

@@ -7,7 +7,7 @@ from operator import setitem
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from ..flow.model import Reply
-from .fields import get
+from .fields import fields_of, get
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -341,7 +341,7 @@ def texts_of(content: Any) -> list[str]:
 
 # `json` is imported here and not with the package: few calls have arguments that are not text already.
 def json_text(value: Any) -> str:
-    """Return a value as JSON, a pydantic model as its fields, what else JSON does not know as a string."""
+    """Return a value as JSON, a model or a look-alike as its fields, what else JSON does not know as a string."""
     import json
 
     return json.dumps(value, ensure_ascii=False, default=_as_json)
@@ -350,7 +350,8 @@ def json_text(value: Any) -> str:
 def _as_json(value: Any) -> Any:
     dump = getattr(value, "model_dump", None)
     if not callable(dump):
-        return str(value)
+        fields = fields_of(value)
+        return fields if type(fields) is dict else str(value)
     # Only what the provider sent: the rest of the fields are the class's defaults, which its raw JSON lacks.
     try:
         return dump(by_alias=True, exclude_unset=True)

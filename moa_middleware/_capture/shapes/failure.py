@@ -2,7 +2,7 @@
 A failure that a provider reports in a reply, where its SDK raises nothing.
 
 Servers send it with the status 200, in the body, in a choice or in an event. Sources of the forms: the
-API references of OpenAI, Anthropic, OpenRouter (*Errors*) and MiniMax (`base_resp`), and vLLM's server,
+API references of OpenAI, Anthropic, OpenRouter (*Errors*), Groq and MiniMax (`base_resp`), and vLLM's server,
 whose older versions name such a body by `object`.
 """
 
@@ -54,6 +54,8 @@ def failure_in(find: Callable[[str], Any]) -> ProviderError | None:
         find: Looks up its fields.
     """
     error = find("error")
+    if error is None and (rider := find("x_groq")) is not None:
+        error = get(rider, "error")  # Groq's word for why it broke a stream off
     if error is not None and _is_error(error):
         return failure_of(error)
     if find("type") == "error" or find("object") == "error":

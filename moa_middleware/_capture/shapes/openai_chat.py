@@ -140,12 +140,17 @@ def feed(gathered: StreamContent, chunk: Any, *, text: bool = True) -> bool:
     find = getter(chunk)
     for name, key in DETAILS:
         value = find(name)
-        if value is not None:
+        if value:  # Azure's chunks with the results of its filters have empty ones
             gathered.details[key] = value
     usage = find("usage")
     if usage is not None:
         gathered.usage = usage
-    if find("error") is not None or (not choices and (find("base_resp") is not None or find("object") == "error")):
+    rider = find("x_groq")
+    if (
+        find("error") is not None
+        or rider is not None
+        or (not choices and (find("base_resp") is not None or find("object") == "error"))
+    ):
         gathered.failure = failure_in(find) or gathered.failure
     choice = None
     for item in choices:
