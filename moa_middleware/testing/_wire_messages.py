@@ -81,6 +81,8 @@ def _course(exchange: Exchange) -> Iterator[Event]:
     script = choices_of(exchange.script)[0]
     usage = _usage(exchange)
     opening = None if usage is None else {**usage, "output_tokens": min(1, usage.get("output_tokens", 0))}
+    if opening is not None:
+        opening.pop("output_tokens_details", None)  # they come with the whole output, in `message_delta`
     message = {**_envelope(exchange), "content": [], "stop_reason": None, "stop_sequence": None}
     yield _event("message_start", usage=opening, message=message if opening is None else {**message, "usage": opening})
     for index, (kind, value) in enumerate(_blocks(script)):
@@ -98,7 +100,8 @@ def _course(exchange: Exchange) -> Iterator[Event]:
     closing: dict[str, Any] = {"delta": _stop(script)}
     if usage is not None:
         everything = exchange.script.usage_in == "finish"
-        closing["usage"] = usage if everything else {"output_tokens": usage.get("output_tokens", 0)}
+        output = {name: count for name, count in usage.items() if name.startswith("output_tokens")}
+        closing["usage"] = usage if everything else {"output_tokens": 0, **output}
     yield Event(dump({"type": "message_delta", **closing}), "message_delta", usage=usage)
     yield Event(dump({"type": "message_stop"}), "message_stop", last=True, whole=True)
 
@@ -160,10 +163,12 @@ def _usage(exchange: Exchange) -> dict[str, Any] | None:
     if "input_tokens" in given:
         return dict(given)
     tokens = tokens_of(given)
+    details = {"output_tokens_details": {"thinking_tokens": tokens.reasoning}} if tokens.reasoning else {}
     return {
         "input_tokens": tokens.input - tokens.cache_read - tokens.cache_write,  # Anthropic counts them apart
         "cache_creation_input_tokens": tokens.cache_write,
         "cache_read_input_tokens": tokens.cache_read,
         "output_tokens": tokens.output,
+        **details,
         "service_tier": script.service_tier or "standard",
     }

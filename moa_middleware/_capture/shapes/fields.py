@@ -15,9 +15,19 @@ from typing import TYPE_CHECKING, Any, cast
 from ..flow.outcome import is_interrupt
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
-__all__ = ["answers_to_every_name", "data_of", "fields_of", "get", "getter", "has", "is_mock", "of_type"]
+__all__ = [
+    "answers_to_every_name",
+    "data_of",
+    "fields_of",
+    "get",
+    "getter",
+    "has",
+    "is_mock",
+    "named_fields",
+    "of_type",
+]
 
 _MOST = 512
 """How many types are remembered, and kept alive, for each fact."""
@@ -87,6 +97,20 @@ def fields_of(obj: Any, *, models_only: bool = False) -> Any:
     if extra is None or type(extra) is dict:
         return {**obj.__dict__, **extra} if extra else obj.__dict__
     return obj.__dict__ if not models_only and _is_bare(type(obj)) else obj
+
+
+def named_fields(obj: Any, names: Sequence[str]) -> dict[str, Any]:
+    """
+    Return the fields of an object as a dict, empty for `None`.
+
+    Args:
+        obj: The object.
+        names: What it is asked for, where its fields are not in a dict already.
+    """
+    if obj is None:
+        return {}
+    fields = fields_of(obj)
+    return fields if type(fields) is dict else {name: get(obj, name) for name in names}
 
 
 def get(obj: Any, name: str) -> Any:

@@ -1,33 +1,25 @@
 """
-Token usage and prices as providers report them, brought to one form.
+Token usage as providers report it, brought to one form.
 
-Sources: OpenAI's `CompletionUsage` (`prompt_tokens` includes the cached part) and `ResponseUsage`,
-Anthropic's `Usage` (`input_tokens` excludes it), LangChain's `UsageMetadata`, OpenRouter's `cost` in
-US dollars next to the tokens, litellm's `response_cost` among the `_hidden_params` of a response.
+`input_tokens` of the record leave out what was read from a cache and what was written to one, and
+`output_tokens` include the reasoning, whatever the provider's own counts mean: `usage_names` has
+their names, and `token_sums` finds out what they include.
 """
 
 from __future__ import annotations
 
+import re
 from typing import Any, cast
 
 from ..flow.model import Usage
 from ..flow.outcome import is_interrupt
-from .fields import fields_of, get
+from . import usage_names as names
+from .cost import price_in, usd_of
+from .fields import fields_of, get, named_fields
+from .token_sums import Counts, settled
+from .usage_names import BITS, count_of
 
 __all__ = ["read_usage", "read_usage_and_cost"]
-
-_ASKED = (
-    *("prompt_tokens", "input_tokens", "completion_tokens", "output_tokens", "reasoning_tokens", "reasoning"),
-    *("cached_tokens", "cache_read", "cache_read_input_tokens", "cache_read_tokens"),
-    *("cache_creation", "cache_creation_input_tokens", "cache_write_tokens", "cost"),
-    *("prompt_tokens_details", "input_tokens_details", "input_token_details"),
-    *("completion_tokens_details", "output_tokens_details", "output_token_details"),
-)
-"""Names that are read from an object whose fields are not in a dict."""
-
-
-_BITS = 63
-"""Of a count; below 0, all bits above are set."""
 
 
 class _UsageDraft:
@@ -44,7 +36,8 @@ def read_usage(raw: Any) -> Usage | None:
 _CHAT = frozenset(
     ("prompt_tokens", "completion_tokens", "total_tokens", "prompt_tokens_details", "completion_tokens_details")
 )
-_OTHERS = frozenset(("cache_read", "cache_creation"))
+_OTHERS = frozenset(names.DETAILS) - {"cached_tokens", "cache_write_tokens", "reasoning_tokens"}
+"""Names in details that OpenAI does not use."""
 
 
 def _of_chat(fields: dict[str, Any]) -> Usage | None:
@@ -54,117 +47,189 @@ def _of_chat(fields: dict[str, Any]) -> Usage | None:
     Nearly every reply has this one, and the general reading takes five times as long.
     """
     prompt, output = fields.get("prompt_tokens"), fields.get("completion_tokens")
-    if type(prompt) is not int or type(output) is not int or (prompt | output) >> _BITS:
+    if type(prompt) is not int or type(output) is not int or (prompt | output) >> BITS:
         return None
-    found: list[dict[str, Any]] = []
-    for details in (fields.get("prompt_tokens_details"), fields.get("completion_tokens_details")):
-        if details is None or type(details) is dict:
-            found.append(details or {})
-        elif getattr(details, "__pydantic_extra__", True):
+    total = fields.get("total_tokens")
+    if total is not None and total != prompt + output:
+        return None
+    fresh, cached, written, reasoned = prompt, None, None, None
+    # The two objects with details are read alike, and not in a loop: most servers send neither.
+    details = fields.get("prompt_tokens_details")
+    if details is not None:
+        inside = (
+            details
+            if type(details) is dict
+            else None
+            if getattr(details, "__pydantic_extra__", True)
+            else details.__dict__
+        )
+        if inside is None or not _OTHERS.isdisjoint(inside):
             return None
-        else:
-            found.append(details.__dict__)
-    inside, outside = found
-    if not _OTHERS.isdisjoint(inside) or "reasoning" in outside:
-        return None
-    cached, written, reasoned = (
-        inside.get("cached_tokens"),
-        inside.get("cache_write_tokens"),
-        outside.get("reasoning_tokens"),
-    )
-    for count in (cached, written, reasoned):
-        if count is not None and (type(count) is not int or count >> _BITS):
+        cached, written = inside.get("cached_tokens"), inside.get("cache_write_tokens")
+        for count in (cached, written):
+            if count is not None:
+                if type(count) is not int or count < 0:
+                    return None
+                fresh -= count
+        if fresh < 0:
+            return None
+    details = fields.get("completion_tokens_details")
+    if details is not None:
+        outside = (
+            details
+            if type(details) is dict
+            else None
+            if getattr(details, "__pydantic_extra__", True)
+            else details.__dict__
+        )
+        if outside is None or not _OTHERS.isdisjoint(outside):
+            return None
+        reasoned = outside.get("reasoning_tokens")
+        if reasoned is not None and (type(reasoned) is not int or not 0 <= reasoned <= output):
             return None
     draft: Any = _UsageDraft()
-    draft.input_tokens, draft.output_tokens = max(prompt - (cached or 0), 0), output
+    draft.input_tokens, draft.output_tokens = fresh, output
     draft.cache_read_tokens, draft.cache_write_tokens, draft.reasoning_tokens = cached, written, reasoned
     draft.__class__ = Usage
     return cast("Usage", draft)
 
 
+def _object(value: Any) -> dict[str, Any]:
+    """Return the fields of an object in a usage object; empty if it is not one."""
+    if not value or isinstance(value, int | float | str | list | tuple):
+        return {}
+    return named_fields(value, names.ASKED)
+
+
+_DATE = re.compile(r"-\d{8}$")
+"""The end of a model's full name at Anthropic, which its alias has not."""
+
+
+def _of_iterations(iterations: Any, model: Any, whole: Usage | None) -> Usage | None:
+    """
+    Return the sums of the iterations of one model, `whole` if none is its.
+
+    Anthropic bills each sampling step of a request. The counts at the top leave out those that shortened the
+    context (`compaction`), and those of other models that were asked on the way (`advisor_message`).
+
+    Args:
+        iterations: The steps, each with counts as the whole has them.
+        model: The model of the reply.
+        whole: The counts at the top; each counts where no iteration reports it.
+    """
+    found: list[Usage] = []
+    for item in iterations:
+        fields = named_fields(item, names.ASKED)
+        other = fields.get("model")
+        if other is None or type(model) is not str:
+            is_own = fields.get("type") != "advisor_message"
+        else:
+            is_own = _DATE.sub("", str(other)) == _DATE.sub("", model)
+        usage = read_usage(fields) if is_own and isinstance(fields.get("type"), str) else None
+        if usage is not None:
+            found.append(usage)
+    if not found:
+        return whole
+    sums: dict[str, int | None] = {}
+    for name in Usage.__slots__:
+        counts = [count for usage in found if (count := getattr(usage, name)) is not None]
+        sums[name] = sum(counts) if counts else getattr(whole, name, None)
+    return Usage(**sums)
+
+
 def _asked(raw: Any) -> dict[str, Any]:
-    """Return the counts and details of a usage object as a dict, whatever else it raises."""
+    """Return the counts and objects of a usage object as a dict, whatever else it raises."""
     found: dict[str, Any] = {}
-    for name in _ASKED:
+    for name in names.ASKED:
         value = get(raw, name)
-        if name.endswith("_details") and value is not None:
-            value = {inner: count for inner in _ASKED if type(count := get(value, inner)) is int}
-        if type(value) in (int, float, dict):
+        if name in names.OBJECTS and value is not None and not isinstance(value, int | float | str | dict):
+            value = {inner: count for inner in names.ASKED if type(count := get(value, inner)) in _PLAIN}
+        if type(value) in _PLAIN or type(value) is dict:
             found[name] = value
     return found
 
 
-def read_usage_and_cost(raw: Any, hidden: Any = None) -> tuple[Usage | None, float | None]:
+_PLAIN = frozenset((int, float, str, bool))
+
+
+def read_usage_and_cost(raw: Any, hidden: Any = None, model: Any = None) -> tuple[Usage | None, float | None]:
     """
     Return the tokens and the price in US dollars that came with a reply, `None` for what is missing.
 
     Args:
-        raw: The usage object. One that raises reports nothing: its properties are anybody's code,
-            and a text is worth more than its price.
+        raw: The usage object, or a reply that has its counts next to its text, as Ollama's. One that raises
+            reports nothing: its properties are anybody's code, and a text is worth more than its price.
         hidden: The `_hidden_params` of the response.
+        model: The model that replied, for a usage with counts of several.
     """
-    usage = cost = inside = outside = None
+    usage = cost = None
     try:
         own = raw if type(raw) is dict else None if getattr(raw, "__pydantic_extra__", True) else raw.__dict__
         if own and own.keys() <= _CHAT and hidden is None:
             usage = _of_chat(own)
             if usage is not None:
                 return usage, None
-        # In one piece, where functions would be clearer: every reply passes here, and the calls would
-        # take as long as the reading.
-        counts: list[Any] = []
-        parts = [] if raw is None else [raw]
-        for part in parts:
-            if type(part) is dict:
-                fields = part
-            elif not getattr(part, "__pydantic_extra__", True):
-                fields = part.__dict__  # a model without extra fields, as in `fields_of`
-            else:
-                fields = fields_of(part)
-                if type(fields) is not dict:
-                    fields = {name: get(part, name) for name in _ASKED}
-            if not counts:
-                find, cost = fields.get, fields.get("cost")
-                inside = find("prompt_tokens_details") or find("input_tokens_details") or find("input_token_details")
-                outside = find("completion_tokens_details") or find("output_tokens_details")
-                outside = outside or find("output_token_details")
-                parts += ({} if inside is None else inside, {} if outside is None else outside)
-            numbers = {}
-            for name, value in fields.items():
-                # A server may write words, and `True` is not one token. Nor is a number a count that is below 0, or
-                # has thousands of digits, which Python does not read back.
-                if isinstance(value, int) and type(value) is not bool and not value >> _BITS:
-                    numbers[name] = value  # noqa: PERF403 - a comprehension is a call on Python 3.11
-            counts.append(numbers.get)
-        if counts:
-            count, count_in, count_out = counts
-            cached = count_in("cached_tokens", count_in("cache_read"))
-            written = count_in("cache_write_tokens", count_in("cache_creation"))
-            prompt = count("prompt_tokens", None if inside is None else count("input_tokens"))
+        fields = fields_of(raw) if own is None else own
+        if type(fields) is not dict:
+            fields = named_fields(raw, names.ASKED)
+        # In one piece, where functions would be clearer: each reply of Anthropic's and of a gateway passes here,
+        # and the calls would take as long as the reading.
+        find = fields.get
+        inside = find("prompt_tokens_details") or find("input_tokens_details") or find("input_token_details")
+        outside = find("completion_tokens_details") or find("output_tokens_details") or find("output_token_details")
+        counts: list[int | None] = [None] * names.SLOTS
+        # Details come first: they are the newer form, and a gateway that knows both forms fills them.
+        for part, slots in ((inside, names.DETAILS), (outside, names.DETAILS), (fields, names.TOP)):
+            if not part:
+                continue
+            if type(part) is not dict:
+                part = _object(part) if getattr(part, "__pydantic_extra__", True) else part.__dict__  # noqa: PLW2901
+            for name, value in part.items():
+                if name in slots and value is not None:
+                    slot = slots[name]
+                    # A count of 0 gives way to another: a class of an SDK may have 0 where the server reported the
+                    # count under another name.
+                    if not counts[slot]:
+                        count = value if type(value) is int and not value >> BITS else count_of(value)
+                        if count is not None:
+                            counts[slot] = count
+        prompt, asked, output, total, tools, reasoned, thoughts, cached, read, written, short, long = counts
+        if written is short is long is None and find("cache_creation") is not None:
+            by_age = _object(find("cache_creation"))
+            short, long = (count_of(by_age.get(f"ephemeral_{age}_input_tokens")) for age in ("5m", "1h"))
+        if not written and (short is not None or long is not None):
+            written = (short or 0) + (long or 0)
+        excludes_cache = False
+        if not prompt and asked is not None:
+            # With details, or with a name for a part of the prompt, it is not Anthropic's.
+            prompt, excludes_cache = asked, not inside and cached is None
+        if prompt is output is None and (part := _object(find("tokens")) or _object(find("billed_units"))):
+            prompt, output = count_of(part.get("input_tokens")), count_of(part.get("output_tokens"))
+        cached = cached or (cached if read is None else read)
+        reasoned = reasoned or (reasoned if thoughts is None else thoughts)
+        if not (prompt is output is cached is written is reasoned is None):
             draft: Any = _UsageDraft()
-            # OpenAI counts cached tokens in the prompt, Anthropic and the record count them apart. The two
-            # differ by their names: only OpenAI has `prompt_tokens`, and where `input_tokens`
-            # comes with details it is the Responses API's, or LangChain's. Should a server report more
-            # cached tokens than tokens, the rest is 0 and not below.
-            draft.input_tokens = count("input_tokens") if prompt is None else max(prompt - (cached or 0), 0)
-            draft.output_tokens = count("completion_tokens", count("output_tokens"))
-            if cached is None:
-                cached = count("cache_read_input_tokens", count("cache_read_tokens"))
-            if written is None:
-                written = count("cache_creation_input_tokens", count("cache_write_tokens"))
-            reasoned = (
-                count("reasoning_tokens") if outside is None else count_out("reasoning_tokens", count_out("reasoning"))
-            )
+            if cached or written or reasoned or tools:
+                prompt, output = settled(
+                    Counts(
+                        prompt, output, cached, written, reasoned, tools, total, excludes_cache, thoughts is not None
+                    )
+                )
+            draft.input_tokens, draft.output_tokens = prompt, output
             draft.cache_read_tokens, draft.cache_write_tokens, draft.reasoning_tokens = cached, written, reasoned
-            if not (draft.input_tokens is draft.output_tokens is cached is written is reasoned is None):
-                draft.__class__ = Usage
-                usage = cast("Usage", draft)
+            draft.__class__ = Usage
+            usage = cast("Usage", draft)
+        if "cost" in fields or "cost_in_usd_ticks" in fields:
+            cost = price_in(fields)
+        iterations = find("iterations")
+        if iterations and isinstance(iterations, list | tuple):
+            usage = _of_iterations(iterations, model, usage)
     except BaseException as error:
         if is_interrupt(error):
             raise
         # An object that raises where it is asked for what it lacks: each name by itself.
         found = _asked(raw)
         usage, cost = read_usage_and_cost(found) if found and type(raw) is not dict else (None, None)
-    if not isinstance(cost, int | float) or isinstance(cost, bool):
-        cost = hidden.get("response_cost") if isinstance(hidden, dict) else None
-    return usage, float(cost) if isinstance(cost, int | float) and not isinstance(cost, bool) else None
+    if cost is None and isinstance(hidden, dict):
+        cost = usd_of(hidden.get("response_cost"))
+    return usage, cost
