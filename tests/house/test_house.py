@@ -27,7 +27,10 @@ NEED_NOT_BE_LIGHT = {
 ROOMS = {
     *(f"behaviour/{topic}" for topic in ("middleware", "streams", "turns", "threads", "instrument", "tracing", "web")),
     *("read", "report", "cli", "compat", "programs", "house"),
-    *(f"system/{kind}" for kind in ("faults", "processes", "browser", "hermes", "sdks", "conformance")),
+    *(
+        f"system/{kind}"
+        for kind in ("faults", "processes", "browser", "hermes", "sdks", "sdks/providers", "conformance")
+    ),
 }
 """Folders of tests, besides those of `tests/unit`, which are the package's."""
 HEAVY = {"pydantic", "pydantic_core", "pydantic_settings", "structlog", "platformdirs"}

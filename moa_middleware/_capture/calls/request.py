@@ -18,6 +18,7 @@ from ..log import log
 from ..scope import Order
 from ..shapes.accumulator import Accumulator
 from ..shapes.iterators import Recorder
+from ..streams.file_body import is_file_body
 from ..streams.kinds import (
     is_awaitable,
     is_future,
@@ -248,7 +249,8 @@ class RequestExchange:
     def _stream(self, box: list[Any]) -> Replied:
         """Hand a stream out, or hold it back; returns when it is over."""
         of, taps = self.of, self.call._taps
-        self.attempt.streamed = True
+        is_body = is_file_body(type(box[0]))
+        self.attempt.streamed = not is_body
         raw = underlying_stream(box[0])
         if raw is not None and of.delivered:
             box[0] = raw  # of a resend: the first helper goes on with it
@@ -257,7 +259,7 @@ class RequestExchange:
         inner = own_state(box[0])
         if inner is not None and not taps and not of.middleware and of.state is None:
             return (yield from self._follow(inner, box))
-        if self._is_held:
+        if self._is_held and not is_body:
             return (yield from self._held(box, raw))
         if of.state is None:
             state = self._hold_open()

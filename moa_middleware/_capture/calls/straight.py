@@ -21,6 +21,7 @@ from ..frames import hide_own_frames
 from ..log import count_fault
 from ..scope import NO_TAGS, Order, Scope, current, put_current
 from ..shapes.accumulator import Accumulator
+from ..streams.file_body import is_file_body
 from ..streams.kinds import is_stream, kind_of, underlying_stream
 from ..streams.proxies import stream_proxy
 from ..streams.proxy_class import own_state
@@ -203,7 +204,7 @@ def _stream(invocation: Invocation, begun: _Begun, source: Any) -> Any:
     """Return a stream as the caller gets it; the call ends with it."""
     attempt, function = begun.attempt, invocation.function
     state = attempt.call_state
-    attempt.streamed = True
+    attempt.streamed = not is_file_body(type(source))
     inner = own_state(source)
     if inner is not None:
         # The stream of an instrumented call inside this one: its text is read there, once.
@@ -223,6 +224,8 @@ def _stream_ended(function: WrappedFunction, attempt: Attempt, stream: StreamSta
         reply = stream.acc.reply()
         attempt.clock.first_ns = stream.acc.first_ns
         complete(reply, outcome=end.outcome, error=end.error or reply.error, source="provider")
+        if not attempt.streamed:
+            complete(reply, chunks=None)
         keep_reply(function, attempt, reply)
         attempt.call_state.chosen = attempt
         stream.reply = attempt.reply

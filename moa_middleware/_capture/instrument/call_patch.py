@@ -12,6 +12,7 @@ from ..shapes.catalog import sdk_of_module
 from ..shapes.in_memory_client import MARK
 from .aliases import Aliases
 from .function_proxy import Instrumented
+from .inside import call_inside
 from .patch import Patch, lock
 
 if TYPE_CHECKING:
@@ -30,14 +31,18 @@ class CallPatch(Patch):
         stack: The stack.
         kind: `turn` or `call`.
         path: Dotted path by which it was found.
+        inside: Key of the returned dict under which the reply is that the caller reads, "" for most functions.
         link: Attribute by which the method's object leads to a target, a client of an SDK; "" where the object
             is the target itself.
     """
 
-    def __init__(self, owner: Any, name: str, stack: StackLike, kind: str, *, path: str, link: str = "") -> None:
+    def __init__(
+        self, owner: Any, name: str, stack: StackLike, kind: str, *, path: str, link: str = "", inside: str = ""
+    ) -> None:
         self.kind = kind
         self.path = path
         self.link = link
+        self.inside = inside
         self.cache: dict[str, Any] = {}
         """What is known of the function, empty before its first call that was recorded."""
         self.aliases: Aliases | None = None
@@ -53,6 +58,8 @@ class CallPatch(Patch):
         """Return a wrapper that acts for the targets."""
         # A partial application: calling it enters no frame.
         wrapper = partial(self.stack.call_through, self._options_of_call, self.cache, self.path)
+        if self.inside:
+            wrapper = partial(call_inside, wrapper, self.inside)
         return Instrumented(original, wrapper, stack=self.stack, kind=self.kind, patch=self)
 
     def _options_of_call(self, instance: Any) -> Any:

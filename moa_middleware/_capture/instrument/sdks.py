@@ -13,13 +13,16 @@ import sys
 import weakref
 from functools import partial
 from importlib.util import find_spec
+from inspect import isawaitable
 from typing import TYPE_CHECKING, Any, cast
 
 import wrapt
 
 from ..log import log
+from ..shapes import catalog
 from ..shapes.catalog import CATALOG, sdk_of_module
 from .call_patch import CallPatch
+from .function_proxy import BoundInstrumented, layer_of
 from .patch import Identities, Patch, Undo, apply_patch, known_patch, lock, patches_of, undo
 
 if TYPE_CHECKING:
@@ -91,6 +94,8 @@ def instrument_client(client: Any, stack: StackLike, options: Options, *, root: 
     if CATALOG[sdk].copies:
         _forget_bound(client, client, 0)
     _act(stack, sdk, client, options)
+    for name in {name for row in CATALOG[sdk].methods if not row.path for name in row.names}:
+        _bind_again(client, vars(client).get(name), name, 0)
     for name in CATALOG[sdk].copies:
         owner = next(c for c in type(client).__mro__ if name in vars(c))
         apply_patch(_CopyPatch, owner, name, stack, "copy", target=client, options=options)
@@ -114,6 +119,24 @@ def _forget_bound(obj: Any, client: Any, depth: int) -> None:
         for value in list(values.values()):
             if getattr(value, "__dict__", {}).get("_client") is client:
                 _forget_bound(value, client, depth + 1)
+
+
+def _bind_again(client: Any, fn: Any, name: str, depth: int) -> None:
+    """
+    Let a client that checks its arguments in functions of its own call the method as its class has it now.
+
+    Cohere's clients put such functions around `chat` when they are made. They hold the bound method of that
+    time in a closure, past any later patch of the class.
+    """
+    for cell in getattr(fn, "__closure__", None) or ():
+        try:
+            held = cell.cell_contents
+        except ValueError:  # empty
+            continue
+        if getattr(held, "__self__", None) is client and getattr(held, "__name__", "") == name:
+            cell.cell_contents = getattr(type(client), name).__get__(client)
+        elif depth < _DEEPEST:
+            _bind_again(client, held, name, depth + 1)
 
 
 def instrument_sdk(name: str, stack: StackLike, options: Options) -> None:
@@ -169,16 +192,26 @@ def _when_imported(reference: weakref.ref[Any], sdk: str, module: Any) -> None:
 
 def _patch_module(stack: StackLike, sdk: str, module: Any, target: Any, options: Options) -> None:
     for owner, name, path in _methods(sdk, module):
+        if owner is module and _is_bound(vars(owner)[name], stack, options.kind):
+            continue
         link = "" if owner is module else CATALOG[sdk].link
         whom = owner if target is None else _shared(target, link)
-        apply_patch(CallPatch, owner, name, stack, options.kind, target=whom, options=options, path=path, link=link)
-    for factory in [
-        row.factory for row in CATALOG[sdk].methods if row.factory and target is None and row.module == module.__name__
-    ]:
+        row = catalog.method_of(module.__name__, name)
+        of = {"path": path, "link": link, "inside": row.inside if row is not None else ""}
+        apply_patch(CallPatch, owner, name, stack, options.kind, target=whom, options=options, **of)
+    rows = [row for row in CATALOG[sdk].methods if target is None and row.module == module.__name__]
+    for factory in {row.factory for row in rows if row.factory}:
         cls, _, name = factory.partition(".")
         owner = getattr(module, cls, None)
         if owner is not None and name in vars(owner):
             apply_patch(_FactoryPatch, owner, name, stack, "factory", target=owner, options=(sdk, module))
+
+
+def _is_bound(fn: Any, stack: StackLike, kind: str) -> bool:
+    """Return True if a function of a module is a method that is instrumented on its class (`ollama.chat`)."""
+    layer = layer_of(fn, stack, kind)
+    patch = layer._self_parent._self_patch if isinstance(layer, BoundInstrumented) else None
+    return patch is not None and not patch.undone
 
 
 def _shared(client: Any, link: str) -> Any:
@@ -188,7 +221,7 @@ def _shared(client: Any, link: str) -> Any:
     return (vars(client).get(link) if link in _SHARED else None) or client
 
 
-_SHARED = frozenset({"_api_client"})
+_SHARED = frozenset({"_api_client", "meta"})
 """Attributes in which clients, too, hold what is shared."""
 
 
@@ -305,6 +338,12 @@ class _FactoryPatch(Patch):
 
         def wrapper(wrapped: Any, _: Any, args: Any, kwargs: Any) -> Any:
             made = wrapped(*args, **kwargs)
+            return patched_later(made) if isawaitable(made) else patched(made)
+
+        async def patched_later(made: Any) -> Any:
+            return patched(await made)
+
+        def patched(made: Any) -> Any:
             sdk, module = self.global_options or ("", None)
             wanted = _wanted.get(self.stack)
             if wanted is not None and sdk in wanted.everywhere:

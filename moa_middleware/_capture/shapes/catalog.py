@@ -50,6 +50,8 @@ class Methods(NamedTuple):
 
     Then `classes` are the bases of these classes.
     """
+    inside: str = ""
+    """Key of the returned dict under which the reply is that the caller reads, a stream or a file-like body."""
 
 
 class Sdk(NamedTuple):
@@ -109,7 +111,121 @@ _ANTHROPIC = _stainless(
     ("anthropic.resources.beta.messages.messages", "Messages", "beta.messages", "create parse stream"),
 )
 
-CATALOG = {sdk.name: sdk for sdk in (_ANTHROPIC, _GROQ, _LITELLM, _OPENAI, _TOGETHER)}
+# With forms of their own ----------------------------------------------------------------------------
+
+_BOTH = ("Client", "AsyncClient")
+_OF_OLLAMA = frozenset({"format", "keep_alive", "options", "raw", "think"})
+_OLLAMA = Sdk(
+    "ollama",
+    (
+        Methods("ollama._client", _BOTH, "", ("chat",), Form("ollama", params=_OF_OLLAMA)),
+        Methods("ollama._client", _BOTH, "", ("generate",), Form("plain", "prompt", "system", params=_OF_OLLAMA)),
+        Methods("ollama", (), "", ("chat", "generate")),
+    ),
+    ("ollama",),
+    "ollama",
+    clients=frozenset(_BOTH),
+    link="",
+    endpoint=lambda client: client._client.base_url,
+)
+
+_OF_COHERE = frozenset(
+    {
+        *("citation_options", "citation_quality", "documents", "k", "p", "prompt_truncation", "priority"),
+        *("raw_prompting", "safety_mode", "search_queries_only", "strict_tools"),
+    }
+)
+_CHAT = ("chat", "chat_stream")
+_STREAM = frozenset({"chat_stream"})
+_COHERE = Sdk(
+    "cohere",
+    (
+        Methods(
+            "cohere.v2.client",
+            ("V2Client", "AsyncV2Client"),
+            "",
+            _CHAT,
+            Form("cohere", params=_OF_COHERE),
+            streams=_STREAM,
+        ),
+        Methods(
+            "cohere.base_client",
+            ("BaseCohere", "AsyncBaseCohere"),
+            "",
+            _CHAT,
+            Form("plain", "message", "preamble", params=_OF_COHERE),
+            streams=_STREAM,
+        ),
+    ),
+    ("cohere",),
+    "cohere",
+    clients=frozenset({"BaseCohere", "AsyncBaseCohere", "V2Client", "AsyncV2Client"}),
+    link="",
+    endpoint=lambda client: client._client_wrapper.get_base_url(),
+)
+
+# boto3 makes the class of each client at run time, and so does aiobotocore, which is built on botocore.
+_CONVERSE = Form(
+    "bedrock",
+    system="system",
+    model="modelId",
+    holders=("inferenceConfig", "toolConfig"),
+    params=frozenset(
+        {
+            *("maxTokens", "temperature", "topP", "stopSequences", "toolChoice", "additionalModelRequestFields"),
+            *("guardrailConfig", "outputConfig", "performanceConfig", "serviceTier"),
+        }
+    ),
+)
+_INVOKE = Form(
+    "bedrock_body",
+    "body",
+    model="modelId",
+    holders=("body",),
+    params=frozenset(
+        {
+            *("max_gen_len", "maxTokenCount", "maxTokens", "topP", "topK", "stopSequences", "toolChoice", "k", "p"),
+            *("guardrailIdentifier", "guardrailVersion", "performanceConfigLatency", "serviceTier"),
+        }
+    ),
+)
+
+
+def _bedrock(module: str, base: str, factory: str) -> tuple[Methods, ...]:
+    """Return the rows of the clients whose classes a factory of botocore or aiobotocore makes."""
+    kinds, invoked = (base,), "invoke_model_with_response_stream"
+    return (
+        Methods(module, kinds, "", ("converse",), _CONVERSE, factory=factory),
+        Methods(
+            module,
+            kinds,
+            "",
+            ("converse_stream",),
+            _CONVERSE,
+            frozenset({"converse_stream"}),
+            factory=factory,
+            inside="stream",
+        ),
+        Methods(
+            module, kinds, "", ("invoke_model", invoked), _INVOKE, frozenset({invoked}), factory=factory, inside="body"
+        ),
+    )
+
+
+_BEDROCK = Sdk(
+    "bedrock",
+    (
+        *_bedrock("botocore.client", "BaseClient", "ClientCreator._create_client_class"),
+        *_bedrock("aiobotocore.client", "AioBaseClient", "AioClientCreator._create_client_class"),
+    ),
+    ("boto3", "botocore", "aiobotocore"),
+    "bedrock",
+    clients=frozenset({"BedrockRuntime"}),
+    link="meta",
+    endpoint=lambda client: client.meta.endpoint_url,
+)
+
+CATALOG = {sdk.name: sdk for sdk in (_ANTHROPIC, _COHERE, _GROQ, _LITELLM, _OLLAMA, _OPENAI, _TOGETHER)}
 """The SDKs by name."""
 SDKS = frozenset(CATALOG)
 """Their names."""
@@ -136,7 +252,9 @@ def name_of(module: str) -> str:
 def method_of(module: str, name: str) -> Methods | None:
     """Return the row of a method of an SDK, by the module of its function and its name; `None` for any other."""
     sdk = CATALOG.get(sdk_of_module(module))
-    return next((row for row in sdk.methods if name in row.names), None) if sdk is not None else None
+    rows = [row for row in sdk.methods if name in row.names] if sdk is not None else []
+    # Two classes of an SDK may have methods of the same name, for two versions of its API.
+    return next((row for row in rows if row.module == module), rows[0] if rows else None)
 
 
 def is_loaded(name: str) -> bool:

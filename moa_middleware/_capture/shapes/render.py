@@ -15,10 +15,10 @@ from ...errors import ReplyFormError
 from . import anthropic, formats, openai_chat, openai_responses, plain
 from .fields import get
 from .in_memory_client import can_answer
-from .wire import completion
+from .wire import completion, replayed
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable, Iterator
+    from collections.abc import Iterable, Iterator
 
     from ..flow.model import Call, Chunk, Reply
 
@@ -48,12 +48,6 @@ def render_chunk(raw: Any, chunk: Chunk) -> Any:
         msg = f"map_chunks: a chunk of type {type(raw).__name__} has no place for another text"
         raise ReplyFormError(msg)
     return changed
-
-
-async def _replay_async(chunks: Iterable[Any]) -> AsyncIterator[Any]:
-    """Yield chunks that are complete already, to an async consumer."""
-    for chunk in chunks:
-        yield chunk
 
 
 class _BothWays:
@@ -120,7 +114,7 @@ def render(reply: Reply, call: Call, family: str, *, is_async: bool, sdk: str = 
     chunks = [made] if is_chat or made else []
     if is_chat and sdk == "litellm":
         return _BothWays(chunks)
-    return _replay_async(chunks) if is_async else (chunk for chunk in chunks)
+    return replayed(chunks, is_async=is_async)
 
 
 _NEEDED = {"openai_chat": "choices", "openai_responses": "output", "anthropic": "content"}

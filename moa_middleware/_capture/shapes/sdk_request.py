@@ -44,7 +44,7 @@ def request_spec(fn: Callable[..., Any], *, path: str = "", **options: Any) -> R
 class SdkRequestSpec(RequestSpec):
     """What the arguments of a method mean of which `catalog` has the form."""
 
-    __slots__ = ("allowed", "format", "holders", "is_stream")
+    __slots__ = ("allowed", "format", "holders", "holds_body", "is_stream")
 
     def __init__(self, fn: Callable[..., Any], row: Methods, name: str, **options: Any) -> None:
         super().__init__(fn, **options)
@@ -59,6 +59,8 @@ class SdkRequestSpec(RequestSpec):
         if not self.names_model:
             self.model = form.model
         self.holders = form.holders
+        self.holds_body = hasattr(self.format, "params_of")
+        """True if the messages and the parameters are in one text, the body of the request."""
         self.allowed = form.params
         self.is_stream = name in row.streams
         """True if the method returns a stream, whatever its arguments say."""
@@ -81,6 +83,8 @@ class SdkRequestSpec(RequestSpec):
         params, omitted = read_params(named, elsewhere, self.family, self.allowed)
         for holder in self.holders:
             fields = fields_of(named.get(holder))
+            if self.holds_body and holder == place:
+                fields = self.format.params_of(named.get(holder))
             if type(fields) is dict:
                 inside = tuple(path.removeprefix(f"{holder}.") for path in elsewhere)
                 found, hidden = read_params(fields, inside, self.family, self.allowed)
@@ -95,9 +99,11 @@ class SdkRequestSpec(RequestSpec):
     ) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """Return the arguments with one of them set: see `Signature.put`; a parameter may be in a holder."""
         name, _, rest = path.partition(".")
-        if not rest and name not in self.known and name in self.allowed:
-            name, path = self.holders[0], f"{self.holders[0]}.{path}"
-            rest = path
+        if not rest and name not in self.known and name in self.allowed and self.holders:
+            given = self.bind(args, kwargs)
+            holding = (one for one in self.holders if name in (fields_of(given.get(one)) or ()))
+            name = next(holding, self.holders[0])
+            path = rest = f"{name}.{path}"
         if rest and name in self.holders and self.bind(args, kwargs).get(name) is None:
             kwargs = {**kwargs, name: {}}
         return super().put(args, kwargs, path, value)
@@ -134,6 +140,9 @@ class SdkRequestSpec(RequestSpec):
         if not isinstance(messages, list | tuple):
             msg = f"call.replace(messages=…): {self.family} takes a list of messages, not {type(messages).__name__}"
             raise RequestError(msg)
+        if self.holds_body:
+            body = self.bind(args, kwargs).get(self.messages or "")
+            return self.put(args, kwargs, self.messages or "", self.format.messages_into(body, messages))
         if self.system is not None:
             system = next((one["content"] for one in messages if _role(one) == "system"), None)
             before = follow(self.system, self.bind(args, kwargs))

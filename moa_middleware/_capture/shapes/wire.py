@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 from ..flow.model import Usage
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 
     from ..flow.model import Reply
 
-__all__ = ["FAMILIES", "body_of_reply", "completion"]
+__all__ = ["FAMILIES", "body_of_reply", "completion", "input_of", "replayed"]
 
 _ID = "moa-middleware"
 _OF_A_CHOICE = ("text", "reasoning", "refusal", "tool_calls", "finish_reason")
@@ -73,6 +73,16 @@ def completion(reply: Reply, model: str | None, kind: str = "message") -> dict[s
         "choices": choices,
         "usage": _usage(reply, "prompt", "completion", None),
     }
+
+
+async def _replayed_async(chunks: Iterable[Any]) -> AsyncIterator[Any]:
+    for chunk in chunks:
+        yield chunk
+
+
+def replayed(chunks: Iterable[Any], *, is_async: bool) -> Iterator[Any] | AsyncIterator[Any]:
+    """Return a stream of chunks that are complete already, for a consumer in either world."""
+    return _replayed_async(chunks) if is_async else (chunk for chunk in chunks)
 
 
 # Responses ----------------------------------------------------------------------------------------
@@ -140,7 +150,8 @@ def _response_events(reply: Reply, model: str | None) -> list[dict[str, Any]]:
 # Messages -----------------------------------------------------------------------------------------
 
 
-def _input_of(call: Mapping[str, Any]) -> Any:
+def input_of(call: Mapping[str, Any]) -> Any:
+    """Return the arguments of a tool call as JSON, an empty object where they are none."""
     import json
 
     try:
@@ -157,7 +168,7 @@ def _message(reply: Reply, model: str | None) -> dict[str, Any]:
         blocks.append({"type": "text", "text": reply.text or reply.refusal})
     for index, call in enumerate(reply.tool_calls):
         head = {"type": "tool_use", "id": call["id"] or f"{_ID}-call-{index}", "name": call["function"]["name"]}
-        blocks.append({**head, "input": _input_of(call)})
+        blocks.append({**head, "input": input_of(call)})
     usage = reply.usage or Usage()
     return {
         **_head(reply, model),

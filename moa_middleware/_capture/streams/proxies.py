@@ -20,6 +20,7 @@ from ..flow.outcome import exit_outcome, outcome_of
 from ..frames import hide_own_frames
 from ..log import log
 from ..scope import current, invoke, invoke_close, resolve
+from .file_body import is_file_body, watch_body
 from .loops import iterate, iterate_async, makes_no_calls
 from .proxy_class import ASYNC_CLOSE, StateProxy, TransparentProxy, forward, own_state, proxy_class
 from .steps import runs, step, step_async, stepper, steps_class
@@ -294,6 +295,8 @@ def stream_proxy(source: Any, state: StreamState, *, keep: object = None) -> Any
     """Return a proxy around a stream that feeds `state`."""
     if makes_no_calls(type(source)):
         state.scope = None
+        if is_file_body(type(source)):
+            return watch_body(source, state)
     elif state.scope is not None:
         watch()
     proxy = _stream_class(type(source))(source, state, keep)

@@ -1,7 +1,8 @@
 """
 Which types are streams, and one class of ours for each of them.
 
-A stream has `__next__` or `__anext__`. `__iter__` proves nothing: pydantic's models have it.
+A stream has `__next__` or `__anext__`. `__iter__` proves nothing: pydantic's models have it. botocore's event
+streams have nothing else, and are known by their class.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "body_attribute",
+    "is_event_stream",
     "is_foreign_proxy",
     "is_mock",
     "is_stream",
@@ -48,7 +50,14 @@ def unwrapped_type(value: Any) -> type:
 @of_type
 def is_stream_type(kind: type) -> bool:
     """Return True if objects of a type are streams."""
-    return (hasattr(kind, "__next__") or hasattr(kind, "__anext__")) and not is_mock(kind)
+    is_read = hasattr(kind, "__next__") or hasattr(kind, "__anext__") or is_event_stream(kind)
+    return is_read and not is_mock(kind)
+
+
+@of_type
+def is_event_stream(kind: type) -> bool:
+    """Return True if it is botocore's class of event streams, which has `__iter__` alone, or one derived from it."""
+    return any(cls.__name__ == "EventStream" and cls.__module__ == "botocore.eventstream" for cls in kind.__mro__)
 
 
 def is_stream(value: object) -> bool:
