@@ -157,7 +157,8 @@ class Accumulator(StreamContent):
         self.settle()
         choices = [self.choices[index] for index in sorted(self.choices)]
         first = self._answering_choice(choices) or Choice(0)
-        tokens = (self.usage, None) if isinstance(self.usage, Usage) else read_usage_and_cost(self.usage)
+        model = self.details.get("response_model")
+        tokens = (self.usage, None) if isinstance(self.usage, Usage) else read_usage_and_cost(self.usage, model=model)
         details = {"shape": self.shape, "usage_raw": self.usage, "unread": self.unread}
         details["unknown"] = None if self.choices else self.unknown
         details |= self.details

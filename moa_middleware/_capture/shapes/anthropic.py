@@ -133,7 +133,7 @@ def read_value(data: Data, raw: Any) -> Reply | None:
     choice, usage = Choice(0), data.get("usage")
     if not _take_message(choice, data):
         return None
-    tokens = read_usage_and_cost(usage)[0], None
+    tokens = read_usage_and_cost(usage, model=data.get("model"))
     return new_reply(None, choice, (), tokens, {**details_of(data, data_of(usage)), "usage_raw": usage}, raw)
 
 

@@ -142,10 +142,10 @@ def feed(gathered: StreamContent, chunk: Any, *, text: bool = True) -> bool:
         value = find(name)
         if value:  # Azure's chunks with the results of its filters have empty ones
             gathered.details[key] = value
-    usage = find("usage")
-    if usage is not None:
-        gathered.usage = usage
     rider = find("x_groq")
+    usage = find("usage") or (None if rider is None else get(rider, "usage"))
+    if usage:
+        gathered.usage = usage
     if (
         find("error") is not None
         or rider is not None
@@ -166,6 +166,8 @@ def feed(gathered: StreamContent, chunk: Any, *, text: bool = True) -> bool:
             if message is not None and (said is None or not any(map(getter(said), _SAID))):
                 said = message
         _take(choice, find, said, text=text)
+        if not usage and find("usage"):
+            gathered.usage = find("usage")  # Moonshot
         if find("error") is not None or (choice.finish_reason == "error" and gathered.failure is None):
             gathered.failure = _failure(find, choice) or gathered.failure
     if choice is not None:
@@ -215,6 +217,11 @@ def read_value(value: Any, fields: Any, raw: Any) -> Reply | None:
     if not text or find("error") is not None:
         failure = failure_in(find) or failure
     raw_usage = find("usage")
+    if raw_usage is None:
+        # Where streams of Groq and Moonshot have it, and of gateways that make one reply of them.
+        raw_usage = get(find("x_groq"), "usage")
+        for item in (items or ()) if raw_usage is None else ():
+            raw_usage = getter(item)("usage") or raw_usage
     # A model without private attributes would look for it in three places, and raise.
     if isinstance(value, dict):
         hidden = find("_hidden_params")

@@ -16,10 +16,7 @@ from tests.support.wire_truth import payloads, truth
 
 FORMS = all_forms()
 CASES = [(form, sdk) for form in FORMS for sdk in form.sdks]
-PENDING: dict[str, tuple[str, ...]] = dict.fromkeys(
-    ["groq-stream", "mistral-cached", "deepseek-old", "xai", "moonshot", "moonshot-stream", "together", "hf-router"],
-    ("usage",),
-)
+PENDING: dict[str, tuple[str, ...]] = {}
 """By the name of a form: fields of its record that are not right yet."""
 _MOST = 3
 """Ways in which a quick run reads a form; which ones differs from form to form."""
