@@ -110,6 +110,9 @@ def _human(found: Comparison) -> None:
         f"{counted(found.matched, 'turn')} matched, {found.same_output:,} with the same output, "
         f"{found.newly_failed:,} failed in B only; {found.only_a:,} in A only, {found.only_b:,} in B only"
     )
+    if found.versions_differ:
+        a, b = (", ".join(versions) or "unknown" for versions in (found.versions_a, found.versions_b))
+        screen.line(f"A was written by version {a}, B by {b}: a figure may mean something else; see the changelog")
     _pairs(screen, "costlier in B", found.costlier)
     _pairs(screen, "slower in B", found.slower)
 

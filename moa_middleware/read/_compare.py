@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pydantic_core import to_json
 
+from ._fields import mapping, text
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -98,6 +100,9 @@ class Comparison:
         costlier: The pairs whose costs rose most, at most `worst` of them.
         slower: The pairs whose durations rose most.
         newly_failed: Pairs of which B's turn failed and A's did not.
+        versions_a: Versions of the library that wrote the turns of A, sorted as text. A figure may mean something
+            else in another version: its changelog says what changed.
+        versions_b: Those of B.
     """
 
     by: str | None
@@ -111,6 +116,13 @@ class Comparison:
     costlier: tuple[TurnDiff, ...]
     slower: tuple[TurnDiff, ...]
     newly_failed: int
+    versions_a: tuple[str, ...] = ()
+    versions_b: tuple[str, ...] = ()
+
+    @property
+    def versions_differ(self) -> bool:
+        """Return True if not all turns of both runs were written by one version of the library."""
+        return len({*self.versions_a, *self.versions_b}) > 1
 
     @property
     def total(self) -> GroupDiff:
@@ -133,14 +145,18 @@ def compare_runs(a: Run, b: Run, *, by: str | None = "model", worst: int = 5, fi
     figures_a, figures_b = a.stats(by, **filters), b.stats(by, **filters)
     waiting: dict[bytes, list[_Side]] = {}
     count_a = matched = only_b = same = newly_failed = 0
+    versions_a: set[str] = set()
+    versions_b: set[str] = set()
     for turn in a.turns(**filters):
         count_a += 1
+        versions_a |= _version(turn)
         waiting.setdefault(_asked(turn), []).append(_side(turn))
     for sides in waiting.values():
         sides.reverse()
     costlier: list[tuple[float, int, TurnDiff]] = []
     slower: list[tuple[float, int, TurnDiff]] = []
     for number, turn in enumerate(b.turns(**filters)):
+        versions_b |= _version(turn)
         sides = waiting.get(_asked(turn), [])
         if not sides:
             only_b += 1
@@ -171,7 +187,15 @@ def compare_runs(a: Run, b: Run, *, by: str | None = "model", worst: int = 5, fi
         costlier=tuple(pair for _, _, pair in sorted(costlier, reverse=True)),
         slower=tuple(pair for _, _, pair in sorted(slower, reverse=True)),
         newly_failed=newly_failed,
+        versions_a=tuple(sorted(versions_a)),
+        versions_b=tuple(sorted(versions_b)),
     )
+
+
+def _version(turn: TurnView) -> set[str]:
+    """Return the version of the library that wrote a turn, empty where the line does not name it."""
+    version = text(mapping(turn._data.get("writer")).get("version"))
+    return set() if version is None else {version}
 
 
 def _rows(a: Stats, b: Stats) -> Iterator[GroupDiff]:

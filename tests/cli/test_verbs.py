@@ -7,6 +7,7 @@ import io
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -373,6 +374,51 @@ def test_two_runs_are_compared(run, told, terminal, written, desk):
         assert "B-A" in text
     assert 0 == run("compare", written, other, "--fail-on", "output", "--fail-on", "failed").returncode
     assert 1 == run("compare", written, other, "--fail-on", "unmatched").returncode
+
+
+def in_version(path, version):
+    """Write a trace anew as if another version of the library had written it; `None` names no version."""
+    lines = [json.loads(line) for line in path.read_bytes().splitlines()]
+    for line in lines:
+        line["writer"] = None if version is None else {**line["writer"], "version": version}
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+
+
+VERSIONS = {
+    "one": (("0.1.0", "0.1.0", "0.1.0", "0.1.0"), False),
+    "two": (("0.1.0", "0.1.0", "0.2.0", "0.2.0"), True),
+    "mixed": (("0.1.0", "0.2.0", "0.2.0", "0.2.0"), True),
+    "unknown and mixed": (("0.1.0", "0.2.0", None, None), True),
+    "unknown and one": ((None, None, "0.2.0", "0.2.0"), False),
+}
+
+
+def runs_of_versions(written, desk, versions):
+    """Return two copies of a run, whose files were written by some versions."""
+    runs = [shutil.copytree(written, desk / name) for name in ("a", "b")]
+    paths = [folder / name for folder in runs for name in ("s-0.jsonl", "s-1.jsonl")]
+    for path, version in zip(paths, versions, strict=True):
+        in_version(path, version)
+    return runs
+
+
+@pytest.mark.parametrize("name", VERSIONS)
+def test_versions_of_both_runs(name, written, desk):
+    """A figure may mean something else in another version, so each that wrote a turn is named."""
+    versions, differ = VERSIONS[name]
+    found = read.compare(*runs_of_versions(written, desk, versions))
+    assert found.versions_a == tuple(sorted({*versions[:2]} - {None}))
+    assert found.versions_b == tuple(sorted({*versions[2:]} - {None}))
+    assert found.versions_differ == differ
+
+
+def test_runs_of_different_versions_are_named(run, told, written, desk):
+    """On the terminal, only if they differ, and as JSON."""
+    runs = runs_of_versions(written, desk, VERSIONS["mixed"][0])
+    assert "A was written by version 0.1.0, 0.2.0, B by 0.2.0" in " ".join(run("compare", *runs).stdout.split())
+    (found,) = told("compare", *runs)
+    assert (found["versions_a"], found["versions_b"]) == (["0.1.0", "0.2.0"], ["0.2.0"])
+    assert "written by version" not in run("compare", runs[1], runs[1]).stdout
 
 
 def test_a_scan_names_places_and_no_value(run, told, written, desk):

@@ -387,11 +387,12 @@ def test_the_middleware_of_the_readme_is_ten_lines():
 
 
 def test_the_changelog_has_one_sentence_a_line_and_the_version():
-    """Keep a Changelog: unreleased first, then this version; each entry is one line and one sentence."""
+    """Keep a Changelog: unreleased first, which a version in development is; each entry is one line and one sentence."""
     text = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
     heads = re.findall(r"^## \[([^\]]+)\]", text, re.MULTILINE)
     assert heads[:1] == ["Unreleased"]
-    assert moa.__version__ in heads
+    # Traces name the version that wrote them, so the released number is not used for what is different already.
+    assert moa.__version__ in heads or ".dev" in moa.__version__
     entries = [line for line in text.splitlines() if line.startswith("- ")]
     assert entries
     for line in entries:
