@@ -113,6 +113,83 @@ _ANTHROPIC = _stainless(
 
 # With forms of their own ----------------------------------------------------------------------------
 
+_OF_GEMINI = frozenset(
+    {
+        *("automatic_function_calling", "cached_content", "candidate_count", "image_config", "labels"),
+        *("media_resolution", "response_json_schema", "response_logprobs", "response_mime_type"),
+        *("response_modalities", "response_schema", "safety_settings", "speech_config", "thinking_config"),
+        "tool_config",
+    }
+)
+"""By the Gemini API reference, *GenerationConfig*; the others of `config` have names that are usual."""
+_GOOGLE = Sdk(
+    "google-genai",
+    (
+        Methods(
+            "google.genai.models",
+            ("Models", "AsyncModels"),
+            "models",
+            ("generate_content", "generate_content_stream"),
+            Form("gemini", "contents", "config.system_instruction", holders=("config",), params=_OF_GEMINI),
+            streams=frozenset({"generate_content_stream"}),
+        ),
+    ),
+    ("google.genai",),
+    "google",
+    clients=frozenset({"Client", "AsyncClient"}),
+    link="_api_client",
+    endpoint=lambda models: models._api_client._http_options.base_url,
+)
+
+_OF_MISTRAL = frozenset(
+    {"guardrails", "min_tokens", "prediction", "prompt_cache_key", "prompt_mode", "random_seed", "safe_prompt"}
+)
+_OF_CHAT = ("complete", "complete_async", "stream", "stream_async")
+_STREAMED = frozenset({"stream", "stream_async"})
+
+
+def _mistral_methods(package: str) -> tuple[Methods, ...]:
+    chat = Form("mistral", params=_OF_MISTRAL)
+    fim = Form("mistral", "prompt", params=_OF_MISTRAL | {"suffix"})
+    return (
+        Methods(f"{package}.chat", ("Chat",), "chat", _OF_CHAT, chat, _STREAMED),
+        Methods(f"{package}.agents", ("Agents",), "agents", _OF_CHAT, chat._replace(model="agent_id"), _STREAMED),
+        Methods(f"{package}.fim", ("Fim",), "fim", _OF_CHAT, fim, _STREAMED),
+    )
+
+
+_MISTRAL = Sdk(
+    "mistralai",
+    # The second before version 2.
+    (*_mistral_methods("mistralai.client"), *_mistral_methods("mistralai")),
+    ("mistralai",),
+    "mistral",
+    clients=frozenset({"Mistral"}),
+    link="parent_ref",
+    endpoint=lambda chat: chat.sdk_configuration.get_server_details()[0],
+)
+_OF_HUGGING_FACE = Form("openai_chat")
+_HUGGING_FACE = Sdk(
+    "huggingface_hub",
+    (
+        Methods("huggingface_hub.inference._client", ("InferenceClient",), "", ("chat_completion",), _OF_HUGGING_FACE),
+        Methods(
+            "huggingface_hub.inference._generated._async_client",
+            ("AsyncInferenceClient",),
+            "",
+            ("chat_completion",),
+            _OF_HUGGING_FACE,
+        ),
+    ),
+    ("huggingface_hub",),
+    "huggingface",
+    clients=frozenset({"InferenceClient", "AsyncInferenceClient"}),
+    link="",
+    # A client holds the URL that it was made with as its model.
+    endpoint=lambda client: url if "://" in (url := str(client.model)) else None,
+    sign="huggingface_hub.inference._client",
+)
+
 _BOTH = ("Client", "AsyncClient")
 _OF_OLLAMA = frozenset({"format", "keep_alive", "options", "raw", "think"})
 _OLLAMA = Sdk(
@@ -225,7 +302,8 @@ _BEDROCK = Sdk(
     endpoint=lambda client: client.meta.endpoint_url,
 )
 
-CATALOG = {sdk.name: sdk for sdk in (_ANTHROPIC, _COHERE, _GROQ, _LITELLM, _OLLAMA, _OPENAI, _TOGETHER)}
+_ROWS = (*(_ANTHROPIC, _COHERE, _GOOGLE, _GROQ, _HUGGING_FACE, _LITELLM), *(_MISTRAL, _OLLAMA, _OPENAI, _TOGETHER))
+CATALOG = {sdk.name: sdk for sdk in _ROWS}
 """The SDKs by name."""
 SDKS = frozenset(CATALOG)
 """Their names."""

@@ -369,11 +369,16 @@ def replaced(obj: Any, value: Any, name: str | int, *path: str | int) -> Any:
         name: Key, attribute or index on the way to the place.
         path: The rest of the way.
     """
+    # Hugging Face's objects are dicts whose values are attributes as well, and in the dict everything is plain.
+    is_item = isinstance(obj, dict) and not (isinstance(name, str) and name in getattr(obj, "__dict__", ()))
     if path:
-        value = replaced(get(obj, name) if isinstance(name, str) else obj[name], value, *path)
+        inner = obj[name] if isinstance(name, int) else get(obj, name) if is_item else getattr(obj, name, None)
+        value = replaced(inner, value, *path)
     # Not `model_copy`: a look-alike has none, and a pydantic model's `__copy__` copies its fields' dict, so
     # that what is set on the copy is not seen by others who hold the SDK's object.
     made = list(obj) if isinstance(name, int) else copy(obj)
-    put: Any = setattr if isinstance(name, str) and not isinstance(obj, dict) else setitem
+    if isinstance(obj, dict) and not is_item:
+        vars(made).update(vars(obj))  # copying the items has set plain ones as attributes
+    put: Any = setattr if isinstance(name, str) and not is_item else setitem
     put(made, name, value)
     return made

@@ -96,6 +96,10 @@ def fields_of(obj: Any, *, models_only: bool = False) -> Any:
         return dict.copy(obj) if issubclass(type(obj), dict) else obj
     if extra is None or type(extra) is dict:
         return {**obj.__dict__, **extra} if extra else obj.__dict__
+    if issubclass(type(obj), dict):
+        # Hugging Face's objects are dicts as well; a field that the class does not declare is an attribute only.
+        own = getattr(obj, "__dict__", None)
+        return own if type(own) is dict and own.keys() >= obj.keys() else dict.copy(obj)
     return obj.__dict__ if not models_only and _is_bare(type(obj)) else obj
 
 
@@ -116,7 +120,7 @@ def named_fields(obj: Any, names: Sequence[str]) -> dict[str, Any]:
 def get(obj: Any, name: str) -> Any:
     """Return a key of a mapping or an attribute of anything else, `None` where it has none."""
     if issubclass(type(obj), dict):
-        return dict.get(obj, name)
+        return dict.get(obj, name) if type(obj) is dict else fields_of(obj).get(name)
     try:
         return getattr(obj, name, None)
     except BaseException as error:  # a property, or a `__getattr__`, of the user's

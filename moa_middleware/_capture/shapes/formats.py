@@ -19,16 +19,29 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from . import bedrock, bedrock_body, cohere, ollama
+from . import bedrock, bedrock_body, cohere, gemini, huggingface, mistral, ollama
 
 if TYPE_CHECKING:
     from types import ModuleType
 
 __all__ = ["FORMATS", "KEYS", "MAKERS"]
 
-FORMATS: dict[str, ModuleType] = {"bedrock": bedrock, "bedrock_body": bedrock_body, "cohere": cohere, "ollama": ollama}
+FORMATS: dict[str, ModuleType] = {
+    "bedrock": bedrock,
+    "bedrock_body": bedrock_body,
+    "cohere": cohere,
+    "gemini": gemini,
+    "mistral": mistral,
+    "ollama": ollama,
+}
 """By family."""
-MAKERS: dict[str, ModuleType] = {"cohere": cohere, "ollama": ollama}
+MAKERS: dict[str, ModuleType] = {
+    "cohere": cohere,
+    "google-genai": gemini,
+    "huggingface_hub": huggingface,
+    "mistralai": mistral,
+    "ollama": ollama,
+}
 """By the name of the SDK."""
 KEYS: frozenset[str] = frozenset().union(*(module.KEYS for module in FORMATS.values()))
 """A dict or an object without one of these is of none of `FORMATS`."""

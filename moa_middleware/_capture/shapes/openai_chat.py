@@ -89,7 +89,7 @@ def _choices(obj: Any) -> Any:
     """Return the choices of a chat object, `()` where they are null, `None` where it has none."""
     # Once: it may be a property of a look-alike.
     try:
-        choices = obj.get("choices", _NONE) if isinstance(obj, dict) else getattr(obj, "choices", _NONE)
+        choices = fields_of(obj).get("choices", _NONE) if isinstance(obj, dict) else getattr(obj, "choices", _NONE)
     except Exception:  # an object that raises where it has no such attribute
         choices = _NONE
     if choices is _NONE:

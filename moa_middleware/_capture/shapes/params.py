@@ -13,12 +13,12 @@ from .values import declared, plain
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["bare_url", "bare_url_of", "read_params"]
+__all__ = ["USUAL", "bare_url", "bare_url_of", "read_params"]
 
 # By the API references of OpenAI (*Chat*, *Responses*) and Anthropic (*Messages*), and what OpenRouter, vLLM
 # and Ollama take as well. An allow-list, because an argument that is new tomorrow may be a credential:
 # what is missing here is named in the record, and costs a reader its value, which can be added.
-_PARAMS = frozenset(
+USUAL = frozenset(
     {
         *("temperature", "top_p", "top_k", "min_p", "frequency_penalty", "presence_penalty", "repetition_penalty"),
         *("max_tokens", "max_completion_tokens", "max_output_tokens", "stop", "stop_sequences", "seed", "n"),
@@ -28,9 +28,9 @@ _PARAMS = frozenset(
     }
 )
 _FAMILIES = {
-    "openai_responses": _PARAMS
+    "openai_responses": USUAL
     | {"include", "max_tool_calls", "previous_response_id", "prompt", "store", "text", "truncation"},
-    "anthropic": _PARAMS | {"output_config", "output_format"},
+    "anthropic": USUAL | {"output_config", "output_format"},
 }
 # By the SDKs, `extra_body` is merged into the JSON of the request. The keys are those of OpenRouter, vLLM
 # and Qwen that are parameters of a model; any other may be an account's id or a key.
@@ -65,7 +65,7 @@ def read_params(
         family: Shape of the function.
         more: Parameters that are recorded besides the usual ones.
     """
-    allowed = _FAMILIES.get(family, _PARAMS)
+    allowed = _FAMILIES.get(family, USUAL)
     if more:
         allowed |= more
     params: dict[str, Any] = {}

@@ -12,7 +12,7 @@ from ...errors import RequestError
 from .catalog import method_of
 from .fields import fields_of
 from .formats import FORMATS
-from .params import read_params
+from .params import USUAL, read_params
 from .request import Request, RequestSpec
 from .signature import follow
 
@@ -61,7 +61,9 @@ class SdkRequestSpec(RequestSpec):
         self.holders = form.holders
         self.holds_body = hasattr(self.format, "params_of")
         """True if the messages and the parameters are in one text, the body of the request."""
-        self.allowed = form.params
+        is_config = len(form.holders) == 1 and not self.holds_body
+        self.allowed = form.params | USUAL if is_config else form.params
+        """Names that are recorded; those that a holder may have, where there is one."""
         self.is_stream = name in row.streams
         """True if the method returns a stream, whatever its arguments say."""
         self.has_paths = any("." in place for place in (self.messages, self.system, self.model) if place)

@@ -7,6 +7,7 @@ Each module has `PROVIDER`. What the bytes say is found out by code that shares 
 from __future__ import annotations
 
 import json
+from importlib.util import find_spec
 from typing import Any, NamedTuple
 
 TEXT = "One two."
@@ -57,6 +58,14 @@ class Provider(NamedTuple):
     """A function of the path, the request and the bytes that returns what the record has to say."""
     refuses: Any
     """A function of the path and the request that returns an answer that is an error."""
+
+
+def is_installed(sdk):
+    """Return True if an SDK can be imported; `google.genai` is in a namespace that may not be there."""
+    try:
+        return find_spec(sdk) is not None
+    except ImportError:
+        return False
 
 
 def tool_calls_of(call):

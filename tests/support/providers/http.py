@@ -13,29 +13,29 @@ def _response(request, answer):
     return said, {"content-type": said.kind, **(said.headers or {})}
 
 
-def transport(answer):
-    """Return a transport for sync clients."""
+def transport(answer, http=httpx):
+    """Return a transport for sync clients of a library: httpx, or one with the same names."""
 
-    class Body(httpx.SyncByteStream):
+    class Body(http.SyncByteStream):
         def __init__(self, said):
             self.said = said
 
         def __iter__(self):
             yield from self.said.pieces
             if self.said.cut:
-                raise httpx.ReadError("connection lost")
+                raise http.ReadError("connection lost")
 
     def respond(request):
         said, headers = _response(request, answer)
-        return httpx.Response(said.status, headers=headers, stream=Body(said), request=request)
+        return http.Response(said.status, headers=headers, stream=Body(said), request=request)
 
-    return httpx.MockTransport(respond)
+    return http.MockTransport(respond)
 
 
-def async_transport(answer):
-    """Return a transport for async clients."""
+def async_transport(answer, http=httpx):
+    """Return the same for async clients."""
 
-    class Body(httpx.AsyncByteStream):
+    class Body(http.AsyncByteStream):
         def __init__(self, said):
             self.said = said
 
@@ -43,10 +43,10 @@ def async_transport(answer):
             for piece in self.said.pieces:
                 yield piece
             if self.said.cut:
-                raise httpx.ReadError("connection lost")
+                raise http.ReadError("connection lost")
 
     async def respond(request):
         said, headers = _response(request, answer)
-        return httpx.Response(said.status, headers=headers, stream=Body(said), request=request)
+        return http.Response(said.status, headers=headers, stream=Body(said), request=request)
 
-    return httpx.MockTransport(respond)
+    return http.MockTransport(respond)

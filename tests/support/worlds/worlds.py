@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from importlib import import_module
-from importlib.util import find_spec
+
+from tests.support.providers import is_installed
 
 MODULES = {
     "world_plain": None,
@@ -13,6 +14,9 @@ MODULES = {
     "world_anthropic": "anthropic",
     "world_together": "together",
     "world_litellm": "litellm",
+    "world_gemini": "google.genai",
+    "world_mistral": "mistralai",
+    "world_huggingface": "huggingface_hub",
 }
 
 
@@ -20,7 +24,7 @@ def load():
     """Return the worlds of each module, and why a module has none."""
     worlds, missing = [], {}
     for name, sdk in MODULES.items():
-        if sdk is not None and find_spec(sdk) is None:
+        if sdk is not None and not is_installed(sdk):
             missing[name] = f"{sdk} is not installed"
             continue
         worlds += import_module(f"{__package__}.{name}").WORLDS

@@ -7,16 +7,18 @@ import contextlib
 import gc
 import json
 from importlib import import_module
-from importlib.util import find_spec
 
 import pytest
 
 import moa_middleware as moa
 from moa_middleware.testing import capture_turns
 from tests.support.loopback import Answer
-from tests.support.providers import ASKED, PIECES, SYSTEM, TEXT, taken, taken_async, tool_calls_of
+from tests.support.providers import ASKED, OUTPUT, PIECES, SYSTEM, TEXT, is_installed, taken, taken_async, tool_calls_of
 
 NAMES = {
+    "google-genai": ("google.genai", "gemini", "PROVIDER"),
+    "huggingface_hub": ("huggingface_hub", "huggingface", "PROVIDER"),
+    "mistralai": ("mistralai", "mistral", "PROVIDER"),
     "ollama": ("ollama", "ollama", "PROVIDER"),
     "cohere": ("cohere", "cohere", "PROVIDER"),
     "cohere-v1": ("cohere", "cohere", "PROVIDER_V1"),
@@ -25,7 +27,7 @@ NAMES = {
 
 def _cases():
     for title, (sdk, module, name) in NAMES.items():
-        if find_spec(sdk) is None:
+        if not is_installed(sdk):
             skip = pytest.mark.skip(reason=f"{sdk} is not installed (it needs an environment of its own)")
             yield pytest.param(None, None, id=title, marks=skip)
             continue
@@ -177,7 +179,7 @@ def test_a_stream_that_is_broken_off_has_the_text_so_far(provider, form):
     assert said == PIECES[0]
     assert call["output"] == PIECES[0]
     assert call["outcome"] in ("closed", "abandoned")
-    assert call["usage"].get("output_tokens") in (None, 1)
+    assert (call["usage"].get("output_tokens") or 0) < OUTPUT  # those so far, where a provider counts them
 
 
 @every_form
