@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import importlib
 from itertools import cycle
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 from tests.support.wire_truth import payloads
@@ -25,20 +26,33 @@ def _pieces(data):
         start += size
 
 
+_CLIENTS = {
+    "openai": ("openai", "OpenAI"),
+    "azure": ("openai", "AzureOpenAI"),
+    "anthropic": ("anthropic", "Anthropic"),
+    "together": ("together", "Together"),
+    "groq": ("groq", "Groq"),
+}
+"""By the name in a form: package and class of the client."""
+
+
 class Wire:
     """A client of an SDK whose requests are all answered by the form at hand."""
 
     def __init__(self, sdk, *, is_async):
         self.form: Any = None
-        module = importlib.import_module(sdk)
-        name = {"openai": "OpenAI", "anthropic": "Anthropic", "together": "Together", "groq": "Groq"}[sdk]
+        package, name = _CLIENTS[sdk]
+        module = importlib.import_module(package)
         # openai and anthropic come with httpx2 from some version on, the others with httpx.
         kind = getattr(module, "DefaultHttpxClient").__mro__[1]
         self.http: Any = importlib.import_module(kind.__module__.partition(".")[0])
         transport = self.http.MockTransport(self._answer_async if is_async else self._answer)
         client = (self.http.AsyncClient if is_async else self.http.Client)(transport=transport, trust_env=False)
         made = getattr(module, f"Async{name}" if is_async else name)
-        self.client = made(base_url="http://mock/v1", api_key="key-of-the-test", max_retries=0, http_client=client)
+        where = {"base_url": "http://mock/v1"}
+        if sdk == "azure":
+            where = {"azure_endpoint": "http://mock", "api_version": "2025-04-01-preview"}
+        self.client = made(**where, api_key="key-of-the-test", max_retries=0, http_client=client)
 
     def _response(self, request, base):
         data = self.form.body
@@ -241,6 +255,13 @@ async def async_left(resource, asked, seen, count):
             seen(chunk)
             if len(seen.found) == count:
                 break
+
+
+def as_namespace(value):
+    """Return JSON as objects whose attributes are its keys."""
+    if isinstance(value, dict):
+        return SimpleNamespace(**{name: as_namespace(item) for name, item in value.items()})
+    return [*map(as_namespace, value)] if isinstance(value, list) else value
 
 
 def half(form):

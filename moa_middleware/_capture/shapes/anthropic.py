@@ -66,6 +66,8 @@ def _take(choice: Choice, part: Any, index: Any, *, is_streamed: bool = False) -
     """Take in a block, or a delta of one."""
     data = data_of(part)
     kind = data.get("type")
+    if not isinstance(kind, str):
+        return
     if kind in _TEXTS:
         name, said = _TEXTS[kind]
         text = data.get(name)
@@ -73,7 +75,7 @@ def _take(choice: Choice, part: Any, index: Any, *, is_streamed: bool = False) -
             getattr(choice, said).append(text)
     elif kind == "input_json_delta":
         choice.add_tool_call({"index": index, "function": {"arguments": data.get("partial_json")}})
-    elif isinstance(kind, str) and kind.endswith(_TOOL_USE):
+    elif kind.endswith(_TOOL_USE):
         # A stream begins with an empty input and sends its JSON in pieces.
         value = data.get("input")
         arguments = (

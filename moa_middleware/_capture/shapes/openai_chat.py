@@ -65,7 +65,7 @@ def _take(choice: Choice, find: Callable[[str], Any], message: Any, *, text: boo
         if isinstance(refusal, str) and refusal:
             choice.refusal.append(refusal)
         calls = of_message("tool_calls")
-        for call in calls or ():
+        for call in calls if isinstance(calls, list | tuple) else ():
             choice.add_tool_call(call)
         function = of_message("function_call")  # the form before tools
         if function is not None and not calls and isinstance(get(function, "name") or get(function, "arguments"), str):
@@ -253,13 +253,20 @@ def _read_choice(item: Any, position: int) -> Choice:
     return choice
 
 
+def _is_spoken(delta: Any) -> bool:
+    """Return True if the text of a delta is the transcript of its audio."""
+    return not get(delta, "content") and isinstance(get(get(delta, "audio"), "transcript"), str)
+
+
 def render_chunk(raw: Any, chunk: Chunk) -> Any:
     """Return a copy of a raw chunk with the text, reasoning and refusal of a changed one."""
     for place, item in enumerate(get(raw, "choices") or ()):
         if (get(item, "index") or 0) == chunk.choice:
             for kind, name in _NAMES.items():
                 text = getattr(chunk, kind)
-                if kind == "text" or text or get(get(item, "delta"), name):
+                if kind == "text" and _is_spoken(get(item, "delta")):
+                    raw = replaced(raw, text, "choices", place, "delta", "audio", "transcript")
+                elif kind == "text" or text or get(get(item, "delta"), name):
                     raw = replaced(raw, text, "choices", place, "delta", name)
             break
     return raw

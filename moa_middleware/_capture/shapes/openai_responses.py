@@ -161,12 +161,13 @@ def _failure(response: Data) -> ProviderError | None:
 
 def _read_output(response: Data) -> Choice:
     """Return the items of an output as one choice."""
-    choice = Choice(0)
-    for item in response.get("output") or ():
+    choice, items = Choice(0), response.get("output")
+    for item in items if isinstance(items, list | tuple) else ():
         data = data_of(item)
         kind = data.get("type")
         if kind == "message":
-            for part in data.get("content") or ():
+            parts = data.get("content")
+            for part in parts if isinstance(parts, list | tuple) else ():
                 found = data_of(part)
                 for name in ("text", "refusal"):
                     piece = found.get(name)
@@ -174,8 +175,9 @@ def _read_output(response: Data) -> Choice:
                         getattr(choice, name).append(piece)
         # The summary is what OpenAI shows of the reasoning; models with open weights put all of it in the content.
         elif kind == "reasoning":
-            for part in (*(data.get("summary") or ()), *(data.get("content") or ())):
-                add_text(choice.reasoning, data_of(part).get("text"))
+            for parts in (data.get("summary"), data.get("content")):
+                for part in parts if isinstance(parts, list | tuple) else ():
+                    add_text(choice.reasoning, data_of(part).get("text"))
         else:
             call = _tool_call(data)
             if call is not None:

@@ -1,0 +1,53 @@
+"""Spoken answers: middleware sees their transcript as text, and changes it where it came."""
+
+from __future__ import annotations
+
+import moa_middleware as moa
+from moa_middleware.testing import capture_turns
+from tests.support.wire_forms import all_forms
+from tests.support.wire_replay import Wire
+
+SPOKEN = next(form for form in all_forms() if form.name == "chat-stream-spoken")
+REQUEST = {"model": "m", "messages": [{"role": "user", "content": "q"}], "stream": True}
+
+
+def louder(call):
+    """Change each piece of text."""
+    call.map_chunks(lambda chunk: chunk.replace(text=chunk.text.upper()))
+    yield call
+
+
+def transcripts(stream):
+    found = [chunk.choices[0].delta.model_dump(exclude_unset=True).get("audio") or {} for chunk in stream]
+    return [audio["transcript"] for audio in found if "transcript" in audio]
+
+
+def test_a_changed_piece_is_in_the_transcript():
+    """The consumer reads the changed words where the provider put them; no second text appears."""
+    wire = Wire("openai", is_async=False)
+    wire.form = SPOKEN
+    seen = []
+    stack = moa.Stack([louder])
+    client = stack.instrument(wire.client)
+    with capture_turns() as turns:
+        for chunk in client.chat.completions.create(**REQUEST):
+            seen.append(chunk)
+    assert ["IT IS ", "A HAT."] == transcripts(seen)
+    assert not any(chunk.choices[0].delta.content for chunk in seen)
+    [turn] = turns
+    assert turn["output"] == "IT IS A HAT."
+
+
+def test_a_tap_sees_the_transcript():
+    """A progress bar or a live view of an answer works for a spoken one."""
+    pieces = []
+
+    def look(call):
+        call.on_chunk(lambda chunk: pieces.append(chunk.text))
+        yield call
+
+    wire = Wire("openai", is_async=False)
+    wire.form = SPOKEN
+    client = moa.Stack([look]).instrument(wire.client)
+    assert ["It is ", "a hat."] == transcripts(client.chat.completions.create(**REQUEST))
+    assert ["It is ", "a hat."] == [piece for piece in pieces if piece]
