@@ -49,6 +49,9 @@ FORMS = [
     _error("next-to-a-text", {**completion({"content": "It is"}), "error": {"message": "cut off", "code": 500}}),
     _error("in-choice", _choice(message={"role": "assistant", "content": "It is"}, error=_BUSY), sdks=ALL),
     _error("in-choice-without-message", _choice(error=_BUSY)),
+    _error(
+        "in-choice-that-stopped", _choice(message={"role": "assistant", "content": "It is"}, finish="stop", error=_BUSY)
+    ),
     _error("finish-only", _choice(message={"role": "assistant", "content": "It is"})),
     value(
         "chat-fine-minimax",

@@ -26,12 +26,10 @@ def test_a_changed_piece_is_in_the_transcript():
     """The consumer reads the changed words where the provider put them; no second text appears."""
     wire = Wire("openai", is_async=False)
     wire.form = SPOKEN
-    seen = []
     stack = moa.Stack([louder])
     client = stack.instrument(wire.client)
     with capture_turns() as turns:
-        for chunk in client.chat.completions.create(**REQUEST):
-            seen.append(chunk)
+        seen = [*client.chat.completions.create(**REQUEST)]
     assert ["IT IS ", "A HAT."] == transcripts(seen)
     assert not any(chunk.choices[0].delta.content for chunk in seen)
     [turn] = turns

@@ -15,8 +15,6 @@ from tests.support.wire_truth import payloads, truth
 
 FORMS = all_forms()
 CASES = [(form, sdk) for form in FORMS for sdk in form.sdks]
-PENDING: dict[str, tuple[str, ...]] = {}
-"""By the name of a form: fields of its record that are not right yet."""
 _MOST = {"openai": 3, "anthropic": 3}
 """Ways in which a quick run reads a form; which ones differs from form to form. Others: 2."""
 
@@ -71,13 +69,12 @@ def calls_of(calls):
 def compare(turns, expected, skipped, where):
     """Assert that a record says what the bytes say."""
     found = recorded(call_of(turns))
-    if not skipped & {"error", "outcome"}:
+    if "outcome" not in skipped:
         assert turns[0]["totals"]["failed"] == (expected["outcome"] == "error"), where
     expected = {**expected, "tool_calls": calls_of(expected["tool_calls"])}
     words = expected.pop("error")
-    if "error" not in skipped:
-        assert (found["error"] is None) == (words is None), (where, found["error"], words)
-        assert words is None or words in found["error"], (where, found["error"], words)
+    assert (found["error"] is None) == (words is None), (where, found["error"], words)
+    assert words is None or words in found["error"], (where, found["error"], words)
     for name, value in expected.items():
         if name not in skipped:
             assert found[name] == value, (where, name, found[name], value)
@@ -100,7 +97,7 @@ def test_a_form(form, sdk, request):
         assert bare.found == off.found == on.found, where
         if bare.failed and how.name in {"manager", "async_manager"}:
             continue  # the SDK's helper refuses what the provider sends; how far it came is its own affair
-        skipped = {*PENDING.get(form.name, ())}
+        skipped: set[str] = set()
         if form.status >= 400:
             call = call_of(turns)
             assert call["outcome"] == "error", where
@@ -132,7 +129,7 @@ def test_a_form_as_a_function_of_the_users_returns_it(form):
         with capture_turns() as turns:
             got = [*ask_in_pieces("q")] if form.streamed else ask("q")
         assert got == ([*map(make, found)] if form.streamed else make(found[0]))
-        compare(turns, truth(form), {*PENDING.get(form.name, ())}, f"{form.name} by {make.__name__}")
+        compare(turns, truth(form), set(), f"{form.name} by {make.__name__}")
 
 
 def test_every_way_meets_every_family():
@@ -144,7 +141,6 @@ def test_every_way_meets_every_family():
 
 
 def test_names_are_unique():
-    """A form is named by a failure, and in `PENDING`."""
+    """A failure names its form."""
     names = [form.name for form in FORMS]
     assert len(names) == len({*names})
-    assert PENDING.keys() <= {*names}
