@@ -205,8 +205,12 @@ def read_value(value: Any, fields: Any, raw: Any) -> Reply | None:
         # is not exactly so goes the general way. An empty `reasoning` is one that the general way keeps.
         item = fields_of(items[0])
         message = fields_of(item.get("message")) if type(item) is dict else None
-        is_bare = type(message) is dict and not any(map(message.get, _NOT_TEXT)) and message.get("reasoning") is None
-        if is_bare and item.get("error") is None:
+        if (
+            type(message) is dict
+            and item.get("error") is None
+            and not any(map(message.get, _NOT_TEXT))
+            and message.get("reasoning") is None
+        ):
             text, finish = message.get("content"), item.get("finish_reason")
     if type(text) is not str or not text or finish == "error":
         items = _choices(value)
