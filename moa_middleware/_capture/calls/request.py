@@ -18,7 +18,6 @@ from ..log import log
 from ..scope import Order
 from ..shapes.accumulator import Accumulator
 from ..shapes.iterators import Recorder
-from ..streams.file_body import is_file_body
 from ..streams.kinds import (
     is_awaitable,
     is_future,
@@ -33,6 +32,7 @@ from ..streams.proxies import manager_proxy, replay_proxy, stream_proxy, wrap_un
 from ..streams.proxy_class import own_state
 from ..streams.raw import raw_proxy, read_body
 from ..streams.state import End, FutureDone, ManagerEntered, StreamState, follow, future_done
+from ..streams.stream_types import is_async_stream, is_file_body, iterator_of
 from ..streams.taps import taps_of
 from .execution import WireReply
 from .kept_reply import reply_of_error, withdraw
@@ -255,7 +255,7 @@ class RequestExchange:
         if raw is not None and of.delivered:
             box[0] = raw  # of a resend: the first helper goes on with it
             raw = None
-        of.is_async = of.is_async or not hasattr(box[0], "__next__")
+        of.is_async = of.is_async or is_async_stream(box[0])
         inner = own_state(box[0])
         if inner is not None and not taps and not of.middleware and of.state is None:
             return (yield from self._follow(inner, box))
@@ -339,7 +339,7 @@ class RequestExchange:
 
         failure: BaseException | None = None
         try:
-            yield Drain(source, take, self.scope)
+            yield Drain(iterator_of(source), take, self.scope)
         except BaseException as error:
             failure = error
             raise

@@ -21,11 +21,11 @@ from ..frames import hide_own_frames
 from ..log import count_fault
 from ..scope import NO_TAGS, Order, Scope, current, put_current
 from ..shapes.accumulator import Accumulator
-from ..streams.file_body import is_file_body
 from ..streams.kinds import is_stream, kind_of, underlying_stream
 from ..streams.proxies import stream_proxy
 from ..streams.proxy_class import own_state
 from ..streams.state import StreamState
+from ..streams.stream_types import is_file_body
 from ..turns.turn import turn_for_call
 from .kept_reply import completed, keep, keep_reply, reply_of_error, shared, withdraw
 from .sent_body import showing_body

@@ -16,6 +16,7 @@ from .inside import call_inside
 from .patch import Patch, lock
 
 if TYPE_CHECKING:
+    from ..shapes.catalog import Methods
     from ..turns.turn import StackLike
 
 __all__ = ["CallPatch", "unnamed", "unsearched"]
@@ -31,18 +32,26 @@ class CallPatch(Patch):
         stack: The stack.
         kind: `turn` or `call`.
         path: Dotted path by which it was found.
-        inside: Key of the returned dict under which the reply is that the caller reads, "" for most functions.
+        row: What the catalog of SDKs says of the function, `None` for most.
         link: Attribute by which the method's object leads to a target, a client of an SDK; "" where the object
             is the target itself.
     """
 
     def __init__(
-        self, owner: Any, name: str, stack: StackLike, kind: str, *, path: str, link: str = "", inside: str = ""
+        self,
+        owner: Any,
+        name: str,
+        stack: StackLike,
+        kind: str,
+        *,
+        path: str,
+        link: str = "",
+        row: Methods | None = None,
     ) -> None:
         self.kind = kind
         self.path = path
         self.link = link
-        self.inside = inside
+        self.row = row
         self.cache: dict[str, Any] = {}
         """What is known of the function, empty before its first call that was recorded."""
         self.aliases: Aliases | None = None
@@ -58,8 +67,9 @@ class CallPatch(Patch):
         """Return a wrapper that acts for the targets."""
         # A partial application: calling it enters no frame.
         wrapper = partial(self.stack.call_through, self._options_of_call, self.cache, self.path)
-        if self.inside:
-            wrapper = partial(call_inside, wrapper, self.inside)
+        row = self.row
+        if row is not None and (row.inside or row.returns_coroutine):
+            wrapper = partial(call_inside, wrapper, row)
         return Instrumented(original, wrapper, stack=self.stack, kind=self.kind, patch=self)
 
     def _options_of_call(self, instance: Any) -> Any:

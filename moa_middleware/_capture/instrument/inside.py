@@ -7,7 +7,6 @@ The caller gets the very dict. Only what is under one key of it takes part in th
 from __future__ import annotations
 
 from functools import update_wrapper
-from inspect import isawaitable
 from typing import TYPE_CHECKING, Any
 
 from ..frames import hide_own_frames
@@ -19,18 +18,20 @@ from ..streams.proxy_class import own_state
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from ..shapes.catalog import Methods
+
 __all__ = ["call_inside"]
 
 
 def call_inside(  # noqa: PLR0917 - the last four are those of a wrapper
-    call: Callable[..., Any], key: str, wrapped: Any, instance: Any, args: Any, kwargs: Any
+    call: Callable[..., Any], row: Methods, wrapped: Any, instance: Any, args: Any, kwargs: Any
 ) -> Any:
     """
-    Run a call whose reply is under a key of the dict that the function returns.
+    Run a call whose reply is under a key of the dict that the function returns, or whose function does not show its kind.
 
     Args:
         call: Runs a call, as `call_through` does, of a function that returns the reply.
-        key: The key.
+        row: What the catalog says of the function.
         wrapped: The function, bound to `instance`.
         instance: The object whose method it is.
         args: Of the function.
@@ -38,23 +39,25 @@ def call_inside(  # noqa: PLR0917 - the last four are those of a wrapper
     """
     box: list[Any] = []
 
-    def opened(*args: Any, **kwargs: Any) -> Any:
-        response = wrapped(*args, **kwargs)
-        return opened_later(response) if isawaitable(response) else reply_in(response)
-
-    async def opened_later(response: Any) -> Any:
-        return reply_in(await response)
-
     def reply_in(response: Any) -> Any:
-        reply = response.get(key) if type(response) is dict else None
+        reply = response.get(row.inside) if row.inside and type(response) is dict else None
         if reply is None:
             return response
         box[:] = [response]
         return reply
 
+    def opened(*args: Any, **kwargs: Any) -> Any:
+        return reply_in(wrapped(*args, **kwargs))
+
+    async def opened_async(*args: Any, **kwargs: Any) -> Any:
+        return reply_in(await wrapped(*args, **kwargs))
+
     try:
-        got = call(update_wrapper(opened, wrapped), instance, args, kwargs)
-        return _put_later(got, key, box) if isawaitable(got) else _put(got, key, box)
+        if args:  # the SDK refuses positional arguments at once
+            return wrapped(*args, **kwargs)
+        made = update_wrapper(opened_async if row.returns_coroutine else opened, wrapped)
+        got = call(made, instance, args, kwargs)
+        return _put_later(got, row.inside, box) if row.returns_coroutine else _put(got, row.inside, box)
     except BaseException as error:
         hide_own_frames(error)
         raise
@@ -70,7 +73,7 @@ async def _put_later(got: Any, key: str, box: list[Any]) -> Any:
 
 def _put(got: Any, key: str, box: list[Any]) -> Any:
     """Return the dict that the function returned, with what the caller reads in its place."""
-    if type(got) is dict:
+    if not key or type(got) is dict:
         return got
     # Nothing was sent where a middleware has answered.
     response = (

@@ -19,8 +19,7 @@ from typing import TYPE_CHECKING, Any, cast
 import wrapt
 
 from ..log import log
-from ..shapes import catalog
-from ..shapes.catalog import CATALOG, sdk_of_module
+from ..shapes.catalog import CATALOG, method_of, sdk_of_module
 from .call_patch import CallPatch
 from .function_proxy import BoundInstrumented, layer_of
 from .patch import Identities, Patch, Undo, apply_patch, known_patch, lock, patches_of, undo
@@ -196,8 +195,7 @@ def _patch_module(stack: StackLike, sdk: str, module: Any, target: Any, options:
             continue
         link = "" if owner is module else CATALOG[sdk].link
         whom = owner if target is None else _shared(target, link)
-        row = catalog.method_of(module.__name__, name)
-        of = {"path": path, "link": link, "inside": row.inside if row is not None else ""}
+        of = {"path": path, "link": link, "row": method_of(module.__name__, name)}
         apply_patch(CallPatch, owner, name, stack, options.kind, target=whom, options=options, **of)
     rows = [row for row in CATALOG[sdk].methods if target is None and row.module == module.__name__]
     for factory in {row.factory for row in rows if row.factory}:
@@ -235,7 +233,9 @@ def _methods(sdk: str, module: Any) -> list[tuple[Any, str, str]]:
             found += [(module, name, name) for name in row.names if hasattr(module, name)]
         owners = [getattr(module, name, None) for name in row.classes]
         if row.factory:
-            owners = [cls for base in owners if base is not None for cls in _below(base)]
+            # aiobotocore's classes are derived from botocore's, and have a row of their own.
+            made = [cls for base in owners if base is not None for cls in _below(base)]
+            owners = [cls for cls in made if cls.__module__ == row.module]
         prefix = f"{row.path}." if row.path else ""
         for owner in filter(None, owners):
             found += [(owner, name, f"{prefix}{name}") for name in row.names if name in vars(owner)]

@@ -24,6 +24,7 @@ __all__ = [
     "KEYS",
     "facts_of_response",
     "feed",
+    "json_of",
     "messages_from",
     "messages_of",
     "read_value",
@@ -31,6 +32,18 @@ __all__ = [
     "system_from",
     "system_of",
 ]
+
+
+def json_of(data: Any) -> Any:
+    """Return the object in the bytes or the text of a body, `None` if it is not a JSON object."""
+    import json  # not with the package: few programs call Bedrock
+
+    try:
+        found = json.loads(data) if isinstance(data, str | bytes | bytearray) else None
+    except (ValueError, RecursionError):
+        return None
+    return found if isinstance(found, dict) else None
+
 
 _COUNTS = {
     "x-amzn-bedrock-input-token-count": "inputTokens",

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...errors import RequestError
 from . import anthropic, bedrock, cohere, openai_chat
+from .bedrock import json_of
 from .choice import KINDS, Choice, add_text, json_text, new_reply, replaced
 from .fields import data_of
 from .usage import read_usage_and_cost
@@ -30,7 +31,6 @@ __all__ = [
     "feed",
     "feed_body",
     "feed_reply",
-    "json_of",
     "messages_into",
     "messages_of",
     "params_of",
@@ -41,17 +41,6 @@ __all__ = [
 
 KEYS = frozenset({"chunk"})
 """See `formats`."""
-
-
-def json_of(data: Any) -> Any:
-    """Return the object in the bytes or the text of a body, `None` if it is not a JSON object."""
-    import json  # not with the package: few programs call Bedrock
-
-    try:
-        found = json.loads(data) if isinstance(data, str | bytes | bytearray) else None
-    except (ValueError, RecursionError):
-        return None
-    return found if isinstance(found, dict) else None
 
 
 # Requests. ------------------------------------------------------------------------------------------

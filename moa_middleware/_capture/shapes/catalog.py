@@ -52,6 +52,8 @@ class Methods(NamedTuple):
     """
     inside: str = ""
     """Key of the returned dict under which the reply is that the caller reads, a stream or a file-like body."""
+    returns_coroutine: bool = False
+    """True if they return coroutines, and are plain functions all the same."""
 
 
 class Sdk(NamedTuple):
@@ -270,22 +272,13 @@ _INVOKE = Form(
 
 def _bedrock(module: str, base: str, factory: str) -> tuple[Methods, ...]:
     """Return the rows of the clients whose classes a factory of botocore or aiobotocore makes."""
-    kinds, invoked = (base,), "invoke_model_with_response_stream"
+    is_async = module.startswith("aiobotocore")
+    converse = Methods(module, (base,), "", ("converse",), _CONVERSE, factory=factory, returns_coroutine=is_async)
+    streamed, invoked = "converse_stream", "invoke_model_with_response_stream"
     return (
-        Methods(module, kinds, "", ("converse",), _CONVERSE, factory=factory),
-        Methods(
-            module,
-            kinds,
-            "",
-            ("converse_stream",),
-            _CONVERSE,
-            frozenset({"converse_stream"}),
-            factory=factory,
-            inside="stream",
-        ),
-        Methods(
-            module, kinds, "", ("invoke_model", invoked), _INVOKE, frozenset({invoked}), factory=factory, inside="body"
-        ),
+        converse,
+        converse._replace(names=(streamed,), streams=frozenset({streamed}), inside="stream"),
+        converse._replace(names=("invoke_model", invoked), form=_INVOKE, streams=frozenset({invoked}), inside="body"),
     )
 
 
@@ -302,7 +295,10 @@ _BEDROCK = Sdk(
     endpoint=lambda client: client.meta.endpoint_url,
 )
 
-_ROWS = (*(_ANTHROPIC, _COHERE, _GOOGLE, _GROQ, _HUGGING_FACE, _LITELLM), *(_MISTRAL, _OLLAMA, _OPENAI, _TOGETHER))
+_ROWS = (
+    *(_ANTHROPIC, _BEDROCK, _COHERE, _GOOGLE, _GROQ, _HUGGING_FACE, _LITELLM),
+    *(_MISTRAL, _OLLAMA, _OPENAI, _TOGETHER),
+)
 CATALOG = {sdk.name: sdk for sdk in _ROWS}
 """The SDKs by name."""
 SDKS = frozenset(CATALOG)

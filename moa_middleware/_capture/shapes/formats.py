@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from . import bedrock, bedrock_body, cohere, gemini, huggingface, mistral, ollama
+from . import bedrock, bedrock_answer, bedrock_body, cohere, gemini, huggingface, mistral, ollama
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -36,6 +36,7 @@ FORMATS: dict[str, ModuleType] = {
 }
 """By family."""
 MAKERS: dict[str, ModuleType] = {
+    "bedrock": bedrock_answer,
     "cohere": cohere,
     "google-genai": gemini,
     "huggingface_hub": huggingface,

@@ -14,9 +14,8 @@ from typing import TYPE_CHECKING, Any
 from ..flow.outcome import exit_outcome, outcome_of
 from ..frames import hide_own_frames
 from ..log import count_fault
-from ..shapes import bedrock_body
-from ..shapes.fields import of_type
-from .stream_types import one_per_type
+from ..shapes import bedrock, bedrock_body
+from .stream_types import is_file_body, one_per_type
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,19 +23,13 @@ if TYPE_CHECKING:
     from ..flow.model import Outcome
     from .state import StreamState
 
-__all__ = ["is_file_body", "set_counts", "state_of_body", "watch_body"]
+__all__ = ["set_counts", "state_of_body", "watch_body"]
 
 _BODY = "_moa_body"
 """Attribute of a body that is looked at."""
 _READS = ("read", "readinto", "readlines")
 _MOST = 64 * 1024 * 1024
 """Bytes of a body that are kept until its end; of a longer one nothing is read."""
-
-
-@of_type
-def is_file_body(kind: type) -> bool:
-    """Return True if objects of a type are botocore's or aiobotocore's bodies."""
-    return any(cls.__name__ == "StreamingBody" and cls.__module__ == "botocore.response" for cls in kind.__mro__)
 
 
 class _Body:
@@ -68,7 +61,7 @@ class _Body:
     def over(self) -> None:
         """Read the whole, at its end; never raises."""
         try:
-            body = bedrock_body.json_of(b"".join(self.pieces))
+            body = bedrock.json_of(b"".join(self.pieces))
             self.pieces.clear()
             if body is None or not bedrock_body.feed_reply(self.state.acc, body, self.counts):
                 self.state.acc.unread += 1

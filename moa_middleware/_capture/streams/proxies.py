@@ -20,11 +20,11 @@ from ..flow.outcome import exit_outcome, outcome_of
 from ..frames import hide_own_frames
 from ..log import log
 from ..scope import current, invoke, invoke_close, resolve
-from .file_body import is_file_body, watch_body
+from .file_body import watch_body
 from .loops import iterate, iterate_async, makes_no_calls
 from .proxy_class import ASYNC_CLOSE, StateProxy, TransparentProxy, forward, own_state, proxy_class
 from .steps import runs, step, step_async, stepper, steps_class
-from .stream_types import is_stream, one_per_type, underlying_stream
+from .stream_types import is_file_body, is_stream, one_per_type, underlying_stream
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

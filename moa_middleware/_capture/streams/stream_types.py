@@ -18,11 +18,14 @@ if TYPE_CHECKING:
 
 __all__ = [
     "body_attribute",
+    "is_async_stream",
     "is_event_stream",
+    "is_file_body",
     "is_foreign_proxy",
     "is_mock",
     "is_stream",
     "is_stream_type",
+    "iterator_of",
     "names_of",
     "one_per_type",
     "underlying_stream",
@@ -60,9 +63,29 @@ def is_event_stream(kind: type) -> bool:
     return any(cls.__name__ == "EventStream" and cls.__module__ == "botocore.eventstream" for cls in kind.__mro__)
 
 
+@of_type
+def is_file_body(kind: type) -> bool:
+    """Return True if it is botocore's class of file-like bodies, or one derived from it, such as aiobotocore's."""
+    return any(cls.__name__ == "StreamingBody" and cls.__module__ == "botocore.response" for cls in kind.__mro__)
+
+
 def is_stream(value: object) -> bool:
     """Return True if a value is a stream."""
     return is_stream_type(unwrapped_type(value))
+
+
+def is_async_stream(stream: Any) -> bool:
+    """Return True if a stream is read in async code."""
+    if is_event_stream(type(stream)):
+        return hasattr(stream, "__aiter__")
+    return not hasattr(stream, "__next__")
+
+
+def iterator_of(stream: Any) -> Any:
+    """Return what has the steps of a stream: an iterator of botocore's event streams, any other itself."""
+    if not is_event_stream(type(stream)):
+        return stream
+    return aiter(stream) if hasattr(stream, "__aiter__") else iter(stream)
 
 
 def underlying_stream(value: object) -> Any:
@@ -71,6 +94,9 @@ def underlying_stream(value: object) -> Any:
     if raw is None:
         return None
     kind = unwrapped_type(value)
+    # botocore's own streams hold the response of the HTTP library under that name.
+    if is_event_stream(kind) or is_file_body(kind):
+        return None
     return raw if is_stream(raw) and not is_mock(kind) and not hasattr(kind, "__moa_proxy__") else None
 
 

@@ -58,6 +58,8 @@ class Provider(NamedTuple):
     """A function of the path, the request and the bytes that returns what the record has to say."""
     refuses: Any
     """A function of the path and the request that returns an answer that is an error."""
+    failure: tuple = ()
+    """What the bytes of a stream that fails end with, where a lost connection is nothing to the SDK."""
 
 
 def is_installed(sdk):

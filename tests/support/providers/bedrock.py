@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import functools
 import json
 
 from .. import event_stream
@@ -130,6 +131,9 @@ BODIES = {
 COUNT_HEADERS = {"X-Amzn-Bedrock-Input-Token-Count": str(INPUT), "X-Amzn-Bedrock-Output-Token-Count": str(OUTPUT)}
 
 
+FAILURE = (event_stream.event("modelStreamErrorException", {"message": "the model failed"}),)
+
+
 def model_of(path):
     """Return the model in the path of a request."""
     return path.split("/")[2].replace("%3A", ":")
@@ -229,6 +233,21 @@ def _truth_of_converse(verb, pieces):
 _KEYS = {"region_name": "us-east-1", "aws_access_key_id": "canary-key", "aws_secret_access_key": "canary-secret"}
 
 
+# One each: a session reads the description of the service anew, in half a second.
+@functools.cache
+def _session():
+    import boto3
+
+    return boto3.session.Session()
+
+
+@functools.cache
+def _async_session():
+    from aiobotocore.session import get_session
+
+    return get_session()
+
+
 @contextlib.contextmanager
 def connect(answer, *, is_async=False):
     """Give a client of a server that answers; an async one is opened by `opened`."""
@@ -240,9 +259,7 @@ def connect(answer, *, is_async=False):
         if is_async:
             yield lambda: _async_client(given)
             return
-        import boto3
-
-        client = boto3.session.Session().client("bedrock-runtime", config=config, **given)
+        client = _session().client("bedrock-runtime", config=config, **given)
         yield client
         client.close()
 
@@ -250,10 +267,9 @@ def connect(answer, *, is_async=False):
 @contextlib.asynccontextmanager
 async def _async_client(given):
     from aiobotocore.config import AioConfig
-    from aiobotocore.session import get_session
 
     config = AioConfig(retries={"max_attempts": 0})
-    async with get_session().create_client("bedrock-runtime", config=config, **given) as client:
+    async with _async_session().create_client("bedrock-runtime", config=config, **given) as client:
         yield client
 
 
@@ -302,5 +318,7 @@ def _forms(*, is_async):
         )
 
 
-PROVIDER = Provider("boto3", "bedrock", "bedrock", tuple(_forms(is_async=False)), connect, answer, truth, refuses)
+PROVIDER = Provider(
+    "boto3", "bedrock", "bedrock", tuple(_forms(is_async=False)), connect, answer, truth, refuses, FAILURE
+)
 PROVIDER_ASYNC = PROVIDER._replace(sdk="aiobotocore", forms=tuple(_forms(is_async=True)))

@@ -22,6 +22,8 @@ NAMES = {
     "ollama": ("ollama", "ollama", "PROVIDER"),
     "cohere": ("cohere", "cohere", "PROVIDER"),
     "cohere-v1": ("cohere", "cohere", "PROVIDER_V1"),
+    "boto3": ("boto3", "bedrock", "PROVIDER"),
+    "aiobotocore": ("aiobotocore", "bedrock", "PROVIDER_ASYNC"),
 }
 
 
@@ -47,6 +49,16 @@ def of_kind(**wanted):
 CASES = list(_cases())
 every_form = pytest.mark.parametrize(("provider", "form"), CASES)
 every_stream = pytest.mark.parametrize(("provider", "form"), of_kind(streamed=True))
+# The bodies of the models differ, and how they are asked does not: two of five will do where that is tested.
+_OTHERS = ("nova", "titan", "llama3")
+
+
+def _without_others(cases):
+    return [case for case in cases if not any(name in case.id for name in _OTHERS)]
+
+
+each_form = pytest.mark.parametrize(("provider", "form"), _without_others(CASES))
+each_stream = pytest.mark.parametrize(("provider", "form"), _without_others(of_kind(streamed=True)))
 
 
 class Wire:
@@ -149,7 +161,7 @@ def test_the_record_says_what_the_bytes_say(provider, form):
     assert (call["chunks"] is not None) == form.streamed
 
 
-@every_form
+@each_form
 def test_the_caller_sees_no_difference(provider, form):
     """Uninstrumented, instrumented while nothing is recorded, and recorded: equal objects of the same types."""
     plain, text_of_plain = run(provider, form, Wire(provider))
@@ -169,7 +181,7 @@ def shown_of(value):
     return dump() if dump is not None else value
 
 
-@every_stream
+@each_stream
 def test_a_stream_that_is_broken_off_has_the_text_so_far(provider, form):
     """The consumer leaves after the first piece of text."""
     wire = Wire(provider)
@@ -182,28 +194,30 @@ def test_a_stream_that_is_broken_off_has_the_text_so_far(provider, form):
     assert (call["usage"].get("output_tokens") or 0) < OUTPUT  # those so far, where a provider counts them
 
 
-@every_form
+@each_form
 def test_an_error_of_the_provider_is_an_error_in_the_record(provider, form):
     """The caller gets the SDK's own exception, the same with and without tracing."""
     with pytest.raises(Exception) as plain:
         run(provider, form, Wire(provider, provider.refuses))
     with capture_turns() as turns:
-        with pytest.raises(type(plain.value)) as error:
+        with pytest.raises(Exception) as error:
             run(provider, form, Wire(provider, provider.refuses), prepare=prepare_of(provider, form))
         moa.flush()
-    assert str(error.value) == str(plain.value)
+    # boto3 makes the classes of its exceptions for each client.
+    assert (str(error.value), type(error.value).__name__) == (str(plain.value), type(plain.value).__name__)
     call = only(turns)
     assert call["outcome"] == "error"
     assert call["error"]["type"].endswith(type(plain.value).__name__)
 
 
-@every_stream
+@each_stream
 def test_a_connection_that_is_lost_is_an_error(provider, form):
     """The text before it is kept."""
 
     def cut(path, asked):
         said = provider.answer(path, asked)
-        return Answer(said.pieces[: len(said.pieces) // 2], said.kind, headers=said.headers, cut=True)
+        half = said.pieces[: len(said.pieces) // 2]
+        return Answer([*half, *provider.failure], said.kind, headers=said.headers, cut=True)
 
     with pytest.raises(Exception) as plain:
         run(provider, form, Wire(provider, cut))
@@ -216,7 +230,7 @@ def test_a_connection_that_is_lost_is_an_error(provider, form):
     assert TEXT.startswith(call["output"] or "")
 
 
-@every_form
+@each_form
 def test_nothing_is_recorded_after_uninstrument(provider, form):
     """The methods are the SDK's own again."""
 
@@ -230,7 +244,7 @@ def test_nothing_is_recorded_after_uninstrument(provider, form):
     assert turns == []
 
 
-@every_form
+@each_form
 def test_an_sdk_is_instrumented_for_every_client(provider, form):
     """By its name, before a client is made."""
     moa.instrument(provider.entry)
@@ -258,7 +272,8 @@ def test_a_middleware_changes_what_is_sent(provider, form):
     assert "sing" in sent
     assert ASKED not in sent
     assert SYSTEM not in sent
-    assert text(call["input_messages"][-1]["content"]) == "sing"
+    # A model that takes one prompt reads the system text before it.
+    assert text(call["input_messages"][-1]["content"]) in ("sing", "be long\n\nsing")
 
 
 @every_stream
@@ -300,7 +315,7 @@ def test_a_middleware_answers_in_the_form_of_the_sdk(provider, form):
     assert {type(one) for one in objects} <= {type(one) for one in plain}
 
 
-@every_stream
+@each_stream
 def test_a_middleware_holds_a_stream_back(provider, form):
     """It reads it whole before the caller gets its chunks."""
     seen = []

@@ -202,8 +202,8 @@ def test_what_is_of_another_shape_is_left_to_the_others(value):
 def test_a_body_of_no_known_model_is_not_read():
     """An image, for example."""
     assert body_shape.read_body({"images": ["aGk="]}, COUNTS, None) is None
-    assert body_shape.json_of(b"\x89PNG") is None
-    assert body_shape.json_of(b"[1]") is None
+    assert shape.json_of(b"\x89PNG") is None
+    assert shape.json_of(b"[1]") is None
 
 
 @pytest.mark.parametrize("name", ["converse", *STREAMS])
