@@ -189,7 +189,7 @@ def feed(gathered: StreamContent, chunk: Any) -> bool:
     if not candidates and data.get("prompt_feedback") is not None:
         _take_block(gathered.choice(0), data["prompt_feedback"])
     gathered.details.update(_details(data))
-    usage = data.get("usage_metadata")
+    usage = data.get("usage_metadata") or data.get("usageMetadata")
     gathered.usage = gathered.usage if usage is None else usage
     return True
 
@@ -202,7 +202,7 @@ def read_value(data: Data, raw: Any) -> Reply | None:
         data: The fields of the reply.
         raw: What the function returned.
     """
-    candidates, usage = data.get("candidates"), data.get("usage_metadata")
+    candidates, usage = data.get("candidates"), data.get("usage_metadata") or data.get("usageMetadata")
     if not isinstance(candidates, list | None) or (candidates is None and data.get("prompt_feedback") is None):
         return None
     choices = []

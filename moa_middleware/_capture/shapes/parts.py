@@ -20,7 +20,6 @@ from ..flow.outcome import outcome_of
 from .choice import Choice
 from .fields import data_of, is_mock, of_type
 from .replies import read_reply
-from .usage import read_usage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -240,10 +239,7 @@ class _Search:
         reply = read_reply(part)
         if self.usage is None and reply.usage is not None:
             self.usage = reply.usage, reply.cost_usd, reply._details.get("usage_raw")
-        elif self.usage is None and issubclass(kind, dict):
-            usage = read_usage(part)
-            if usage is not None:
-                self.usage = usage, None, part
+            if not reply.text and reply._details.get("counts"):
                 return True
         self.tool_calls = self.tool_calls or reply.tool_calls
         if reply.text:

@@ -14,7 +14,7 @@ from ..flow.outcome import outcome_of
 from .choice import Choice, new_reply
 from .failure import failure_in
 from .fields import data_of
-from .usage import read_usage
+from .usage import read_usage, read_usage_and_cost, usage_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -82,16 +82,14 @@ def _is_result(gathered: StreamContent, kind: tuple[type, Any], text: str, piece
     return len(text) >= len(pieces) and text.startswith(pieces[0]) and text == "".join(pieces)
 
 
-def _parts(data: Mapping[str, Any]) -> tuple[str | None, Any, Any, str | None]:
-    """Return the text, the tool calls, the usage and the finish reason among the fields of an object."""
-    # LangChain's chunks hold the pieces next to what they make so far, and its messages have `usage_metadata`,
-    # everybody else's objects `usage`.
+def _parts(data: Mapping[str, Any]) -> tuple[str | None, Any, str | None]:
+    """Return the text, the tool calls and the finish reason among the fields of an object."""
+    # LangChain's chunks hold the pieces next to what they make so far.
     calls = data.get("tool_call_chunks") or data.get("tool_calls")
     finish = data.get("finish_reason")
     return (
         _find_text(data),
         calls if isinstance(calls, list | tuple) else (),
-        data.get("usage") or data.get("usage_metadata"),
         finish if isinstance(finish, str) else None,
     )
 
@@ -140,7 +138,8 @@ def feed(gathered: StreamContent, chunk: Any) -> bool:
         (gathered.choice_of_speaker(None) if gathered.speakers else gathered.choice(0)).text.append(chunk)
         return True
     data = data_of(chunk)
-    text, calls, usage, finish = _parts(data)
+    text, calls, finish = _parts(data)
+    usage, _ = usage_in(data)
     has_usage = usage is not None and read_usage(usage) is not None
     if has_usage:
         gathered.usage = usage
@@ -180,16 +179,17 @@ def read_value(value: Any, data: Mapping[str, Any], raw: Any) -> Reply | None:
         # Nothing was raised, and yet it failed: a reference that returns its failure, for
         # `gather(return_exceptions=True)` or by hand.
         return Reply(outcome=outcome_of(value), error=value, source="provider", raw=raw)
-    text, calls, raw_usage, finish = _parts(data)
-    usage = read_usage(raw_usage)
+    text, calls, finish = _parts(data)
+    raw_usage, is_beside = usage_in(data)
+    usage, cost = (None, None) if raw_usage is None else read_usage_and_cost(raw_usage)
     failure = None if text else failure_in(data.get)
     if text is None and usage is None and not calls and failure is None:
         return None
     return new_reply(
         text,
-        tokens=(usage, None),
+        tokens=(usage, cost),
         # The words of an error are not the reply's, so no other reader shall look for a text in it.
-        details={"usage_raw": raw_usage} if failure is not None else {"usage_raw": raw_usage, "plain": True},
+        details={"usage_raw": raw_usage, "counts": is_beside, **({} if failure is not None else {"plain": True})},
         raw=raw,
         error=failure,
         tool_calls=tuple(map(_in_openai_form, calls)),

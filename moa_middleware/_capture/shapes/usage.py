@@ -9,7 +9,7 @@ their names, and `token_sums` finds out what they include.
 from __future__ import annotations
 
 import re
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from ..flow.model import Usage
 from ..flow.outcome import is_interrupt
@@ -19,7 +19,10 @@ from .fields import fields_of, get, named_fields
 from .token_sums import Counts, settled
 from .usage_names import BITS, count_of
 
-__all__ = ["read_usage", "read_usage_and_cost"]
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["read_usage", "read_usage_and_cost", "usage_in"]
 
 
 class _UsageDraft:
@@ -99,6 +102,29 @@ def _object(value: Any) -> dict[str, Any]:
     if not value or isinstance(value, int | float | str | list | tuple):
         return {}
     return named_fields(value, names.ASKED)
+
+
+_PLACES = ("usage", "usage_metadata", "usageMetadata", "token_usage", "models_usage")
+"""Where objects have their usage: most, LangChain's, Google's, LangChain's older ones, AutoGen's."""
+_TOKENS = frozenset(name for name, slot in names.TOP.items() if slot in {names.PROMPT, names.INPUT, names.OUTPUT})
+_BESIDE = frozenset((*names.TOP, *names.OBJECTS, "cost_in_usd_ticks", "is_byok"))
+
+
+def usage_in(data: Mapping[str, Any]) -> tuple[Any, bool]:
+    """
+    Return the usage of an object of no known SDK, and whether the object itself has the counts, next to its text.
+
+    Args:
+        data: The fields of the object.
+    """
+    for name in _PLACES:
+        usage = data.get(name)
+        if usage:
+            return usage, False
+    if _TOKENS.isdisjoint(data):
+        return None, False
+    # Without the rest, or the record would have the text twice.
+    return {name: data[name] for name in data if name in _BESIDE and data[name] is not None}, True
 
 
 _DATE = re.compile(r"-\d{8}$")
