@@ -168,14 +168,15 @@ def _asked(raw: Any) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name in names.ASKED:
         value = get(raw, name)
-        if name in names.OBJECTS and value is not None and not isinstance(value, int | float | str | dict):
+        if name in names.OBJECTS and value is not None and type(value) not in _SIMPLE:
             value = {inner: count for inner in names.ASKED if type(count := get(value, inner)) in _PLAIN}
-        if type(value) in _PLAIN or type(value) is dict:
+        if type(value) in _SIMPLE:
             found[name] = value
     return found
 
 
 _PLAIN = frozenset((int, float, str, bool))
+_SIMPLE = _PLAIN | {dict}
 
 
 def read_usage_and_cost(raw: Any, hidden: Any = None, model: Any = None) -> tuple[Usage | None, float | None]:
