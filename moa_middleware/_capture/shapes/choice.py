@@ -354,7 +354,7 @@ def _as_json(value: Any) -> Any:
         return fields if type(fields) is dict else str(value)
     # Only what the provider sent: the rest of the fields are the class's defaults, which its raw JSON lacks.
     try:
-        return dump(by_alias=True, exclude_unset=True)
+        return dump(by_alias=True, exclude_unset=True, warnings=False)
     except TypeError:  # a look-alike's, without parameters
         return dump()
 

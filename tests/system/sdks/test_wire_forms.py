@@ -15,19 +15,15 @@ from tests.support.wire_truth import payloads, truth
 
 FORMS = all_forms()
 CASES = [(form, sdk) for form in FORMS for sdk in form.sdks]
-_MOST = {"openai": 3, "anthropic": 3}
-"""Ways in which a quick run reads a form; which ones differs from form to form. Others: 2."""
 
 
 def chosen(form, sdk, *, everything):
-    """Return the ways in which a form is read: the plainest one, and others in turn."""
-    ways, most = ways_of(form, sdk), _MOST.get(sdk, 2)
-    if everything or len(ways) <= most:
-        return ways
-    first, *others = ways
+    """Return the ways in which a form is read: in a quick run the plainest one, and another in turn."""
+    first, *others = ways_of(form, sdk)
+    if everything or not others:
+        return [first, *others]
     like = [one for one in FORMS if (one.api, one.streamed) == (form.api, form.streamed)]
-    start = like.index(form) * (most - 1) + sdk_number(sdk)
-    return [first, *(others[(start + step) % len(others)] for step in range(most - 1))]
+    return [first, others[(like.index(form) + sdk_number(sdk)) % len(others)]]
 
 
 def sdk_number(sdk):
@@ -80,6 +76,8 @@ def compare(turns, expected, skipped, where):
             assert found[name] == value, (where, name, found[name], value)
 
 
+# The managers of openai dump contents that are lists where their class has a text.
+@pytest.mark.filterwarnings("ignore:Pydantic serializer warnings")
 @pytest.mark.parametrize(("form", "sdk"), CASES, ids=[f"{form}-{sdk}" for form, sdk in CASES])
 def test_a_form(form, sdk, request):
     """The record says what the bytes say, and the caller sees the same uninstrumented, with tracing off, and on."""
