@@ -64,6 +64,7 @@ def failure_in(find: Callable[[str], Any]) -> ProviderError | None:
             code = find("code")
             return failure_of({"message": message, "code": code})
     base = find("base_resp")
-    if base is not None and get(base, "status_code"):
-        return failure_of({"message": get(base, "status_msg"), "code": get(base, "status_code")})
+    code = None if base is None else get(base, "status_code")
+    if isinstance(code, int | str) and code:
+        return failure_of({"message": get(base, "status_msg"), "code": code})
     return None
