@@ -17,6 +17,9 @@ MODULES = {
     "world_gemini": "google.genai",
     "world_mistral": "mistralai",
     "world_huggingface": "huggingface_hub",
+    "world_ollama": "ollama",
+    "world_cohere": "cohere",
+    "world_bedrock": "boto3",
 }
 
 
