@@ -79,10 +79,10 @@ class ExtraMissingError(MoaError, ImportError):
 
 class ProviderError(MoaError):
     """
-    What a provider told of a failure in a reply, where its SDK raises nothing.
+    A failure that a provider reports in a reply, where its SDK raises nothing.
 
     It is never raised: a record and a `Reply.error` hold it. OpenAI's Responses API ends a stream
-    with the event `response.failed`.
+    with the event `response.failed`; gateways send `{"error": …}` with the status 200, in a body, a choice or an event.
     """
 
 

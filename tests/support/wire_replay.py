@@ -12,6 +12,7 @@ from itertools import cycle
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
+from tests.support import event_stream
 from tests.support.wire_truth import payloads
 
 _SIZES = (1, 7, 64, 3, 200, 19, 1000)
@@ -30,6 +31,7 @@ _CLIENTS = {
     "openai": ("openai", "OpenAI"),
     "azure": ("openai", "AzureOpenAI"),
     "anthropic": ("anthropic", "Anthropic"),
+    "bedrock": ("anthropic", "AnthropicBedrock"),
     "together": ("together", "Together"),
     "groq": ("groq", "Groq"),
 }
@@ -41,6 +43,8 @@ class Wire:
 
     def __init__(self, sdk, *, is_async):
         self.form: Any = None
+        self.frames = sdk == "bedrock"
+        """True if the events of a stream come as Amazon's binary ones."""
         package, name = _CLIENTS[sdk]
         module = importlib.import_module(package)
         # openai and anthropic come with httpx2 from some version on, the others with httpx.
@@ -52,10 +56,16 @@ class Wire:
         where = {"base_url": "http://mock/v1"}
         if sdk == "azure":
             where = {"azure_endpoint": "http://mock", "api_version": "2025-04-01-preview"}
+        elif sdk == "bedrock":
+            where["aws_region"] = "eu-west-1"
         self.client = made(**where, api_key="key-of-the-test", max_retries=0, http_client=client)
 
     def _response(self, request, base):
         data = self.form.body
+        kind = "text/event-stream" if self.form.streamed else "application/json"
+        if self.frames and self.form.streamed:
+            data = b"".join(event_stream.chunk(body) for body in payloads(data, streamed=True))
+            kind = "application/vnd.amazon.eventstream"
 
         class Body(base):
             def __iter__(self):
@@ -65,7 +75,6 @@ class Wire:
                 for piece in _pieces(data):
                     yield piece
 
-        kind = "text/event-stream" if self.form.streamed else "application/json"
         return self.http.Response(self.form.status, headers={"content-type": kind}, stream=Body(), request=request)
 
     def _answer(self, request):
