@@ -130,19 +130,21 @@ def _chat(client):
 def _forms():
     for is_async in (False, True):
         for streamed in (False, True):
-            kind = f"{'async_' if is_async else ''}{'stream' if streamed else 'value'}"
+            world = "async_" if is_async else ""
             name = "generate_content_stream" if streamed else "generate_content"
             for words, given in (("text", _text), ("dicts", _dicts), ("objects", _objects)):
 
                 def ask(client, name=name, given=given):
                     return getattr(client.models, name)(**given())
 
-                yield Form(f"{words}_{kind}", ask, is_async, streamed, _text_of, params=PARAMS)
+                yield Form(f"{world}{name}_{words}", ask, is_async, streamed, _text_of, params=PARAMS)
 
-            def send(client, name="send_message_stream" if streamed else "send_message"):
-                return getattr(_chat(client), name)(ASKED)
+            method = "send_message_stream" if streamed else "send_message"
 
-            yield Form(f"chat_{kind}", send, is_async, streamed, _text_of, params=PARAMS)
+            def send(client, method=method):
+                return getattr(_chat(client), method)(ASKED)
+
+            yield Form(f"{world}chat_{method}", send, is_async, streamed, _text_of, params=PARAMS)
 
 
 PROVIDER = Provider("google.genai", "google-genai", "google", tuple(_forms()), connect, answer, truth, refuses)
