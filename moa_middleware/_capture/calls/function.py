@@ -17,6 +17,7 @@ import wrapt
 from ..flow.model import Reply
 from ..log import count_fault
 from ..shapes.catalog import CATALOG, sdk_of_module
+from ..shapes.http_request import HttpRequest
 from ..shapes.params import bare_url_of
 from ..shapes.parts import read_parts
 from ..shapes.replies import read_reply
@@ -65,6 +66,8 @@ class Options(NamedTuple):
     """A function of the arguments that returns the `Turn.redacts` of the turn that the function opens."""
     mark: Mark | None = None
     """Learns of the first call that is recorded or goes through middleware."""
+    family: str | None = None
+    """Shape of its request, where its name and its parameters do not show that."""
     alone: bool = False
     """True if this name of the function alone is meant: its other names, and who else holds it, are left alone."""
 
@@ -96,6 +99,7 @@ class WrappedFunction:
             model=options.model,
             path=path,
             is_turn=options.kind == "turn",
+            family=options.family,
         )
         self.family = self.form = self.spec.family
         """Shape of its replies: that of its request, until one has shown another."""
@@ -121,7 +125,7 @@ class WrappedFunction:
         of = fn if instance is None else type(instance)
         sdk = CATALOG.get(sdk_of_module(str(getattr(of, "__module__", ""))))
         if sdk is None:
-            return None, None
+            return (instance.host or None, instance.endpoint) if type(instance) is HttpRequest else (None, None)
         if sdk.endpoint is None:
             url = getattr(getattr(instance, "_client", None), "base_url", None)
         else:

@@ -12,6 +12,7 @@ from typing import Any
 from ...errors import TargetError
 from ..log import log
 from ..shapes.catalog import SDKS
+from ..shapes.http_request import HTTP_CLIENTS
 from .target import Target
 
 __all__ = ["GROUP", "BrokenTargetError", "choices", "known_names", "load"]
@@ -29,7 +30,7 @@ class BrokenTargetError(TargetError):
 
 def known_names() -> list[str]:
     """Return the names of targets, those of installed packages included."""
-    return sorted({*SDKS, *_OFFERED, *(point.name for point in _entry_points())})
+    return sorted({*SDKS, *HTTP_CLIENTS, *_OFFERED, *(point.name for point in _entry_points())})
 
 
 def choices() -> str:

@@ -18,7 +18,7 @@ from ..log import log
 from ..process import process_id, this
 from ..recorder import is_recording, loaded_outbox, state
 from ..shapes.catalog import SDKS, is_loaded
-from . import held, sdks, targets
+from . import held, http, sdks, targets
 from .wrapped import log_wrapped
 
 if TYPE_CHECKING:
@@ -110,6 +110,8 @@ def _is_there(name: str) -> bool:
 
 
 def _is_called(name: str, things: list[PendingTarget], stack: StackLike) -> bool:
+    if name in http.CLIENTS:
+        return http.was_called(name, stack)
     return sdks.was_called(name, stack) if name in SDKS else any(one.is_called for one in things)
 
 

@@ -19,6 +19,7 @@ from ..log import log
 from ..shapes.catalog import SDKS
 from . import sdks
 from .grammar import entries_of, read, target_of
+from .http import CLIENTS, OPTIONS, Filter, instrument_http, uninstrument_http
 from .offers import BrokenTargetError, choices, load
 from .pending import PendingTarget
 from .target import Target
@@ -86,8 +87,12 @@ def _instrument(entries: Iterable[str], stack: StackLike, default: Options, *, r
     # not leave the first ones instrumented.
     pending: list[PendingTarget] = []
     named: list[tuple[str, list[Any]]] = []
+    filters: list[tuple[str, Filter]] = []
     for text in entries:
         entry = read(text)
+        if entry.path is None and entry.name in CLIENTS:
+            filters.append((entry.name, _filter_of(entry)))
+            continue
         if entry.path is None:
             named.append((entry.name, _things_of(entry)))
             continue
@@ -103,12 +108,33 @@ def _instrument(entries: Iterable[str], stack: StackLike, default: Options, *, r
         one.start(strict=strict)
         # The one that it replaces, if it was asked for before, dies here, and its import hook with it.
         _asked[id(stack), one.target.name] = [one]
+    for name, which in filters:
+        instrument_http(name, stack, default, which)
+        _callbacks[id(stack), name] = [partial(uninstrument_http, name, stack)]
     for name, things in named:
         if name in SDKS:
             sdks.instrument_sdk(name, stack, default)
             _callbacks[id(stack), name] = [partial(sdks.uninstrument_sdk, name, stack)]
         else:
             _use(name, things, stack, default, report=report)
+
+
+def _filter_of(entry: Entry) -> Filter:
+    """
+    Return which requests of an HTTP client an entry means.
+
+    Raises:
+        TargetError: An option is unknown.
+    """
+    if entry.role is not None:
+        entry.fail(entry.role_column, f"{entry.name} takes no role")
+    for option in entry.options:
+        if option.key not in OPTIONS:
+            entry.fail(
+                option.column - len(option.key) - 1,
+                f"unknown option {option.key!r:.80}; choose from {', '.join(OPTIONS)}",
+            )
+    return Filter(**{option.key: option.value for option in entry.options})
 
 
 def _things_of(entry: Entry) -> list[Any]:
@@ -239,4 +265,6 @@ def asked_for(stack: StackLike) -> tuple[list[PendingTarget], dict[str, list[Pen
     mine = [(name, things) for (of, name), things in list(_asked.items()) if of == id(stack)]
     spelt_out = [one for _, things in mine for one in things if one.is_spelt_out]
     named = {name: things for name, things in mine if not any(one.is_spelt_out for one in things)}
-    return spelt_out, named | {name: [] for of, name in list(_callbacks) if of == id(stack) and name in SDKS}
+    return spelt_out, named | {
+        name: [] for of, name in list(_callbacks) if of == id(stack) and (name in SDKS or name in CLIENTS)
+    }

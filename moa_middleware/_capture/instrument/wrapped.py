@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from ..log import debug
 from ..shapes import catalog
 from ..shapes.catalog import SDKS
+from . import http
 from .grammar import entries_of, read
 from .patch import Patch, known_patch, undos_of
 from .paths import ITSELF, name_of
@@ -66,6 +67,8 @@ def _of_entry(text: str, stack: StackLike) -> list[str]:
         return [
             one.target.name for one in spelt_out if one.is_wrapped and one.target.name == f"{entry.name}:{entry.path}"
         ]
+    if entry.name in http.CLIENTS:
+        return http.instrumented_methods(entry.name, stack)
     if entry.name in SDKS:
         return instrumented_paths(entry.name, stack, None)
     return [one.target.name for one in named.get(entry.name, ()) if one.is_wrapped]

@@ -13,7 +13,7 @@ from .values import declared, plain
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["USUAL", "bare_url", "bare_url_of", "read_params"]
+__all__ = ["USUAL", "bare_url", "bare_url_of", "place_of_url", "read_params"]
 
 # By the API references of OpenAI (*Chat*, *Responses*) and Anthropic (*Messages*), and what OpenRouter, vLLM
 # and Ollama take as well. An allow-list, because an argument that is new tomorrow may be a credential:
@@ -158,6 +158,17 @@ def bare_url(url: str) -> str:
         return ""
     host = f"[{host}]" if ":" in host else host
     return f"{parts.scheme}://{host}{port}{parts.path}"
+
+
+def place_of_url(url: str) -> tuple[str, int | None, str]:
+    """Return host, port and path of a URL; all empty if it is not one."""
+    from urllib.parse import urlsplit
+
+    try:
+        parts = urlsplit(url)
+        return parts.hostname or "", parts.port, parts.path
+    except ValueError:
+        return "", None, ""
 
 
 _MOST_URLS = 64

@@ -83,6 +83,7 @@ class RequestSpec(Signature):
         model: Any = None,
         path: str = "",
         is_turn: bool = False,
+        family: str | None = None,
     ) -> None:
         """
         Read the signature once.
@@ -94,11 +95,12 @@ class RequestSpec(Signature):
             system: The same for the text that the model reads before them.
             model: The same for the model's name. Anything but such a place is left to the caller.
             path: Dotted path by which it was found, "" for a decorated function.
+            family: Shape of the request, if it is known.
             is_turn: True if the function is a turn; then `user` is its request only next to a system text.
         """
         super().__init__(fn)
         where = f"{getattr(fn, '__module__', '')}.{path or getattr(fn, '__qualname__', '')}"
-        self.family = _family(where.lower(), self.known)
+        self.family = family or _family(where.lower(), self.known)
         plain = self.family == "plain"
         # Not by the usual names: `prompt` is the name of a template there.
         usual = "input" if self.family == "openai_responses" else None

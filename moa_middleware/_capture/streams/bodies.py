@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..log import count_fault
 from ..shapes.fields import data_of, of_type
-from .raw import BodyEvents
+from .body_events import BodyEvents
 from .stream_types import names_of
 
 if TYPE_CHECKING:

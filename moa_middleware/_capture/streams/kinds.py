@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 from ..shapes.fields import answers_to_every_name, of_type
 from ..shapes.replies import is_raw_type, read_reply
+from .http_reply import HttpReply
 from .stream_types import (
     body_attribute,
     is_foreign_proxy,
@@ -137,5 +138,7 @@ def is_raw(value: object) -> bool:
     kind = type(value)
     if not is_raw_type(kind) or is_mock(kind):
         return False
+    if issubclass(kind, HttpReply):
+        return bool(value.is_open)  # type: ignore[attr-defined]  # it is one
     response = getattr(value, "http_response", None)
     return getattr(response, "is_closed", True) is False and hasattr(response, "__dict__")

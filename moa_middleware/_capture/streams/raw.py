@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, Any
 
 from ..flow.outcome import exit_outcome, outcome_of
 from ..frames import hide_own_frames
-from ..log import count_fault
 from ..shapes.accumulator import Accumulator
+from .body_events import BodyEvents
+from .http_reply import BODY, HttpReply, failure_of_status, status_of, watch_reader
 from .proxy_class import StateProxy, proxy_class
 from .stream_types import is_stream, one_per_type
 
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 
     StreamProxyMaker = Callable[..., Any]
 
-__all__ = ["BodyEvents", "raw_proxy", "read_body"]
+__all__ = ["raw_proxy", "read_body"]
 
 
 class RawProxy(StateProxy):
@@ -70,7 +71,7 @@ def _is_new(self: Any, parsed: Any) -> bool:
     """Return True if `parse` gave a stream for the first time, and the body was not read in another way."""
     if not is_stream(parsed) or self._self_parsed is not None or self._self_state.ended is not None:
         return False
-    body = vars(self.__wrapped__.http_response).get(_BODY)
+    body = vars(self.__wrapped__.http_response).get(BODY)
     if body is not None:
         body.parsed = True
     return True
@@ -118,7 +119,8 @@ def raw_proxy(source: Any, state: StreamState, attempt: Attempt, *, asked: bool,
     proxy = _raw_class(type(source))(source, state, stream_proxy)
     # Not the proxy: whoever reads the HTTP response itself may have dropped that.
     state.watch(source.http_response)
-    _watch(source.http_response, state, _Body(source.http_response, state, attempt, asked=asked))
+    watch = watch_reader if type(source) is HttpReply and source.client == "aiohttp" else _watch
+    watch(source.http_response, state, _Body(source.http_response, state, attempt, asked=asked))
     return proxy
 
 
@@ -142,63 +144,6 @@ _FRAMES = 5
 """From an SDK's manager to the response that it closes."""
 
 
-class BodyEvents:
-    """What the bytes of a body say: the events of a stream, or one JSON object."""
-
-    def __init__(self, headers: Any, feed: Callable[[Any], object], *, asked: bool) -> None:
-        self.feed = feed
-        self.encoded = "content-encoding" in headers
-        kind = headers.get("content-type", "").lower()
-        # Gateways name a stream as they like; a stream that was asked for may still be one object.
-        whole = "json" in kind and not any(word in kind for word in ("ndjson", "jsonl", "json-seq"))
-        self.streamed = "event-stream" in kind or (asked and not whole)
-        self._pieces: list[bytes] = []
-        """Of the line that is not over yet; of the whole body, where that is no stream."""
-        self._data: list[bytes] = []
-        """Lines of the event that is not over yet."""
-
-    def take(self, data: bytes) -> None:
-        """Take a piece of the body in; never raises."""
-        try:
-            if not self.streamed or (b"\n" not in data and b"\r" not in data):
-                self._pieces.append(data)  # joined once, where a line ends
-                return
-            data, self._pieces = b"".join([*self._pieces, data]), []
-            # A line ends with any of the three; which of them, the next piece may tell.
-            held = b"\r" if data.endswith(b"\r") else b""
-            lines = data[: len(data) - len(held)].replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n")
-            self._pieces = [lines.pop() + held]
-            for line in lines:
-                self._line(line)
-        except Exception as error:
-            count_fault("body", error)
-
-    def _line(self, line: bytes) -> None:
-        if line.startswith(b"data:"):
-            self._data.append(line[5:].removeprefix(b" "))
-        elif line.startswith(b"{"):
-            self._event(line)  # a line of JSON is an event of its own
-        elif not line and self._data:
-            data, self._data = b"\n".join(self._data), []
-            self._event(data)
-
-    def _event(self, data: bytes) -> None:
-        import json  # not with the package, whose import it would make a tenth longer
-
-        try:
-            event = json.loads(data)
-        except (ValueError, RecursionError):
-            return  # `[DONE]`, or no JSON
-        self.feed(event)
-
-    def over(self) -> None:
-        """Read what is left, at the end of the body; never raises."""
-        if self.streamed:
-            self.take(b"\n\n")
-        else:
-            self._event(b"".join(self._pieces))
-
-
 class _Body(BodyEvents):
     """A body that is read now, by the caller or by code that it passes the response to."""
 
@@ -207,6 +152,8 @@ class _Body(BodyEvents):
         self.state = state
         self.kind: Any = None
         """The response's own class."""
+        # An SDK raises for such a status; whoever uses an HTTP client may not.
+        self.failure = state.acc.failure = failure_of_status(status_of(response))
         self.parsed = False
         """True if a stream came out of it, which is read in its place."""
         self.stepping = False
@@ -214,6 +161,13 @@ class _Body(BodyEvents):
         attempt.streamed = self.streamed
         self._handled = id(sys.exc_info()[1])
         """The exception that the caller handles already, whatever becomes of this response."""
+
+    def over(self) -> None:
+        """Read what is left, at the end of the body; never raises."""
+        if self.failure is not None:
+            self.state.acc.failure = None  # what the body says of it is more
+        super().over()
+        self.state.acc.failure = self.state.acc.failure or self.failure
 
     def _fed(self, event: Any) -> None:
         (self.state.on_chunk or self.state.acc.feed)(event)
@@ -226,6 +180,7 @@ class _Body(BodyEvents):
         """
         if self.stepping:
             return None
+        self.flush()
         error = sys.exc_info()[1] if _in_exit() else None
         how = exit_outcome(error if id(error) != self._handled else None)
         if not self.state.readers:
@@ -244,13 +199,9 @@ def read_body(source: Any, *, asked: bool) -> tuple[Reply, bool]:
     return (reply if events.streamed else reply.replace(chunks=None)), events.streamed
 
 
-_BODY = "_moa_body"
-"""Attribute of a response that is looked at."""
-
-
 def _unwatch(response: Any) -> None:
     """Let a response be of its own class again."""
-    body = vars(response).pop(_BODY, None) if response is not None else None
+    body = vars(response).pop(BODY, None) if response is not None else None
     if body is not None:
         response.__class__ = body.kind
 
@@ -268,7 +219,7 @@ def _watch(response: Any, state: StreamState, body: _Body) -> None:
     # class itself (`_reduce`). Guarded by `test_a_raw_response_is_of_its_own_class_again` and
     # `test_a_raw_response_in_a_cycle_is_closed_when_it_is_collected` in tests/system/sdks/test_details.py.
     body.kind = type(response)
-    vars(response)[_BODY] = body
+    vars(response)[BODY] = body
     response.__class__ = _watched_class(body.kind)
     there = weakref.ref(response)
     state.add_done_callback(lambda *_: _unwatch(there()))
@@ -276,22 +227,27 @@ def _watch(response: Any, state: StreamState, body: _Body) -> None:
 
 @one_per_type
 def _watched_class(kind: Any) -> Any:
-    names: dict[str, Any] = {name: _reading(kind, name) for name in ("iter_bytes", "iter_raw")}
-    names.update({name: _reading_async(kind, name) for name in ("aiter_bytes", "aiter_raw")})
+    # The third is of `requests`, whose other ways to read a body go through it.
+    names: dict[str, Any] = {
+        n: _reading(kind, n) for n in ("iter_bytes", "iter_raw", "iter_content") if hasattr(kind, n)
+    }
+    names.update({n: _reading_async(kind, n) for n in ("aiter_bytes", "aiter_raw") if hasattr(kind, n)})
     names.update({name: getattr(kind, name) for name in ("__doc__", "__module__", "__qualname__")})
-    names.update(close=_closing(kind.close), aclose=_closing_async(kind.aclose), __reduce_ex__=_reduce)
+    names.update(close=_closing(kind.close), __reduce_ex__=_reduce)
+    if hasattr(kind, "aclose"):
+        names["aclose"] = _closing_async(kind.aclose)
     return type(kind.__name__, (kind,), names)
 
 
 def _reduce(self: Any, _protocol: Any) -> Any:
     """Pickle a response as one of its own class, by the function that pickle itself uses."""
-    state = {name: value for name, value in self.__getstate__().items() if name != _BODY}
-    return copyreg._reconstructor, (vars(self)[_BODY].kind, object, None), state  # type: ignore[attr-defined]
+    state = {name: value for name, value in self.__getstate__().items() if name != BODY}
+    return copyreg._reconstructor, (vars(self)[BODY].kind, object, None), state  # type: ignore[attr-defined]
 
 
 def _body_to_read(response: Any, name: str) -> _Body | None:
     """Return the body that a method of a response reads, None if it is read in another way, or compressed."""
-    body: _Body | None = vars(response).get(_BODY)
+    body: _Body | None = vars(response).get(BODY)
     # `iter_bytes` steps through `iter_raw`: only the outer one of the two is looked at. Raw bytes of an
     # encoded body cannot be read.
     is_other = body is None or body.parsed or body.stepping or (body.encoded and name.endswith("_raw"))
@@ -302,29 +258,34 @@ def _reading(kind: Any, name: str) -> Any:
     original = getattr(kind, name)
 
     def read(self: Any, *args: Any, **kwargs: Any) -> Iterator[bytes]:
-        source = original(self, *args, **kwargs)
-        body = _body_to_read(self, name)
-        if body is None:
-            yield from source
-            return
-        body.stepping = True
-        try:
-            for data in source:
-                body.stepping = False
-                body.take(data)
-                yield data  # what the consumer raises here is not the body's error
-                body.stepping = True
-        except BaseException as error:
-            if body.stepping:
-                body.state.end(outcome_of(error), error)
-            hide_own_frames(error)
-            raise
-        finally:
-            body.stepping = False
-        body.over()
-        body.state.end("completed")
+        # Not a generator itself: one method of `requests` checks its arguments when it is called.
+        return _steps(self, name, original(self, *args, **kwargs))
 
     return read
+
+
+def _steps(response: Any, name: str, source: Iterator[Any]) -> Iterator[Any]:
+    body = _body_to_read(response, name)
+    if body is None:
+        yield from source
+        return
+    body.stepping = True
+    try:
+        for data in source:
+            body.stepping = False
+            # `iter_content(decode_unicode=True)` of `requests` yields strings.
+            body.take(data.encode(response.encoding or "utf-8") if type(data) is str else data)
+            yield data  # what the consumer raises here is not the body's error
+            body.stepping = True
+    except BaseException as error:
+        if body.stepping:
+            body.state.end(outcome_of(error), error)
+        hide_own_frames(error)
+        raise
+    finally:
+        body.stepping = False
+    body.over()
+    body.state.end("completed")
 
 
 def _reading_async(kind: Any, name: str) -> Any:
@@ -359,7 +320,7 @@ def _reading_async(kind: Any, name: str) -> Any:
 
 def _closing(original: Any) -> Any:
     def close(self: Any) -> None:
-        body: _Body | None = vars(self).get(_BODY)
+        body: _Body | None = vars(self).get(BODY)
         try:
             original(self)
         finally:
@@ -371,7 +332,7 @@ def _closing(original: Any) -> Any:
 
 def _closing_async(original: Any) -> Any:
     async def aclose(self: Any) -> None:
-        body: _Body | None = vars(self).get(_BODY)
+        body: _Body | None = vars(self).get(BODY)
         try:
             await original(self)
         finally:

@@ -1,0 +1,273 @@
+"""
+Plain HTTP clients: requests to a model are calls, whichever code makes them.
+
+One method of each client is patched, by which all its requests go. A request is a call if its JSON body
+has a known form, and if no SDK that is instrumented makes it: that one records it. The caller gets the
+client's own response. Middleware see such calls and may send them again, but not change or answer them.
+"""
+
+from __future__ import annotations
+
+import inspect
+import sys
+import weakref
+from fnmatch import fnmatchcase
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import wrapt
+
+from ...errors import ReplyFormError, RequestError
+from ..calls.function import Mark, Options
+from ..frames import hide_own_frames
+from ..log import count_fault, log
+from ..scope import current
+from ..shapes.http_request import MESSAGES, read_http
+from ..shapes.params import place_of_url
+from ..streams.http_reply import HttpReply
+from .http_bodies import is_open, read_value
+from .patch import Patch, apply_patch, known_patch, lock
+from .senders import is_sent_by_call
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from ..shapes.http_request import HttpRequest
+    from ..turns.turn import StackLike
+
+__all__ = ["CLIENTS", "OPTIONS", "Filter", "instrument_http", "instrumented_methods", "uninstrument_http", "was_called"]
+
+OPTIONS = ("host", "path")
+"""What an entry in a list may name of the requests that are meant; each may have `*`."""
+
+
+class Filter(NamedTuple):
+    """Which requests are meant."""
+
+    host: str = "*"
+    """Of the host, with a port if it has a colon."""
+    path: str = "*"
+
+    def takes(self, url: str) -> bool:
+        """Return True if a request to a URL is meant."""
+        host, port, path = place_of_url(url)
+        if ":" in self.host:
+            host = f"{host}:{port or (443 if url.startswith('https:') else 80)}"
+        return fnmatchcase(host, self.host.lower()) and fnmatchcase(path, self.path)
+
+
+class _Sent(NamedTuple):
+    """What a client is about to send."""
+
+    method: str
+    url: str
+    content: Any
+
+
+def _of_httpx(_client: Any, request: Any, **_: Any) -> _Sent:
+    # A body that is made while it is sent is not in memory, and is left alone.
+    return _Sent(request.method, str(request.url), vars(request).get("_content"))
+
+
+def _of_requests(_client: Any, request: Any, **_: Any) -> _Sent:
+    return _Sent(request.method or "", request.url or "", request.body)
+
+
+def _of_aiohttp(client: Any, method: str, str_or_url: Any, *, data: Any = None, json: Any = None, **_: Any) -> _Sent:
+    return _Sent(method, str(client._build_url(str_or_url)), data if json is None else json)
+
+
+class _Client(NamedTuple):
+    """One HTTP client."""
+
+    module: str
+    classes: tuple[str, ...]
+    method: str
+    """By which all its requests go."""
+    read: Callable[..., _Sent]
+
+
+CLIENTS = {
+    "httpx": _Client("httpx", ("Client", "AsyncClient"), "send", _of_httpx),
+    "httpx2": _Client("httpx2", ("Client", "AsyncClient"), "send", _of_httpx),
+    "requests": _Client("requests", ("Session",), "send", _of_requests),
+    "aiohttp": _Client("aiohttp", ("ClientSession",), "_request", _of_aiohttp),
+}
+"""By the name that `instrument` and `MOA_INSTRUMENT` take."""
+
+
+class _Wanted(NamedTuple):
+    """What a stack wants of one client; the filters grow while the patches are there."""
+
+    filters: list[Filter]
+    options: Options
+    mark: Mark
+
+
+_wanted: weakref.WeakKeyDictionary[StackLike, dict[str, _Wanted]] = weakref.WeakKeyDictionary()
+
+
+def instrument_http(name: str, stack: StackLike, default: Options, which: Filter) -> None:
+    """
+    Let requests of an HTTP client be calls.
+
+    Args:
+        name: One of `CLIENTS`; nothing is imported for it.
+        stack: The stack.
+        default: Options of the calls.
+        which: Which requests are meant, besides those that were asked for before.
+    """
+    with lock:
+        known = _wanted.setdefault(stack, {})
+        is_new = name not in known
+        wanted = known.setdefault(name, _Wanted([], default, Mark()))
+        if which not in wanted.filters:
+            wanted.filters.append(which)
+    if is_new:
+        # For a module that is there wrapt runs the hook at once. By a weak reference: a hook cannot be taken back.
+        wrapt.register_post_import_hook(partial(_when_imported, weakref.ref(stack), name), CLIENTS[name].module)
+
+
+def _when_imported(reference: weakref.ref[Any], name: str, module: Any) -> None:
+    stack = reference()
+    wanted = _wanted.get(stack, {}).get(name) if stack is not None else None
+    if stack is None or wanted is None:
+        return
+    client = CLIENTS[name]
+    for kind in client.classes:
+        owner = getattr(module, kind, None)
+        if owner is None or client.method not in vars(owner):
+            log("moa.target_missing", key=name, target=name, error=f"{name} has no {kind}.{client.method}")
+            continue
+        apply_patch(_HttpPatch, owner, client.method, stack, "http", target=owner, options=wanted, client=name)
+
+
+def uninstrument_http(name: str, stack: StackLike) -> None:
+    """Leave the requests of a client alone again."""
+    with lock:
+        _wanted.get(stack, {}).pop(name, None)
+        for owner, method in _owners(name):
+            patch = known_patch(owner, method, stack, "http")
+            if patch is not None:
+                patch.undo()
+
+
+def _owners(name: str) -> list[tuple[Any, str]]:
+    client = CLIENTS[name]
+    module = sys.modules.get(client.module)
+    owners = [getattr(module, kind, None) for kind in client.classes]
+    return [(owner, client.method) for owner in owners if owner is not None]
+
+
+def instrumented_methods(name: str, stack: StackLike) -> list[str]:
+    """Return the methods of a client that are patched, `AsyncClient.send`."""
+    found = [(owner, method) for owner, method in _owners(name) if known_patch(owner, method, stack, "http")]
+    return [f"{name}.{owner.__name__}.{method}" for owner, method in found]
+
+
+def was_called(name: str, stack: StackLike) -> bool:
+    """Return True if a request of a client was recorded, or went through middleware."""
+    wanted = _wanted.get(stack, {}).get(name)
+    return wanted is not None and wanted.mark.called
+
+
+# One request --------------------------------------------------------------------------------------
+
+
+class _HttpPatch(Patch):
+    """The method of an HTTP client by which its requests go."""
+
+    def __init__(self, owner: Any, name: str, stack: StackLike, kind: str, *, client: str) -> None:
+        self.client = client
+        self._caches: dict[str, dict[str, Any]] = {}
+        """What is known of the requests of each family, as `call_through` keeps it."""
+        super().__init__(owner, name, stack, kind)
+
+    def wrap(self, original: Any) -> Any:
+        """Return a wrapper that makes a request to a model a call."""
+        is_async = inspect.iscoroutinefunction(original)
+
+        def wrapper(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
+            try:
+                request = self._request_of(instance, args, kwargs)
+                if request is None:
+                    return wrapped(*args, **kwargs)
+                run = self._run_async if is_async else self._run
+                return run(request, wrapped, args, kwargs)
+            except BaseException as error:
+                hide_own_frames(error)
+                raise
+
+        return wrapt.FunctionWrapper(original, wrapper)
+
+    def _request_of(self, instance: Any, args: Any, kwargs: Any) -> HttpRequest | None:
+        """Return the request to a model that is about to go out, `None` for any other; never raises."""
+        wanted, stack = self.global_options, self.stack
+        try:
+            if wanted is None or is_sent_by_call(current()):
+                return None
+            sent = CLIENTS[self.client].read(instance, *args, **kwargs)
+            if sent.method.upper() != "POST" or not any(one.takes(sent.url) for one in wanted.filters):
+                return None
+            if stack.recording() is None and not stack.middleware and not stack.observers:
+                return None
+            return read_http(sent.url, sent.content, self.client)
+        except Exception as error:
+            count_fault(f"http {self.client}", error)
+            return None
+
+    def _run(self, request: HttpRequest, wrapped: Any, args: Any, kwargs: Any) -> Any:
+        def send(**body: Any) -> HttpReply:
+            _check_unchanged(request, body)
+            return _carried(wrapped(*args, **kwargs), request)
+
+        return _response_in(self._through(request, send), request)
+
+    async def _run_async(self, request: HttpRequest, wrapped: Any, args: Any, kwargs: Any) -> Any:
+        async def send(**body: Any) -> HttpReply:
+            _check_unchanged(request, body)
+            return _carried(await wrapped(*args, **kwargs), request)
+
+        try:
+            return _response_in(await self._through(request, send), request)
+        except BaseException as error:
+            hide_own_frames(error)
+            raise
+
+    def _through(self, request: HttpRequest, send: Any) -> Any:
+        wanted: _Wanted = self.global_options
+        options = wanted.options._replace(
+            kind="call", messages=MESSAGES[request.family], family=request.family, reads=read_value, mark=wanted.mark
+        )
+        cache = self._caches.setdefault(request.family, {})
+        return self.stack.call_through(options, cache, "", send, request, (), dict(request.body))
+
+
+def _carried(response: Any, request: HttpRequest) -> HttpReply:
+    return HttpReply(response, request.client, is_open=is_open(response), asked=request.streams)
+
+
+def _check_unchanged(request: HttpRequest, body: Mapping[str, Any]) -> None:
+    """
+    Refuse a request that a middleware has changed: the bytes of its body are made already.
+
+    Raises:
+        RequestError: It is another one.
+    """
+    sent = request.body
+    if body.keys() != sent.keys() or any(body[name] is not sent[name] for name in sent):
+        msg = f"call.replace: a request of {request.client} cannot be changed; instrument the SDK, or decorate the function"
+        raise RequestError(msg)
+
+
+def _response_in(result: Any, request: HttpRequest) -> Any:
+    """
+    Return the client's response.
+
+    Raises:
+        ReplyFormError: A middleware has answered in its place.
+    """
+    if isinstance(result, HttpReply):  # or a proxy of one
+        return result.http_response
+    msg = f"a middleware answered a request of {request.client}, which needs a response of that client: pass it on"
+    raise ReplyFormError(msg)

@@ -1,0 +1,97 @@
+"""
+A request of a plain HTTP client to a model, by its URL and its JSON body. Headers are not looked at.
+
+The paths are those of OpenAI's and Anthropic's API references, which other servers have taken over; a
+server with another path is known by a body that is a conversation.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from .params import bare_url, place_of_url
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["HTTP_CLIENTS", "MESSAGES", "HttpRequest", "read_http"]
+
+MESSAGES = {"openai_chat": "messages", "openai_responses": "input", "anthropic": "messages", "plain": "prompt"}
+"""Name of the part of the body that holds the request, by family; `plain` is the one of text completions."""
+HTTP_CLIENTS = frozenset({"aiohttp", "httpx", "httpx2", "requests"})
+"""Names of the clients that are known; `instrument/http.py` says what is patched of them."""
+_NOT_ASKED = frozenset({"count_tokens", "tokenize", "batches", "embeddings", "moderations", "rerank"})
+"""Last parts of paths whose requests look alike, and ask no model for an answer."""
+_LARGEST = 64_000_000
+"""Bytes; a larger body is not read."""
+
+
+class HttpRequest(NamedTuple):
+    """One request to a model, as it goes over the wire."""
+
+    family: str
+    """Shape of the request and its reply."""
+    body: Mapping[str, Any]
+    endpoint: str
+    """The URL without user and query."""
+    host: str
+    client: str = ""
+    """Name of the HTTP client."""
+
+    @property
+    def streams(self) -> bool:
+        """True if the request asks for a stream."""
+        return self.body.get("stream") is True
+
+
+def read_http(url: str, content: Any, client: str) -> HttpRequest | None:
+    """
+    Return a POST request to a model, `None` for any other.
+
+    Args:
+        url: The whole URL.
+        content: The body: bytes, a string, or the object that the client makes JSON of.
+        client: Name of the HTTP client.
+    """
+    body = _object_in(content)
+    if body is None or not all(type(name) is str for name in body):
+        return None
+    host, _, path = place_of_url(url)
+    family = _family(path.rstrip("/"), body)
+    return None if family is None else HttpRequest(family, body, bare_url(url), host, client)
+
+
+def _object_in(content: Any) -> dict[str, Any] | None:
+    if type(content) is dict:
+        return content
+    if not isinstance(content, bytes | bytearray | str) or not 1 < len(content) < _LARGEST:
+        return None
+    first = content.lstrip()[:1]
+    if first not in (b"{", "{"):
+        return None
+    import json
+
+    try:
+        found = json.loads(content)
+    except (ValueError, RecursionError):
+        return None
+    return found if type(found) is dict else None
+
+
+def _family(path: str, body: Mapping[str, Any]) -> str | None:
+    """Return the shape of a body, `None` if it is none that is known."""
+    last = path.rpartition("/")[2]
+    if last in _NOT_ASKED:
+        return None
+    if _is_conversation(body.get("messages")):
+        is_anthropic = last == "messages" or "anthropic_version" in body
+        return "anthropic" if is_anthropic and "max_tokens" in body else "openai_chat"
+    if last == "responses" and "input" in body:
+        return "openai_responses"
+    if last == "completions" and isinstance(body.get("prompt"), str | list):
+        return "plain"
+    return None
+
+
+def _is_conversation(messages: Any) -> bool:
+    return type(messages) is list and bool(messages) and all(type(one) is dict and "role" in one for one in messages)
