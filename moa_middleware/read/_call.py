@@ -24,7 +24,7 @@ class TokenUsage:
     Tokens; `None` is unknown, never 0.
 
     Attributes:
-        input_tokens: Of the prompt, without those read from a cache.
+        input_tokens: Of the prompt, without those read from a cache and those written to one.
         output_tokens: Of the reply, those of its reasoning among them.
         cache_read_tokens: Of the prompt, read from a cache.
         cache_write_tokens: Of the prompt, written to a cache.

@@ -29,7 +29,7 @@ class Usage:
     Tokens of one call; `None` where the provider reported none.
 
     Attributes:
-        input_tokens: Tokens of the prompt, without those read from a cache.
+        input_tokens: Tokens of the prompt, without those read from a cache and those written to one.
         output_tokens: Tokens of the reply, those of its reasoning among them.
         cache_read_tokens: Tokens of the prompt that came from a cache.
         cache_write_tokens: Tokens of the prompt that were written to a cache.

@@ -28,7 +28,7 @@ def _head(reply: Reply, model: str | None) -> dict[str, Any]:
 
 def _usage(reply: Reply, prompt: str, output: str, unknown: int | None) -> dict[str, Any] | None:
     """
-    Return the tokens in OpenAI's form, which counts cached ones in the prompt; `None` where the reply has none.
+    Return the tokens in OpenAI's form, which counts cached and written ones in the prompt; `None` without any.
 
     Args:
         reply: The reply.
@@ -41,11 +41,14 @@ def _usage(reply: Reply, prompt: str, output: str, unknown: int | None) -> dict[
     usage = reply.usage
     if usage is None:
         return None
-    cached, reasoned = usage.cache_read_tokens, usage.reasoning_tokens
-    asked, said = (usage.input_tokens or 0) + (cached or 0), usage.output_tokens or 0
+    cached, written, reasoned = usage.cache_read_tokens, usage.cache_write_tokens, usage.reasoning_tokens
+    asked, said = (usage.input_tokens or 0) + (cached or 0) + (written or 0), usage.output_tokens or 0
+    inside = {"cached_tokens": unknown if cached is None else cached}
+    if written is not None:
+        inside["cache_write_tokens"] = written
     return {
         f"{prompt}_tokens": asked,
-        f"{prompt}_tokens_details": {"cached_tokens": unknown if cached is None else cached},
+        f"{prompt}_tokens_details": inside,
         f"{output}_tokens": said,
         f"{output}_tokens_details": {"reasoning_tokens": unknown if reasoned is None else reasoned},
         "total_tokens": asked + said,
@@ -170,6 +173,7 @@ def _message(reply: Reply, model: str | None) -> dict[str, Any]:
         head = {"type": "tool_use", "id": call["id"] or f"{_ID}-call-{index}", "name": call["function"]["name"]}
         blocks.append({**head, "input": input_of(call)})
     usage = reply.usage or Usage()
+    reasoned = usage.reasoning_tokens
     return {
         **_head(reply, model),
         "type": "message",
@@ -182,6 +186,7 @@ def _message(reply: Reply, model: str | None) -> dict[str, Any]:
             "output_tokens": usage.output_tokens or 0,
             "cache_read_input_tokens": usage.cache_read_tokens,
             "cache_creation_input_tokens": usage.cache_write_tokens,
+            **({} if reasoned is None else {"output_tokens_details": {"thinking_tokens": reasoned}}),
         },
     }
 

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from moa_middleware import Usage
+from moa_middleware import Reply, Usage
 from moa_middleware._capture.shapes.usage import read_usage, read_usage_and_cost
+from moa_middleware._capture.shapes.wire import FAMILIES
 
 WHOLE = Usage(input_tokens=6, output_tokens=9, cache_read_tokens=20, cache_write_tokens=4, reasoning_tokens=5)
 """What each report below means: a prompt of 30 tokens, of them 20 read and 4 written, and 9 tokens of output."""
@@ -237,6 +238,13 @@ def test_the_total_shows_what_the_counts_include(tokens, cache, thoughts):
     assert usage.input_tokens + parts + usage.output_tokens == total
     if reasoning not in {read, written, parts}:
         assert (usage.input_tokens, usage.output_tokens) == (fresh, text + reasoning)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_what_a_middleware_answers_is_read_as_it_was_given(family):
+    """Its tokens go into the form of an SDK, and a function around the request reads them there."""
+    whole, _ = FAMILIES[family]
+    assert read_usage(whole(Reply(text="A hat.", usage=WHOLE), "m")["usage"]) == WHOLE
 
 
 STEP = {"cache_read_input_tokens": 0, "cache_creation_input_tokens": 0}
