@@ -274,7 +274,7 @@ def _version_of(name: str) -> str | None:
 def _check_packages(found: Checkup) -> None:
     for extra, names in _PACKAGES.items():
         found.packages[extra] = {name: _version_of(name) for name in names}
-    found.sdks = {name: _version_of(name) for name in sorted(SDKS)}
+    found.sdks = {name: _version_of(name) or _version_of(CATALOG[name].modules[0]) for name in sorted(SDKS)}
 
 
 def _check_targets(found: Checkup) -> None:
@@ -289,8 +289,8 @@ def _check_targets(found: Checkup) -> None:
             found.problems.append(f"MOA_INSTRUMENT: {problem}")
         elif found.targets[entry]:
             found.notes.append(f"MOA_INSTRUMENT: {found.targets[entry]}")
-        elif entry in SDKS:
-            found.wraps[entry] = known_paths(entry)
+        elif read(entry).name in SDKS:
+            found.wraps[entry] = known_paths(read(entry).name)
     if "openai" in entries and "litellm" not in entries and _version_of("litellm"):
         found.notes.append("litellm is installed and does not use the openai SDK for each provider: name litellm too")
     found.notes.append(
@@ -307,7 +307,7 @@ def _target_problem(entry: str, names: list[str], find: Callable[[str], object] 
             if parts.name not in names and parts.role is None:
                 known = ", ".join(names)
                 return f"unknown target {parts.name!r:.80}; choose from {known}, or write pkg.mod:Class.method=role"
-            package = CATALOG[entry].modules[0] if entry in SDKS else ""
+            package = CATALOG[parts.name].modules[0] if parts.name in SDKS else ""
             return f"{entry} is not installed" if package and not _has(package, find) else None
         target = target_of(parts)
     except TargetError as error:

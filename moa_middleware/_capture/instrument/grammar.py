@@ -10,8 +10,8 @@ options = "(" [option { "," option }] ")"
 option  = key "=" (word | "'" text "'" | '"' text '"')
 ```
 
-Blanks are allowed between all of these. A comma inside brackets or quotes separates no entries. What
-the names mean is not known here.
+Blanks are allowed between all of these. A comma inside brackets or quotes separates no entries. The package
+of a known SDK is another word for its name (`boto3` for `bedrock`); what the names mean is not known here.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from ...errors import TargetError
+from ..shapes import catalog
 from ..shapes.signature import Argument
 from .target import ROLES, Target, is_dotted
 
@@ -172,6 +173,8 @@ def read(text: str) -> Entry:
     options = _options(scan) if scan.takes("(") else ()
     if scan.peek():
         scan.expected("a comma, or the end")
+    if path is None:
+        name = catalog.name_of(name) or name
     return Entry(text, name, path, role, options, role_column)
 
 

@@ -15,6 +15,7 @@ import moa_middleware as moa
 from moa_middleware._capture import config
 from moa_middleware._capture.calls.function import Options
 from moa_middleware._capture.instrument import offers
+from moa_middleware._capture.instrument.grammar import read
 from tests.support.targets_world import CLIENT, WRONG
 
 SAID = "draft of a + draft of b"
@@ -340,3 +341,12 @@ def test_undoing_what_was_not_done_is_nothing():
     moa.uninstrument("openai,targets_world:answer,nobodys")
     with pytest.raises(moa.TargetError):
         moa.uninstrument("openai=turn")
+
+
+@pytest.mark.parametrize(
+    ("package", "name"), [("boto3", "bedrock"), ("google.genai", "google-genai"), ("openai", "openai")]
+)
+def test_a_package_is_another_word_for_its_sdk(package, name):
+    """What a program imports need not be what the SDK is called."""
+    assert read(package).name == name
+    assert read(f"{package}:answer").name == package
