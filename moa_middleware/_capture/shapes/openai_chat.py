@@ -258,23 +258,42 @@ def _read_choice(item: Any, position: int) -> Choice:
     return choice
 
 
-def _is_spoken(delta: Any) -> bool:
-    """Return True if the text of a delta is the transcript of its audio."""
-    return not get(delta, "content") and isinstance(get(get(delta, "audio"), "transcript"), str)
+def _places(delta: Any) -> dict[str, tuple[tuple[str, ...], ...]]:
+    """Return where a delta has its text, its reasoning and its refusal; each as the way to it."""
+    spoken = not get(delta, "content") and isinstance(get(get(delta, "audio"), "transcript"), str)
+    thoughts = [(name,) for name in ("reasoning_content", "reasoning") if isinstance(get(delta, name), str)]
+    return {
+        "text": (("audio", "transcript"),) if spoken else (("content",),),
+        "refusal": (("refusal",),),
+        "reasoning": tuple(thoughts) or (("reasoning_content",),),
+    }
+
+
+def _with_text(details: Sequence[Any], text: str) -> list[Any]:
+    """Return the details of a reasoning with another text: in the first that has one, and none in the others."""
+    made = []
+    for detail in details:
+        name = next((name for name in ("text", "summary") if isinstance(get(detail, name), str)), None)
+        made.append(detail if name is None else replaced(detail, text, name))
+        text = text if name is None else ""
+    return made
 
 
 def render_chunk(raw: Any, chunk: Chunk) -> Any:
     """Return a copy of a raw chunk with the text, reasoning and refusal of a changed one."""
     for place, item in enumerate(get(raw, "choices") or ()):
         if (get(item, "index") or 0) == chunk.choice:
-            for kind, name in _NAMES.items():
+            delta = get(item, "delta")
+            details = get(delta, "reasoning_details")
+            at: tuple[str | int, ...] = ("choices", place, "delta")
+            for kind, ways in _places(delta).items():
                 text = getattr(chunk, kind)
-                if kind == "text" and _is_spoken(get(item, "delta")):
-                    raw = replaced(raw, text, "choices", place, "delta", "audio", "transcript")
-                elif kind == "text" or text or get(get(item, "delta"), name):
-                    raw = replaced(raw, text, "choices", place, "delta", name)
+                for way in ways:
+                    # A server that has the reasoning in the details alone gets it back there.
+                    is_in_details = kind == "reasoning" and isinstance(details, list) and not get(delta, way[0])
+                    if kind == "text" or get(delta, way[0]) or (text and not is_in_details):
+                        raw = replaced(raw, text, *at, *way)
+            if isinstance(details, list):
+                raw = replaced(raw, _with_text(details, chunk.reasoning), *at, "reasoning_details")
             break
     return raw
-
-
-_NAMES = {"text": "content", "refusal": "refusal", "reasoning": "reasoning_content"}
