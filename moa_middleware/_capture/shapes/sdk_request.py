@@ -85,7 +85,7 @@ class SdkRequestSpec(RequestSpec):
         params, omitted = read_params(named, elsewhere, self.family, self.allowed)
         for holder in self.holders:
             fields = fields_of(named.get(holder))
-            if self.holds_body and holder == place:
+            if self.format is not None and self.holds_body and holder == place:
                 fields = self.format.params_of(named.get(holder))
             if type(fields) is dict:
                 inside = tuple(path.removeprefix(f"{holder}.") for path in elsewhere)
