@@ -23,6 +23,7 @@ from ..shapes.catalog import CATALOG, method_of, sdk_of_module
 from .call_patch import CallPatch
 from .function_proxy import BoundInstrumented, layer_of
 from .patch import Identities, Patch, Undo, apply_patch, known_patch, lock, patches_of, undo
+from .posts import unwatch_posts, watch_posts
 
 if TYPE_CHECKING:
     from ..calls.function import Options
@@ -150,6 +151,8 @@ def instrument_sdk(name: str, stack: StackLike, options: Options) -> None:
     with lock:
         everywhere = _wanted.setdefault(stack, _Wanted(stack)).everywhere
         _act(stack, name, None, everywhere.setdefault(name, options))
+    if name == "openai":
+        watch_posts(stack, options)
 
 
 def _act(stack: StackLike, sdk: str, target: Any, options: Options) -> None:
@@ -314,6 +317,8 @@ def was_called(name: str, stack: StackLike) -> bool:
 
 def uninstrument_sdk(name: str | None, stack: StackLike) -> None:
     """Let an SDK, or every SDK if it is `None`, act only for the clients that were instrumented one by one."""
+    if name in (None, "openai"):
+        unwatch_posts(stack)
     with lock:
         wanted = _wanted.get(stack)
         if wanted is None:

@@ -62,19 +62,16 @@ def text_of(chunks):
 
 
 def test_a_value_has_litellms_price(instrumented, request_of, turns):
-    """
-    `_hidden_params["response_cost"]`, whichever side reported the tokens.
-
-    litellm 1.110 sends OpenAI's chat requests by `client.post`, past the instrumented `create`: the model stays
-    the one that litellm was asked for, also where the SDK below is instrumented.
-    """
+    """`_hidden_params["response_cost"]`, whichever side reported the tokens; below litellm the model is OpenAI's name."""
     reply = litellm.completion(**request_of)
     assert reply.choices[0].message.content == TEXT
     assert reply._hidden_params["response_cost"] == pytest.approx(PRICE)
     call = of(turns)
     assert (call["outcome"], call["output"], call["streamed"]) == ("completed", TEXT, False)
     assert call["provider"] == "litellm"
-    assert call["model"] == "openai/gpt-4o"
+    is_below = instrumented == "litellm,openai"
+    assert call["model"] == ("gpt-4o" if is_below else "openai/gpt-4o")
+    assert call["endpoint"] == (f"{request_of['base_url']}/" if is_below else None)
     assert call["cost_usd"] == pytest.approx(PRICE)
     assert (call["usage"]["input_tokens"], call["usage"]["output_tokens"]) == (1000, 100)
 
@@ -89,10 +86,8 @@ def test_an_async_value(instrumented, request_of, turns):
 
 def test_a_stream(instrumented, request_of, turns):
     """The very class comes back; tokens and price are there where they were asked for."""
-    bare = type(litellm.completion.__wrapped__(**request_of, stream=True))
-    turns.clear()
     stream = litellm.completion(**request_of, stream=True, stream_options={"include_usage": True})
-    assert isinstance(stream, bare)
+    assert isinstance(stream, litellm.CustomStreamWrapper)
     assert hasattr(stream, "__next__")
     assert hasattr(stream, "__anext__")
     assert text_of(stream) == TEXT
@@ -251,3 +246,52 @@ def test_what_a_registry_holds_is_named(user, caplog):
     said = [one.getMessage() for one in caplog.records if "target_held" in one.getMessage()]
     assert any("program.deep.agents.HANDLERS" in one for one in said)
     assert any("program.deep.agents.HANDLERS" in one for one in moa.status().targets_held)
+
+
+# litellm over an instrumented openai ---------------------------------------------------------------
+
+
+async def _async_stream(request):
+    return text_of([chunk async for chunk in await litellm.acompletion(**request, stream=True)])
+
+
+BELOW = {
+    "value": (lambda request: litellm.completion(**request).choices[0].message.content, False),
+    "async value": (lambda request: asyncio.run(litellm.acompletion(**request)).choices[0].message.content, False),
+    "stream": (lambda request: text_of(litellm.completion(**request, stream=True)), True),
+    "async stream": (lambda request: asyncio.run(_async_stream(request)), True),
+}
+
+
+@pytest.mark.parametrize("targets", ["openai", "openai,httpx,httpx2,aiohttp,requests"])
+@pytest.mark.parametrize("form", BELOW)
+def test_what_litellm_posts_through_openais_client_is_recorded(form, targets, request_of, turns):
+    """Only `openai` is instrumented: each request once, with the model and the endpoint that it went to."""
+    litellm.in_memory_llm_clients_cache.flush_cache()
+    run, streamed = BELOW[form]
+    assert TEXT == run(request_of)
+    assert [] == turns
+    moa.instrument(targets)
+    assert TEXT == run(request_of)
+    gc.collect()
+    call = of(turns)
+    assert ("gpt-4o", "openai", TEXT, streamed) == tuple(call[n] for n in ("model", "provider", "output", "streamed"))
+    assert f"{request_of['base_url']}/" == call["endpoint"]
+    assert MESSAGES == call["input_messages"]
+    moa.uninstrument(targets)
+    turns.clear()
+    assert TEXT == run(request_of)
+    assert [] == turns
+
+
+def test_a_call_of_openais_own_method_is_recorded_once(server, turns):
+    """Where litellm is imported, too: the method posts by what is patched."""
+    import openai
+
+    moa.instrument("openai")
+    with openai.OpenAI(base_url=server.base_url, api_key="k", max_retries=0) as client:
+        client.chat.completions.create(model="gpt-4o", messages=MESSAGES)
+        client.chat.completions.with_raw_response.create(model="gpt-4o", messages=MESSAGES).parse()
+        assert TEXT == text_of(client.chat.completions.create(model="gpt-4o", messages=MESSAGES, stream=True))
+    assert [1, 1, 1] == [turn["totals"]["calls"] for turn in turns]
+    assert [[], [], []] == [turn["calls"] for turn in turns]
