@@ -123,7 +123,9 @@ def feed(gathered: StreamContent, chunk: Any) -> bool:
     # An event of its own kind, of whichever API, in place of a stream or in it: the SDKs raise it, but do not
     # read the lines that a caller reads himself.
     is_failure = kind == "error" or data.get("object") == "error" or "error" in data or "base_resp" in data
-    failure = failure_in(data.get) if is_failure else None
+    # A program's own event may have a warning next to its text.
+    says = kind != "error" and any(isinstance(data.get(name), str) for name in ("text", "content", "delta"))
+    failure = failure_in(data.get) if is_failure and not says else None
     gathered.failure = failure or gathered.failure
     return failure is not None
 
