@@ -29,6 +29,11 @@ No message holds any content of a prompt or of a reply.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
 __all__ = [
     "AmbiguousTurnError",
     "AsyncOnSyncError",
@@ -83,7 +88,14 @@ class ProviderError(MoaError):
 
     It is never raised: a record and a `Reply.error` hold it. OpenAI's Responses API ends a stream
     with the event `response.failed`; gateways send `{"error": …}` with the status 200, in a body, a choice or an event.
+
+    Attributes:
+        body: What the provider reported: `code` and `type`, as far as it named them.
     """
+
+    def __init__(self, message: str = "", body: Mapping[str, object] | None = None) -> None:
+        super().__init__(message)
+        self.body = {} if body is None else dict(body)
 
 
 class ReadError(MoaError):

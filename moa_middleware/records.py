@@ -2,10 +2,10 @@
 What one line of a trace holds: the only definition of the record.
 
 One JSON object a line, UTF-8, ended by a newline. Times are epoch seconds, durations milliseconds,
-money US dollars; what is not known is `null`, never 0. Every key is always there, but for
-`model_output`, `handled`, `omitted`, `raw`, `totals.no_usage` and `totals.unread`, which are written
-only where they hold something. Within `moa-turn/1` keys may be added; none is removed or changes its
-meaning. Readers ignore keys and accept values that they do not know.
+money US dollars; what is not known is `null`, never 0. Every key is always there, but for those that
+are `NotRequired`: they are written only where they hold something. Within `moa-turn/1` keys may be
+added; none is removed or changes its meaning. Readers ignore keys and accept values that they do not
+know. `record_classes` says which keys hold content.
 
 The keys of `TurnRecord` and `CallRecord` down to `output_location` are those of the MoA traces of
 Hermes Agent (`agent/moa_trace.py`), so that readers of such files read these.
@@ -13,19 +13,13 @@ Hermes Agent (`agent/moa_trace.py`), so that readers of such files read these.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, NotRequired
+from typing import Any, Literal, NotRequired
 
 from typing_extensions import TypedDict
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
 __all__ = [
-    "CLASSES",
-    "CONTENT",
     "EMPTY_CALL",
     "EMPTY_TURN",
-    "FIGURE",
     "LATE_SCHEMA",
     "SCHEMA",
     "TOKENS",
@@ -38,8 +32,6 @@ __all__ = [
     "TurnRecord",
     "UsageRecord",
     "WriterRecord",
-    "content_below",
-    "figures_below",
 ]
 
 SCHEMA = "moa-turn/1"
@@ -54,6 +46,44 @@ class ErrorRecord(TypedDict):
     type: str
     """Its class with the module, but for built-in ones."""
     message: str | None
+    status: NotRequired[int]
+    """Of the HTTP response."""
+    code: NotRequired[str | int]
+    """The provider's word for it."""
+    request_id: NotRequired[str]
+    """The provider's id of the request."""
+    retry_after: NotRequired[float]
+    """Seconds after which the provider asked to try again."""
+
+
+class CitationRecord(TypedDict):
+    """A source that a reply names, in one form for all providers."""
+
+    type: str
+    """`url`, `file` or `document` (a passage of the request's own); else the provider's word."""
+    url: NotRequired[str | None]
+    file_id: NotRequired[str | None]
+    title: NotRequired[str | None]
+    """Title or name of the page, the file or the document."""
+    quote: NotRequired[str | None]
+    """The source's own words."""
+    start: NotRequired[int]
+    """Where the text that it supports begins in `output`, in characters from 0."""
+    end: NotRequired[int]
+    """Where that text ends."""
+    choice: NotRequired[int]
+    """Index of the choice, but for the first."""
+    details: NotRequired[dict[str, Any] | None]
+    """What else the provider says of it, in its own words."""
+
+
+class ServedByRecord(TypedDict):
+    """Who computed the reply, where the endpoint is not the one who did."""
+
+    provider: NotRequired[str]
+    region: NotRequired[str]
+    native_finish_reason: NotRequired[str]
+    """Why it ended, in that provider's word."""
 
 
 class UsageRecord(TypedDict, total=False):
@@ -141,6 +171,20 @@ class CallRecord(TypedDict):
     """What the model itself said, where its caller's function made something else of it in `output`."""
     handled: NotRequired[Literal[True]]
     """The function around the request caught its error or cancellation, and went on."""
+    citations: NotRequired[list[CitationRecord]]
+    parts: NotRequired[list[Any] | None]
+    """What else the reply consists of, in its order and in the provider's words, without what other keys hold."""
+    served_by: NotRequired[ServedByRecord]
+    filters: NotRequired[dict[str, Any] | None]
+    """What the provider's filters found in prompt and reply, by the provider's names."""
+    logprobs: NotRequired[Any]
+    """The provider's object, where the request asked for it."""
+    stop_sequence: NotRequired[str | None]
+    """Which of the request's ended the reply."""
+    created: NotRequired[float]
+    """When the provider says that it made the reply."""
+    timings: NotRequired[dict[str, float]]
+    """Durations by the provider's names and in its units."""
     omitted: NotRequired[dict[str, OmittedRecord]]
     raw: NotRequired[Any]
     """Type and head of the `repr` of a value that no shape understands."""
@@ -300,81 +344,3 @@ EMPTY_TURN: TurnRecord = {
     "writer": {"version": "", "host": "", "pid": 0, "started_at": 0.0, "seq": 0},
 }
 """A turn of which nothing is known, likewise."""
-
-CONTENT: Literal["content"] = "content"
-"""What models and users wrote: left out of metadata, redacted, and cut where it is long."""
-FIGURE: Literal["figure"] = "figure"
-"""Counts, times, names, identifiers and words of the format: written as they are."""
-
-CLASSES: Mapping[str, Literal["content", "figure"]] = {
-    # Turns and calls, in the order in which content is looked at.
-    **dict.fromkeys(("input_messages", "output", "model_output", "reasoning", "refusal", "choices", "raw"), CONTENT),
-    **dict.fromkeys(("schema", "ts", "turn_id", "session_id", "preset", "outcome"), FIGURE),
-    **dict.fromkeys(("started_at", "ended_at", "duration_ms", "parent_turn_id", "turns"), FIGURE),
-    **dict.fromkeys(("implicit", "instrumentation_errors"), FIGURE),
-    **dict.fromkeys(("label", "model", "provider", "temperature", "cost_usd", "cost_status", "cost_source"), FIGURE),
-    **dict.fromkeys(("streamed", "output_location", "call_id", "parent", "role", "role_source", "layer"), FIGURE),
-    **dict.fromkeys(("index", "attempt", "first_chunk_ms", "chunks", "finish_reason", "params_omitted"), FIGURE),
-    **dict.fromkeys(("endpoint", "response_id", "response_model", "system_fingerprint", "service_tier"), FIGURE),
-    **dict.fromkeys(("source", "late", "handled"), FIGURE),
-    "error.type": FIGURE,
-    "error.message": CONTENT,
-    **dict.fromkeys([f"{record}.{tokens}" for record in ("usage", "totals.usage") for tokens in TOKENS], FIGURE),
-    **dict.fromkeys(("totals.calls", "totals.failed", "totals.cost_usd", "totals.unpriced"), FIGURE),
-    **dict.fromkeys(("totals.no_usage", "totals.unread"), FIGURE),
-    **dict.fromkeys(("trace_context.trace_id", "trace_context.span_id"), FIGURE),
-    **dict.fromkeys(("writer.version", "writer.host", "writer.pid", "writer.started_at", "writer.seq"), FIGURE),
-    **dict.fromkeys(("omitted.*.reason", "omitted.*.bytes", "omitted.*.sha256"), FIGURE),
-    # The user's own words.
-    "tags.*": CONTENT,
-    # The provider's usage object: its texts are content, its numbers and flags are not.
-    "usage_raw.*": CONTENT,
-    # What distinguishes one tool call from another is not content. The same holds in `function` and `custom`.
-    "tool_calls.*": CONTENT,
-    **dict.fromkeys([f"tool_calls.{name}" for name in ("id", "type", "name", "index", "call_id", "status")], FIGURE),
-    # Of parameters, numbers and flags are no content, and neither are words of the format.
-    "params.*": CONTENT,
-    **dict.fromkeys(
-        [
-            f"params.{name}"
-            for name in (
-                "include",
-                "modalities",
-                "previous_response_id",
-                "reasoning",
-                "reasoning_effort",
-                "service_tier",
-                "stream_options",
-                "thinking",
-                "tool_choice",
-                "truncation",
-                "verbosity",
-            )
-        ],
-        FIGURE,
-    ),
-    "params.extra_body.*": CONTENT,
-    **dict.fromkeys([f"params.extra_body.{name}" for name in ("provider", "reasoning", "thinking")], FIGURE),
-}
-"""
-Whether a key is content or a figure, by its path in a turn or a call.
-
-A key has the same class wherever it is. `*` is any key that the table does not name. Redaction,
-`MOA_CAPTURE` and the limits read this table; a key without a class fails a test.
-"""
-
-
-def content_below(path: str = "") -> tuple[str, ...]:
-    """Return the named keys below a path that are content, in the order of the table."""
-    return _below(path, CONTENT)
-
-
-def figures_below(path: str) -> frozenset[str]:
-    """Return the named keys below a path that are figures."""
-    return frozenset(_below(path, FIGURE))
-
-
-def _below(path: str, kind: str) -> tuple[str, ...]:
-    start = f"{path}." if path else ""
-    names = [key.removeprefix(start) for key, its in CLASSES.items() if its == kind and key.startswith(start)]
-    return tuple(name for name in names if "." not in name and name != "*")

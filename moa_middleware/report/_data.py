@@ -11,7 +11,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from ..read import Cost, TurnView, overlap_of
-from ..records import CLASSES, CONTENT
+from ..record_classes import CLASSES, CONTENT
 from ._critical_path import critical_path
 from ._grid import similarity
 from ._messages import Pool, as_json, tools_of
@@ -27,7 +27,7 @@ _DEEPEST = 60
 """Levels of a record that are looked into where it is nested too deeply to be worked with."""
 _EXACT = 2**53
 """Whole numbers that a browser tells from their neighbours."""
-_REASONS = frozenset({"metadata", "limit", "redactor_failed"})
+_REASONS = frozenset({"metadata", "limit", "redacted", "redactor_failed"})
 _PLACES = frozenset(path.partition(".")[0] for path, kind in CLASSES.items() if kind == CONTENT)
 """Keys of a record that hold content; another writer may name anything."""
 _SPAN = ("trace_id", "span_id")

@@ -25,8 +25,22 @@ def reply(name):
         "refusal": canary("refusal"),
         "tool_calls": [{"id": "call_1", "type": "function", "function": {"name": "send", "arguments": arguments}}],
     }
-    choices = [{"index": n, "finish_reason": "stop", "message": message} for n in range(2)]
-    return {"choices": choices, "usage": {"prompt_tokens": 7, "completion_tokens": 5, "note": canary("usage")}}
+    source = {"url": f"https://example.org/{canary('url')}", "title": canary("title"), "content": canary("quote")}
+    message |= {
+        "annotations": [{"type": "url_citation", "url_citation": {**source, "note": canary("citation")}}],
+        "executed_tools": [{"type": "search", "output": canary("part"), canary("part_key"): 1}],
+    }
+    # Split as a tokenizer splits: no rule finds it.
+    tokens = [{"token": piece, "logprob": -0.5} for piece in (canary("logprobs"), f"{MARK}@exam", "ple.com")]
+    found = {
+        "logprobs": {"content": tokens},
+        "stop_reason": canary("stop_sequence"),
+        "content_filter_results": {"custom": {"filtered": True, "quote": canary("filter")}},
+        "native_finish_reason": "STOP",
+    }
+    choices = [{"index": n, "finish_reason": "stop", "message": message, **found} for n in range(2)]
+    usage = {"prompt_tokens": 7, "completion_tokens": 5, "note": canary("usage")}
+    return {"choices": choices, "usage": usage, "provider": "Azure", "created": 1764000000, "total_duration": 5}
 
 
 class Odd:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from .http_failure import facts_of
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from .model import Outcome
 
 __all__ = ["ErrorInfo", "error_of", "exit_outcome", "is_interrupt", "outcome_of", "program_outcome"]
@@ -89,6 +93,8 @@ class ErrorInfo(NamedTuple):
 
     type: str
     message: str
+    facts: Mapping[str, Any] = {}
+    """What it says of the HTTP response behind it: further keys of an `ErrorRecord`."""
 
 
 def error_of(error: BaseException | ErrorInfo | None) -> ErrorInfo | None:
@@ -104,4 +110,4 @@ def error_of(error: BaseException | ErrorInfo | None) -> ErrorInfo | None:
         message = str(error)
     except Exception:
         message = ""
-    return ErrorInfo(name, message)
+    return ErrorInfo(name, message, facts_of(error))

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from .choice import Choice, details_of, json_text, new_reply, replaced
 from .fields import data_of, fields_of
+from .message_items import FACTS, FACTS_OF_USAGE, PLAIN, PLAIN_DELTAS, PLAIN_TEXT, take_block, take_delta, take_facts
 from .usage import read_usage_and_cost
 
 if TYPE_CHECKING:
@@ -40,12 +41,16 @@ def _on_message_start(gathered: StreamContent, event: Data) -> None:
 
 
 def _on_block(gathered: StreamContent, event: Data) -> None:
-    part = event.get("delta" if event["type"] == "content_block_delta" else "content_block")
-    _take(gathered.choice(0), part, event.get("index"), is_streamed=True)
+    is_delta, index, choice = event["type"] == "content_block_delta", event.get("index"), gathered.choice(0)
+    part = event.get("delta" if is_delta else "content_block")
+    _take(choice, part, index, gathered.details, is_streamed=True, is_delta=is_delta)
 
 
 def _on_message_delta(gathered: StreamContent, event: Data) -> None:
-    reason = data_of(event.get("delta")).get("stop_reason")
+    delta = data_of(event.get("delta"))
+    reason = delta.get("stop_reason")
+    take_facts(gathered.details, delta)
+    take_facts(gathered.details, event)
     if isinstance(reason, str):
         gathered.choice(0).finish_reason = reason
     gathered.usage = _merged(gathered.usage, event.get("usage"))
@@ -62,12 +67,22 @@ _HELPERS = frozenset({"text", "thinking", "input_json", "signature", "citation"}
 """Events of the SDK's `messages.stream()`, which say once more what the provider's own have said."""
 
 
-def _take(choice: Choice, part: Any, index: Any, *, is_streamed: bool = False) -> None:
-    """Take in a block, or a delta of one."""
+def _take(
+    choice: Choice, part: Any, index: Any, details: dict[str, Any], *, is_streamed: bool = False, is_delta: bool = False
+) -> None:
+    """Take in a block, its beginning in a stream, or a delta of one."""
     data = data_of(part)
     kind = data.get("type")
     if not isinstance(kind, str):
         return
+    # Most are plain texts, of which nothing is to be kept but the text: no call is made for them.
+    if is_delta:
+        if kind not in PLAIN_DELTAS:
+            take_delta(details, choice, index, data)
+    elif (
+        is_streamed or "items" in details or kind != "text" or data.get("citations") or not PLAIN_TEXT.issuperset(data)
+    ):
+        take_block(details, choice, index, data)
     if kind in _TEXTS:
         name, said = _TEXTS[kind]
         text = data.get(name)
@@ -106,20 +121,20 @@ def feed(gathered: StreamContent, chunk: Any) -> bool:
     if gathered.has_events and kind in _HELPERS:
         return True
     choice = gathered.choices.get(0) or Choice(0)
-    if kind != "message" or not _take_message(choice, data):
+    if kind != "message" or not _take_message(choice, data, gathered.details):
         return False
     gathered.choices[0] = choice
     _take_facts(gathered, data)
     return True
 
 
-def _take_message(choice: Choice, message: Data) -> bool:
+def _take_message(choice: Choice, message: Data, details: dict[str, Any]) -> bool:
     """Take in a whole message; `False` if it is not of this shape."""
     content, reason = message.get("content"), message.get("stop_reason")
     if message.get("role") != "assistant" or not isinstance(content, list | tuple):
         return False
     for index, block in enumerate(content):
-        _take(choice, block, index)
+        _take(choice, block, index, details)
     choice.finish_reason = reason if isinstance(reason, str) else None
     return True
 
@@ -133,14 +148,18 @@ def read_value(data: Data, raw: Any) -> Reply | None:
         raw: What the function returned.
     """
     choice, usage = Choice(0), data.get("usage")
-    if not _take_message(choice, data):
+    of_usage = data_of(usage)
+    details: dict[str, Any] = {**details_of(data, of_usage), "usage_raw": usage}
+    if not _take_message(choice, data, details):
         return None
-    tokens = read_usage_and_cost(usage, model=data.get("model"))
-    return new_reply(None, choice, (), tokens, {**details_of(data, data_of(usage)), "usage_raw": usage}, raw)
+    if any(map(data.get, FACTS)) or not PLAIN.issuperset(data) or any(map(of_usage.get, FACTS_OF_USAGE)):
+        take_facts(details, data)
+    return new_reply(None, choice, (), read_usage_and_cost(usage, model=data.get("model")), details, raw)
 
 
 def _take_facts(gathered: StreamContent, message: Data) -> None:
     gathered.details.update(details_of(message, data_of(message.get("usage"))))
+    take_facts(gathered.details, message)
     gathered.usage = _merged(gathered.usage, message.get("usage"))
 
 

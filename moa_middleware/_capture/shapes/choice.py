@@ -310,6 +310,8 @@ DETAILS = (
     ("model", "response_model"),
     ("system_fingerprint", "system_fingerprint"),
     ("service_tier", "service_tier"),
+    ("created", "created"),
+    ("created_at", "created"),
 )
 
 

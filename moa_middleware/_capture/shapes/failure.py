@@ -35,7 +35,8 @@ def failure_of(error: Any) -> ProviderError:
     words = [str(word) for word in found if isinstance(word, str | int) and word != "" and type(word) is not bool]
     if not isinstance(found[1], str) and isinstance(kind := get(error, "type"), str):
         words.append(kind)
-    return ProviderError(": ".join(words) or str(error)[:_TEXT_OF_ERROR])
+    body = {name: value for name in ("code", "type") if isinstance(value := get(error, name), str | int)}
+    return ProviderError(": ".join(words) or str(error)[:_TEXT_OF_ERROR], body)
 
 
 def _is_error(error: Any) -> bool:

@@ -9,15 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from .chat_items import LISTS, PLAIN_CHOICE, PLAIN_MESSAGE, PLAIN_REPLY, has_more, take
 from .choice import DETAILS, Choice, add_text, new_reply, replaced
 from .failure import failure_in, failure_of
 from .fields import fields_of, get, getter, has
 from .usage import read_usage_and_cost
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from ...errors import ProviderError
     from ..flow.model import Chunk, Reply
@@ -26,11 +28,12 @@ if TYPE_CHECKING:
 __all__ = ["feed", "is_used_again", "read_value", "render_chunk"]
 
 _NONE = object()
+_NO_FIELDS: Mapping[str, Any] = MappingProxyType({})
 _MESSAGE = frozenset({"delta", "message", "text", "finish_reason"})
 """Keys of an item of `choices`, of which each has one; Azure sends a choice that it has filtered without a message."""
 
 
-def _take(choice: Choice, find: Callable[[str], Any], message: Any, *, text: bool = True) -> None:
+def _take(choice: Choice, find: Callable[[str], Any], message: Any, *, text: bool = True) -> bool:
     """
     Take in an item of the `choices` of a chunk, or of a whole response.
 
@@ -39,7 +42,12 @@ def _take(choice: Choice, find: Callable[[str], Any], message: Any, *, text: boo
         find: Looks up the fields of the item.
         message: Its delta, or its whole message: they have the same keys.
         text: Whether its text has not been read yet.
+
+    Returns:
+        True if it holds something that is not read here: `chat_items.take` does that.
     """
+    # `getter` returns a method of the dict in which the fields are: `__self__` is that dict.
+    more = find("logprobs") is not None or not PLAIN_CHOICE.issuperset(getattr(find, "__self__", ()))
     if message is not None:
         of_message = getter(message)
         content = of_message("content") if text else None
@@ -48,6 +56,7 @@ def _take(choice: Choice, find: Callable[[str], Any], message: Any, *, text: boo
                 choice.text.append(content)
         elif content is not None:
             choice.add_content(content)
+            more = True
         elif text and (audio := of_message("audio")) is not None:
             add_text(choice.text, get(audio, "transcript"))  # of a spoken answer, which has no content
         # OpenAI's API shows no reasoning. DeepSeek, Qwen and vLLM call it `reasoning_content`, OpenRouter,
@@ -67,6 +76,8 @@ def _take(choice: Choice, find: Callable[[str], Any], message: Any, *, text: boo
         calls = of_message("tool_calls")
         for call in calls if isinstance(calls, list | tuple) else ():
             choice.add_tool_call(call)
+            more = more or has_more(call)
+        more = more or any(map(of_message, LISTS)) or not PLAIN_MESSAGE.issuperset(getattr(of_message, "__self__", ()))
         function = of_message("function_call")  # the form before tools
         if function is not None and not calls and isinstance(get(function, "name") or get(function, "arguments"), str):
             choice.add_tool_call({"function": function})
@@ -75,6 +86,7 @@ def _take(choice: Choice, find: Callable[[str], Any], message: Any, *, text: boo
     finish = find("finish_reason")
     if isinstance(finish, str):
         choice.finish_reason = finish
+    return more
 
 
 def _failure(find: Callable[[str], Any], choice: Choice) -> ProviderError | None:
@@ -152,6 +164,9 @@ def feed(gathered: StreamContent, chunk: Any, *, text: bool = True) -> bool:
         or (not choices and (find("base_resp") is not None or find("object") == "error"))
     ):
         gathered.failure = failure_in(find) or gathered.failure
+    reply = getattr(find, "__self__", _NO_FIELDS)
+    more = not PLAIN_REPLY.issuperset(reply) or find("moderation") is not None
+    with_tokens = False
     choice = None
     for item in choices:
         find = getter(item)
@@ -165,17 +180,21 @@ def feed(gathered: StreamContent, chunk: Any, *, text: bool = True) -> bool:
             message = find("message")
             if message is not None and (said is None or not any(map(getter(said), _SAID))):
                 said = message
-        _take(choice, find, said, text=text)
+        more = _take(choice, find, said, text=text) or more
+        with_tokens = with_tokens or find("logprobs") is not None
         if not usage and find("usage"):
             gathered.usage = find("usage")  # Moonshot
         if find("error") is not None or (choice.finish_reason == "error" and gathered.failure is None):
             gathered.failure = _failure(find, choice) or gathered.failure
+    if more:
+        take(gathered.details, reply, choices)
     if choice is not None:
         gathered.texts = choice.text
         gathered.simple = (
             len(gathered.choices) == 1
             and choice.index == 0
             and bool(choice.text)
+            and not with_tokens
             and not (choice.reasoning or choice.refusal or choice.tools or gathered.speakers or gathered.is_single)
             and not isinstance(chunk, dict)
         )
@@ -198,6 +217,9 @@ def read_value(value: Any, fields: Any, raw: Any) -> Reply | None:
     find = fields.get if type(fields) is dict else partial(get, value)
     items = fields.get("choices") if type(fields) is dict else None
     first = text = finish = failure = None
+    # An object that keeps its fields elsewhere is asked for those that are known by name, and for no others.
+    of_reply: Any = fields if type(fields) is dict else _NO_FIELDS
+    more = not PLAIN_REPLY.issuperset(of_reply) or find("moderation") is not None
     choices: list[Choice] = []
     if type(items) is list and len(items) == 1:
         # Nearly every reply is one choice with nothing but a text, and the general way below takes three
@@ -212,12 +234,20 @@ def read_value(value: Any, fields: Any, raw: Any) -> Reply | None:
             and message.get("reasoning") is None
         ):
             text, finish = message.get("content"), item.get("finish_reason")
+            more = (
+                more
+                or item.get("logprobs") is not None
+                or not PLAIN_CHOICE.issuperset(item)
+                or not PLAIN_MESSAGE.issuperset(message)
+                or any(map(message.get, LISTS))
+            )
     if type(text) is not str or not text or finish == "error":
         items = _choices(value)
         if items is None:
             return None
         choices = [_read_choice(item, position) for position, item in enumerate(items)]
         first, text, finish = choices[0] if choices else None, None, None
+        more = True
         failure = next(filter(None, map(_failure, map(getter, items), choices)), None)
     if not text or find("error") is not None:
         failure = failure_in(find) or failure
@@ -243,7 +273,10 @@ def read_value(value: Any, fields: Any, raw: Any) -> Reply | None:
         "service_tier": find("service_tier"),
         "shape": "openai_chat",
         "usage_raw": raw_usage,
+        "created": find("created"),
     }
+    if more:
+        take(details, of_reply, items or ())
     finish = finish if isinstance(finish, str) else None
     return new_reply(
         text, first, choices, read_usage_and_cost(raw_usage, hidden), details, raw, error=failure, finish_reason=finish

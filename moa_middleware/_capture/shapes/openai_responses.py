@@ -14,6 +14,15 @@ from typing import TYPE_CHECKING, Any
 from .choice import KINDS, Choice, add_text, details_of, json_text, new_reply, replaced
 from .failure import failure_in, failure_of
 from .fields import data_of
+from .response_items import (
+    FILTERS,
+    PLAIN_MESSAGE,
+    PLAIN_PART,
+    take_annotation,
+    take_logprobs,
+    take_output_item,
+    take_response,
+)
 from .usage import read_usage_and_cost
 
 if TYPE_CHECKING:
@@ -36,6 +45,9 @@ def _index(value: Any) -> int:
 
 def _on_text(kind: str, gathered: StreamContent, event: Data) -> None:
     add_text(getattr(gathered.choice(0), kind), event.get("delta"))
+    tokens = event.get("logprobs")
+    if tokens:
+        take_logprobs(gathered.details, _index(event.get("output_index")), tokens)
 
 
 def _on_arguments(gathered: StreamContent, event: Data) -> None:
@@ -44,6 +56,7 @@ def _on_arguments(gathered: StreamContent, event: Data) -> None:
 
 
 def _on_item(gathered: StreamContent, event: Data, *, is_done: bool) -> None:
+    take_output_item(gathered.details, _index(event.get("output_index")), event.get("item"))
     call = _tool_call(data_of(event.get("item")))
     if call is None:
         return
@@ -62,8 +75,14 @@ def _on_item(gathered: StreamContent, event: Data, *, is_done: bool) -> None:
             known[2].append(function["arguments"])
 
 
+def _on_annotation(gathered: StreamContent, event: Data) -> None:
+    take_annotation(gathered.details, _index(event.get("output_index")), event)
+
+
 def _on_begin(gathered: StreamContent, event: Data) -> None:
-    gathered.details.update(details_of(data_of(event.get("response"))))
+    response = data_of(event.get("response"))
+    gathered.details.update(details_of(response))
+    take_response(gathered.details, response)
 
 
 def _on_end(gathered: StreamContent, event: Data) -> None:
@@ -76,7 +95,7 @@ def _on_end(gathered: StreamContent, event: Data) -> None:
 def _take_response(gathered: StreamContent, response: Data, *, repeats: bool = False) -> None:
     """Take in the response that ends a stream, or that came in place of one."""
     choice = gathered.choice(0)
-    whole = Choice(0) if repeats else _read_output(response)
+    whole = Choice(0) if repeats else _read_output(response)[0]
     for kind in KINDS:
         if not any(getattr(choice, kind)):
             getattr(choice, kind).extend(getattr(whole, kind))
@@ -87,6 +106,7 @@ def _take_response(gathered: StreamContent, response: Data, *, repeats: bool = F
     if usage is not None:
         gathered.usage = usage
     gathered.details.update(details_of(response))
+    take_response(gathered.details, response)
     gathered.failure = _failure(response)
 
 
@@ -102,6 +122,7 @@ _EVENTS: dict[str, Callable[[StreamContent, Data], None]] = {
     **dict.fromkeys(map("response.{}.delta".format, _ARGUMENTS), _on_arguments),
     "response.output_item.added": partial(_on_item, is_done=False),
     "response.output_item.done": partial(_on_item, is_done=True),
+    "response.output_text.annotation.added": _on_annotation,
     **dict.fromkeys(("response.created", "response.in_progress", "response.queued"), _on_begin),
     **dict.fromkeys(map("response.{}".format, ("completed", "incomplete", "failed", "cancelled")), _on_end),
 }
@@ -140,10 +161,12 @@ def read_value(data: Data, raw: Any) -> Reply | None:
     """
     if not isinstance(data.get("output"), list | tuple):
         return None
-    choice, usage = _read_output(data), data.get("usage")
+    (choice, more), usage = _read_output(data), data.get("usage")
     choice.finish_reason = _finish_reason(data)
     failure = _failure(data) if data.get("error") is not None or choice.finish_reason == "failed" else None
     details = {**details_of(data), "usage_raw": usage}
+    if more:
+        take_response(details, data)
     return new_reply(None, choice, (), read_usage_and_cost(usage), details, raw, error=failure)
 
 
@@ -161,30 +184,35 @@ def _failure(response: Data) -> ProviderError | None:
     return failure or (failure_of("failed") if response.get("status") == "failed" else None)
 
 
-def _read_output(response: Data) -> Choice:
-    """Return the items of an output as one choice."""
-    choice, items = Choice(0), response.get("output")
+def _read_output(response: Data) -> tuple[Choice, bool]:
+    """Return the items of an output as one choice, and whether they hold something that is not read here."""
+    choice, items, more = Choice(0), response.get("output"), any(map(response.get, FILTERS))
     for item in items if isinstance(items, list | tuple) else ():
         data = data_of(item)
         kind = data.get("type")
         if kind == "message":
+            more = more or data.get("phase") is not None or not PLAIN_MESSAGE.issuperset(data)
             parts = data.get("content")
             for part in parts if isinstance(parts, list | tuple) else ():
                 found = data_of(part)
+                more = more or bool(found.get("annotations") or found.get("logprobs"))
+                more = more or not PLAIN_PART.issuperset(found)
                 for name in ("text", "refusal"):
                     piece = found.get(name)
                     if piece and isinstance(piece, str):
                         getattr(choice, name).append(piece)
         # The summary is what OpenAI shows of the reasoning; models with open weights put all of it in the content.
         elif kind == "reasoning":
+            more = True
             for parts in (data.get("summary"), data.get("content")):
                 for part in parts if isinstance(parts, list | tuple) else ():
                     add_text(choice.reasoning, data_of(part).get("text"))
         else:
+            more = True
             call = _tool_call(data)
             if call is not None:
                 choice.add_tool_call(call)
-    return choice
+    return choice, more
 
 
 def _tool_call(item: Data) -> dict[str, Any] | None:

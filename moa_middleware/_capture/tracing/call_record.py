@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 __all__ = ["bare_entry", "credentials_of", "entries_of", "error_record"]
 
 _WORDS = frozenset({"response_id", "response_model", "system_fingerprint", "service_tier"})
+_NUMBERS = frozenset({int, float})
 _TEXTS = _WORDS | {"cost_status", "cost_source"}
 _EMPTY: dict[str, Any] = {**EMPTY_CALL, "input_messages": NULL, "params": EMPTY}
 _tokens: Any = attrgetter(*TOKENS)
@@ -36,9 +37,9 @@ _tokens: Any = attrgetter(*TOKENS)
 _OUTERMOST = ("finish_reason", "reasoning", "refusal", "chunks")
 
 
-def error_record(error: ErrorInfo, credentials: Sequence[str] = ()) -> dict[str, str]:
+def error_record(error: ErrorInfo, credentials: Sequence[str] = ()) -> dict[str, Any]:
     """Return an exception as the record holds it; SDKs put refused keys into their messages."""
-    return {"type": error.type, "message": hide(error.message, credentials)}
+    return {"type": error.type, "message": hide(error.message, credentials), **error.facts}
 
 
 def credentials_of(attempt: Attempt) -> list[str]:
@@ -128,6 +129,10 @@ def _add_reply(fields: dict[str, Any], reply: Reply, attempt: Attempt) -> None:
         fields["tool_calls"] = list(reply.tool_calls)
     if reply.choices:
         fields["choices"] = list(reply.choices)
+    if type(details.get("created")) in _NUMBERS:
+        fields["created"] = details["created"]
+    if "items" in details:
+        fields.update(details["items"].record())
     if "usage_raw" in details:
         fields["usage_raw"] = _usage_raw(details["usage_raw"])
     if text is None and details.get("unknown") is not None:
@@ -251,6 +256,10 @@ def _add_inner(
 
 def _add_inner_reply(fields: dict[str, Any], reply: Reply, attempt: Attempt) -> None:
     details: Mapping[str, Any] = reply._details
+    if type(details.get("created")) in _NUMBERS:
+        fields["created"] = details["created"]
+    if "items" in details:
+        fields.update(details["items"].record())
     for name in _WORDS:
         fields[name] = _text(details.get(name)) or fields[name]
     if details.get("usage_raw") is not None:

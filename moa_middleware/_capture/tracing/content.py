@@ -1,5 +1,5 @@
 """
-What is written of content; `records.CLASSES` says which keys hold it.
+What is written of content; `record_classes.CLASSES` says which keys hold it.
 
 It works on lines that are ready, in one place, so that nothing leaves without passing it: lines of
 turns and of late calls, and those of the journal. What models said is inferred from before that.
@@ -16,7 +16,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from ..._redaction.inside import unique
-from ...records import content_below, figures_below
+from ...record_classes import UNREDACTABLE, content_below, figures_below
 from ..log import count_fault
 from .encode import decode
 from .redact import LineRedaction, RedactionError, Redactor, is_word
@@ -33,6 +33,10 @@ _HARMLESS_PARAMS = figures_below("params")
 _HARMLESS_IN_EXTRA_BODY = figures_below("params.extra_body")
 _OF_TOOL_CALLS = figures_below("tool_calls")
 """What tells one tool call from another; the rest of it is content."""
+_OF_CITATIONS = figures_below("citations")
+
+_FIGURES_AND_TEXTS = ("usage_raw", "filters")
+"""Keys whose value is an object of the provider's with both."""
 
 
 class Content:
@@ -152,11 +156,13 @@ class _Withheld:
         error = part.get("error")
         if isinstance(error, dict) and error.get("message") is not None:
             error["message"] = self.value(error["message"], "error.message")
-        calls = part.get("tool_calls")
-        if isinstance(calls, list):
-            part["tool_calls"] = [self.tool_call(call, _step("tool_calls", n)) for n, call in enumerate(calls)]
-        if part.get("usage_raw") is not None:
-            part["usage_raw"] = self.usage(part["usage_raw"], "usage_raw")
+        for name, figures in (("tool_calls", _OF_TOOL_CALLS), ("citations", _OF_CITATIONS)):
+            found = part.get(name)
+            if isinstance(found, list):
+                part[name] = [self.item(one, _step(name, place), figures) for place, one in enumerate(found)]
+        for name in _FIGURES_AND_TEXTS:
+            if part.get(name) is not None:
+                part[name] = self.usage(part[name], name)
         params = part.get("params")
         if isinstance(params, dict):
             part["params"] = {name: self.param(value, name) for name, value in params.items()}
@@ -166,21 +172,22 @@ class _Withheld:
         if self.omitted:
             part["omitted"] = {**part.get("omitted", {}), **self.omitted}
 
-    def tool_call(self, value: Any, path: str) -> Any:
+    def item(self, value: Any, path: str, figures: frozenset[str]) -> Any:
+        """Return what is written of a tool call or a citation, whose keys are words of the record."""
         if not isinstance(value, dict):
             return self.value(value, path)
         shown: dict[str, Any] = {}
         for key, item in value.items():
-            if key in _OF_TOOL_CALLS and isinstance(item, str | int | None):
+            if key in figures and isinstance(item, str | int | None):
                 shown[key] = item
             elif key in ("function", "custom") and isinstance(item, dict):
-                shown[key] = self.tool_call(item, _step(path, key))
+                shown[key] = self.item(item, _step(path, key), figures)
             else:
                 shown[key] = self.value(item, _step(path, key), key)
         return shown
 
     def usage(self, value: Any, path: str) -> Any:
-        """Return the provider's usage: its figures are counts, its texts are content."""
+        """Return an object of the provider's (usage, filters): its numbers and flags stay, its texts are content."""
         if isinstance(value, dict):
             try:
                 keys = self.usage_keys(value)
@@ -202,9 +209,9 @@ class _Withheld:
             }
         return value if _is_harmless(name, value, _HARMLESS_PARAMS) else self.value(value, path, name)
 
-    def omit(self, value: Any, path: str) -> None:
+    def omit(self, value: Any, path: str, reason: str | None = None) -> None:
         """Note a value that is not written, and why."""
-        self.omitted[path] = {"reason": self.reason, "bytes": _size(value)}
+        self.omitted[path] = {"reason": reason or self.reason, "bytes": _size(value)}
 
 
 def _is_harmless(name: str, value: Any, names: frozenset[str]) -> bool:
@@ -221,6 +228,8 @@ class _Edited(_Withheld):
 
     def value(self, value: Any, path: str, name: str | None = None) -> Any:
         """Return any value with the texts, keys and figures in it redacted."""
+        if path in UNREDACTABLE and self.redaction.is_active:
+            return self.omit(value, path, "redacted")
         try:
             return self._value(value, path, name)
         except RecursionError:

@@ -69,6 +69,11 @@ class LineRedaction:
         self._redactor = redactor
         self._known: dict[tuple[str, str | None], str | None] = {}
 
+    @property
+    def is_active(self) -> bool:
+        """True if there is a rule or a function."""
+        return bool(self._redactor.rules or self._redactor.functions)
+
     def text(self, text: str, name: str | None = None) -> str:
         """
         Return a text as it may be written.

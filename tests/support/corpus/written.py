@@ -10,6 +10,7 @@ import sys
 import textwrap
 from decimal import Decimal
 from types import SimpleNamespace
+from typing import Any
 
 import moa_middleware as moa
 from moa_middleware.compat import hermes
@@ -28,15 +29,32 @@ def _rich():
     calls = [
         {"id": "t1", "type": "function", "function": {"name": "mail", "arguments": '{"to": "jane.doe@example.com"}'}}
     ]
-    message = {"content": f"Known: {SECRET}", "tool_calls": calls, "reasoning_content": "jane.doe@example.com, hm"}
-    choices = [
+    message: dict[str, Any] = {
+        "content": f"Known: {SECRET}",
+        "tool_calls": calls,
+        "reasoning_content": "jane.doe@example.com, hm",
+    }
+    choices: list[dict[str, Any]] = [
         {"index": 0, "finish_reason": "stop", "message": message},
         {"index": 1, "finish_reason": "stop", "message": {"content": None, "refusal": "Not to +49 170 1234567."}},
     ]
 
+    url = {"url": "https://example.org/hats", "title": "To jane.doe@example.com", "start_index": 0, "end_index": 5}
+    message |= {
+        "annotations": [{"type": "url_citation", "url_citation": url}],
+        "executed_tools": [{"type": "search", "output": f"Found {SECRET}"}],
+    }
+    choices[0] |= {
+        "logprobs": {"content": [{"token": "Known", "logprob": -0.5}]},
+        "stop_reason": "jane.doe@example.com",
+        "content_filter_results": {"custom": {"filtered": False, "quote": "jane.doe@example.com"}},
+        "native_finish_reason": "STOP",
+    }
+    more = {"service_tier": "flex", "provider": "Azure", "created": 1764000000, "total_duration": 5}
+
     @moa.reference(label="first", tags={"owner": "jane.doe@example.com"})
     def ask(messages, **params):
-        return reply(choices=choices, usage={"prompt_tokens": 3, "note": "jane.doe@example.com"}, service_tier="flex")
+        return reply(choices=choices, usage={"prompt_tokens": 3, "note": "jane.doe@example.com"}, **more)
 
     @moa.reference(label="fails")
     def fails(messages):
