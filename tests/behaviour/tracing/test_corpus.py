@@ -25,7 +25,10 @@ SDKS = {"openai": "3", "anthropic": "2"}
 
 _ID = re.compile(r"\b[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}\b")
 _SAME = (
-    (re.compile(r'(?<!\\)"(ts|started_at|ended_at|duration_ms|first_chunk_ms|created)":-?\d+\.\d+(?:e-?\d+)?'), r'"\1":0.0'),
+    (
+        re.compile(r'(?<!\\)"(ts|started_at|ended_at|duration_ms|first_chunk_ms|created)":-?\d+\.\d+(?:e-?\d+)?'),
+        r'"\1":0.0',
+    ),
     (re.compile(r'(?<!\\)"(ts|started_at|ended_at|duration_ms|first_chunk_ms|created)":-?\d+(?=[,}])'), r'"\1":0'),
     (re.compile(r'(?<!\\)"(version|host)":"[^"\\]*"'), r'"\1":""'),
     (re.compile(r'(?<!\\)"(pid|seq)":\d+'), r'"\1":0'),
