@@ -140,7 +140,9 @@ def _error(of: TurnView | CallView) -> str:
     error = of.error
     if error is None:
         return ""
-    return one_line(f"{error.type}: {error.message if error.message is not None else '(withheld)'}")
+    facts = " ".join(str(fact) for fact in (error.status, error.code) if fact is not None)
+    message = error.message if error.message is not None else "(withheld)"
+    return one_line(f"{error.type}{f' ({facts})' if facts else ''}: {message}")
 
 
 def _show_reply(screen: Screen, call: CallView, role: str, *, full: bool, inputs: bool) -> None:
@@ -157,10 +159,22 @@ def _show_reply(screen: Screen, call: CallView, role: str, *, full: bool, inputs
         screen.line(("no text", "dim"))
     if call.refusal:
         screen.line(("refused: ", "yellow"), one_line(call.refusal))
+    for source in call.citations:
+        screen.line(("cites ", "dim"), _citation(source if isinstance(source, dict) else {}))
     for tool in call.tool_calls:
         function = tool.get("function") if isinstance(tool, dict) else None
         function = function if isinstance(function, dict) else tool if isinstance(tool, dict) else {}
         screen.line(("calls ", "dim"), one_line(f"{function.get('name')} {function.get('arguments', '')}", 300))
+
+
+def _type_of(part: Any) -> str:
+    return str(part.get("type", "part")) if isinstance(part, dict) else "part"
+
+
+def _citation(source: dict[str, Any]) -> str:
+    """Return a source on one line: its title, and where it is."""
+    words = [source.get(name) for name in ("title", "url", "file_id", "quote")]
+    return one_line(" · ".join(word for word in words if isinstance(word, str)) or "(withheld)", 300)
 
 
 def _messages(screen: Screen, messages: Any, *, full: bool) -> None:
@@ -199,6 +213,10 @@ def show_call(screen: Screen, turn: TurnView, call: CallView) -> None:
         ("finish", call.finish_reason),
         ("endpoint", call.endpoint),
         ("reply", call.response_id),
+        ("served by", " · ".join(value for value in call.served_by.values() if isinstance(value, str)) or None),
+        ("request", call.error.request_id if call.error is not None else None),
+        ("parts", ", ".join(map(_type_of, call.parts)) or None),
+        ("stopped", call.stop_sequence),
         ("params", ", ".join(f"{key}={value}" for key, value in call.params.items()) or None),
     )
     for name, value in rows:

@@ -73,17 +73,33 @@ class ErrorDetails:
     Attributes:
         type: Its class with the module, but for built-in ones.
         message: `None` where it was withheld.
+        status: Of the HTTP response.
+        code: The provider's word for it, as a text.
+        request_id: The provider's id of the request.
+        retry_after: Seconds after which the provider asked to try again.
     """
 
     type: str
     message: str | None
+    status: int | None = None
+    code: str | None = None
+    request_id: str | None = None
+    retry_after: float | None = None
 
 
 def error_of(value: Any) -> ErrorDetails | None:
     """Return the exception that an object of a line is, `None` if it is not an object."""
     if not isinstance(value, dict):
         return None
-    return ErrorDetails(text(value.get("type")) or "", text(value.get("message")))
+    code = value.get("code")
+    return ErrorDetails(
+        text(value.get("type")) or "",
+        text(value.get("message")),
+        whole(value.get("status")),
+        str(whole(code)) if type(code) is int else text(code),
+        text(value.get("request_id")),
+        number(value.get("retry_after")),
+    )
 
 
 def is_failed(data: Mapping[str, Any]) -> bool:
@@ -180,6 +196,20 @@ class CallView(View):
     """As the provider gave it."""
     service_tier = Field(text)
     """As the provider gave it."""
+    citations = Field(items)
+    """Sources that the reply names."""
+    parts = Field(items)
+    """What else the reply consists of, in the provider's words."""
+    served_by = Field(mapping)
+    """Provider, region and native finish reason, where the endpoint passed the request on."""
+    filters = Field(mapping)
+    """What the provider's filters found."""
+    stop_sequence = Field(text)
+    """The sequence that ended the reply."""
+    created = Field(number)
+    """When the provider says that it made the reply, in epoch seconds."""
+    timings = Field(mapping)
+    """Durations by the provider's names and in its units."""
     source = Field(text)
     """Who answered: `provider`, `cache` or `middleware`."""
     late = Field(flag)
@@ -187,7 +217,7 @@ class CallView(View):
     omitted = Field(mapping)
     """Why values are `None` or cut, by their paths."""
 
-    _known = frozenset({"input_messages", "usage_raw", "raw"})
+    _known = frozenset({"input_messages", "logprobs", "usage_raw", "raw"})
 
     @property
     def input_messages(self) -> Any:
@@ -198,6 +228,11 @@ class CallView(View):
     def usage_raw(self) -> Any:
         """The provider's own usage object."""
         return self._data.get("usage_raw")
+
+    @property
+    def logprobs(self) -> Any:
+        """The provider's object with the probabilities of tokens."""
+        return self._data.get("logprobs")
 
     @property
     def raw_reply(self) -> Any:

@@ -153,10 +153,23 @@ def _call(call: CallView, timed: tuple[Span, bool] | None, pool: Pool, *, conten
         "said": call.output if content else None,
         "reasoning": call.reasoning if content else None,
         "refusal": call.refusal if content else None,
+        "served": [_word(value) for value in call.served_by.values()],
+        "fault": [_word(fact) for fact in (call.error.status, call.error.code) if fact is not None]
+        if call.error
+        else [],
+        "cites": [_cited(one) for one in call.citations] if content else [],
+        "parts": [as_json(one) for one in call.parts] if content else [],
         "tools": tools_of(call.tool_calls) if content else [(name, None) for name, _ in tools_of(call.tool_calls)],
         "choices": [as_json(one) for one in call.choices] if content else [],
         "raw": as_json(call.raw_reply) if content and call.raw_reply is not None else None,
     }
+
+
+def _cited(citation: Any) -> str:
+    """Return a source as one text."""
+    known = citation if isinstance(citation, dict) else {}
+    words = [known.get(name) for name in ("title", "url", "file_id", "quote")]
+    return " · ".join(word for word in words if isinstance(word, str))
 
 
 def _price(call: CallView, span: Span | None) -> str | None:

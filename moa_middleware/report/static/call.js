@@ -84,6 +84,7 @@ const saidOf = (call) => {
   if (call.refusal) parts.push(el("p", { class: "role" }, "refusal"), prose(call.refusal));
   if (call.said) parts.push(prose(call.said));
   else if (!call.refusal && !call.tools.length && !call.error) parts.push(el("p", { class: "withheld" }, "no text"));
+  if (call.cites.length) parts.push(el("p", { class: "role" }, "citations"), prose(call.cites.join("\n")));
   return parts;
 };
 
@@ -94,6 +95,8 @@ const factsOf = (call) => pairs([
   ["Tokens", tokens(call.usage)],
   ["Cost", name(priceOf(call))],
   ["Ended", call.finish === null ? null : name(call.finish)],
+  ["Error", call.fault.length ? name(call.fault.join(" ")) : null],
+  ["Served by", call.served.length ? name(call.served.join(" · ")) : null],
   ["Reached the aggregator", standingOf(call)],
   ["In the answer", call.covered === null || call.covered === undefined ? null : `${percent(call.covered)}, ${percent(call.unique)} only here`],
 ]);
@@ -126,6 +129,7 @@ const callCard = (told, call) => {
     call.reasoning ? folded("Reasoning", () => prose(call.reasoning)) : null,
     call.tools.length ? folded(counted(call.tools.length, "tool call"), () => call.tools.map(([what, given]) => code(what, given)), { open: call.tools.length < 4 }) : null,
     call.choices.length > 1 ? folded(counted(call.choices.length, "choice"), () => call.choices.map((one, at) => code(`choice ${at}`, one))) : null,
+    call.parts.length ? folded(counted(call.parts.length, "part"), () => call.parts.map((one, at) => code(`part ${at}`, one))) : null,
     call.raw ? folded("Reply as it came", () => el("pre", { dir: "auto" }, call.raw)) : null,
     call.saw && call.saw.length ? folded(`Saw ${counted(call.saw.length, "message")}`, () => messages(told, call.saw)) : null,
     folded("More of this call", () => restOf(call)));
