@@ -236,7 +236,8 @@ class Stack:
             if not isinstance(decorated, type):
                 msg = f"@moa.client is for classes, got a {type(decorated).__name__}: use moa.turn"
                 raise DecorationError(msg)
-            return self.instrument(decorated, **{"turn": "create", **options})
+            given: dict[str, Any] = {"turn": "create", **options}
+            return self.instrument(decorated, **given)
 
         return decorate if cls is None else decorate(cls)
 

@@ -40,8 +40,8 @@ async def later(prompt):
     return "later"
 """
 WRONG = {
-    "nobodys": "unknown target 'nobodys'; choose from anthropic, ",
-    "": "'' names no target; choose from anthropic, ",
+    "nobodys": "unknown target 'nobodys'; choose from aiohttp, anthropic, ",
+    "": "'' names no target; choose from aiohttp, anthropic, ",
     " , ": "names no target",
     "targets_world": "unknown target 'targets_world'",
     "targets_world:": "path is a dotted name",

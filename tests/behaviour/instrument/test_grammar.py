@@ -117,7 +117,7 @@ def test_an_error_points_at_its_place(wrong):
 
 def test_a_name_with_options_is_unknown_as_a_name_is():
     """The name is what is wrong, and it is named without its options."""
-    with pytest.raises(moa.TargetError, match=r"^unknown target 'httpy'; choose from anthropic, "):
+    with pytest.raises(moa.TargetError, match=r"^unknown target 'httpy'; choose from aiohttp, anthropic, "):
         moa.instrument("httpy(host=api.x.ai, path=/v1/*)")
     moa.uninstrument("httpy(host=api.x.ai, path=/v1/*)")
 
