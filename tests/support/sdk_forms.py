@@ -7,6 +7,7 @@ coroutine functions. `client_of` makes the clients of those SDKs that are instal
 
 from __future__ import annotations
 
+import asyncio
 import importlib.util
 from typing import Any, NamedTuple
 
@@ -43,6 +44,19 @@ def form(sdk, family, *, streamed=False, raw=False, is_async=False):
         return fn
 
     return add
+
+
+def ask(form, client):
+    """Ask once by a form, and close the client."""
+    if not form.is_async:
+        with client:
+            return form.run(client)
+
+    async def main():
+        async with client:
+            return await form.run(client)
+
+    return asyncio.run(main())
 
 
 def chat_text(completion):

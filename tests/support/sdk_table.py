@@ -81,19 +81,6 @@ def _add(found, form, parts):
     ways["async" if form.is_async else "sync"] = parts
 
 
-def _ask(form, client):
-    """Ask once by a form of `sdk_forms`."""
-    if not form.is_async:
-        with client:
-            return form.run(client)
-
-    async def main():
-        async with client:
-            return await form.run(client)
-
-    return asyncio.run(main())
-
-
 def _observe_old(sdk):
     """Return what is recorded of an SDK whose forms are in `sdk_forms`."""
     found = {}
@@ -105,7 +92,7 @@ def _observe_old(sdk):
                 mock.patch.dict(sdk_forms.RESPONSE, SAMPLING),
                 capture_turns() as turns,
             ):
-                _ask(form, moa.instrument(sdk_forms.client_of(sdk, server, is_async=form.is_async)))
+                sdk_forms.ask(form, moa.instrument(sdk_forms.client_of(sdk, server, is_async=form.is_async)))
                 if not turns:
                     gc.collect()
                 moa.uninstrument()

@@ -12,7 +12,7 @@ import pytest
 
 import moa_middleware as moa
 from moa_middleware.testing import Script, ScriptedServer
-from tests.support.sdk_forms import FORMS, MESSAGES, client_of, installed
+from tests.support.sdk_forms import FORMS, MESSAGES, ask, client_of, installed
 
 PIECES = ["One ", "two ", "three."]
 TEXT = "".join(PIECES)
@@ -36,15 +36,7 @@ def run(server):
         client = client_of(form.sdk, server, is_async=form.is_async)
         if stack is not None:
             stack.instrument(client)
-        if not form.is_async:
-            with client:
-                return form.run(client)
-
-        async def main():
-            async with client:
-                return await form.run(client)
-
-        return asyncio.run(main())
+        return ask(form, client)
 
     return call
 

@@ -17,7 +17,7 @@ import requests
 import moa_middleware as moa
 from moa_middleware.testing import Script, ScriptedServer, capture_turns
 from tests.support.http_ways import TLS
-from tests.support.sdk_forms import FORMS, client_of, installed
+from tests.support.sdk_forms import FORMS, ask, client_of, installed
 
 PIECES = ["One ", "two ", "three."]
 TEXT = "".join(PIECES)
@@ -84,15 +84,7 @@ def _run(form, server, *, stack=None):
     client = client_of(form.sdk, server, is_async=form.is_async)
     if stack is not None:
         stack.instrument(client)
-    if not form.is_async:
-        with client:
-            return form.run(client)
-
-    async def main():
-        async with client:
-            return await form.run(client)
-
-    return asyncio.run(main())
+    return ask(form, client)
 
 
 @pytest.mark.crowd(facets=lambda form, also: ((form.sdk, also), (form.family, form.name, also)))

@@ -11,6 +11,7 @@ from tests.support import sdk_table
 GOLDEN = json.loads(sdk_table.GOLDEN.read_text(encoding="utf-8"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sdk", sorted({*GOLDEN, *sdk_table.installed()}))
 def test_what_is_recorded_of_an_sdk_is_what_the_table_says(sdk):
     """Each form of it, sync and async. After a change on purpose: `python -m tests.support.sdk_table`."""
