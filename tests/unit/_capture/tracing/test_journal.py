@@ -99,7 +99,17 @@ def _timeless(value):
         return [_timeless(item) for item in value]
     if not isinstance(value, dict):
         return value
-    passing = {"ts", "turn_id", "call_id", "started_at", "ended_at", "duration_ms", "endpoint", "response_id"}
+    passing = {
+        "ts",
+        "turn_id",
+        "call_id",
+        "started_at",
+        "ended_at",
+        "duration_ms",
+        "endpoint",
+        "response_id",
+        "created",
+    }
     return {key: _timeless(item) for key, item in value.items() if key not in passing}
 
 
