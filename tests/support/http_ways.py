@@ -38,6 +38,9 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_response(form.status)
         self.send_header("content-type", "text/event-stream; charset=utf-8" if form.streamed else "application/json")
         self.send_header("transfer-encoding", "chunked")
+        if form.status >= 400:
+            self.send_header("x-request-id", "req-1")
+            self.send_header("retry-after", "7.5")
         self.end_headers()
         try:
             for number, piece in enumerate(_pieces(form.body, streamed=form.streamed), 1):

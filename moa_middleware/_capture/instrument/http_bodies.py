@@ -9,7 +9,7 @@ from ..shapes.accumulator import Accumulator
 from ..shapes.choice import new_reply
 from ..shapes.replies import read_reply
 from ..streams.body_events import BodyEvents
-from ..streams.http_reply import failure_of_status
+from ..streams.http_reply import failure_of_response, with_response
 
 if TYPE_CHECKING:
     from ..flow.model import Reply
@@ -39,9 +39,9 @@ def read_value(carried: HttpReply) -> Reply:
         reply = acc.reply()
     else:
         reply = _read_whole(content, carried)
-    failure = failure_of_status(carried.status_code)
-    if failure is not None or reply.error is not None:
-        reply = replace(reply, outcome="error", error=reply.error or failure)
+    error: Any = with_response(reply.error, failure_of_response(response))
+    if error is not None:
+        reply = replace(reply, outcome="error", error=error)
     return replace(reply, raw=None)
 
 

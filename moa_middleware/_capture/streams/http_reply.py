@@ -9,13 +9,16 @@ aiohttp's are watched here, in aiohttp's own reader; the others' in `raw`.
 from __future__ import annotations
 
 import weakref
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..flow.outcome import outcome_of
 from ..shapes.failure import failure_of
 from .stream_types import one_per_type
 
-__all__ = ["BODY", "HttpReply", "failure_of_status", "status_of", "watch_reader"]
+if TYPE_CHECKING:
+    from ...errors import ProviderError
+
+__all__ = ["BODY", "HttpReply", "failure_of_response", "status_of", "watch_reader", "with_response"]
 
 BODY = "_moa_body"
 """Attribute of a response that is looked at."""
@@ -57,9 +60,30 @@ def status_of(response: Any) -> int:
     return status if type(status) is int else 0
 
 
-def failure_of_status(status: int) -> Exception | None:
-    """Return an HTTP status as a failure, `None` for any below 400."""
-    return failure_of(f"HTTP status {status}") if status >= _FAILED else None
+def failure_of_response(response: Any) -> ProviderError | None:
+    """Return the HTTP status of a response as a failure, `None` for any below 400."""
+    status = status_of(response)
+    if status < _FAILED:
+        return None
+    failure = failure_of(f"HTTP status {status}")
+    # As an SDK's exception keeps them: `http_failure` reads the status, the request's id and `retry-after`.
+    vars(failure).update(status_code=status, headers=response.headers)
+    return failure
+
+
+def with_response(said: BaseException | None, failure: ProviderError | None) -> BaseException | None:
+    """
+    Return what the body says of a failure, with what the response says of it.
+
+    Args:
+        said: Of the body, `None` if it says nothing.
+        failure: What `failure_of_response` has returned.
+    """
+    if said is None or failure is None:
+        return said or failure
+    for name, value in vars(failure).items():
+        vars(said).setdefault(name, value)
+    return said
 
 
 # aiohttp ------------------------------------------------------------------------------------------

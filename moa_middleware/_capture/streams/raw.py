@@ -19,7 +19,7 @@ from ..flow.outcome import exit_outcome, outcome_of
 from ..frames import hide_own_frames
 from ..shapes.accumulator import Accumulator
 from .body_events import BodyEvents
-from .http_reply import BODY, HttpReply, failure_of_status, status_of, watch_reader
+from .http_reply import BODY, HttpReply, failure_of_response, watch_reader, with_response
 from .proxy_class import StateProxy, proxy_class
 from .stream_types import is_stream, one_per_type
 
@@ -153,7 +153,7 @@ class _Body(BodyEvents):
         self.kind: Any = None
         """The response's own class."""
         # An SDK raises for such a status; whoever uses an HTTP client may not.
-        self.failure = state.acc.failure = failure_of_status(status_of(response))
+        self.failure = state.acc.failure = failure_of_response(response)
         self.parsed = False
         """True if a stream came out of it, which is read in its place."""
         self.stepping = False
@@ -167,7 +167,7 @@ class _Body(BodyEvents):
         if self.failure is not None:
             self.state.acc.failure = None  # what the body says of it is more
         super().over()
-        self.state.acc.failure = self.state.acc.failure or self.failure
+        self.state.acc.failure = with_response(self.state.acc.failure, self.failure)
 
     def _fed(self, event: Any) -> None:
         (self.state.on_chunk or self.state.acc.feed)(event)

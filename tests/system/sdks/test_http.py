@@ -74,6 +74,11 @@ def test_a_way(how, wire, request):
         if form.status >= 400:
             assert call["outcome"] == "error", where
             assert call["error"]["message"], where
+            assert (form.status, "req-1", 7.5) == (
+                call["error"]["status"],
+                call["error"]["request_id"],
+                call["error"]["retry_after"],
+            ), where
             continue
         skipped = set()
         expected = truth(form, events=stop if how.is_left else None)
