@@ -108,6 +108,7 @@ class Accumulator(StreamContent):
             self.texts = (self.choice_of_speaker(None) if self.speakers else self.choice(0)).text
             self.texts.append(chunk)
             self.words = not self.speakers
+            self.forgive()
             return True
         self.words = False
         for cls, read, _ in registry.registered:

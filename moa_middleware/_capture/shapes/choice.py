@@ -179,7 +179,7 @@ class StreamContent:
     """
 
     __slots__ = (
-        *("choices", "columns", "details", "failure", "has_events", "is_single", "kind_of_first"),
+        *("choices", "columns", "details", "failure", "has_events", "is_passing", "is_single", "kind_of_first"),
         *("read_whole", "settled", "shape", "simple", "speakers", "texts", "usage"),
     )
 
@@ -215,6 +215,13 @@ class StreamContent:
         """Texts of tuples by their places, and of dicts by their only key: which of them are the reply shows in the end."""
         self.failure: BaseException | None = None
         """The failure that the provider reported without raising."""
+        self.is_passing = False
+        """True if the failure is in an event of a program's own that is not an error by its type."""
+
+    def forgive(self) -> None:
+        """Take in that a text follows: a program goes on after a retry, or without the model that failed."""
+        if self.is_passing:
+            self.failure, self.is_passing = None, False
 
     @property
     def count(self) -> int:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from ...errors import ProviderError
 from .choice import Choice, add_text, json_text, new_reply, replaced
 from .fields import data_of, fields_of
+from .plain import says
 from .usage import read_usage_and_cost
 from .wire import input_of, replayed
 
@@ -200,7 +201,8 @@ def feed(gathered: StreamContent, chunk: Any) -> bool:
     data = _data(chunk)
     for key, events in (("type", _EVENTS), ("event_type", _V1_EVENTS)):
         kind = data.get(key)
-        if isinstance(kind, str) and kind in events:
+        # A program's own events may have such a type: their text is in the event itself.
+        if isinstance(kind, str) and kind in events and not (events is _EVENTS and says(data)):
             handle = events[kind]
             if handle is not None:
                 handle(gathered, data)

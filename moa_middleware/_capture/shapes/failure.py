@@ -44,7 +44,9 @@ def _is_error(error: Any) -> bool:
     if isinstance(error, str):
         return bool(error)
     # Programs have objects of their own under that name, for example a number: the error of an estimate.
-    return any(isinstance(get(error, name), str) for name in ("message", "code", "type"))
+    # Gateways send an empty one with each reply.
+    words = [get(error, name) for name in ("message", "code", "type")]
+    return any(isinstance(word, str) and word for word in words) or (words[0] == "" and bool(words[1]))
 
 
 def failure_in(find: Callable[[str], Any]) -> ProviderError | None:
@@ -66,6 +68,6 @@ def failure_in(find: Callable[[str], Any]) -> ProviderError | None:
             return failure_of({"message": message, "code": code})
     base = find("base_resp")
     code = None if base is None else get(base, "status_code")
-    if isinstance(code, int | str) and code:
+    if isinstance(code, int | str) and code and code != "0":
         return failure_of({"message": get(base, "status_msg"), "code": code})
     return None

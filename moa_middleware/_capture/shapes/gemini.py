@@ -176,11 +176,33 @@ def _details(data: Data) -> dict[str, Any]:
     return {**details_of(data), **{key: data[name] for name, key in _NAMES if isinstance(data.get(name), str)}}
 
 
+_OF_REPLY = frozenset(
+    {"prompt_feedback", "usage_metadata", "usageMetadata", "model_version", "modelVersion", "promptFeedback"}
+)
+"""Fields next to the candidates, of which a reply without candidates has one."""
+
+
+def _is_reply(data: Data) -> bool:
+    """Return True if these are the fields of a reply or a chunk, and not the candidates of a program's own result."""
+    candidates = data.get("candidates")
+    if not candidates:
+        return isinstance(candidates, list | None) and not _OF_REPLY.isdisjoint(data)
+    return isinstance(candidates, list) and any(map(_is_candidate, candidates))
+
+
+def _is_candidate(candidate: Any) -> bool:
+    fields = data_of(candidate)
+    content = fields.get("content")
+    if content is None:
+        return "finish_reason" in fields or "finishReason" in fields
+    return not {"parts", "role"}.isdisjoint(data_of(content))
+
+
 def feed(gathered: StreamContent, chunk: Any) -> bool:
     """Take one chunk in; `False` if it is not of this shape."""
     data = data_of(chunk)
     candidates = data.get("candidates")
-    if KEYS.isdisjoint(data) or not isinstance(candidates, list | None):
+    if KEYS.isdisjoint(data) or not _is_reply(data):
         return False
     for place, candidate in enumerate(candidates or ()):
         fields = data_of(candidate)
@@ -203,7 +225,7 @@ def read_value(data: Data, raw: Any) -> Reply | None:
         raw: What the function returned.
     """
     candidates, usage = data.get("candidates"), data.get("usage_metadata") or data.get("usageMetadata")
-    if not isinstance(candidates, list | None) or (candidates is None and data.get("prompt_feedback") is None):
+    if not _is_reply(data) or (candidates is None and data.get("prompt_feedback") is None):
         return None
     choices = []
     for place, candidate in enumerate(candidates or ()):
@@ -221,7 +243,7 @@ def render_chunk(raw: Any, chunk: Chunk) -> Any:
     """Return a copy of a chunk with the text of a changed one, `None` if it is not a chunk of this shape."""
     data = data_of(raw)
     candidates = data.get("candidates")
-    if KEYS.isdisjoint(data) or not isinstance(candidates, list):
+    if KEYS.isdisjoint(data) or not isinstance(candidates, list) or not _is_reply(data):
         return None
     wanted, changed = {False: chunk.text, True: chunk.reasoning}, raw
     for place, candidate in enumerate(candidates):

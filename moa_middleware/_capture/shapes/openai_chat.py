@@ -16,6 +16,7 @@ from .chat_items import LISTS, PLAIN_CHOICE, PLAIN_MESSAGE, PLAIN_REPLY, has_mor
 from .choice import DETAILS, Choice, add_text, new_reply, replaced
 from .failure import failure_in, failure_of
 from .fields import fields_of, get, getter, has
+from .plain import says
 from .usage import read_usage_and_cost
 
 if TYPE_CHECKING:
@@ -108,7 +109,7 @@ def _choices(obj: Any) -> Any:
         return None
     if not choices:
         # A refusal, or the last chunk, with the usage; a dict that says its text itself is another thing.
-        return None if isinstance(obj, dict) and isinstance(obj.get("text") or obj.get("content"), str) else ()
+        return None if isinstance(obj, dict) and says(obj) else ()
     if type(choices) is not list and (not isinstance(choices, Sequence) or isinstance(choices, str)):
         return None
     # `choices` is a word that others use as well, for the options of a question in a user's own result.

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from .choice import KINDS, Choice, add_text, details_of, json_text, new_reply, replaced
 from .failure import failure_in, failure_of
 from .fields import data_of
+from .plain import says
 from .response_items import (
     FILTERS,
     PLAIN_MESSAGE,
@@ -143,11 +144,12 @@ def feed(gathered: StreamContent, chunk: Any) -> bool:
         return True
     # An event of its own kind, of whichever API, in place of a stream or in it: the SDKs raise it, but do not
     # read the lines that a caller reads himself.
-    is_failure = kind == "error" or data.get("object") == "error" or "error" in data or "base_resp" in data
+    is_error = kind == "error" or data.get("object") == "error"
+    is_failure = is_error or "error" in data or "base_resp" in data
     # A program's own event may have a warning next to its text.
-    says = kind != "error" and any(isinstance(data.get(name), str) for name in ("text", "content", "delta"))
-    failure = failure_in(data.get) if is_failure and not says else None
-    gathered.failure = failure or gathered.failure
+    failure = failure_in(data.get) if is_failure and (kind == "error" or not says(data)) else None
+    if failure is not None:
+        gathered.failure, gathered.is_passing = failure, not is_error
     return failure is not None
 
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from .choice import StreamContent
 
-__all__ = ["feed", "read_value", "render_chunk"]
+__all__ = ["feed", "read_value", "render_chunk", "says"]
 
 _TEXT = ("text", "content", "delta", "output_text", "output", "answer", "response")
 _LAST = ("done", "final", "completed")
@@ -50,6 +50,11 @@ def _find_text(data: Mapping[str, Any], depth: int = 2) -> str | None:
                 return found
             empty = found if found is not None else empty
     return empty
+
+
+def says(data: Mapping[str, Any]) -> bool:
+    """Return True if the fields of an object hold a text under one of the names that hand-written code uses."""
+    return bool(_find_text(data))
 
 
 def _speaker(data: Mapping[str, Any]) -> str | None:
@@ -158,6 +163,8 @@ def feed(gathered: StreamContent, chunk: Any) -> bool:
     if not _is_result(gathered, kind, text, pieces) and (text or not pieces):
         if not any(pieces):
             gathered.kind_of_first = kind
+        if text:
+            gathered.forgive()
         pieces.append(text)
     return True
 
@@ -182,7 +189,7 @@ def read_value(value: Any, data: Mapping[str, Any], raw: Any) -> Reply | None:
     text, calls, finish = _parts(data)
     raw_usage, is_beside = usage_in(data)
     usage, cost = (None, None) if raw_usage is None else read_usage_and_cost(raw_usage)
-    failure = None if text else failure_in(data.get)
+    failure = None if text or calls else failure_in(data.get)
     if text is None and usage is None and not calls and failure is None:
         return None
     return new_reply(
