@@ -82,7 +82,9 @@ class WrappedFunction:
         module = str(getattr(bare, "__module__", ""))
         self.sdk = sdk_of_module(module)
         """The SDK that it is of."""
-        self.link = CATALOG[self.sdk].link if self.sdk else "_client"
+        link = CATALOG[self.sdk].link if self.sdk else "_client"
+        # Of Bedrock it is the client itself that has the credentials, and not what it shares.
+        self.link = "" if link == "meta" else link
         """Attribute in which its object holds the client; "" where the object is the client."""
         self.is_manager = bool(self.sdk and "." in path) and path.rpartition(".")[2] in CATALOG[self.sdk].managers
         """True if it returns a stream manager, whatever its arguments say."""

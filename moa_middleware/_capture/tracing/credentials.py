@@ -60,8 +60,14 @@ _OF_CLIENTS = (
     "_custom_query",
     "token",
     "sdk_configuration.security.api_key",
+    "_client_wrapper._token",
+    "_request_signer._auth_token.token",
+    "_request_signer._auth_token._frozen_token.token",
 )
-"""Attributes of clients, as paths."""
+"""Attributes of clients, as paths: OpenAI's and those like it, Hugging Face's, Mistral's, Cohere's, botocore's."""
+_HEADERS = ("_client.headers", "headers", "_http_options.headers", "_client_wrapper._headers")
+"""Where clients have headers of their own."""
+_OF_BOTOCORE = ("access_key", "secret_key", "token")
 
 
 def texts(hidden: Iterable[Any], client: object) -> list[str]:
@@ -74,19 +80,28 @@ def texts(hidden: Iterable[Any], client: object) -> list[str]:
 
 def _of_client(client: object) -> Iterator[Any]:
     for path in _OF_CLIENTS:
-        value = client
-        for name in path.split("."):
-            value = _get(value, name)
-        yield value
-    http = _get(client, "_client")
-    for name, value in dict(_get(http, "headers") or {}).items():
-        if _TELLING.search(name):
-            yield value
-    yield dict(_get(http, "params") or {})
+        yield _at(client, path)
+    for path in _HEADERS:
+        headers = _at(client, path)
+        for name, value in headers.items() if isinstance(headers, Mapping) else ():
+            if isinstance(name, str) and _TELLING.search(name):
+                yield value
+    # Not by their names: to ask for those of a role may ask AWS for new ones.
+    signed = getattr(_at(client, "_request_signer._credentials"), "__dict__", {})
+    yield [value for name, value in signed.items() if name.lstrip("_") in _OF_BOTOCORE]
+    yield dict(_at(client, "_client.params") or {})
     url = _get(client, "base_url")
     user, password = _get(url, "username"), _get(url, "password")
     if password:
         yield [password, b64encode(f"{user}:{password}".encode()).decode()]
+
+
+def _at(client: object, path: str) -> Any:
+    """Return what is at the end of a path of attributes, `None` where one is missing."""
+    value: Any = client
+    for name in path.split("."):
+        value = _get(value, name)
+    return value
 
 
 def _get(obj: object, name: str) -> Any:
@@ -112,6 +127,9 @@ def _within(value: Any, depth: int) -> Iterator[str]:
     elif depth and isinstance(value, list | tuple):
         for item in value:
             yield from _within(item, depth - 1)
+    elif depth and hasattr(type(value), "model_fields"):
+        # Gemini's `config`, which holds headers.
+        yield from _within(getattr(value, "__dict__", None), depth)
 
 
 def hide(message: str, values: Iterable[str]) -> str:
