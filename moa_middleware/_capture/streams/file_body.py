@@ -27,7 +27,9 @@ __all__ = ["set_counts", "state_of_body", "watch_body"]
 
 _BODY = "_moa_body"
 """Attribute of a body that is looked at."""
-_READS = ("read", "readinto", "readlines")
+_READS = ("read", "read1", "readinto", "readlines")
+_AMOUNTS = ("amt", "b")
+"""Names of the argument that says how much is read, or into what."""
 _MOST = 64 * 1024 * 1024
 """Bytes of a body that are kept until its end; of a longer one nothing is read."""
 
@@ -57,6 +59,11 @@ class _Body:
             self.pieces.append(data)
         else:
             self.pieces.clear()
+
+    @property
+    def is_whole(self) -> bool:
+        """True if the bytes so far are a whole JSON object, so that nothing of the reply is missing."""
+        return bedrock.json_of(b"".join(self.pieces)) is not None
 
     def over(self) -> None:
         """Read the whole, at its end; never raises."""
@@ -144,6 +151,8 @@ def _read(self: Any, body: _Body, name: str, args: tuple[Any, ...], got: Any) ->
     else:
         size = args[0] if args else None
         data, wanted = got, -1 if size is None or size < 0 else size
+        if name == "read1" and wanted < 0:
+            wanted = len(got) or 1  # what is there, however much
     body.take(data)
     # Who knows the length reads no further than that.
     length = vars(self).get("_content_length")
@@ -155,8 +164,20 @@ def _read(self: Any, body: _Body, name: str, args: tuple[Any, ...], got: Any) ->
 
 
 def _given(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, ...]:
-    """Return the only argument of a method by position."""
-    return args or tuple(kwargs.values())
+    """Return the argument of a method that says how much it reads, by position; urllib3's have others too."""
+    return args or tuple(kwargs[name] for name in _AMOUNTS if name in kwargs)
+
+
+def _finish(body: _Body, how: tuple[Outcome, BaseException | None]) -> tuple[Outcome, BaseException | None]:
+    """
+    Return how a body ended that is closed, which may have been read to its end without a sign of that.
+
+    urllib3's own ways to read, under a `with`, stop at the length that the server named.
+    """
+    if body.state.ended is None and body.pieces and _safely(getattr, body, "is_whole"):
+        body.over()
+        return "completed", None
+    return how
 
 
 def _reading(original: Any, name: str) -> Any:
@@ -207,7 +228,7 @@ def _closing(original: Any) -> Any:
         finally:
             if body is not None:
                 body.depth -= 1
-                body.state.end(*(body.left or ("closed", None)))
+                body.state.end(*_finish(body, body.left or ("closed", None)))
 
     return _like(close, original)
 
@@ -220,7 +241,7 @@ def _closing_async(original: Any) -> Any:
         finally:
             if body is not None:
                 body.depth -= 1
-                await body.state.end_async(*(body.left or ("closed", None)))
+                await body.state.end_async(*_finish(body, body.left or ("closed", None)))
 
     return _like(close, original)
 
@@ -246,14 +267,17 @@ def _watch_under(raw: Any, body: _Body) -> None:
 def _leaving(original: Any) -> Any:
     def leave(self: Any, kind: Any, error: Any, trace: Any) -> Any:
         body = vars(self).get(_BODY)
-        for one in (body, vars(_under(self)).get(_BODY) if _under(self) is not None else None):
-            if one is not None:
-                one.left = exit_outcome(error)
+        how, under = exit_outcome(error), _under(self)
+        both = [one for one in (body, vars(under).get(_BODY) if under is not None else None) if one is not None]
+        for one in both:
+            how = _finish(one, how)
+        for one in both:
+            one.left = how
         try:
             return original(self, kind, error, trace)
         finally:
             if body is not None:
-                body.state.end(*body.left)
+                body.state.end(*how)
 
     return _like(leave, original)
 

@@ -36,9 +36,12 @@ def _into(body):
     return found
 
 
-def _in_with(body):
-    with body as raw:
-        return raw.read()
+def _in_with(read):
+    def use(body):
+        with body as raw:
+            return read(raw)
+
+    return use
 
 
 def _as_long_as_it_is(body):
@@ -55,7 +58,14 @@ WAYS = {
     "readlines": lambda body: b"".join(body.readlines()),
     "readinto": _into,
     "json": lambda body: json.dumps(json.load(body)).encode(),
-    "with": _in_with,
+    "with": _in_with(lambda raw: raw.read()),
+    "with, data": _in_with(lambda raw: raw.data),
+    "with, decoded": _in_with(lambda raw: raw.read(decode_content=True)),
+    "with, stream": _in_with(lambda raw: b"".join(raw.stream(7))),
+    "with, iter": _in_with(b"".join),
+    "with, json": _in_with(lambda raw: json.dumps(raw.json()).encode()),
+    "with, at once": _in_with(lambda raw: b"".join(iter(raw.read1, b""))),
+    "with, exactly": _in_with(lambda raw: raw.read(len(DATA))),
     "buffered": lambda body: io.TextIOWrapper(io.BufferedReader(body)).read().encode(),
 }
 
@@ -162,8 +172,9 @@ def test_the_body_is_the_sdks_own_object():
         (lambda body: (body.read(5), body.close()), "closed"),
         (lambda body: body.read(5), "abandoned"),
         (lambda body: None, "abandoned"),
+        (_in_with(lambda raw: raw.read(5)), "closed"),
     ],
-    ids=["closed", "closed midway", "dropped midway", "dropped"],
+    ids=["closed", "closed midway", "dropped midway", "dropped", "left midway"],
 )
 def test_a_body_that_is_not_read_to_its_end_has_no_text(use, outcome):
     """Half a JSON text says nothing."""
@@ -183,6 +194,19 @@ def test_an_exception_in_a_with_is_the_consumers():
     with capture_turns() as turns, pytest.raises(ZeroDivisionError):
         ask(use)
     assert only(turns)["outcome"] == "consumer_error"
+
+
+@pytest.mark.parametrize("read", [lambda raw: raw.data, lambda raw: b"".join(raw.stream(7))], ids=["data", "stream"])
+def test_an_exception_after_a_whole_body_is_not_the_replys(read):
+    """It passes, and nothing of the reply is missing."""
+
+    def use(body):
+        with body as raw:
+            raise ZeroDivisionError(len(read(raw)))
+
+    with capture_turns() as turns, pytest.raises(ZeroDivisionError):
+        ask(use)
+    assert_read(only(turns))
 
 
 def test_a_body_that_is_cut_is_an_error():
