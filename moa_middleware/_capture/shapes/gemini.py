@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from .choice import Choice, add_text, details_of, new_reply, replaced
 from .fields import data_of
+from .gemini_items import data_in, take_candidate, take_facts, take_part
+from .items import listed, seconds_of
 from .usage import read_usage_and_cost
 from .wire import input_of, replayed
 
@@ -37,7 +39,7 @@ __all__ = [
     "system_of",
 ]
 
-KEYS = frozenset({"candidates", "prompt_feedback"})
+KEYS = frozenset({"candidates", "prompt_feedback", "promptFeedback"})
 """See `formats`."""
 _NAMES = (("response_id", "response_id"), ("model_version", "response_model"))
 _ROLES = {"model": "assistant", "assistant": "model"}
@@ -147,10 +149,11 @@ def _word(value: Any) -> str | None:
     return word if isinstance(word, str) and word else None
 
 
-def _take(choice: Choice, candidate: Data) -> None:
-    """Take in a candidate, or a piece of one: its parts are texts, thoughts and whole calls of functions."""
-    for part in data_of(candidate.get("content")).get("parts") or ():
-        data = data_of(part)
+def _take(details: dict[str, Any], choice: Choice, candidate: Data) -> None:
+    """Take in a candidate, or a piece of one: its parts are texts, thoughts and whole calls of functions, among others."""
+    for part in listed(data_of(candidate.get("content")).get("parts")):
+        data = data_in(part)
+        take_part(details, choice, data)
         add_text(choice.reasoning if data.get("thought") is True else choice.text, data.get("text"))
         call = data.get("function_call")
         if call is not None:
@@ -161,24 +164,28 @@ def _take(choice: Choice, candidate: Data) -> None:
     reason = _word(candidate.get("finish_reason"))
     if reason:
         choice.finish_reason = reason
+    take_candidate(details, choice, candidate)
 
 
 def _take_block(choice: Choice, feedback: Any) -> None:
     """Take in why a prompt was blocked: then the reply has no candidates."""
-    data = data_of(feedback)
+    data = data_in(feedback)
     reason = _word(data.get("block_reason"))
     if reason:
         choice.finish_reason = reason
         add_text(choice.refusal, data.get("block_reason_message"))
 
 
-def _details(data: Data) -> dict[str, Any]:
-    return {**details_of(data), **{key: data[name] for name, key in _NAMES if isinstance(data.get(name), str)}}
+def _take_facts(details: dict[str, Any], data: Data) -> None:
+    details.update(details_of(data))
+    details.update((key, data[name]) for name, key in _NAMES if isinstance(data.get(name), str))
+    created = seconds_of(data.get("create_time"))
+    if created is not None:
+        details["created"] = created
+    take_facts(details, data)
 
 
-_OF_REPLY = frozenset(
-    {"prompt_feedback", "usage_metadata", "usageMetadata", "model_version", "modelVersion", "promptFeedback"}
-)
+_OF_REPLY = frozenset({"prompt_feedback", "usage_metadata", "model_version"})
 """Fields next to the candidates, of which a reply without candidates has one."""
 
 
@@ -191,27 +198,30 @@ def _is_reply(data: Data) -> bool:
 
 
 def _is_candidate(candidate: Any) -> bool:
-    fields = data_of(candidate)
+    fields = data_in(candidate)
     content = fields.get("content")
     if content is None:
-        return "finish_reason" in fields or "finishReason" in fields
+        return "finish_reason" in fields
     return not {"parts", "role"}.isdisjoint(data_of(content))
 
 
 def feed(gathered: StreamContent, chunk: Any) -> bool:
     """Take one chunk in; `False` if it is not of this shape."""
     data = data_of(chunk)
+    if KEYS.isdisjoint(data):
+        return False
+    data = data_in(chunk)
     candidates = data.get("candidates")
-    if KEYS.isdisjoint(data) or not _is_reply(data):
+    if not _is_reply(data):
         return False
     for place, candidate in enumerate(candidates or ()):
-        fields = data_of(candidate)
+        fields = data_in(candidate)
         index = fields.get("index")
-        _take(gathered.choice(index if type(index) is int else place), fields)
+        _take(gathered.details, gathered.choice(index if type(index) is int else place), fields)
     if not candidates and data.get("prompt_feedback") is not None:
         _take_block(gathered.choice(0), data["prompt_feedback"])
-    gathered.details.update(_details(data))
-    usage = data.get("usage_metadata") or data.get("usageMetadata")
+    _take_facts(gathered.details, data)
+    usage = data.get("usage_metadata")
     gathered.usage = gathered.usage if usage is None else usage
     return True
 
@@ -224,19 +234,24 @@ def read_value(data: Data, raw: Any) -> Reply | None:
         data: The fields of the reply.
         raw: What the function returned.
     """
-    candidates, usage = data.get("candidates"), data.get("usage_metadata") or data.get("usageMetadata")
+    if KEYS.isdisjoint(data):
+        return None
+    data = data_in(data)
+    candidates, usage = data.get("candidates"), data.get("usage_metadata")
     if not _is_reply(data) or (candidates is None and data.get("prompt_feedback") is None):
         return None
-    choices = []
+    choices: list[Choice] = []
+    details: dict[str, Any] = {}
     for place, candidate in enumerate(candidates or ()):
-        fields = data_of(candidate)
+        fields = data_in(candidate)
         index = fields.get("index")
         choices.append(Choice(index if type(index) is int else place))
-        _take(choices[-1], fields)
+        _take(details, choices[-1], fields)
     first = choices[0] if choices else Choice(0)
     if not choices:
         _take_block(first, data.get("prompt_feedback"))
-    return new_reply(None, first, choices, read_usage_and_cost(usage), {**_details(data), "usage_raw": usage}, raw)
+    _take_facts(details, data)
+    return new_reply(None, first, choices, read_usage_and_cost(usage), {**details, "usage_raw": usage}, raw)
 
 
 def render_chunk(raw: Any, chunk: Chunk) -> Any:

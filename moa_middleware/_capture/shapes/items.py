@@ -9,6 +9,7 @@ whatever remains is kept in the provider's words: so an item of a type that is n
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from .citations import citation, sources
@@ -18,7 +19,7 @@ from .fields import data_of
 if TYPE_CHECKING:
     from collections.abc import Hashable, Mapping
 
-__all__ = ["Item", "ReplyItems", "items_of", "joined", "listed", "remainder", "word_of"]
+__all__ = ["Item", "ReplyItems", "items_of", "joined", "listed", "remainder", "seconds_of", "word_of"]
 
 _PLUMBING = frozenset({"id", "type", "index", "status", "role", "object", "call_id", "format"})
 """Keys that are nothing by themselves: an item that has no others is not kept."""
@@ -166,6 +167,16 @@ def listed(value: Any) -> list[Any] | tuple[Any, ...]:
 def word_of(value: Any) -> str:
     """Return a text, an empty one for anything else, which might have no hash."""
     return value if isinstance(value, str) else ""
+
+
+def seconds_of(moment: Any) -> float | None:
+    """Return a moment, a text of RFC 3339 or an object with its zone, in epoch seconds; `None` for anything else."""
+    if isinstance(moment, str):
+        try:
+            moment = datetime.fromisoformat(moment)
+        except ValueError:
+            return None
+    return moment.timestamp() if isinstance(moment, datetime) and moment.tzinfo is not None else None
 
 
 def remainder(fields: Mapping[str, Any], known: frozenset[str]) -> dict[str, Any] | None:

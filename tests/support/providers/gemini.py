@@ -85,15 +85,15 @@ def truth(path, asked, pieces):
 
 
 @contextlib.contextmanager
-def connect(answer, *, is_async=False):
-    """Give a client whose requests are answered here; the async one is its `aio`."""
+def connect(answer, *, is_async=False, vertexai=False):
+    """Give a client of either of Google's APIs whose requests are answered here; the async one is its `aio`."""
     from google import genai
 
     # No authorities: to load them takes a tenth of a second, and nothing is encrypted here.
     args = {"verify": ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), "trust_env": False}
     options = {"base_url": "http://mock", "client_args": {**args, "transport": transport(answer)}}
     options["async_client_args"] = {**args, "transport": async_transport(answer)}
-    client = genai.Client(api_key="canary-key", vertexai=False, http_options=options)
+    client = genai.Client(api_key="canary-key", vertexai=vertexai, http_options=options)
     yield client.aio if is_async else client
 
 
