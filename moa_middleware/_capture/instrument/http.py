@@ -62,19 +62,34 @@ class _Sent(NamedTuple):
     method: str
     url: str
     content: Any
+    headers: Any
 
 
 def _of_httpx(_client: Any, request: Any, **_: Any) -> _Sent:
     # A body that is made while it is sent is not in memory, and is left alone.
-    return _Sent(request.method, str(request.url), vars(request).get("_content"))
+    return _Sent(request.method, str(request.url), vars(request).get("_content"), request.headers)
 
 
 def _of_requests(_client: Any, request: Any, **_: Any) -> _Sent:
-    return _Sent(request.method or "", request.url or "", request.body)
+    return _Sent(request.method or "", request.url or "", request.body, request.headers)
 
 
-def _of_aiohttp(client: Any, method: str, str_or_url: Any, *, data: Any = None, json: Any = None, **_: Any) -> _Sent:
-    return _Sent(method, str(client._build_url(str_or_url)), data if json is None else json)
+def _of_aiohttp(
+    client: Any,
+    method: str,
+    str_or_url: Any,
+    *,
+    data: Any = None,
+    json: Any = None,
+    params: Any = None,
+    headers: Any = None,
+    **_: Any,
+) -> _Sent:
+    url = client._build_url(str_or_url)
+    # A dict under `data` becomes a form; aiohttp's own payloads, such as `JsonPayload`, keep their bytes under this name.
+    content = getattr(data, "_value", None if type(data) is dict else data) if json is None else json
+    sent = {**client.headers, **dict(headers or {})}
+    return _Sent(method, str(url.update_query(params) if params else url), content, sent)
 
 
 class _Client(NamedTuple):
@@ -211,7 +226,7 @@ class _HttpPatch(Patch):
                 return None
             if stack.recording() is None and not stack.middleware and not stack.observers:
                 return None
-            return read_http(sent.url, sent.content, self.client)
+            return read_http(sent.url, sent.content, self.client, sent.headers)
         except Exception as error:
             count_fault(f"http {self.client}", error)
             return None

@@ -1,5 +1,5 @@
 """
-A request of a plain HTTP client to a model, by its URL and its JSON body. Headers are not looked at.
+A request of a plain HTTP client to a model, by its URL and its JSON body. Headers say nothing of it.
 
 The paths are those of OpenAI's and Anthropic's API references, which other servers have taken over; a
 server with another path is known by a body that is a conversation.
@@ -37,14 +37,26 @@ class HttpRequest(NamedTuple):
     host: str
     client: str = ""
     """Name of the HTTP client."""
+    url: str = ""
+    """The whole URL: what is secret in it, and in the headers, no error message may quote."""
+    headers: Any = None
+    """The client's own object, to which it may add until it sends them; read only for that."""
 
     @property
     def streams(self) -> bool:
         """True if the request asks for a stream."""
         return self.body.get("stream") is True
 
+    @property
+    def _client(self) -> HttpRequest:
+        """The request itself: what holds the credentials of an SDK's call has this name in most SDKs."""
+        return self
 
-def read_http(url: str, content: Any, client: str) -> HttpRequest | None:
+    def __repr__(self) -> str:
+        return f"<request of {self.client or 'an HTTP client'}>"
+
+
+def read_http(url: str, content: Any, client: str, headers: Any = None) -> HttpRequest | None:
     """
     Return a POST request to a model, `None` for any other.
 
@@ -52,13 +64,14 @@ def read_http(url: str, content: Any, client: str) -> HttpRequest | None:
         url: The whole URL.
         content: The body: bytes, a string, or the object that the client makes JSON of.
         client: Name of the HTTP client.
+        headers: Those of the request.
     """
     body = _object_in(content)
     if body is None or not all(type(name) is str for name in body):
         return None
     host, _, path = place_of_url(url)
     family = _family(path.rstrip("/"), body)
-    return None if family is None else HttpRequest(family, body, bare_url(url), host, client)
+    return None if family is None else HttpRequest(family, body, bare_url(url), host, client, url, headers)
 
 
 def _object_in(content: Any) -> dict[str, Any] | None:

@@ -13,7 +13,7 @@ from .values import declared, plain
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["USUAL", "bare_url", "bare_url_of", "place_of_url", "read_params"]
+__all__ = ["USUAL", "bare_url", "bare_url_of", "place_of_url", "query_of_url", "read_params", "users_of_url"]
 
 # By the API references of OpenAI (*Chat*, *Responses*) and Anthropic (*Messages*), and what OpenRouter, vLLM
 # and Ollama take as well. An allow-list, because an argument that is new tomorrow may be a credential:
@@ -169,6 +169,29 @@ def place_of_url(url: str) -> tuple[str, int | None, str]:
         return parts.hostname or "", parts.port, parts.path
     except ValueError:
         return "", None, ""
+
+
+def query_of_url(url: str) -> list[dict[str, list[str]]]:
+    """Return the parts of a URL's query, each with its value as sent and decoded; an empty list if it is not one."""
+    from urllib.parse import unquote_plus, urlsplit
+
+    try:
+        pairs = [pair.partition("=") for pair in urlsplit(url).query.split("&")]
+    except ValueError:
+        return []
+    return [{name: [value, unquote_plus(value)]} for name, _, value in pairs]
+
+
+def users_of_url(url: str) -> list[tuple[str, list[str]]]:
+    """Return the user of a URL with the password as sent and decoded; an empty list if there is no password."""
+    from urllib.parse import unquote, urlsplit
+
+    try:
+        parts = urlsplit(url)
+        password = parts.password
+    except ValueError:
+        return []
+    return [(unquote(parts.username or ""), [password, unquote(password)])] if password else []
 
 
 _MOST_URLS = 64

@@ -15,6 +15,11 @@ if TYPE_CHECKING:
 
 __all__ = ["BodyEvents"]
 
+_LINES = ("ndjson", "jsonl", "json-seq")
+"""In the content type of a body with one JSON object a line; Ollama sends one unless the request says otherwise."""
+_MOST = 64 * 1024 * 1024
+"""Bytes of a line, or of a body that is not a stream, which are kept until its end; of a longer one nothing is read."""
+
 
 class BodyEvents:
     """What the bytes of a body say: the events of a stream, or one JSON object."""
@@ -24,10 +29,12 @@ class BodyEvents:
         self.encoded = "content-encoding" in headers
         kind = headers.get("content-type", "").lower()
         # Gateways name a stream as they like; a stream that was asked for may still be one object.
-        whole = "json" in kind and not any(word in kind for word in ("ndjson", "jsonl", "json-seq"))
-        self.streamed = "event-stream" in kind or (asked and not whole)
+        has_lines = any(word in kind for word in _LINES)
+        self.streamed = "event-stream" in kind or has_lines or (asked and "json" not in kind)
         self._pieces: list[bytes] = []
         """Of the line that is not over yet; of the whole body, where that is not a stream."""
+        self._size = 0
+        """Bytes that came since the last end of a line."""
         self._data: list[bytes] = []
         """Lines of the event that is not over yet."""
 
@@ -35,9 +42,9 @@ class BodyEvents:
         """Take a piece of the body in; never raises."""
         try:
             if not self.streamed or (b"\n" not in data and b"\r" not in data):
-                self._pieces.append(data)  # joined once, where a line ends
+                self._keep(data)
                 return
-            data, self._pieces = b"".join([*self._pieces, data]), []
+            data, self._pieces, self._size = b"".join([*self._pieces, data]), [], 0
             # A line ends with any of the three; the next piece may show which of them.
             held = b"\r" if data.endswith(b"\r") else b""
             lines = data[: len(data) - len(held)].replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n")
@@ -46,6 +53,13 @@ class BodyEvents:
                 self._line(line)
         except Exception as error:
             count_fault("body", error)
+
+    def _keep(self, data: bytes) -> None:
+        self._size += len(data)
+        if self._size <= _MOST:
+            self._pieces.append(data)  # joined once, where a line ends
+        else:
+            self._pieces.clear()
 
     def _line(self, line: bytes) -> None:
         if line.startswith(b"data:"):

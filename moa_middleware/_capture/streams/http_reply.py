@@ -46,7 +46,7 @@ class HttpReply:
         self.client = client
         self.is_open = is_open
         self.asked = asked
-        self.headers = response.headers
+        self.headers = getattr(response, "headers", None)
         self.status_code = status_of(response)
 
     def parse(self) -> Any:

@@ -241,8 +241,10 @@ def _watched_class(kind: Any) -> Any:
 
 def _reduce(self: Any, _protocol: Any) -> Any:
     """Pickle a response as one of its own class, by the function that pickle itself uses."""
+    # First: `requests` reads the rest of the body for the state, and at its end nothing looks at the response any more.
+    kind = vars(self)[BODY].kind
     state = {name: value for name, value in self.__getstate__().items() if name != BODY}
-    return copyreg._reconstructor, (vars(self)[BODY].kind, object, None), state  # type: ignore[attr-defined]
+    return copyreg._reconstructor, (kind, object, None), state  # type: ignore[attr-defined]
 
 
 def _body_to_read(response: Any, name: str) -> _Body | None:

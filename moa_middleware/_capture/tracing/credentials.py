@@ -14,6 +14,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from ..._redaction import MARK, secrets
+from ..shapes.http_request import HttpRequest
+from ..shapes.params import query_of_url, users_of_url
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -78,14 +80,31 @@ def texts(hidden: Iterable[Any], client: object) -> list[str]:
     return sorted(found, key=len, reverse=True)
 
 
+def _of_request(request: HttpRequest) -> Iterator[Any]:
+    """Yield what is secret in the URL and the headers of a request of a plain HTTP client, as sent and decoded."""
+    yield query_of_url(request.url)
+    for name, passwords in users_of_url(request.url):
+        yield [*passwords, b64encode(f"{name}:{passwords[-1]}".encode()).decode()]
+    yield from _telling(request.headers)
+
+
+def _telling(headers: Any) -> Iterator[Any]:
+    """Yield the values of headers that are credentials."""
+    for name, value in headers.items() if isinstance(headers, Mapping) else ():
+        if isinstance(name, str) and _TELLING.search(name):
+            yield value
+            if isinstance(value, str):
+                yield value.strip()  # a line break at its end is refused, and is quoted as a backslash and an n
+
+
 def _of_client(client: object) -> Iterator[Any]:
+    if type(client) is HttpRequest:
+        yield from _of_request(client)
+        return
     for path in _OF_CLIENTS:
         yield _at(client, path)
     for path in _HEADERS:
-        headers = _at(client, path)
-        for name, value in headers.items() if isinstance(headers, Mapping) else ():
-            if isinstance(name, str) and _TELLING.search(name):
-                yield value
+        yield from _telling(_at(client, path))
     # Not by their names: to ask for those of a role may ask AWS for new ones.
     signed = getattr(_at(client, "_request_signer._credentials"), "__dict__", {})
     yield [value for name, value in signed.items() if name.lstrip("_") in _OF_BOTOCORE]

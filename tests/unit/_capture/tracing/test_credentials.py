@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from moa_middleware._capture.shapes.http_request import HttpRequest
 from moa_middleware._capture.tracing.credentials import hide, texts
 
 
@@ -64,3 +65,11 @@ def test_a_query_is_read_by_its_names():
     """A signature is hidden, the version of the API is not."""
     client = SimpleNamespace(headers={}, params={"api-version": "2024-10-21", "sig": "q8Zr41xx"})
     assert shown("2024-10-21 q8Zr41xx", _client=client) == "2024-10-21 [secret]"
+
+
+@pytest.mark.parametrize("headers", [{"x-key": None}, {b"x-key": b"hidden-one"}, {1: 2}, 7, [("x-key", "a")]])
+def test_headers_of_any_kind_do_no_harm(headers):
+    """What a program passes is refused by the client, after it was looked at; the URL's secrets are hidden all the same."""
+    request = HttpRequest("openai_chat", {}, "", "", "aiohttp", "http://me:passW0rd@h/?key=a%2Bb-c-d-e", headers)
+    assert hide("passW0rd a+b-c-d-e a%2Bb-c-d-e", texts((), request)) == "[secret] [secret] [secret]"
+    assert "passW0rd" not in repr(request)
