@@ -33,6 +33,7 @@ __all__ = [
     "feed_reply",
     "messages_into",
     "messages_of",
+    "param_into",
     "params_of",
     "read_body",
     "read_value",
@@ -50,6 +51,8 @@ _PROMPTS = ("prompt", "inputText", "message")
 _SYSTEMS = ("system", "preamble")
 _OTHERS = frozenset({"anthropic_version", "anthropic_beta", "schemaVersion"})
 """Keys that say which form a body has."""
+_CONFIGS = ("inferenceConfig", "textGenerationConfig", "toolConfig")
+"""Keys of objects with parameters: Nova's, Titan's, Nova's for tools."""
 
 
 def messages_of(body: Any) -> Any:
@@ -73,11 +76,47 @@ def params_of(body: Any) -> dict[str, Any]:
     data = json_of(body) or {}
     found: dict[str, Any] = {}
     for name, value in data.items():
-        if name in ("inferenceConfig", "textGenerationConfig", "toolConfig") and isinstance(value, dict):
+        if name in _CONFIGS and isinstance(value, dict):
             found |= value
         elif name not in (*_PROMPTS, *_SYSTEMS, *_OTHERS, "messages", "chat_history"):
             found[name] = value
     return found
+
+
+def param_into(body: Any, name: str, value: Any) -> Any:
+    """
+    Return a body with another value of one parameter, of the type that the caller gave.
+
+    Args:
+        body: The body that the caller gave.
+        name: The parameter.
+        value: The value, `None` to leave the parameter out.
+
+    Raises:
+        RequestError: The body is not a JSON text.
+    """
+    data = _data_of(body, "params")
+    configs = [data[one] for one in _CONFIGS if isinstance(data.get(one), dict)]
+    # A new one goes where the others are.
+    holding = [one for one in (*configs, data) if name in one] or [*configs[:1], data]
+    if value is None:
+        holding[0].pop(name, None)
+    else:
+        holding[0][name] = value
+    return _as_given(body, data)
+
+
+def _data_of(body: Any, what: str) -> dict[str, Any]:
+    data: dict[str, Any] | None = json_of(body)
+    if data is None:
+        msg = f"call.replace({what}=…): the body of invoke_model is not a JSON text; build it in the caller"
+        raise RequestError(msg)
+    return data
+
+
+def _as_given(body: Any, data: dict[str, Any]) -> str | bytes:
+    text = json_text(data)
+    return text if isinstance(body, str) else text.encode()
 
 
 def messages_into(body: Any, messages: Any) -> Any:
@@ -91,10 +130,7 @@ def messages_into(body: Any, messages: Any) -> Any:
     Raises:
         RequestError: The body is not a JSON text, or has a place for one prompt only.
     """
-    data = json_of(body)
-    if data is None:
-        msg = "call.replace(messages=…): the body of invoke_model is not a JSON text; build it in the caller"
-        raise RequestError(msg)
+    data = _data_of(body, "messages")
     system = next((one.get("content") for one in messages if one.get("role") == "system"), None)
     rest = [one for one in messages if one.get("role") != "system"]
     is_nova = "inferenceConfig" in data or "schemaVersion" in data or isinstance(data.get("system"), list)
@@ -109,8 +145,7 @@ def messages_into(body: Any, messages: Any) -> Any:
                 data["system"] = bedrock.system_from(system) if is_nova else system
     else:
         _put_prompt(data, system, rest)
-    text = json_text(data)
-    return text if isinstance(body, str) else text.encode()
+    return _as_given(body, data)
 
 
 def _put_prompt(data: dict[str, Any], system: Any, rest: list[Any]) -> None:

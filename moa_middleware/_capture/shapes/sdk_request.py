@@ -41,6 +41,15 @@ def request_spec(fn: Callable[..., Any], *, path: str = "", **options: Any) -> R
     return SdkRequestSpec(fn, row, name.rpartition(".")[2], path=path, **options)
 
 
+_ARGUMENTS = frozenset(
+    {
+        *("accept", "body", "contentType", "modelId", "trace", "guardrailIdentifier", "guardrailVersion"),
+        *("performanceConfigLatency", "requestMetadata", "serviceTier", "stream"),
+    }
+)
+"""Of `invoke_model`, and what its name says; other parameters are in its body."""
+
+
 class SdkRequestSpec(RequestSpec):
     """What the arguments of a method mean of which `catalog` has the form."""
 
@@ -101,7 +110,11 @@ class SdkRequestSpec(RequestSpec):
     ) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """Return the arguments with one of them set: see `Signature.put`; a parameter may be in a holder."""
         name, _, rest = path.partition(".")
-        if not rest and name not in self.known and name in self.allowed and self.holders:
+        if self.holds_body:
+            body = self.bind(args, kwargs).get(self.messages or "")
+            if not rest and name not in kwargs and name not in _ARGUMENTS and body is not None:
+                path, value = self.messages or "", self.format.param_into(body, name, value)
+        elif not rest and name not in self.known and name in self.allowed and self.holders:
             given = self.bind(args, kwargs)
             holding = (one for one in self.holders if name in (fields_of(given.get(one)) or ()))
             name = next(holding, self.holders[0])
@@ -120,6 +133,9 @@ class SdkRequestSpec(RequestSpec):
         dropped = call.params.keys() - changes.get("params", call.params).keys()
         for holder in self.holders:
             fields = fields_of(self.bind(args, kwargs).get(holder))
+            if self.holds_body and dropped:
+                for name in dropped & self.format.params_of(fields).keys():
+                    args, kwargs = self.put(args, kwargs, name, None)
             for name in dropped & fields.keys() if type(fields) is dict else ():
                 args, kwargs = self.put(args, kwargs, f"{holder}.{name}", None)
         request = self.read(self.defaults | self.bind(args, kwargs))

@@ -263,3 +263,33 @@ def test_other_services_and_operations_are_left_alone():
             moa.instrument(other)
     moa.uninstrument()
     assert not hasattr(type(client).converse, "__wrapped__")
+
+
+@pytest.mark.parametrize("kind", [bytes, bytearray, bytes.decode], ids=["bytes", "bytearray", "str"])
+@pytest.mark.parametrize(
+    ("params", "sent"),
+    [
+        ({"max_gen_len": 9, "temperature": 0.5}, {"max_gen_len": 9, "temperature": 0.5}),
+        ({"temperature": 0.1}, {"temperature": 0.1}),
+        ({"max_gen_len": 50, "temperature": 0.5, "top_p": 0.9}, {"max_gen_len": 50, "temperature": 0.5, "top_p": 0.9}),
+        ({"guardrailVersion": "1"}, {}),
+        ({}, {}),
+    ],
+    ids=str,
+)
+def test_a_middleware_changes_the_parameters_in_a_body(params, sent, kind):
+    """Those that are arguments of the method stay there."""
+    asked = []
+
+    def answer(path, body):
+        asked.append(body)
+        return bedrock.answer(path, body)
+
+    stack = moa.Stack([lambda call: (yield call.replace(params=params))])
+    given = {**ASKED, "guardrailIdentifier": "g-1", "guardrailVersion": "DRAFT", "body": kind(ASKED["body"])}
+    with capture_turns() as turns, bedrock.connect(answer) as client:
+        stack.instrument(client)
+        assert client.invoke_model(**given)["body"].read() == DATA
+    assert asked == [{"prompt": "count", **sent}]
+    assert given["body"] == kind(ASKED["body"])
+    assert only(turns)["output"] == TEXT

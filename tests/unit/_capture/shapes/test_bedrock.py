@@ -10,6 +10,7 @@ from moa_middleware._capture.flow.model import Chunk
 from moa_middleware._capture.shapes import bedrock as shape
 from moa_middleware._capture.shapes import bedrock_body as body_shape
 from moa_middleware._capture.shapes.accumulator import Accumulator
+from moa_middleware.errors import RequestError
 
 USAGE = {"inputTokens": 11, "outputTokens": 5, "totalTokens": 16, "cacheReadInputTokens": 4}
 COUNTS = {"inputTokens": 11, "outputTokens": 5}
@@ -217,3 +218,30 @@ def test_a_changed_text_is_put_into_a_copy(name):
     made = (shape if name == "converse" else body_shape).render_chunk(raw, Chunk(text="new"))
     assert streamed([made]).text == "new"
     assert json.dumps(raw, default=repr) == before
+
+
+@pytest.mark.parametrize(
+    ("body", "name", "changed"),
+    [
+        ({"prompt": "q", "max_gen_len": 5}, "max_gen_len", {"prompt": "q", "max_gen_len": 9}),
+        ({"messages": []}, "max_tokens", {"messages": [], "max_tokens": 9}),
+        ({"messages": [], "inferenceConfig": {"topP": 1}}, "topP", {"messages": [], "inferenceConfig": {"topP": 9}}),
+        ({"inferenceConfig": {"topP": 1}}, "maxTokens", {"inferenceConfig": {"topP": 1, "maxTokens": 9}}),
+        ({"textGenerationConfig": {}, "seed": 1}, "seed", {"textGenerationConfig": {}, "seed": 9}),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("encode", [json.dumps, lambda body: json.dumps(body).encode()], ids=["text", "bytes"])
+def test_a_parameter_is_changed_where_the_body_has_it(body, name, changed, encode):
+    """A new one goes where the others are; the body keeps its type, and the caller's is as it was."""
+    given = encode(body)
+    made = body_shape.param_into(given, name, 9)
+    assert (type(made), json.loads(made)) == (type(given), changed)
+    assert name not in body_shape.params_of(body_shape.param_into(made, name, None))
+    assert json.loads(given) == body
+
+
+def test_a_parameter_of_a_body_that_is_no_json_cannot_be_changed():
+    """The error says so."""
+    with pytest.raises(RequestError, match="not a JSON text"):
+        body_shape.param_into(b"\xff", "top_p", 1)
