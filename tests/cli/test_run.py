@@ -484,7 +484,7 @@ def test_instrumented_functions_go_to_process_pools(tmp_path, read_lines):
 
 
 WRONG = {
-    "nobodys": ("moa.target_unknown", "choose from anthropic"),
+    "nobodys": ("moa.target_unknown", "choose from aiohttp, anthropic"),
     "a b": ("moa.target_unknown", "unknown target"),
     "moa_client:": ("moa.target_unknown", "a dotted name"),
     ":Client": ("moa.target_unknown", "a dotted name"),

@@ -189,7 +189,9 @@ def read_value(value: Any, data: Mapping[str, Any], raw: Any) -> Reply | None:
     text, calls, finish = _parts(data)
     raw_usage, is_beside = usage_in(data)
     usage, cost = (None, None) if raw_usage is None else read_usage_and_cost(raw_usage)
-    failure = None if text or calls else failure_in(data.get)
+    # A program's own result may have a text for its reader under `error`, next to what else it says.
+    is_own_text = type(value) is dict and value is raw and len(data) > 1 and type(data.get("error")) is str
+    failure = None if text or calls or is_own_text else failure_in(data.get)
     if text is None and usage is None and not calls and failure is None:
         return None
     return new_reply(

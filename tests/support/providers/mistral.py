@@ -10,7 +10,7 @@ from . import Form, Provider
 from .chat import MESSAGES, answering, in_parts, refuses, truth
 from .http import async_transport, transport
 
-PACKAGE = "mistralai.client" if find_spec("mistralai.client") else "mistralai"
+PACKAGE = "mistralai.client" if find_spec("mistralai") and find_spec("mistralai.client") else "mistralai"
 
 
 @contextlib.contextmanager
