@@ -13,6 +13,8 @@ import re
 from time import time
 from typing import TYPE_CHECKING, Any
 
+from ...errors import ProviderError
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
@@ -24,6 +26,8 @@ _WORD = re.compile(r"[\w.:/+=-]{1,200}", re.ASCII)
 _STATUSES = range(100, 600)
 _LONGEST_WAIT = 365 * 86400.0
 _BODIES = ("body", "error", "details", "response_json")
+_OF_HTTP = frozenset({"status_code", "http_status", "headers", "request", "request_info"})
+"""Attributes of exceptions about an HTTP request: an error of a program's own may have a `code`, a `status` or a `body`."""
 
 
 def facts_of(error: BaseException) -> dict[str, Any]:
@@ -35,20 +39,20 @@ def facts_of(error: BaseException) -> dict[str, Any]:
     """
     try:
         stored: Mapping[str, Any] = object.__getattribute__(error, "__dict__")
-        return _facts(stored) if stored else {}
+        return _facts(stored, is_ours=isinstance(error, ProviderError)) if stored else {}
     except Exception:  # a class without `__dict__`, or a response whose methods fail
         return {}
 
 
-def _facts(stored: Mapping[str, Any]) -> dict[str, Any]:
+def _facts(stored: Mapping[str, Any], *, is_ours: bool) -> dict[str, Any]:
     response = stored.get("response", stored.get("raw_response"))
     bodies = list(_bodies(stored, response))
+    if not (is_ours or _is_of_http(stored, response, bodies)):
+        return {}
     found: dict[str, Any] = {}
     status = _first(_is_status, (*_statuses(stored, response), *_codes(stored, bodies)))
     if status is not None:
         found["status"] = status
-    elif response is None and not bodies:
-        return {}  # a user's own exception, whose `code` may be anything
     code = _first(
         _is_word, (value for value in _codes(stored, bodies) if value != status and str(value) != str(status))
     )
@@ -63,6 +67,15 @@ def _facts(stored: Mapping[str, Any]) -> dict[str, Any]:
     if seconds is not None:
         found["retry_after"] = seconds
     return found
+
+
+def _is_of_http(stored: Mapping[str, Any], response: Any, bodies: list[dict[str, Any]]) -> bool:
+    """Return True if an exception is about an HTTP request: what it stores shows that, and no class is asked for."""
+    if not _OF_HTTP.isdisjoint(stored) or hasattr(response, "headers"):
+        return True
+    if "response" in stored and response is None:
+        return True  # google-genai's of an event, with a `code` that is the status
+    return any(type(body.get(name)) is dict for body in bodies for name in ("error", "Error", "ResponseMetadata"))
 
 
 def _first(accepts: Any, values: Iterable[Any]) -> Any:

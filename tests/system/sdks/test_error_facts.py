@@ -101,6 +101,15 @@ class GeminiError(Exception):
         self.details = {"error": {"code": 429, "status": "RESOURCE_EXHAUSTED", "message": "slow down"}}
 
 
+class GeminiEventError(Exception):
+    """The same of an event in a stream, which has no response."""
+
+    def __init__(self):
+        super().__init__("slow down")
+        self.code, self.status, self.response = 429, "RESOURCE_EXHAUSTED", None
+        self.details = {"code": 429, "status": "RESOURCE_EXHAUSTED", "message": "slow down"}
+
+
 class OllamaError(Exception):
     """An exception with the fields of Ollama's `ResponseError`."""
 
@@ -117,6 +126,31 @@ class OwnError(Exception):
         self.code = "4711"
 
 
+def own_error(**stored):
+    """Return an exception of a program's own with these attributes."""
+    made = Exception("no")
+    vars(made).update(stored)
+    return made
+
+
+@pytest.mark.parametrize(
+    "stored",
+    [
+        {"code": 404},
+        {"status": 200},
+        {"code": 200, "status": "open"},
+        {"body": {"code": "hunter2"}},
+        {"details": {"type": "of-jane", "request_id": "of-jane"}},
+        {"response": {"code": "hunter2"}, "code": "hunter2"},
+        {"response": "hunter2", "code": 404},
+    ],
+    ids=str,
+)
+def test_an_error_of_a_programs_own_says_nothing_of_http(stored):
+    """An exit code is no HTTP status, and what is in its body is content, which no rule would look at here."""
+    assert facts_of(own_error(**stored)) == {}
+
+
 class LazyError(Exception):
     """One whose property would read a connection."""
 
@@ -129,6 +163,7 @@ class LazyError(Exception):
 FACTS = {
     BotoError: {"status": 429, "code": "ThrottlingException", "request_id": "req_2", "retry_after": 3.0},
     GeminiError: {"status": 429, "code": "RESOURCE_EXHAUSTED"},
+    GeminiEventError: {"status": 429, "code": "RESOURCE_EXHAUSTED"},
     OllamaError: {"status": 404},
     OwnError: {},
     LazyError: {},
