@@ -183,7 +183,7 @@ def query_of_url(url: str) -> list[dict[str, list[str]]]:
 
 
 def users_of_url(url: str) -> list[tuple[str, list[str]]]:
-    """Return the user of a URL with the password as sent and decoded; an empty list if there is no password."""
+    """Return the user of a URL with the password as sent and decoded; an empty list if it has none."""
     from urllib.parse import unquote, urlsplit
 
     try:

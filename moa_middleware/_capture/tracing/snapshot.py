@@ -10,6 +10,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any
 
+from ..shapes.fields import get
 from ..shapes.iterators import Recorder
 from ..shapes.values import number_of
 from .encode import Raw, decode, encode, encode_again, join
@@ -95,8 +96,7 @@ class Snapshot:
             self.is_unread = True
         self.omitted = omitted
         if omitted and kwargs:
-            names = dict.fromkeys(name.partition(".")[0] for name in omitted)
-            self.secrets = [kwargs[name] for name in names if name in kwargs]
+            self.secrets = [_left_out(kwargs, name) for name in omitted if name.partition(".")[0] in kwargs]
 
     @property
     def params_omitted(self) -> list[str]:
@@ -138,6 +138,13 @@ class Snapshot:
     def pulled(self) -> Raw:
         """Return the messages of an iterator as JSON, as far as they were pulled."""
         return encode(self._recorder.items)
+
+
+def _left_out(kwargs: Mapping[str, Any], name: str) -> Any:
+    """Return what is not recorded, by its name, or by a path such as `config.http_options`; else the whole argument."""
+    first, _, rest = name.partition(".")
+    inner = get(kwargs[first], rest) if rest else None
+    return kwargs[first] if inner is None else inner
 
 
 def _unread_in(params: Mapping[str, Any]) -> list[str]:

@@ -89,3 +89,21 @@ def test_no_record_quotes_a_credential(way):
         moa.flush()
     assert "[secret]" in json.dumps(turns)
     assert SECRET not in json.dumps(turns)
+
+
+@pytest.mark.parametrize("is_dict", [True, False], ids=["dict", "object"])
+def test_what_is_recorded_of_a_config_may_be_quoted(is_dict):
+    """Its headers are hidden, and its other texts are words like any."""
+    types = pytest.importorskip(
+        "google.genai.types", reason="google.genai is not installed (an environment of its own)"
+    )
+    given = {"system_instruction": "no such key", "http_options": {"headers": HEADERS}}
+    config = given if is_dict else types.GenerateContentConfig(**given)
+    with Loopback(_refused) as server, capture_turns() as turns:
+        client = moa.instrument(_gemini(server.url))
+        with pytest.raises(Exception, match=SECRET):
+            client.models.generate_content(model="m", contents=ASKED, config=config)
+        moa.flush()
+    [turn] = turns
+    [call] = [*turn["references"], *([turn["aggregator"]] if turn["aggregator"] else []), *turn["calls"]]
+    assert "no such key: [secret]" in call["error"]["message"]
