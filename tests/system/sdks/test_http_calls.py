@@ -8,10 +8,16 @@ import io
 import json
 import sys
 
+import pytest
+
+pytest.importorskip("aiohttp", reason="aiohttp is in the group test")
+pytest.importorskip("httpx", reason="httpx is in the group test")
+pytest.importorskip("httpx2", reason="httpx2 is in the group test")
+pytest.importorskip("requests", reason="requests is in the group test")
+
 import aiohttp
 import httpx
 import httpx2
-import pytest
 import requests
 
 import moa_middleware as moa

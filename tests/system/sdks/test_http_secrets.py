@@ -5,9 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 
+import pytest
+
+pytest.importorskip("aiohttp", reason="aiohttp is in the group test")
+pytest.importorskip("httpx", reason="httpx is in the group test")
+pytest.importorskip("requests", reason="requests is in the group test")
+
 import aiohttp
 import httpx
-import pytest
 import requests
 
 import moa_middleware as moa
