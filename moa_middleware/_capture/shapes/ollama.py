@@ -39,7 +39,10 @@ _USAGE = (
 
 def _is_reply(data: Data) -> bool:
     """Return True if these are the fields of a reply, or of a part of one."""
-    return type(data.get("done")) is bool and "created_at" in data and ("message" in data or "response" in data)
+    if type(data.get("done")) is not bool or "created_at" not in data:
+        return False
+    # A program's own event may have a message for its user.
+    return "response" in data or not {"role", "content"}.isdisjoint(data_of(data.get("message")))
 
 
 def _take(choice: Choice, data: Data) -> None:

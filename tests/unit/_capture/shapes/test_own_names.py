@@ -22,6 +22,10 @@ EVENTS = [
     {"type": "message-start", "text": "yes"},
     {"type": "debug", "answer": "yes"},
 ]
+STEPS = [
+    {"done": True, "created_at": "2026-01-01", "message": "all is well", "text": "yes"},
+    {"done": True, "created_at": "2026-01-01", "message": {"level": "info"}, "answer": "yes"},
+]
 GEMINI = [
     {"candidates": [{"content": {"parts": [{"text": "yes"}]}}]},
     {"candidates": [{"content": {"parts": [{"text": "yes"}], "role": "model"}, "finish_reason": "STOP"}]},
@@ -47,6 +51,13 @@ def test_an_event_with_a_type_of_coheres_says_its_text(value):
     """Cohere's events have theirs under `delta.message`."""
     assert in_pieces(value).text == "yes"
     assert in_pieces({"text": "ye"}, {**value, **{name: "s" for name in value if name != "type"}}).text == "yes"
+
+
+@pytest.mark.parametrize("read", [read_reply, in_pieces])
+@pytest.mark.parametrize("value", STEPS, ids=str)
+def test_a_step_with_keys_of_ollamas_says_its_text(value, read):
+    """Ollama's message has a role and a content."""
+    assert read(value).text == "yes"
 
 
 def test_a_chunk_of_geminis_without_candidates_has_the_tokens():
