@@ -1,7 +1,7 @@
 """
 What an exception of an SDK says of the HTTP response behind it: status, code, id of the request, and when to try again.
 
-Request id and `retry-after` are the only headers that the library ever reads. Only what an exception
+Request id and `retry-after` are the only headers that are read here. Only what an exception
 stores is looked at, since a property may read a connection. Sources: the exceptions of the openai,
 anthropic, groq, together, litellm, google-genai, mistralai, cohere, ollama, botocore, huggingface_hub,
 httpx, requests and aiohttp packages, and RFC 9110, section 10.2.3, for `retry-after`.
