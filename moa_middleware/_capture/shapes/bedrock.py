@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from .bedrock_items import end_block, take_block, take_delta, take_facts
 from .choice import Choice, add_text, json_text, new_reply, replaced
 from .fields import data_of
 from .usage import read_usage_and_cost
@@ -101,12 +102,13 @@ def _take_call(choice: Choice, use: Data, index: Any, arguments: Any) -> None:
     choice.add_tool_call({"index": index, "id": use.get("toolUseId"), **head, "function": function})
 
 
-def _take_message(choice: Choice, message: Data) -> bool:
+def _take_message(details: dict[str, Any], choice: Choice, message: Data) -> bool:
     """Take in a whole message; `False` if it is not of this shape."""
     content = message.get("content")
     if message.get("role") != "assistant" or not isinstance(content, list | tuple):
         return False
     for index, block in enumerate(content):
+        take_block(details, choice, index, data_of(block))
         _take_block(choice, data_of(block), index)
     return True
 
@@ -116,13 +118,16 @@ def _on_start(_gathered: StreamContent, _event: Data) -> None:
 
 
 def _on_block_start(gathered: StreamContent, event: Data) -> None:
-    use = data_of(event.get("start")).get("toolUse")
+    start = data_of(event.get("start"))
+    take_block(gathered.details, gathered.choice(0), event.get("contentBlockIndex"), start)
+    use = start.get("toolUse")
     if use is not None:
         _take_call(gathered.choice(0), data_of(use), event.get("contentBlockIndex"), "")
 
 
 def _on_block_delta(gathered: StreamContent, event: Data) -> None:
     delta, choice = data_of(event.get("delta")), gathered.choice(0)
+    take_delta(gathered.details, choice, event.get("contentBlockIndex"), delta)
     add_text(choice.text, delta.get("text"))
     add_text(choice.reasoning, data_of(delta.get("reasoningContent")).get("text"))
     use = delta.get("toolUse")
@@ -132,13 +137,19 @@ def _on_block_delta(gathered: StreamContent, event: Data) -> None:
         choice.add_tool_call({"index": event.get("contentBlockIndex"), "function": {"arguments": said}})
 
 
+def _on_block_stop(gathered: StreamContent, _event: Data) -> None:
+    end_block(gathered.details, gathered.choice(0))
+
+
 def _on_stop(gathered: StreamContent, event: Data) -> None:
     reason = event.get("stopReason")
     if isinstance(reason, str):
         gathered.choice(0).finish_reason = reason
+    take_facts(gathered.details, event)
 
 
 def _on_metadata(gathered: StreamContent, event: Data) -> None:
+    take_facts(gathered.details, event)
     if event.get("usage") is not None:
         gathered.usage = event.get("usage")
     tier = data_of(event.get("serviceTier")).get("type")
@@ -150,7 +161,7 @@ _EVENTS: dict[str, Callable[[StreamContent, Data], None]] = {
     "messageStart": _on_start,
     "contentBlockStart": _on_block_start,
     "contentBlockDelta": _on_block_delta,
-    "contentBlockStop": _on_start,
+    "contentBlockStop": _on_block_stop,
     "messageStop": _on_stop,
     "metadata": _on_metadata,
 }
@@ -184,10 +195,12 @@ def read_value(data: Data, raw: Any) -> Reply | None:
         raw: What the function returned.
     """
     choice, reason, usage = Choice(0), data.get("stopReason"), data.get("usage")
-    if not _take_message(choice, data_of(data_of(data.get("output")).get("message"))):
+    details, _ = facts_of_response(data)
+    if not _take_message(details, choice, data_of(data_of(data.get("output")).get("message"))):
         return None
     choice.finish_reason = reason if isinstance(reason, str) else None
-    details, _ = facts_of_response(data)
+    end_block(details, choice)
+    take_facts(details, data)
     return new_reply(None, choice, (), read_usage_and_cost(usage), {**details, "usage_raw": usage}, raw)
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from ...errors import RequestError
 from . import anthropic, bedrock, cohere, openai_chat
 from .bedrock import json_of
+from .bedrock_items import take_metrics
 from .choice import KINDS, Choice, add_text, json_text, new_reply, replaced
 from .fields import data_of
 from .usage import read_usage_and_cost
@@ -225,6 +226,7 @@ def feed_body(gathered: StreamContent, body: Data) -> bool:
         # In the last event of every model: what the model itself has said of its tokens says more.
         counts = {name: metrics[key] for key, name in _METRICS.items() if metrics.get(key) is not None}
         gathered.usage = gathered.usage or counts or None
+        take_metrics(gathered.details, metrics)
     return found or isinstance(metrics, dict)
 
 

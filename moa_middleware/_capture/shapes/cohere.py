@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...errors import ProviderError
 from .choice import Choice, add_text, json_text, new_reply, replaced
+from .cohere_items import add_documents, begin_block, take_citations, take_logprobs
 from .fields import data_of, fields_of
 from .plain import says
 from .usage import read_usage_and_cost
@@ -56,7 +57,7 @@ def _take_call(choice: Choice, call: Any, index: Any) -> None:
     choice.add_tool_call({"index": index, "id": data.get("id"), "function": said})
 
 
-def _take_message(choice: Choice, message: Data) -> bool:
+def _take_message(details: dict[str, Any], choice: Choice, message: Data) -> bool:
     """Take in a whole message; `False` if it is not of this shape."""
     content = message.get("content")
     if message.get("role") != "assistant":
@@ -64,8 +65,10 @@ def _take_message(choice: Choice, message: Data) -> bool:
     add_text(choice.reasoning, message.get("tool_plan"))
     if isinstance(content, str):
         add_text(choice.text, content)
-    for block in content if isinstance(content, list | tuple) else ():
+    for place, block in enumerate(content if isinstance(content, list | tuple) else ()):
+        begin_block(details, choice, place)
         _take_block(choice, block)
+    take_citations(details, choice, message.get("citations"))
     for index, call in enumerate(message.get("tool_calls") or ()):
         _take_call(choice, call, index)
     return True
@@ -85,9 +88,21 @@ def _on_start(gathered: StreamContent, event: Data) -> None:
     _take_id(gathered, event)
 
 
+def _on_block(gathered: StreamContent, event: Data) -> None:
+    begin_block(gathered.details, gathered.choice(0), event.get("index"))
+    _on_content(gathered, event)
+
+
+def _on_citation(gathered: StreamContent, event: Data) -> None:
+    given = _data(_data(event.get("delta")).get("message")).get("citations")
+    take_citations(gathered.details, gathered.choice(0), given)
+
+
 def _on_content(gathered: StreamContent, event: Data) -> None:
     # The SDK sends the first block with an empty text; a server may put the first piece there.
     _take_block(gathered.choice(0), _data(_data(event.get("delta")).get("message")).get("content"))
+    if event.get("logprobs") is not None:
+        take_logprobs(gathered.details, event["logprobs"])
 
 
 def _on_plan(gathered: StreamContent, event: Data) -> None:
@@ -115,13 +130,14 @@ def _take_id(gathered: StreamContent, event: Data) -> None:
 
 _EVENTS: dict[str, Callable[[StreamContent, Data], None] | None] = {
     "message-start": _on_start,
-    "content-start": _on_content,
+    "content-start": _on_block,
     "content-delta": _on_content,
     "tool-plan-delta": _on_plan,
     "tool-call-start": _on_tool_call,
     "tool-call-delta": _on_tool_call,
     "message-end": _on_end,
-    **dict.fromkeys(("content-end", "tool-call-end", "citation-start", "citation-end", "debug")),
+    "citation-start": _on_citation,
+    **dict.fromkeys(("content-end", "tool-call-end", "citation-end", "debug")),
 }
 
 
@@ -169,10 +185,20 @@ def _on_v1_end(gathered: StreamContent, event: Data) -> None:
         _take_v1(whole, reply)
     choice.text = choice.text or whole.text
     choice.tools = choice.tools or whole.tools
+    add_documents(gathered.details, reply.get("documents"))
+    take_citations(gathered.details, choice, reply.get("citations"))
     reason = event.get("finish_reason") or reply.get("finish_reason")
     choice.finish_reason = reason if isinstance(reason, str) else None
     gathered.usage = _v1_usage(reply) or gathered.usage
     gathered.details.update(_v1_details(reply))
+
+
+def _on_v1_results(gathered: StreamContent, event: Data) -> None:
+    add_documents(gathered.details, event.get("documents"))
+
+
+def _on_v1_citations(gathered: StreamContent, event: Data) -> None:
+    take_citations(gathered.details, gathered.choice(0), event.get("citations"))
 
 
 def _on_v1_calls(gathered: StreamContent, event: Data) -> None:
@@ -189,9 +215,9 @@ _V1_EVENTS: dict[str, Callable[[StreamContent, Data], None] | None] = {
     "text-generation": _on_v1_text,
     "tool-calls-generation": _on_v1_calls,
     "stream-end": _on_v1_end,
-    **dict.fromkeys(
-        ("search-queries-generation", "search-results", "citation-generation", "tool-calls-chunk", "debug")
-    ),
+    "search-results": _on_v1_results,
+    "citation-generation": _on_v1_citations,
+    **dict.fromkeys(("search-queries-generation", "tool-calls-chunk", "debug")),
 }
 """`tool-calls-chunk` says in pieces what `tool-calls-generation` says whole."""
 
@@ -219,16 +245,21 @@ def read_value(data: Data, raw: Any) -> Reply | None:
         raw: What the function returned.
     """
     choice = Choice(0)
+    details: dict[str, Any] = {}
     message = data.get("message")
     if message is not None and "finish_reason" in data:
-        if not _take_message(choice, _data(message)):
+        if not _take_message(details, choice, _data(message)):
             return None
-        usage, details = data.get("usage"), {"response_id": data.get("id")}
+        take_logprobs(details, data.get("logprobs"))
+        usage, details["response_id"] = data.get("usage"), data.get("id")
         reason = data.get("finish_reason")
         choice.finish_reason = reason if isinstance(reason, str) else None
     elif "generation_id" in data and isinstance(data.get("text"), str):
         _take_v1(choice, data)
-        usage, details = _v1_usage(data), _v1_details(data)
+        add_documents(details, data.get("documents"))
+        take_citations(details, choice, data.get("citations"))
+        usage = _v1_usage(data)
+        details.update(_v1_details(data))
     else:
         return None
     return new_reply(None, choice, (), read_usage_and_cost(usage), {**details, "usage_raw": usage}, raw)

@@ -11,7 +11,9 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from .choice import Choice, add_text, new_reply, replaced
+from .excerpt import copied, is_blank
 from .fields import data_of
+from .items import items_of, listed, seconds_of
 from .usage import read_usage_and_cost
 from .wire import input_of, replayed
 
@@ -35,6 +37,8 @@ _USAGE = (
     *("prompt_eval_duration", "eval_duration"),
 )
 """Counts of tokens, and durations in nanoseconds."""
+_IMAGES = (("image", True), ("images", False))
+"""Keys of images that models make, and whether it is one: of `generate`, and of a message."""
 
 
 def _is_reply(data: Data) -> bool:
@@ -72,9 +76,32 @@ def _usage(data: Data) -> dict[str, Any] | None:
     return found if "prompt_eval_count" in found or "eval_count" in found else None
 
 
-def _details(data: Data) -> dict[str, Any]:
-    model = data.get("model")
-    return {"response_model": model} if isinstance(model, str) and model else {}
+def _take_facts(details: dict[str, Any], data: Data) -> None:
+    """Take in what a reply, or a part of one, says of itself, and what it holds next to its text."""
+    model, created = data.get("model"), seconds_of(data.get("created_at"))
+    if isinstance(model, str) and model:
+        details["response_model"] = model
+    if created is not None:
+        # Each part of a stream has a time of its own: the reply was begun at the first.
+        details.setdefault("created", created)
+    times = {name: data[name] for name in _USAGE if name.endswith("_duration") and data.get(name) is not None}
+    if times:
+        items_of(details).add_timings(times)
+    tokens = listed(data.get("logprobs"))
+    if tokens:
+        items_of(details).item("logprobs").logprobs.extend(copied(tokens))
+    for holder in (data, data_of(data.get("message"))):
+        for name, is_one in _IMAGES:
+            value = holder.get(name)
+            for one in () if is_blank(value) else [value] if is_one else listed(value):
+                found = items_of(details)
+                found.item(("image", len(found.items))).part = {"type": "image", "image": _image(one)}
+
+
+def _image(image: Any) -> Any:
+    """Return the digest of an image, which is base64, or in the SDK's object the `value` of it."""
+    value = data_of(image).get("value", image)
+    return copied(value, "image_base64")
 
 
 def feed(gathered: StreamContent, chunk: Any) -> bool:
@@ -83,7 +110,7 @@ def feed(gathered: StreamContent, chunk: Any) -> bool:
     if not _is_reply(data):
         return False
     _take(gathered.choice(0), data)
-    gathered.details.update(_details(data))
+    _take_facts(gathered.details, data)
     gathered.usage = _usage(data) or gathered.usage
     return True
 
@@ -99,8 +126,10 @@ def read_value(data: Data, raw: Any) -> Reply | None:
     if not _is_reply(data):
         return None
     choice, usage = Choice(0), _usage(data)
+    details: dict[str, Any] = {"usage_raw": usage}
     _take(choice, data)
-    return new_reply(None, choice, (), read_usage_and_cost(usage), {**_details(data), "usage_raw": usage}, raw)
+    _take_facts(details, data)
+    return new_reply(None, choice, (), read_usage_and_cost(usage), details, raw)
 
 
 def messages_of(given: Any) -> Any:
