@@ -72,19 +72,28 @@ def take(details: dict[str, Any], reply: Mapping[str, Any], choices: Iterable[An
         if not is_blank(value) and (name not in PLAIN_REPLY or name == "moderation") and not name.startswith("_"):
             _take_field(items_of(details), name, value, reply)
     for item in choices:
-        fields = data_of(item)
+        fields = _sent(item)
         number = fields.get("index")
         choice = number if type(number) is int else 0
         for name, value in fields.items():
             if not is_blank(value) and (name not in PLAIN_CHOICE or name == "logprobs"):
                 _take_choice_field(items_of(details), name, value, choice)
-        message = data_of(fields.get("delta"))
+        message = _sent(fields.get("delta"))
         # Perplexity sends an empty delta next to the message of a whole reply.
         if all(map(is_blank, message.values())):
-            message = data_of(fields.get("message"))
+            message = _sent(fields.get("message"))
         for name, value in message.items():
             if not is_blank(value):
                 _take_message_field(details, name, value, choice)
+
+
+def _sent(obj: Any) -> Mapping[str, Any]:
+    """Return the fields that a provider has sent: what Mistral's classes declare has other defaults than `None`."""
+    fields, sent = data_of(obj), getattr(obj, "__pydantic_fields_set__", None)
+    if type(sent) is not set:
+        return fields
+    known = type(obj).__pydantic_fields__
+    return {name: value for name, value in fields.items() if name in sent or name not in known}
 
 
 def _take_field(found: ReplyItems, name: str, value: Any, reply: Mapping[str, Any]) -> None:
@@ -142,6 +151,11 @@ def _take_message_field(details: dict[str, Any], name: str, value: Any, choice: 
     elif name == "content":
         for part in listed(value):
             fields = data_of(part)
+            if fields.get("type") == "reference":
+                # Mistral's: ids of what the request gave, without a place in the text.
+                found = items_of(details)
+                found.item((choice, name, len(found.items)), choice).add_citation(part)
+                continue
             rest = None if word_of(fields.get("type")) in _READ_PARTS else remainder(fields, _READ_OF_PART)
             if rest is not None:
                 found = items_of(details)

@@ -138,7 +138,7 @@ chat(
             {"type": "text", "text": " a hat."},
         ]
     },
-    parts=[{"type": "reference", "reference_ids": [0, 2]}],
+    citations=[{"type": "reference", "details": {"reference_ids": [0, 2]}}],
 )
 
 _OUTPUT: list[tuple[dict[str, Any], dict[str, Any] | None]] = [
