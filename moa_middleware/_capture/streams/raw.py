@@ -152,7 +152,7 @@ class _Body(BodyEvents):
         self.state = state
         self.kind: Any = None
         """The response's own class."""
-        # An SDK raises for such a status; whoever uses an HTTP client may not.
+        # An SDK raises for such a status; a program with an HTTP client may not.
         self.failure = state.acc.failure = failure_of_response(response)
         self.parsed = False
         """True if a stream came out of it, which is read in its place."""
