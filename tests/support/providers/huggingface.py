@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from functools import partial
 
 import httpx
 
@@ -22,6 +23,8 @@ def connect(answer, *, is_async=False):
     try:
         yield made(base_url="http://mock/v1", api_key="canary-key")
     finally:
+        hub.set_client_factory(partial(httpx.Client, trust_env=False))
+        hub.set_async_client_factory(partial(httpx.AsyncClient, trust_env=False))
         hub.close_session()
 
 
