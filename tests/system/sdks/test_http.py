@@ -53,6 +53,7 @@ def half(form):
 @pytest.mark.parametrize("how", WAYS, ids=str)
 def test_a_way(how, wire, request):
     """Each form, uninstrumented, with tracing off, and on: one call whose record is what the parser of the bytes says."""
+    pytest.importorskip(how.client, reason=f"{how.client} is in the group test")
     for form in forms_of(how, everything=request.config.getoption("all")):
         where = f"{form.name} by {how}"
         stop = half(form)[0] if how.is_left else 0
