@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from .excerpt import BinaryPieces, copied, is_blank
-from .fields import data_of
+from .fields import data_of, get
 from .items import items_of, joined, listed, remainder, word_of
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ def take(details: dict[str, Any], reply: Mapping[str, Any], choices: Iterable[An
 
 def _sent(obj: Any) -> Mapping[str, Any]:
     """Return the fields that a provider has sent: what Mistral's classes declare has other defaults than `None`."""
-    fields, sent = data_of(obj), getattr(obj, "__pydantic_fields_set__", None)
+    fields, sent = data_of(obj), get(obj, "__pydantic_fields_set__")
     if type(sent) is not set:
         return fields
     known = type(obj).__pydantic_fields__

@@ -12,7 +12,7 @@ import re
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from .fields import fields_of
+from .fields import fields_of, get
 from .values import plain
 
 if TYPE_CHECKING:
@@ -82,8 +82,9 @@ def copied(value: Any, name: str = "", holder: Mapping[str, Any] | None = None, 
     fields = fields_of(value, models_only=True)
     if type(fields) is dict:
         # What a class declares and the provider did not send is `None` in its models, and no word of the provider's.
-        sent = getattr(value, "__pydantic_fields_set__", fields) if fields is not value else fields
-        extra = getattr(value, "__pydantic_extra__", None) or {}
+        sent = get(value, "__pydantic_fields_set__")
+        sent = fields if sent is None else sent
+        extra = get(value, "__pydantic_extra__") or {}
         return {
             str(key): copied(item, str(key), fields, depth + 1)
             for key, item in fields.items()
