@@ -330,7 +330,7 @@ def test_a_stream_that_breaks_off_is_an_error(turns):
 
 
 def test_a_stream_that_is_dropped_ends(url, turns):
-    """Nobody closes it; the record has what was read."""
+    """It is never closed; the record has what was read."""
     import gc
 
     moa.instrument(EVERY)
@@ -426,7 +426,7 @@ def test_it_is_undone(name):
 
 
 def test_nothing_is_imported_for_it(tmp_path):
-    """A client that the program imports later is patched then; a request is never looked at while nobody records."""
+    """A client that the program imports later is patched then; a request is not looked at while nothing is recorded."""
     import subprocess
 
     program = (

@@ -79,7 +79,7 @@ def test_an_error_quotes_no_secret_of_its_request(ask, url):
     assert [secret for secret in SECRETS if secret in text] == []
     assert "[secret]" in turn["aggregator"]["error"]["message"]
     assert "[secret]" in turn["error"]["message"]
-    assert "2024-10-21" in text, "a version lets nobody in"
+    assert "2024-10-21" in text, "a version is not a credential"
 
 
 def test_the_words_of_the_provider_lose_the_key_too(url):

@@ -155,7 +155,7 @@ def test_a_value_and_a_stream_of_version_1_say_the_same(form):
 
 
 def test_two_calls_of_version_1_without_ids_are_two(form):
-    """Nothing but their order tells them apart."""
+    """Only their order distinguishes them."""
     calls_of = {"event_type": "tool-calls-generation", "tool_calls": [V1_CALL, {**V1_CALL, "name": "time"}]}
     assert [name for _, name, _ in calls(streamed(form, "StreamedChatResponse", [calls_of]))] == ["weather", "time"]
 
