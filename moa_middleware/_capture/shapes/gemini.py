@@ -186,7 +186,7 @@ def _take_facts(details: dict[str, Any], data: Data) -> None:
 
 
 _OF_REPLY = frozenset({"prompt_feedback", "usage_metadata", "model_version"})
-"""Fields next to the candidates, of which a reply without candidates has one."""
+"""Fields next to the candidates; a reply without candidates has one of them."""
 
 
 def _is_reply(data: Data) -> bool:

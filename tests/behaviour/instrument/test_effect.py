@@ -138,7 +138,7 @@ class Several:
 
 
 def test_what_was_wrapped_is_shown_as_dotted_paths():
-    """Those of an instance, of its class and of a module; none of what was not wrapped."""
+    """Those of an instance, of its class and of a module; only what was wrapped."""
     client = Several()
     assert () == moa.instrumented(client)
     moa.instrument(client, turn="create", call=["inner.ask"])

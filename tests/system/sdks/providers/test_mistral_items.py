@@ -1,4 +1,4 @@
-"""What a reply of Mistral's holds next to its text: references, and none of what its classes fill in."""
+"""What a reply of Mistral's holds next to its text: references, without the defaults of its classes."""
 
 from __future__ import annotations
 
