@@ -50,7 +50,7 @@ def log(event: str, **fields: Any) -> None:
 
 def debug(event: str, **fields: Callable[[], Any]) -> None:
     """
-    Log for who looks for a mistake, each time.
+    Log an event at the level debug, each time that it happens.
 
     Args:
         event: Dotted name.

@@ -75,6 +75,6 @@ def _of_entry(text: str, stack: StackLike) -> list[str]:
 
 
 def log_wrapped(obj: Any, stack: StackLike) -> None:
-    """Log what was wrapped of an object, for who looks for a mistake."""
+    """Log what was wrapped of an object, at the level debug."""
     name = obj if issubclass(type(obj), str) else name_of(obj)
     debug("moa.instrumented", target=lambda: name, paths=lambda: ", ".join(paths_of(obj, stack)) or "none yet")

@@ -156,16 +156,22 @@ def _begins_another(found: _ToolCall, ident: str | None, name: str, arguments: s
     # pieces have a new id each, as some gateways send it, only the first has a name.
     _, head, pieces = found
     if ident and head["id"] and head["id"] != ident:
-        return name != head["name"] or not pieces or _is_json("".join(pieces))
-    return bool(arguments) and not (ident and head["id"]) and _is_json("".join(pieces))
+        return name != head["name"] or not pieces or _is_json(pieces)
+    return bool(arguments and arguments.strip()) and not (ident and head["id"]) and _is_json(pieces)
 
 
-def _is_json(text: str) -> bool:
+def _is_json(pieces: Sequence[str]) -> bool:
+    """Return True if the arguments of a call are complete: they are JSON."""
+    # A server may repeat the name in each of thousands of pieces, so the whole is parsed only after a piece that can be
+    # its end.
+    last = next((piece for piece in reversed(pieces) if piece.strip()), "")
+    if not last.rstrip().endswith(("}", "]", "null")):
+        return False
     import json
 
     try:
-        json.loads(text)
-    except ValueError:
+        json.loads("".join(pieces))
+    except (ValueError, RecursionError):
         return False
     return True
 

@@ -154,7 +154,7 @@ def _read(self: Any, body: _Body, name: str, args: tuple[Any, ...], got: Any) ->
         if name == "read1" and wanted < 0:
             wanted = len(got) or 1  # what is there, however much
     body.take(data)
-    # Who knows the length reads no further than that.
+    # A caller that knows the length reads no further.
     length = vars(self).get("_content_length")
     is_all = length is not None and str(length).isdecimal() and body.size >= int(length)
     if not (wanted < 0 or (wanted and not data) or is_all):

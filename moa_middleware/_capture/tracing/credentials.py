@@ -34,18 +34,9 @@ _HARMLESS = re.compile(
 """Names of headers and of parts of a query whose values are no credentials; the SDKs' own are among them."""
 _PLACEHOLDERS = frozenset(
     (
-        *("bearer", "changeme", "default", "example", "local-key", "lm-studio", "lmstudio", "localhost", "no-key"),
-        *(
-            "no-key-required",
-            "not-needed",
-            "not-required",
-            "not_needed",
-            "ollama",
-            "openai",
-            "anthropic",
-            "placeholder",
-        ),
-        *("sk-no-key-required", "stream", "unused", "your-api-key", "api-key", "api_key", "apikey"),
+        *("anthropic", "api-key", "api_key", "apikey", "bearer", "changeme", "default", "example", "lm-studio"),
+        *("lmstudio", "local-key", "localhost", "no-key", "no-key-required", "not-needed", "not-required"),
+        *("not_needed", "ollama", "openai", "placeholder", "sk-no-key-required", "stream", "unused", "your-api-key"),
     )
 )
 """Values that programs give for a key where a server asks for none; error messages consist of such words."""
