@@ -8,7 +8,6 @@ client's own response. Middleware see such calls and may send them again, but no
 
 from __future__ import annotations
 
-import inspect
 import sys
 import weakref
 from fnmatch import fnmatchcase
@@ -19,14 +18,14 @@ import wrapt
 
 from ...errors import ReplyFormError, RequestError
 from ..calls.function import Mark, Options
-from ..frames import hide_own_frames
-from ..log import count_fault, log
+from ..log import log
 from ..scope import current
-from ..shapes.http_request import MESSAGES, read_http
+from ..shapes.http_request import read_http
 from ..shapes.params import place_of_url
 from ..streams.http_reply import HttpReply
 from .http_bodies import is_open, read_value
-from .patch import Patch, apply_patch, known_patch, lock
+from .patch import apply_patch, known_patch, lock
+from .request_patch import RequestPatch
 from .senders import is_sent_by_call
 
 if TYPE_CHECKING:
@@ -189,100 +188,56 @@ def was_called(name: str, stack: StackLike) -> bool:
 # One request --------------------------------------------------------------------------------------
 
 
-class _HttpPatch(Patch):
+class _HttpPatch(RequestPatch):
     """The method of an HTTP client by which its requests go."""
 
     def __init__(self, owner: Any, name: str, stack: StackLike, kind: str, *, client: str) -> None:
         self.client = client
-        self._caches: dict[str, dict[str, Any]] = {}
-        """What is known of the requests of each family, as `call_through` keeps it."""
+        self.where = f"http {client}"
         super().__init__(owner, name, stack, kind)
 
-    def wrap(self, original: Any) -> Any:
-        """Return a wrapper that makes a request to a model a call."""
-        is_async = inspect.iscoroutinefunction(original)
-
-        def wrapper(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
-            try:
-                request = self._request_of(instance, args, kwargs)
-                if request is None:
-                    return wrapped(*args, **kwargs)
-                run = self._run_async if is_async else self._run
-                return run(request, wrapped, args, kwargs)
-            except BaseException as error:
-                hide_own_frames(error)
-                raise
-
-        return wrapt.FunctionWrapper(original, wrapper)
-
-    def _request_of(self, instance: Any, args: Any, kwargs: Any) -> HttpRequest | None:
-        """Return the request to a model that is about to go out, `None` for any other; never raises."""
+    def read(self, instance: Any, args: Any, kwargs: Any) -> HttpRequest | None:
+        """Return the request to a model that the arguments are, `None` for any other."""
         wanted, stack = self.global_options, self.stack
-        try:
-            if wanted is None or is_sent_by_call(current()):
-                return None
-            sent = CLIENTS[self.client].read(instance, *args, **kwargs)
-            if sent.method.upper() != "POST" or not any(one.takes(sent.url) for one in wanted.filters):
-                return None
-            if stack.recording() is None and not stack.middleware and not stack.observers:
-                return None
-            return read_http(sent.url, sent.content, self.client, sent.headers)
-        except Exception as error:
-            count_fault(f"http {self.client}", error)
+        if wanted is None or is_sent_by_call(current()):
             return None
+        sent = CLIENTS[self.client].read(instance, *args, **kwargs)
+        if sent.method.upper() != "POST" or not any(one.takes(sent.url) for one in wanted.filters):
+            return None
+        if stack.recording() is None and not stack.middleware and not stack.observers:
+            return None
+        return read_http(sent.url, sent.content, self.client, sent.headers)
 
-    def _run(self, request: HttpRequest, wrapped: Any, args: Any, kwargs: Any) -> Any:
-        def send(**body: Any) -> HttpReply:
-            _check_unchanged(request, body)
-            return _carried(wrapped(*args, **kwargs), request)
-
-        return _response_in(self._through(request, send), request)
-
-    async def _run_async(self, request: HttpRequest, wrapped: Any, args: Any, kwargs: Any) -> Any:
-        async def send(**body: Any) -> HttpReply:
-            _check_unchanged(request, body)
-            return _carried(await wrapped(*args, **kwargs), request)
-
-        try:
-            return _response_in(await self._through(request, send), request)
-        except BaseException as error:
-            hide_own_frames(error)
-            raise
-
-    def _through(self, request: HttpRequest, send: Any) -> Any:
+    def options(self) -> Options:
+        """Return the options of a call."""
         wanted: _Wanted = self.global_options
-        options = wanted.options._replace(
-            kind="call", messages=MESSAGES[request.family], family=request.family, reads=read_value, mark=wanted.mark
-        )
-        cache = self._caches.setdefault(request.family, {})
-        return self.stack.call_through(options, cache, "", send, request, (), dict(request.body))
+        return wanted.options._replace(reads=read_value, mark=wanted.mark)
 
+    def arguments(self, request: HttpRequest, body: Mapping[str, Any], kwargs: Any) -> Any:
+        """
+        Return the keyword arguments as they are: the bytes of the body are made already.
 
-def _carried(response: Any, request: HttpRequest) -> HttpReply:
-    return HttpReply(response, request.client, is_open=is_open(response), asked=request.streams)
+        Raises:
+            RequestError: A middleware has changed it.
+        """
+        sent = request.body
+        if body.keys() != sent.keys() or any(body[name] is not sent[name] for name in sent):
+            msg = f"call.replace: a request of {request.client} cannot be changed; instrument the SDK, or decorate the function"
+            raise RequestError(msg)
+        return kwargs
 
+    def carried(self, response: Any, request: HttpRequest) -> HttpReply:
+        """Return a response as the call returns it."""
+        return HttpReply(response, request.client, is_open=is_open(response), asked=request.streams)
 
-def _check_unchanged(request: HttpRequest, body: Mapping[str, Any]) -> None:
-    """
-    Refuse a request that a middleware has changed: the bytes of its body are made already.
+    def answer(self, result: Any, request: HttpRequest, *, was_sent: bool) -> Any:  # noqa: ARG002 - the result shows it
+        """
+        Return the client's response.
 
-    Raises:
-        RequestError: It is another one.
-    """
-    sent = request.body
-    if body.keys() != sent.keys() or any(body[name] is not sent[name] for name in sent):
-        msg = f"call.replace: a request of {request.client} cannot be changed; instrument the SDK, or decorate the function"
-        raise RequestError(msg)
-
-
-def _response_in(result: Any, request: HttpRequest) -> Any:
-    """
-    Return the client's response.
-
-    Raises:
-        ReplyFormError: A middleware has answered in its place.
-    """
-    if isinstance(result, HttpReply):  # or a proxy of one
-        return result.http_response
-    msg = f"a middleware answered a request of {request.client}, which needs a response of that client: pass it on"
-    raise ReplyFormError(msg)
+        Raises:
+            ReplyFormError: A middleware has answered in its place.
+        """
+        if isinstance(result, HttpReply):  # or a proxy of one
+            return result.http_response
+        msg = f"a middleware answered a request of {request.client}, which needs a response of that client: pass it on"
+        raise ReplyFormError(msg)

@@ -7,7 +7,6 @@ so `post` is patched only in programs that have imported litellm, and acts for w
 
 from __future__ import annotations
 
-import inspect
 import sys
 import weakref
 from functools import partial
@@ -16,14 +15,15 @@ from typing import TYPE_CHECKING, Any
 import wrapt
 
 from ...errors import ReplyFormError
-from ..frames import hide_own_frames
-from ..log import count_fault
 from ..scope import current
 from ..shapes.http_request import MESSAGES, HttpRequest
 from ..shapes.params import bare_url_of
-from .patch import Patch, apply_patch, known_patch
+from .patch import apply_patch, known_patch
+from .request_patch import RequestPatch
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from ..calls.function import Options
     from ..turns.turn import StackLike
 
@@ -70,82 +70,42 @@ def unwatch_posts(stack: StackLike) -> None:
                 patch.undo()
 
 
-class _PostPatch(Patch):
+class _PostPatch(RequestPatch):
     """The `post` of openai's clients."""
 
-    def __init__(self, owner: Any, name: str, stack: StackLike, kind: str) -> None:
-        self._caches: dict[str, dict[str, Any]] = {}
-        super().__init__(owner, name, stack, kind)
+    where = "post"
 
-    def wrap(self, original: Any) -> Any:
-        """Return a wrapper that makes a request from outside the SDK's methods a call."""
-        is_async = inspect.iscoroutinefunction(original)
-
-        def wrapper(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
-            try:
-                request = self._request_of(instance, args, kwargs)
-                if request is None:
-                    return wrapped(*args, **kwargs)
-                run = self._run_async if is_async else self._run
-                return run(request, wrapped, args, kwargs)
-            except BaseException as error:
-                hide_own_frames(error)
-                raise
-
-        return wrapt.FunctionWrapper(original, wrapper)
-
-    def _request_of(self, client: Any, args: Any, kwargs: Any) -> HttpRequest | None:
-        """Return the request, `None` where a method of the SDK posts it; never raises."""
-        try:
-            here = current()
-            # Of the calls around only one of an SDK's client, or of an HTTP client, has an endpoint.
-            if here is not None and here.parent is not None and here.parent.call_state.endpoint is not None:
-                return None
-            family = _FAMILIES.get(args[0] if args else kwargs.get("path"))
-            body = kwargs.get("body")
-            if family is None or type(body) is not dict or MESSAGES[family] not in body or self.global_options is None:
-                return None
-            return HttpRequest(family, body, bare_url_of(client.base_url), "openai", "openai")
-        except Exception as error:
-            count_fault("post", error)
+    def read(self, instance: Any, args: Any, kwargs: Any) -> HttpRequest | None:
+        """Return the request, `None` where a method of the SDK posts it."""
+        here = current()
+        # Of the calls around only one of an SDK's client, or of an HTTP client, has an endpoint.
+        if here is not None and here.parent is not None and here.parent.call_state.endpoint is not None:
             return None
+        family = _FAMILIES.get(args[0] if args else kwargs.get("path"))
+        body = kwargs.get("body")
+        if family is None or type(body) is not dict or MESSAGES[family] not in body or self.global_options is None:
+            return None
+        return HttpRequest(family, body, bare_url_of(instance.base_url), "openai", "openai")
 
-    def _run(self, request: HttpRequest, wrapped: Any, args: Any, kwargs: Any) -> Any:
-        sent: list[bool] = []
+    def options(self) -> Options:
+        """Return the options of a call."""
+        options: Options = self.global_options
+        return options
 
-        def send(**body: Any) -> Any:
-            sent.append(True)
-            return wrapped(*args, **{**kwargs, "body": body})
+    def arguments(self, request: HttpRequest, body: Mapping[str, Any], kwargs: Any) -> Any:  # noqa: ARG002
+        """Return the keyword arguments by which a body is sent: the client makes the bytes."""
+        return {**kwargs, "body": body}
 
-        return _checked(self._through(request, send), sent)
+    def answer(self, result: Any, request: HttpRequest, *, was_sent: bool) -> Any:  # noqa: ARG002
+        """
+        Return what the client returned.
 
-    async def _run_async(self, request: HttpRequest, wrapped: Any, args: Any, kwargs: Any) -> Any:
-        sent: list[bool] = []
-
-        async def send(**body: Any) -> Any:
-            sent.append(True)
-            return await wrapped(*args, **{**kwargs, "body": body})
-
-        try:
-            return _checked(await self._through(request, send), sent)
-        except BaseException as error:
-            hide_own_frames(error)
-            raise
-
-    def _through(self, request: HttpRequest, send: Any) -> Any:
-        options = self.global_options._replace(kind="call", messages=MESSAGES[request.family], family=request.family)
-        cache = self._caches.setdefault(request.family, {})
-        return self.stack.call_through(options, cache, "", send, request, (), dict(request.body))
-
-
-def _checked(result: Any, sent: list[bool]) -> Any:
-    """
-    Return what the client returned.
-
-    Raises:
-        ReplyFormError: A middleware has answered in its place, and litellm reads the client's own response.
-    """
-    if not sent:
-        msg = "a middleware answered a request that litellm posts through openai's client: instrument litellm instead"
-        raise ReplyFormError(msg)
-    return result
+        Raises:
+            ReplyFormError: A middleware has answered in its place, and litellm reads the client's own response.
+        """
+        if not was_sent:
+            msg = (
+                "a middleware answered a request that litellm posts through openai's client: instrument litellm instead"
+            )
+            raise ReplyFormError(msg)
+        return result

@@ -1,0 +1,129 @@
+"""
+A client's method that sends requests of every kind: those to a model are calls.
+
+What a request to a model is, and what the caller gets, is said by the classes below this one.
+"""
+
+from __future__ import annotations
+
+import inspect
+from typing import TYPE_CHECKING, Any
+
+import wrapt
+
+from ..frames import hide_own_frames
+from ..log import count_fault
+from ..shapes.http_request import MESSAGES
+from .patch import Patch
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from ..calls.function import Options
+    from ..shapes.http_request import HttpRequest
+    from ..turns.turn import StackLike
+
+__all__ = ["RequestPatch"]
+
+
+class RequestPatch(Patch):
+    """A client's method by which requests go out."""
+
+    where = ""
+    """What the log calls a fault here."""
+
+    def __init__(self, owner: Any, name: str, stack: StackLike, kind: str) -> None:
+        self._caches: dict[str, dict[str, Any]] = {}
+        """What is known of the requests of each family, as `call_through` keeps it."""
+        super().__init__(owner, name, stack, kind)
+
+    def read(self, instance: Any, args: Any, kwargs: Any) -> HttpRequest | None:
+        """Return the request to a model that the arguments are, `None` for any other."""
+        raise NotImplementedError
+
+    def options(self) -> Options:
+        """Return the options of a call."""
+        raise NotImplementedError
+
+    def arguments(self, request: HttpRequest, body: Mapping[str, Any], kwargs: Any) -> Any:
+        """
+        Return the keyword arguments by which a body is sent.
+
+        Raises:
+            RequestError: It cannot be sent.
+        """
+        raise NotImplementedError
+
+    def carried(self, response: Any, request: HttpRequest) -> Any:  # noqa: ARG002 - of the classes below
+        """Return a response as the call returns it."""
+        return response
+
+    def answer(self, result: Any, request: HttpRequest, *, was_sent: bool) -> Any:
+        """
+        Return what the caller gets.
+
+        Args:
+            result: What the call returned.
+            request: The request.
+            was_sent: True if it went out at least once.
+
+        Raises:
+            ReplyFormError: A middleware has answered, and the caller needs a response of the client.
+        """
+        raise NotImplementedError
+
+    def wrap(self, original: Any) -> Any:
+        """Return a wrapper that makes a request to a model a call."""
+        is_async = inspect.iscoroutinefunction(original)
+
+        def wrapper(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
+            try:
+                request = self._request_of(instance, args, kwargs)
+                if request is None:
+                    return wrapped(*args, **kwargs)
+                run = self._run_async if is_async else self._run
+                return run(request, wrapped, args, kwargs)
+            except BaseException as error:
+                hide_own_frames(error)
+                raise
+
+        return wrapt.FunctionWrapper(original, wrapper)
+
+    def _request_of(self, instance: Any, args: Any, kwargs: Any) -> HttpRequest | None:
+        """Return the request to a model that is about to go out, `None` for any other; never raises."""
+        try:
+            return self.read(instance, args, kwargs)
+        except Exception as error:
+            count_fault(self.where, error)
+            return None
+
+    def _run(self, request: HttpRequest, wrapped: Any, args: Any, kwargs: Any) -> Any:
+        sent: list[bool] = []
+
+        def send(**body: Any) -> Any:
+            given = self.arguments(request, body, kwargs)
+            sent.append(True)
+            return self.carried(wrapped(*args, **given), request)
+
+        return self.answer(self._through(request, send), request, was_sent=bool(sent))
+
+    async def _run_async(self, request: HttpRequest, wrapped: Any, args: Any, kwargs: Any) -> Any:
+        sent: list[bool] = []
+
+        async def send(**body: Any) -> Any:
+            given = self.arguments(request, body, kwargs)
+            sent.append(True)
+            return self.carried(await wrapped(*args, **given), request)
+
+        try:
+            return self.answer(await self._through(request, send), request, was_sent=bool(sent))
+        except BaseException as error:
+            hide_own_frames(error)
+            raise
+
+    def _through(self, request: HttpRequest, send: Any) -> Any:
+        family = request.family
+        options = self.options()._replace(kind="call", messages=MESSAGES[family], family=family)
+        return self.stack.call_through(
+            options, self._caches.setdefault(family, {}), "", send, request, (), dict(request.body)
+        )
