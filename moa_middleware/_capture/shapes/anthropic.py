@@ -10,9 +10,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from .choice import Choice, details_of, json_text, new_reply, replaced
+from .choice import Choice, details_of, new_reply, replaced
 from .fields import data_of, fields_of
 from .message_items import FACTS, FACTS_OF_USAGE, PLAIN, PLAIN_DELTAS, PLAIN_TEXT, take_block, take_delta, take_facts
+from .tool_calls import json_text
 from .usage import read_usage_and_cost
 
 if TYPE_CHECKING:

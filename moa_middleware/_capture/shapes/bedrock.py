@@ -9,8 +9,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from .bedrock_items import end_block, take_block, take_delta, take_facts
-from .choice import Choice, add_text, json_text, new_reply, replaced
+from .choice import Choice, add_text, new_reply, replaced
 from .fields import data_of
+from .tool_calls import json_text
 from .usage import read_usage_and_cost
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...errors import ReplyFormError
 from .bedrock import json_of
-from .choice import json_text
+from .tool_calls import json_text
 from .wire import FAMILIES, input_of, replayed
 
 if TYPE_CHECKING:

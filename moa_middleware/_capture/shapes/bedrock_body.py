@@ -15,8 +15,9 @@ from ...errors import RequestError
 from . import anthropic, bedrock, cohere, openai_chat
 from .bedrock import json_of
 from .bedrock_items import take_metrics
-from .choice import KINDS, Choice, add_text, json_text, new_reply, replaced
+from .choice import KINDS, Choice, add_text, new_reply, replaced
 from .fields import data_of
+from .tool_calls import json_text
 from .usage import read_usage_and_cost
 
 if TYPE_CHECKING:

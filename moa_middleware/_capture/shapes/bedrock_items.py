@@ -11,7 +11,7 @@ from __future__ import annotations
 import base64
 from typing import TYPE_CHECKING, Any
 
-from .excerpt import BinaryPieces, copied, is_blank
+from .excerpt import BinaryPiece, copied, is_blank
 from .fields import data_of
 from .items import items_of, listed
 
@@ -79,9 +79,7 @@ def end_block(details: dict[str, Any], choice: Choice) -> None:
     details[_BLOCK] = (None, len(choice.text))
     found = details.get("items")
     if found is not None:
-        for item in found.items.values():
-            if item.text is not None and item.stop is None:
-                item.stop = len(choice.text)
+        found.end_texts(len(choice.text))
 
 
 def _take_reasoning(details: dict[str, Any], index: Any, fields: Data) -> None:
@@ -101,10 +99,7 @@ def _take_image(details: dict[str, Any], index: Any, image: Data) -> None:
     made = copied({**image, "source": {key: value for key, value in source.items() if key != "bytes"}})
     data = source.get("bytes")
     if isinstance(data, bytes):
-        known = data_of(data_of(data_of(item.part).get("image")).get("source")).get("bytes")
-        pieces = known if isinstance(known, BinaryPieces) else BinaryPieces()
-        pieces.add(base64.b64encode(data).decode())
-        made["source"]["bytes"] = pieces
+        made["source"]["bytes"] = BinaryPiece(base64.b64encode(data).decode())
     item.merge({"type": "image", "image": made})
 
 
@@ -118,9 +113,10 @@ def _take_citation(details: dict[str, Any], choice: Choice, index: Any, given: A
     if quote:
         made["quote"] = quote
     made |= data_of(location.get("web")) or ({"location": dict(location)} if location else {})
-    item = items_of(details).item((repr(index), "citations"))
+    found = items_of(details)
+    item = found.item((repr(index), "citations"))
     if item.text is None:
-        item.text, item.first = choice.text, details.get(_BLOCK, (None, 0))[1]
+        found.begin_text(item, choice.text, details.get(_BLOCK, (None, 0))[1])
     item.add_citation({**made, "type": "url_citation" if "web" in location else "document_citation"})
 
 

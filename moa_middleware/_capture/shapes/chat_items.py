@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from .excerpt import BinaryPieces, copied, is_blank
+from .excerpt import BinaryPiece, copied, is_blank
 from .fields import data_of, get
-from .items import items_of, joined, listed, remainder, word_of
+from .items import items_of, listed, remainder, word_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -186,11 +186,10 @@ def _take_audio(details: dict[str, Any], value: Any, choice: int) -> None:
     """Take in a piece of a spoken answer, whose transcript is the reply's text; of the audio itself the digest is kept."""
     fields = data_of(value)
     item = items_of(details).item((choice, "audio"), choice)
-    known = item.part or {"type": "audio"}
+    made: dict[str, Any] = {"type": "audio"}
     data = fields.get("data")
     if isinstance(data, str) and data:
-        pieces = known.setdefault("data", BinaryPieces())
-        if isinstance(pieces, BinaryPieces):
-            pieces.add(data)
-    rest = remainder(fields, frozenset({"data", "transcript"})) or {}
-    item.part = joined(known, {**({"id": fields["id"]} if fields.get("id") else {}), **rest})
+        made["data"] = BinaryPiece(data)
+    if fields.get("id"):
+        made["id"] = fields["id"]
+    item.merge({**made, **(remainder(fields, frozenset({"data", "transcript"})) or {})})

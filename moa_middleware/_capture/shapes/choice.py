@@ -4,25 +4,23 @@ from __future__ import annotations
 
 from copy import copy
 from operator import setitem
-from typing import TYPE_CHECKING, Any, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, Never, cast
 
 from ..flow.model import Reply
-from .fields import fields_of, get
+from .fields import get
+from .tool_calls import ToolCalls
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from ..flow.model import Usage
+    from .tool_calls import ToolCall
 
-__all__ = ["KINDS", "Choice", "StreamContent", "add_text", "json_text", "new_reply", "replaced", "texts_of"]
+__all__ = ["KINDS", "Choice", "StreamContent", "add_text", "new_reply", "replaced", "texts_of"]
 
 
 KINDS = ("text", "reasoning", "refusal")
 """Kinds of text, by their names in a choice, a chunk and a reply."""
-
-
-_ToolCall: TypeAlias = tuple[Any, dict[str, Any], list[str]]
-"""Index in the stream, head of the call, pieces of its arguments."""
 
 
 class Choice:
@@ -35,7 +33,8 @@ class Choice:
         self.text: list[str] = []
         self.reasoning: list[str] = []
         self.refusal: list[str] = []
-        self.tools: list[_ToolCall] = []
+        self.tools: ToolCalls | list[Never] = []
+        """`ToolCalls` as soon as there is one: most choices have none."""
         self.finish_reason: str | None = None
         self.speaker: str | None = None
         """Who says it, where a stream names several."""
@@ -44,50 +43,13 @@ class Choice:
 
     def add_tool_call(self, delta: Any) -> None:
         """Take in a tool-call delta, or a whole tool call."""
-        function = get(delta, "function")
-        index, ident = get(delta, "index"), get(delta, "id")
-        ident = str(ident) if ident and isinstance(ident, str | int) else None
-        # Several forms come here: OpenAI's, whose name and arguments are under `function`, or under `custom`
-        # where the argument is any text; a chat's delta of one, which has an index and a piece of the
-        # arguments; Anthropic's and the Responses API's, which their readers bring into OpenAI's form; and
-        # LangChain's, which has `args`, in pieces or decoded.
-        if function is not None:
-            name, arguments = get(function, "name"), get(function, "arguments")
-        elif (custom := get(delta, "custom")) is not None:
-            name, arguments = get(custom, "name"), get(custom, "input")
-        else:
-            name, arguments = None, get(delta, "args")
-        name = name or get(delta, "name")
-        name = name if isinstance(name, str) else ""
-        if arguments is not None and not isinstance(arguments, str):
-            arguments = json_text(arguments)
-        found = self._call_of(index, ident)
-        if found is None or (name and _begins_another(found, ident, name, arguments)):
-            found = (index, {"id": None, "type": "function", "name": None}, [])
-            self.tools.append(found)
-        head = found[1]
-        head["id"] = head["id"] or ident
-        kind = get(delta, "type")
-        if isinstance(kind, str):
-            head["type"] = kind
-        # MiniMax repeats the whole name in each chunk, others send it in pieces.
-        if name and name != head["name"]:
-            head["name"] = f"{head['name'] or ''}{name}"
-        if arguments is not None:
-            found[2].append(arguments)
+        if not self.tools:
+            self.tools = ToolCalls()
+        cast("ToolCalls", self.tools).add(delta)
 
-    def _call_of(self, index: object, ident: str | None) -> _ToolCall | None:
-        """Return the call that a piece with this index and id goes on with, `None` if it begins one."""
-        # Pieces of parallel calls come interleaved and differ by the index alone: only the first piece of
-        # each has an id. No index: a piece goes on with the call of its id, or with the last one.
-        tool: _ToolCall
-        for tool in reversed(self.tools):
-            if index is None:
-                if not ident or tool[1]["id"] == ident:
-                    return tool
-            elif tool[0] == index:
-                return tool
-        return None
+    def tool_call(self, index: object) -> ToolCall | None:
+        """Return the call of this index, `None` if there is none."""
+        return cast("ToolCalls", self.tools).find(index) if self.tools else None
 
     def joined(self, kind: str) -> str | None:
         """Return one kind of text, `None` if there was none."""
@@ -126,10 +88,7 @@ class Choice:
 
     def calls(self) -> tuple[dict[str, Any], ...]:
         """Return the tool calls in OpenAI's form."""
-        return tuple(
-            {"id": head["id"], "type": head["type"], "function": {"name": head["name"], "arguments": "".join(pieces)}}
-            for _, head, pieces in self.tools
-        )
+        return cast("ToolCalls", self.tools).whole() if self.tools else ()
 
     def as_dict(self) -> dict[str, Any]:
         """Return the choice as the record's `choices` hold it."""
@@ -142,40 +101,6 @@ class Choice:
         }
 
 
-def _begins_another(found: _ToolCall, ident: str | None, name: str, arguments: str | None) -> bool:
-    """
-    Return True if a piece with a name belongs to another call than the one that its index or its place names.
-
-    Args:
-        found: That call.
-        ident: The id of the piece.
-        name: Its name.
-        arguments: Its arguments.
-    """
-    # Ollama sends every call under index 0, Gemini's endpoint has sent calls without index. Of a call whose
-    # pieces have a new id each, as some gateways send it, only the first has a name.
-    _, head, pieces = found
-    if ident and head["id"] and head["id"] != ident:
-        return name != head["name"] or not pieces or _is_json(pieces)
-    return bool(arguments and arguments.strip()) and not (ident and head["id"]) and _is_json(pieces)
-
-
-def _is_json(pieces: Sequence[str]) -> bool:
-    """Return True if the arguments of a call are complete: they are JSON."""
-    # A server may repeat the name in each of thousands of pieces, so the whole is parsed only after a piece that can be
-    # its end.
-    last = next((piece for piece in reversed(pieces) if piece.strip()), "")
-    if not last.rstrip().endswith(("}", "]", "null")):
-        return False
-    import json
-
-    try:
-        json.loads("".join(pieces))
-    except (ValueError, RecursionError):
-        return False
-    return True
-
-
 class StreamContent:
     """
     What a stream has said so far: the state that the shapes fill, chunk by chunk.
@@ -186,7 +111,7 @@ class StreamContent:
 
     __slots__ = (
         *("choices", "columns", "details", "failure", "has_events", "is_passing", "is_single", "kind_of_first"),
-        *("read_whole", "settled", "shape", "simple", "speakers", "texts", "usage"),
+        *("lengths", "read_whole", "settled", "shape", "simple", "speakers", "spoken", "texts", "usage"),
     )
 
     def __init__(self, *, single: bool = False) -> None:
@@ -217,6 +142,10 @@ class StreamContent:
         """Class and `type` of the first plain object that carried text."""
         self.speakers: dict[str | None, int] = {}
         """Index of the choice of each name that a stream of plain events has given."""
+        self.spoken = 0
+        """Number of their pieces."""
+        self.lengths: dict[int, tuple[int, int]] | None = None
+        """Pieces and characters of texts that were counted, by their identities; the choices keep them."""
         self.columns: dict[object, list[str]] = {}
         """Texts of tuples by their places, and of dicts by their only key: which of them are the reply shows in the end."""
         self.failure: BaseException | None = None
@@ -233,6 +162,15 @@ class StreamContent:
     def count(self) -> int:
         """Number of chunks so far."""
         return self.read_whole + len(self.texts) - self.settled
+
+    def length_of(self, pieces: list[str]) -> int:
+        """Return the characters of the text of a choice; what was counted before is not counted again."""
+        known = self.lengths = self.lengths or {}
+        count, length = known.get(id(pieces), (0, 0))
+        if count < len(pieces):
+            length += sum(map(len, pieces[count:]))
+            known[id(pieces)] = len(pieces), length
+        return length
 
     def choice(self, index: int) -> Choice:
         """Return the choice of this index, made at its first chunk."""
@@ -253,7 +191,8 @@ class StreamContent:
             index = known[speaker] = len(known)
         choice = self.choice(index)
         choice.speaker = choice.speaker or speaker
-        choice.spoke = max((each.spoke for each in self.choices.values()), default=0) + 1
+        self.spoken += 1
+        choice.spoke = self.spoken
         choice.began = choice.began or choice.spoke
         return choice
 
@@ -352,26 +291,6 @@ def texts_of(content: Any) -> list[str]:
     if isinstance(content, list):
         return [text for part in content if isinstance(text := get(part, "text"), str) and text]
     return []
-
-
-# `json` is imported here and not with the package: few calls have arguments that are not text already.
-def json_text(value: Any) -> str:
-    """Return a value as JSON, a model or a look-alike as its fields, what else JSON does not know as a string."""
-    import json
-
-    return json.dumps(value, ensure_ascii=False, default=_as_json)
-
-
-def _as_json(value: Any) -> Any:
-    dump = getattr(value, "model_dump", None)
-    if not callable(dump):
-        fields = fields_of(value)
-        return fields if type(fields) is dict else str(value)
-    # Only what the provider sent: the rest of the fields are the class's defaults, which its raw JSON lacks.
-    try:
-        return dump(by_alias=True, exclude_unset=True, warnings=False)
-    except TypeError:  # a look-alike's, without parameters
-        return dump()
 
 
 def replaced(obj: Any, value: Any, name: str | int, *path: str | int) -> Any:

@@ -11,10 +11,11 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from ...errors import ProviderError
-from .choice import Choice, add_text, json_text, new_reply, replaced
+from .choice import Choice, add_text, new_reply, replaced
 from .cohere_items import add_documents, begin_block, take_citations, take_logprobs
 from .fields import data_of, fields_of
 from .plain import says
+from .tool_calls import json_text
 from .usage import read_usage_and_cost
 from .wire import input_of, replayed
 

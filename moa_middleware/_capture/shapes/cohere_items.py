@@ -6,6 +6,8 @@ Source of the format: Cohere's API reference, *Chat* and *Chat with streaming* o
 
 from __future__ import annotations
 
+from functools import partial
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 from .excerpt import copied
@@ -14,19 +16,22 @@ from .items import items_of, listed, word_of
 
 if TYPE_CHECKING:
     from .choice import Choice
+    from .items import Item
 
 __all__ = ["add_documents", "begin_block", "take_citations", "take_logprobs"]
 
 _STARTS = "cohere_starts"
-"""In the details of a reply: characters of its text before each block, by the block's place in the message."""
+"""In the details of a reply: pieces of its text before each block, by the block's place in the message."""
 _DOCUMENTS = "cohere_documents"
 """In the details of a reply of version 1: documents by their ids."""
+_CITATIONS = "cohere_citations"
+"""In the details of a reply: citations as they came, until its text is complete."""
 
 
 def begin_block(details: dict[str, Any], choice: Choice, index: Any) -> None:
     """Note where a block of the content begins."""
     if type(index) is int:
-        details.setdefault(_STARTS, {})[index] = sum(map(len, choice.text))
+        details.setdefault(_STARTS, {})[index] = len(choice.text)
 
 
 def add_documents(details: dict[str, Any], documents: Any) -> None:
@@ -46,18 +51,26 @@ def take_citations(details: dict[str, Any], choice: Choice, given: Any) -> None:
         choice: What the reply has said so far.
         given: One citation, as an event has it, or a list.
     """
-    found = listed(given) or ([] if given is None else [given])
-    text = "".join(choice.text) if found else ""
-    for one in found:
-        fields = data_of(copied(one))
+    given = listed(given) or ([] if given is None else [given])
+    if given:
+        details.setdefault(_CITATIONS, []).extend(data_of(copied(one)) for one in given)
+        found = items_of(details)
+        found.at_end["citations"] = partial(_add_citations, found.item("citations"), details, choice)
+
+
+def _add_citations(item: Item, details: dict[str, Any], choice: Choice) -> None:
+    """Add the citations with their places in the text, which is complete."""
+    text = "".join(choice.text)
+    before = [0, *accumulate(map(len, choice.text))]
+    starts = {index: before[min(count, len(before) - 1)] for index, count in details.get(_STARTS, {}).items()}
+    documents = details.get(_DOCUMENTS, {})
+    for fields in details[_CITATIONS]:
         cited = {key: fields[key] for key in ("type", "start", "end", "text") if fields.get(key) is not None}
-        span = _place(fields, text, details.get(_STARTS, {}))
+        span = _place(fields, text, starts)
         known = {"cited": cited} if span is None else {"start_index": span[0], "end_index": span[1]}
         sources = [_source(source) for source in listed(fields.get("sources"))]
-        documents = details.get(_DOCUMENTS, {})
         ids = [word_of(name) for name in listed(fields.get("document_ids"))]
         sources += [{**documents.get(name, {"id": name}), "type": "document_citation"} for name in ids]
-        item = items_of(details).item("citations")
         place = (fields.get("content_index"), word_of(fields.get("type")), fields.get("start"), fields.get("end"))
         for number, source in enumerate(sources or [{}]):
             item.add_citation({**source, **known}, place=(repr(place), number))

@@ -18,7 +18,7 @@ from .values import plain
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["BinaryPieces", "Limiter", "copied", "digest_of", "is_blank"]
+__all__ = ["BinaryPiece", "Limiter", "copied", "digest_of", "is_blank"]
 
 _DEPTH = 60
 _SCALARS = frozenset({str, int, float, bool, type(None)})
@@ -144,8 +144,25 @@ def _is_sealed(name: str, holder: Mapping[str, Any]) -> bool:
     return "encrypted" in words or "signature" in words or "redacted" in words
 
 
-class BinaryPieces:
-    """Binary data that come as pieces of base64, each complete by itself: only their digest is kept."""
+class BinaryPiece:
+    """A piece of binary data, as base64 that is complete by itself."""
+
+    __slots__ = ("text",)
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+    def joined_to(self, before: Any) -> _BinaryPieces:
+        """Return what gathers the data, with this piece; see `pieces`."""
+        gathered = before if isinstance(before, _BinaryPieces) else _BinaryPieces()
+        if isinstance(before, BinaryPiece):
+            gathered.add(before.text)
+        gathered.add(self.text)
+        return gathered
+
+
+class _BinaryPieces:
+    """Binary data that come in pieces: only their digest is kept."""
 
     __slots__ = ("_count", "_hash", "_head")
 
@@ -186,7 +203,9 @@ class Limiter:
         """Return a copy of builtin types without what is too long; binary data that came in pieces are digested."""
         if type(value) is str:
             value = _without_binary(value, name, holder or {})
-        if type(value) is BinaryPieces:
+        if type(value) is BinaryPiece:
+            value = value.joined_to(None)
+        if type(value) is _BinaryPieces:
             value = value.digest()
         if type(value) is str:
             if len(value) > _LONGEST_TEXT or len(value) > self._left:

@@ -10,17 +10,21 @@ from __future__ import annotations
 
 import base64
 import re
-from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from array import array
+from bisect import bisect_left
+from functools import lru_cache, partial
+from itertools import accumulate
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .excerpt import copied, digest_of, is_blank
 from .fields import data_of
 from .items import items_of, listed
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from .choice import Choice
+    from .items import Item
 
     Data = Mapping[str, Any]
 
@@ -41,8 +45,9 @@ _PLAIN_REPLY = frozenset(
 _FREE = frozenset({"args", "response", "part_metadata", "custom_metadata"})
 """Keys of objects whose own keys are a caller's, and are left as they are."""
 _CAPITAL = re.compile(r"(?<=[a-z0-9])([A-Z])")
+_CITATIONS = "gemini_citations"
 _GROUNDING = "gemini_grounding"
-"""In the details of a reply: by choice, the sources and the supports that its chunks have named so far."""
+"""In the details of a reply: by choice, what its chunks have named so far."""
 
 
 @lru_cache(maxsize=512)
@@ -105,7 +110,8 @@ def take_part(details: dict[str, Any], choice: Choice, part: Data) -> None:
     if part.get("thought") is True:
         made["thought"] = True
     elif isinstance(text, str):
-        item.start, item.length = sum(map(len, choice.text)), len(text)
+        item.text, item.first = choice.text, len(choice.text)
+        item.stop = item.first + bool(text)
     for name, value in {**rest, **further}.items():
         made[name] = _blob(value) if name == "inline_data" else _sealed(value) if name == "thought_signature" else None
         if made[name] is None:
@@ -139,12 +145,7 @@ def take_candidate(details: dict[str, Any], choice: Choice, candidate: Data) -> 
             _take_grounding(details, choice, data_in(value), listed(data_in(candidate.get("content")).get("parts")))
         elif name == "citation_metadata":
             fields = data_in(value)
-            for one in listed(fields.get("citations") or fields.get("citation_sources")):
-                made = {key: _copied(item, key) for key, item in data_in(one).items() if item is not None}
-                span = _span(made, 0, "".join(choice.text))
-                rest = made if span is None else {**made, "start_index": span[0], "end_index": span[1]}
-                place = (made.get("start_index"), made.get("end_index"), made.get("uri"))
-                items_of(details).item((choice.index, name), choice.index).add_citation(rest, place=place)
+            _take_citations(details, choice, listed(fields.get("citations") or fields.get("citation_sources")))
         elif name == "safety_ratings":
             items_of(details).add_filter(name, _copied(value), choice.index)
         elif name == "avg_logprobs":
@@ -152,7 +153,10 @@ def take_candidate(details: dict[str, Any], choice: Choice, candidate: Data) -> 
         elif name == "logprobs_result":
             known = items_of(details).logprobs.setdefault(choice.index, {})
             for kind, found in data_of(_copied(value)).items():
-                known[kind] = [*known.get(kind, ()), *found] if isinstance(found, list) else found
+                if isinstance(found, list) and isinstance(known.setdefault(kind, []), list):
+                    known[kind] += found
+                else:
+                    known[kind] = found
         else:
             items_of(details).add_piece(name, _copied(value, name), choice.index)
 
@@ -170,24 +174,50 @@ def take_facts(details: dict[str, Any], reply: Data) -> None:
             items_of(details).add_field(name, _copied(value, name))
 
 
-# Grounding. -----------------------------------------------------------------------------------------
+# Citations and grounding. -----------------------------------------------------------------------------
+
+
+def _take_citations(details: dict[str, Any], choice: Choice, given: Any) -> None:
+    """Take in the citations of a candidate: their places are looked up when its text is complete."""
+    known = details.setdefault(_CITATIONS, {}).setdefault(choice.index, {})
+    for one in given:
+        made = {key: _copied(item, key) for key, item in data_in(one).items() if item is not None}
+        known[repr([made.get(name) for name in ("start_index", "end_index", "uri")])] = made
+    found = items_of(details)
+    item = found.item((choice.index, "citation_metadata"), choice.index)
+    found.at_end[choice.index, "citation_metadata"] = partial(_add_citations, item, known, choice)
+
+
+def _add_citations(item: Item, known: dict[Any, dict[str, Any]], choice: Choice) -> None:
+    text = _Text(choice)
+    for made in known.values():
+        span = text.span(made)
+        item.add_citation(made if span is None else {**made, "start_index": span[0], "end_index": span[1]})
+
+
+class _Grounding(NamedTuple):
+    """What the chunks of a candidate have named so far."""
+
+    sources: list[dict[str, Any]]
+    supports: dict[Any, tuple[dict[str, Any], list[int]]]
+    """Each with the places of its part among the pieces of the text, by its place."""
 
 
 def _take_grounding(details: dict[str, Any], choice: Choice, metadata: Data, parts: Any) -> None:
     """Take in the sources of a candidate, and which piece of its text each supports."""
-    chunks, supports = details.setdefault(_GROUNDING, {}).setdefault(choice.index, ([], {}))
+    known = details.setdefault(_GROUNDING, {}).setdefault(choice.index, _Grounding([], {}))
     sources = listed(metadata.get("grounding_chunks"))
     if sources:
         # Chunks of a stream repeat the list, and it grows.
-        chunks[: len(sources)] = [_source(one) for one in sources]
-    text, starts = "".join(choice.text), _starts(choice, parts)
+        known.sources[: len(sources)] = [_source(one) for one in sources]
+    starts = _starts(choice, parts)
     for one in listed(metadata.get("grounding_supports")):
         support = _copied(one)
         if not isinstance(support, dict):
             continue
         segment = data_of(support.get("segment"))
-        key = tuple(segment.get(name) or 0 for name in ("part_index", "start_index", "end_index"))
-        supports[key] = (support, _place(segment, text, starts))
+        key = repr([segment.get(name) or 0 for name in ("part_index", "start_index", "end_index")])
+        known.supports[key] = (support, starts)
     rest = {
         name: _copied(value, name)
         for name, value in metadata.items()
@@ -200,20 +230,24 @@ def _take_grounding(details: dict[str, Any], choice: Choice, metadata: Data, par
             "grounding_metadata": rest,
         }
     item = found.item((choice.index, "grounding"), choice.index)
-    item.citations.clear()
+    found.at_end[choice.index, "grounding"] = partial(_add_grounding, item, known, choice)
+
+
+def _add_grounding(item: Item, known: _Grounding, choice: Choice) -> None:
+    """Add the sources as citations, each with the places that it supports, which the complete text shows."""
+    text = _Text(choice)
     cited = set()
-    for support, span in supports.values():
+    for support, starts in known.supports.values():
+        span = _place(data_of(support.get("segment")), text, starts)
         scores = listed(support.get("confidence_scores"))
         for place, number in enumerate(listed(support.get("grounding_chunk_indices"))):
-            if type(number) is not int or not 0 <= number < len(chunks):
+            if type(number) is not int or not 0 <= number < len(known.sources):
                 continue
             cited.add(number)
-            known = (
-                {"segment": support.get("segment")} if span is None else {"start_index": span[0], "end_index": span[1]}
-            )
+            at = {"segment": support.get("segment")} if span is None else {"start_index": span[0], "end_index": span[1]}
             score = {"confidence_score": scores[place]} if place < len(scores) else {}
-            item.add_citation({**chunks[number], **score, **known})
-    for number, source in enumerate(chunks):
+            item.add_citation({**known.sources[number], **score, **at})
+    for number, source in enumerate(known.sources):
         if number not in cited:
             item.add_citation(source)
 
@@ -230,17 +264,49 @@ def _source(chunk: Any) -> dict[str, Any]:
 
 
 def _starts(choice: Choice, parts: Any) -> list[int]:
-    """Return the characters of the text before each of the parts that came with it."""
-    lengths = []
+    """Return the number of pieces of the text before each of the parts that came with it."""
+    counts = []
     for part in parts:
         fields = data_in(part)
         text = fields.get("text")
-        lengths.append(len(text) if isinstance(text, str) and fields.get("thought") is not True else 0)
-    start = sum(map(len, choice.text)) - sum(lengths)
-    return [start + sum(lengths[:number]) for number in range(len(lengths))]
+        counts.append(isinstance(text, str) and bool(text) and fields.get("thought") is not True)
+    return [*accumulate(counts, initial=len(choice.text) - sum(counts))]
 
 
-def _place(segment: Data, text: str, starts: list[int]) -> tuple[int, int] | None:
+_GOES_ON = 0b1000_0000
+"""The first two bits of a byte of UTF-8 that goes on with a character."""
+
+
+class _Text:
+    """The text of a candidate that is complete: its places in characters, where the API counts bytes of UTF-8."""
+
+    def __init__(self, choice: Choice) -> None:
+        self.whole = "".join(choice.text)
+        self.starts = [0, *accumulate(map(len, choice.text))]
+        """Characters before each piece."""
+        data = () if self.whole.isascii() else self.whole.encode("utf-8", "surrogatepass")
+        begins = (place for place, byte in enumerate(data) if byte & 0b1100_0000 != _GOES_ON)
+        self._before: Sequence[int] = array("Q", (*begins, len(data))) if data else range(len(self.whole) + 1)
+        """Bytes before each character."""
+
+    def span(self, holder: Data, start: int = 0) -> tuple[int, int] | None:
+        """
+        Return `start_index` and `end_index`, of which the first is missing if it is 0, as places in the text.
+
+        Args:
+            holder: What has the two, in bytes.
+            start: Characters before the text in which they count.
+        """
+        begin, end = holder.get("start_index") or 0, holder.get("end_index")
+        if type(begin) is not int or type(end) is not int or not 0 <= begin <= end:
+            return None
+        before = self._before
+        if before[start] + end > before[-1]:
+            return None
+        return bisect_left(before, before[start] + begin), bisect_left(before, before[start] + end)
+
+
+def _place(segment: Data, text: _Text, starts: list[int]) -> tuple[int, int] | None:
     """
     Return the place of a segment in a text, in characters; `None` if it is not known.
 
@@ -249,20 +315,10 @@ def _place(segment: Data, text: str, starts: list[int]) -> tuple[int, int] | Non
     """
     number = segment.get("part_index") or 0
     quoted = segment.get("text")
-    for start in {starts[number] if type(number) is int and 0 <= number < len(starts) else 0, 0}:
-        span = _span(segment, start, text)
-        if span is not None and (quoted is None or text[span[0] : span[1]] == quoted):
+    first = starts[number] if type(number) is int and 0 <= number < len(starts) else 0
+    found = text.starts[min(first, len(text.starts) - 1)]
+    for start in (found, 0) if number else (0, found):
+        span = text.span(segment, start)
+        if span is not None and (quoted is None or text.whole[span[0] : span[1]] == quoted):
             return span
     return None
-
-
-def _span(holder: Data, start: int, text: str) -> tuple[int, int] | None:
-    """Return `start_index` and `end_index`, which count bytes, as characters of a text; the first is missing if it is 0."""
-    begin, end = holder.get("start_index") or 0, holder.get("end_index")
-    if type(begin) is not int or type(end) is not int or not 0 <= begin <= end:
-        return None
-    data = text[start:].encode("utf-8", "surrogatepass")
-    if end > len(data):
-        return None
-    before, inside = (data[a:b].decode("utf-8", "replace") for a, b in ((0, begin), (begin, end)))
-    return start + len(before), start + len(before) + len(inside)

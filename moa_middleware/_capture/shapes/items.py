@@ -9,17 +9,20 @@ whatever remains is kept in the provider's words: so an item of a type that is n
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from datetime import datetime
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 from .citations import citation, sources
 from .excerpt import Limiter, copied, is_blank
 from .fields import data_of
+from .pieces import Fields, whole_of
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Mapping
+    from collections.abc import Callable, Hashable, Mapping
 
-__all__ = ["Item", "ReplyItems", "items_of", "joined", "listed", "remainder", "seconds_of", "word_of"]
+__all__ = ["Item", "ReplyItems", "items_of", "listed", "remainder", "seconds_of", "word_of"]
 
 _PLUMBING = frozenset({"id", "type", "index", "status", "role", "object", "call_id", "format"})
 """Keys that are nothing by themselves: an item that has no others is not kept."""
@@ -30,23 +33,24 @@ class Item:
     One item of a reply while it is gathered.
 
     Attributes:
-        part: What is kept of it, `None` if other keys of the record have all.
+        part: What is kept of it, as a dict or as its pieces, `None` if other keys of the record have all.
         citations: Those in its text, each with the characters of the item before the text that it counts in;
             by their places.
         logprobs: Those of its tokens.
-        start: Characters of the reply's text before its own.
+        place: Its place among those of which `ReplyItems.lengths` has the characters, `None` for another.
         length: Characters of its text, where the whole item is known.
         text: The pieces of the reply's text, of which those from `first` to `stop` are this item's.
         choice: Index of its choice.
     """
 
-    __slots__ = ("choice", "citations", "first", "length", "logprobs", "part", "start", "stop", "text")
+    __slots__ = ("choice", "citations", "first", "length", "logprobs", "part", "place", "stop", "text")
 
     def __init__(self, choice: int = 0) -> None:
-        self.part: dict[str, Any] | None = None
+        self.part: dict[str, Any] | Fields | None = None
         self.citations: dict[Hashable, tuple[dict[str, Any], int]] = {}
         self.logprobs: list[Any] = []
-        self.start = self.length = 0
+        self.place: int | None = None
+        self.length = 0
         self.text: list[Any] | None = None
         self.first = 0
         self.stop: int | None = None
@@ -58,15 +62,21 @@ class Item:
         if isinstance(made, dict):
             self.citations[len(self.citations) if place is None else place] = (made, offset)
 
-    def merge(self, fields: Mapping[str, Any]) -> None:
+    def merge(self, fields: dict[str, Any]) -> None:
         """Take further fields of its part in, of which texts are pieces."""
-        self.part = joined(self.part or {}, fields)
+        part = self.part
+        if not isinstance(part, Fields):
+            part = self.part = Fields(part or {})
+        part.add(fields)
 
 
 class ReplyItems:
     """What is gathered of one reply next to its text."""
 
-    __slots__ = ("_record", "filters", "items", "logprobs", "results", "served_by", "stop_sequence", "timings", "urls")
+    __slots__ = (
+        *("_open", "_record", "at_end", "filters", "items", "lengths", "logprobs", "results", "served_by"),
+        *("stop_sequence", "timings", "urls"),
+    )
 
     def __init__(self) -> None:
         self.items: dict[Hashable, Item] = {}
@@ -80,11 +90,29 @@ class ReplyItems:
         """By choice."""
         self.stop_sequence: str | None = None
         self.timings: dict[str, float] = {}
+        self.lengths: dict[int, int] = {}
+        """Characters of the texts of the items that are known as a whole, by their places."""
+        self.at_end: dict[Hashable, Callable[[], None]] = {}
+        """What is to be done when the text is complete, each once: to do it at each chunk would take quadratic time."""
+        self._open: list[Item] = []
+        """Items whose text may go on."""
         self._record: dict[str, Any] | None = None
 
     def item(self, place: Hashable, choice: int = 0) -> Item:
         """Return the item of a place, made when it is first named."""
         return self.items.get(place) or self.items.setdefault(place, Item(choice))
+
+    def begin_text(self, item: Item, pieces: list[Any], first: int) -> None:
+        """Note where the text of an item begins among the pieces of the reply's; `end_texts` says where it ends."""
+        if item.text is None:
+            self._open.append(item)
+        item.text, item.first = pieces, first
+
+    def end_texts(self, stop: int) -> None:
+        """Note that the items so far have no further pieces of the text."""
+        for item in self._open:
+            item.stop = stop
+        self._open.clear()
 
     def add_field(self, name: str, value: Any) -> None:
         """Keep a field of a reply as a part, under its own name; a later value replaces it."""
@@ -117,18 +145,19 @@ class ReplyItems:
         found: dict[str, Any] = {}
         citations: list[dict[str, Any]] = []
         parts: list[dict[str, Any]] = []
+        for finish in self.at_end.values():
+            finish()
+        places = _Places(self.lengths)
         for item in self.items.values():
-            start, length = item.start, item.length
-            if item.text is not None:
-                start = sum(map(len, item.text[: item.first]))
-                length = sum(map(len, item.text[item.first : item.stop]))
+            start, length = places.of(item)
             for raw, offset in item.citations.values():
                 # Where the provider cuts its text so that each piece has its own citations, that is what they support.
                 span = None if item.text is None else (start, start + length)
                 made = citation(raw, offset=start + offset, span=span)
                 citations.append({**made, "choice": item.choice} if item.choice else made)
-            if item.part is not None:
-                part = {**item.part, "start": start, "end": start + length} if length else item.part
+            part = whole_of(item.part)
+            if part is not None:
+                part = {**part, "start": start, "end": start + length} if length else part
                 parts.append({**part, "choice": item.choice} if item.choice else part)
             if item.logprobs:
                 self.logprobs.setdefault(item.choice, {"content": []})["content"].extend(item.logprobs)
@@ -149,6 +178,34 @@ class ReplyItems:
                 if limiter.omitted:
                     found.setdefault("omitted", {}).update(limiter.omitted)
         return found
+
+
+class _Places:
+    """
+    Where the texts of items are in the text of their reply.
+
+    The sums of the lengths are made once, and not for each item.
+
+    Args:
+        lengths: As `ReplyItems` has them.
+    """
+
+    def __init__(self, lengths: Mapping[int, int]) -> None:
+        self._order = sorted(lengths)
+        self._before = [0, *accumulate(map(lengths.__getitem__, self._order))]
+        self._of_pieces: dict[int, list[int]] = {}
+
+    def of(self, item: Item) -> tuple[int, int]:
+        """Return the characters before the text of an item, and those of the text."""
+        if item.text is not None:
+            sums = self._of_pieces.get(id(item.text))
+            if sums is None:
+                sums = self._of_pieces[id(item.text)] = [0, *accumulate(map(len, item.text))]
+            last = len(sums) - 1
+            start = sums[min(item.first, last)]
+            return start, sums[last if item.stop is None else min(item.stop, last)] - start
+        before = 0 if item.place is None else self._before[bisect_left(self._order, item.place)]
+        return before, item.length
 
 
 def items_of(details: dict[str, Any]) -> ReplyItems:
@@ -186,42 +243,3 @@ def remainder(fields: Mapping[str, Any], known: frozenset[str]) -> dict[str, Any
         return None
     first = {"type": rest["type"]} if "type" in rest else {}
     return {**first, **{key: copied(item, key, fields) for key, item in rest.items()}}
-
-
-_SET = frozenset({"id", "type", "index", "role", "status", "name", "format"})
-"""Keys whose text is not sent in pieces."""
-
-
-def joined(old: Any, new: Any, name: str = "") -> Any:
-    """
-    Return what pieces of a stream have said of a field so far.
-
-    Texts are joined, fields of objects too, and lists go on; items of a list that have an index are
-    joined with the one of the same index. A server that repeats the whole in each chunk is understood.
-    """
-    if old is None or new is None or old == new:
-        return old if new is None else new
-    if isinstance(old, dict) and isinstance(new, dict):
-        return {**old, **{key: joined(old.get(key), item, key) for key, item in new.items()}}
-    if isinstance(old, list) and isinstance(new, list):
-        return _continued(old, new)
-    if isinstance(old, str) and isinstance(new, str) and name not in _SET:
-        return new if new.startswith(old) else old + new
-    return new
-
-
-def _continued(old: list[Any], new: list[Any]) -> list[Any]:
-    found = list(old)
-    for item in new:
-        key = _key_of(item)
-        place = next((n for n, one in enumerate(found) if key is not None and _key_of(one) == key), None)
-        if place is not None:
-            found[place] = joined(found[place], item)
-        elif item not in found:
-            found.append(item)
-    return found
-
-
-def _key_of(item: Any) -> tuple[Any, Any] | None:
-    index = item.get("index") if isinstance(item, dict) else None
-    return None if index is None else (item.get("type"), index)

@@ -63,9 +63,7 @@ def take_block(details: dict[str, Any], choice: Choice, index: Any, block: Any) 
     details[_BLOCK] = (first, kind)
     found = details.get("items")
     if found is not None:
-        for item in found.items.values():
-            if item.text is not None and item.stop is None:
-                item.stop = first
+        found.end_texts(first)
     rest = remainder(fields, _READ.get(kind, frozenset()) if isinstance(kind, str) else frozenset())
     if rest is not None:
         items_of(details).item(str(index)).part = rest
@@ -74,8 +72,9 @@ def take_block(details: dict[str, Any], choice: Choice, index: Any, block: Any) 
 
 
 def _take_citation(details: dict[str, Any], choice: Choice, index: Any, raw: Any) -> None:
-    item = items_of(details).item(str(index))
-    item.text, item.first = choice.text, details.get(_BLOCK, (0,))[0]
+    found = items_of(details)
+    item = found.item(str(index))
+    found.begin_text(item, choice.text, details.get(_BLOCK, (0,))[0])
     item.add_citation(raw)
 
 

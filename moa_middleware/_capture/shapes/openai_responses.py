@@ -11,7 +11,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from .choice import KINDS, Choice, add_text, details_of, json_text, new_reply, replaced
+from .choice import KINDS, Choice, add_text, details_of, new_reply, replaced
 from .failure import failure_in, failure_of
 from .fields import data_of
 from .plain import says
@@ -24,6 +24,7 @@ from .response_items import (
     take_output_item,
     take_response,
 )
+from .tool_calls import json_text
 from .usage import read_usage_and_cost
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ def _on_item(gathered: StreamContent, event: Data, *, is_done: bool) -> None:
     # that runs the tool itself (web search, code) sends no pieces.
     function = call["function"]
     index, choice = _index(event.get("output_index")), gathered.choice(0)
-    known = next((tool for tool in choice.tools if tool[0] == index), None) if is_done else None
+    known = choice.tool_call(index) if is_done else None
     if known is None:
         shown = function if is_done else {**function, "arguments": ""}
         choice.add_tool_call({**call, "index": index, "function": shown})
@@ -100,8 +101,7 @@ def _take_response(gathered: StreamContent, response: Data, *, repeats: bool = F
     for kind in KINDS:
         if not any(getattr(choice, kind)):
             getattr(choice, kind).extend(getattr(whole, kind))
-    if not choice.tools:
-        choice.tools = whole.tools
+    choice.tools = choice.tools or whole.tools
     choice.finish_reason = _finish_reason(response)
     usage = response.get("usage")
     if usage is not None:

@@ -29,6 +29,10 @@ _LAST = ("done", "final", "completed")
 _SPEAKER = ("model", "source", "agent", "label")
 """Keys under which events name whose text they carry."""
 _SCALARS = int | float | None
+_MARGIN = 1000
+"""Characters before the end of a text in which an event that repeats a part of it is looked for, however short."""
+_SHARE = 64
+"""How many times longer a text may be than an event that repeats an earlier part of it."""
 
 
 def _find_text(data: Mapping[str, Any], depth: int = 2) -> str | None:
@@ -77,14 +81,36 @@ def _is_result(gathered: StreamContent, kind: tuple[type, Any], text: str, piece
     """
     if not any(pieces):
         return False
+    # This is asked of every chunk, so it may take no longer than the chunk is: the whole is looked at only where
+    # its length is in proportion.
     if isinstance(kind[1], str) and kind[1].endswith(_LAST):
+        if text.strip() in _end_of(pieces, 2 * len(text) + _MARGIN):
+            return True
+        if gathered.length_of(pieces) > _SHARE * len(text):
+            return False
         whole = "".join(pieces)
         return text.strip() in whole or whole.strip() in text
-    # A generator that yields pieces and then its result would have its text twice in the record. The
-    # lengths come first: this is asked of every chunk. A lone piece may be said twice, but not by another class.
+    # A generator that yields pieces and then its result would have its text twice in the record. A lone piece may be
+    # said twice, but not by another class.
     if len(pieces) == 1 and gathered.kind_of_first == kind:
         return False
-    return len(text) >= len(pieces) and text.startswith(pieces[0]) and text == "".join(pieces)
+    return (
+        len(text) >= len(pieces)
+        and text.startswith(pieces[0])
+        and gathered.length_of(pieces) == len(text)
+        and text == "".join(pieces)
+    )
+
+
+def _end_of(pieces: list[str], length: int) -> str:
+    """Return the last of some pieces, so many characters of them or more."""
+    found: list[str] = []
+    for piece in reversed(pieces):
+        found.append(piece)
+        length -= len(piece)
+        if length <= 0:
+            break
+    return "".join(reversed(found))
 
 
 def _parts(data: Mapping[str, Any]) -> tuple[str | None, Any, str | None]:

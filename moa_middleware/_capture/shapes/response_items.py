@@ -35,7 +35,7 @@ PLAIN_PART = frozenset({"type", "text", "refusal", "annotations", "logprobs"})
 """Keys of a message, and of a part of its content, that other keys of the record have or that are looked at by name."""
 
 _LENGTHS = "text_lengths"
-"""In the details of a reply: characters of the text of each item."""
+"""In the details of a reply: characters of the text of each item, for `ReplyItems.lengths`."""
 FILTERS = ("content_filters", "moderation", "prompt_filter_results")
 _READ_OF_MESSAGE = frozenset({"content"})
 _READ_OF_REASONING = frozenset({"summary", "content"})
@@ -97,8 +97,10 @@ def _take_message(details: dict[str, Any], index: int, fields: Data) -> None:
 
 def _item(details: dict[str, Any], index: int) -> Item:
     """Return an item of the output, which begins where the text of those before it ends."""
-    item = items_of(details).item(index)
-    item.start = sum(length for place, length in details.get(_LENGTHS, {}).items() if place < index)
+    found = items_of(details)
+    found.lengths = details.setdefault(_LENGTHS, {})
+    item = found.item(index)
+    item.place = index
     return item
 
 
