@@ -130,6 +130,8 @@ class Invocation:
             else:
                 self._name(state, named, tags)
             state.provider, state.endpoint = self.function.sdk_and_endpoint(instance, self.wrapped)
+            if state.provider is not None:
+                state.sends = True
             if state.endpoint is not None and turn.recording is not None:
                 link = self.function.link
                 state.client = getattr(instance, link, None) if link else instance

@@ -19,20 +19,20 @@ import wrapt
 from ...errors import ReplyFormError, RequestError
 from ..calls.function import Mark, Options
 from ..log import log
-from ..scope import current
 from ..shapes.http_request import read_http
 from ..shapes.params import place_of_url
 from ..streams.http_reply import HttpReply
 from .http_bodies import is_open, read_value
 from .patch import apply_patch, known_patch, lock
 from .request_patch import RequestPatch
-from .senders import is_sent_by_call
+from .senders import is_sent_by
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from ..shapes.http_request import HttpRequest
-    from ..turns.turn import StackLike
+    from ..turns.turn import Attempt, StackLike
+    from .request_patch import Relation
 
 __all__ = ["CLIENTS", "OPTIONS", "Filter", "instrument_http", "instrumented_methods", "uninstrument_http", "was_called"]
 
@@ -199,7 +199,7 @@ class _HttpPatch(RequestPatch):
     def read(self, instance: Any, args: Any, kwargs: Any) -> HttpRequest | None:
         """Return the request to a model that the arguments are, `None` for any other."""
         wanted, stack = self.global_options, self.stack
-        if wanted is None or is_sent_by_call(current()):
+        if wanted is None:
             return None
         sent = CLIENTS[self.client].read(instance, *args, **kwargs)
         if sent.method.upper() != "POST" or not any(one.takes(sent.url) for one in wanted.filters):
@@ -207,6 +207,10 @@ class _HttpPatch(RequestPatch):
         if stack.recording() is None and not stack.middleware and not stack.observers:
             return None
         return read_http(sent.url, sent.content, self.client, sent.headers)
+
+    def relation(self, attempt: Attempt, request: HttpRequest, instance: Any) -> Relation:  # noqa: ARG002
+        """Return what a request is to a call of an SDK or of an HTTP client around it."""
+        return "own" if is_sent_by(attempt, request) else "apart"
 
     def options(self) -> Options:
         """Return the options of a call."""

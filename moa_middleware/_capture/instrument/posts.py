@@ -15,17 +15,18 @@ from typing import TYPE_CHECKING, Any
 import wrapt
 
 from ...errors import ReplyFormError
-from ..scope import current
 from ..shapes.http_request import MESSAGES, HttpRequest
 from ..shapes.params import bare_url_of
 from .patch import apply_patch, known_patch
 from .request_patch import RequestPatch
+from .senders import is_sent_by
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from ..calls.function import Options
-    from ..turns.turn import StackLike
+    from ..turns.turn import Attempt, StackLike
+    from .request_patch import Relation
 
 __all__ = ["unwatch_posts", "watch_posts"]
 
@@ -76,16 +77,19 @@ class _PostPatch(RequestPatch):
     where = "post"
 
     def read(self, instance: Any, args: Any, kwargs: Any) -> HttpRequest | None:
-        """Return the request, `None` where a method of the SDK posts it."""
-        here = current()
-        # Of the calls around only one of an SDK's client, or of an HTTP client, has an endpoint.
-        if here is not None and here.parent is not None and here.parent.call_state.endpoint is not None:
-            return None
+        """Return the request to a model that the arguments are, `None` for any other."""
         family = _FAMILIES.get(args[0] if args else kwargs.get("path"))
         body = kwargs.get("body")
         if family is None or type(body) is not dict or MESSAGES[family] not in body or self.global_options is None:
             return None
         return HttpRequest(family, body, bare_url_of(instance.base_url), "openai", "openai")
+
+    def relation(self, attempt: Attempt, request: HttpRequest, instance: Any) -> Relation:
+        """Return what a request is to a call of an SDK or of an HTTP client around it."""
+        if attempt.call_state.endpoint is None:
+            return "inside"  # a call of litellm's: what it posts is a call inside it, and both share one record
+        is_own = attempt.call_state.client is instance or is_sent_by(attempt, request)
+        return "own" if is_own else "apart"
 
     def options(self) -> Options:
         """Return the options of a call."""

@@ -7,23 +7,37 @@ What a request to a model is, and what the caller gets, is said by the classes b
 from __future__ import annotations
 
 import inspect
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import wrapt
 
 from ..frames import hide_own_frames
 from ..log import count_fault
+from ..scope import current, enter, leave
 from ..shapes.http_request import MESSAGES
 from .patch import Patch
+from .senders import keep_sent, scope_outside
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from ..calls.function import Options
+    from ..scope import Scope
     from ..shapes.http_request import HttpRequest
-    from ..turns.turn import StackLike
+    from ..turns.turn import Attempt, StackLike
 
-__all__ = ["RequestPatch"]
+__all__ = ["Relation", "RequestPatch"]
+
+Relation = Literal["own", "inside", "apart"]
+"""The request that the call sends, a call inside it, or another request that only runs inside it."""
+
+
+class _Found(NamedTuple):
+    """A request that is a call."""
+
+    request: HttpRequest
+    outside: Scope | None
+    """Where it belongs if it is not the request of the call that it is made in."""
 
 
 class RequestPatch(Patch):
@@ -39,6 +53,17 @@ class RequestPatch(Patch):
 
     def read(self, instance: Any, args: Any, kwargs: Any) -> HttpRequest | None:
         """Return the request to a model that the arguments are, `None` for any other."""
+        raise NotImplementedError
+
+    def relation(self, attempt: Attempt, request: HttpRequest, instance: Any) -> Relation:
+        """
+        Return what a request is to a call around it that sends requests itself.
+
+        Args:
+            attempt: Of the call.
+            request: The request.
+            instance: The client.
+        """
         raise NotImplementedError
 
     def options(self) -> Options:
@@ -78,45 +103,73 @@ class RequestPatch(Patch):
 
         def wrapper(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
             try:
-                request = self._request_of(instance, args, kwargs)
-                if request is None:
+                found = self._found(instance, args, kwargs)
+                if found is None:
                     return wrapped(*args, **kwargs)
                 run = self._run_async if is_async else self._run
-                return run(request, wrapped, args, kwargs)
+                return run(found, wrapped, args, kwargs)
             except BaseException as error:
                 hide_own_frames(error)
                 raise
 
         return wrapt.FunctionWrapper(original, wrapper)
 
-    def _request_of(self, instance: Any, args: Any, kwargs: Any) -> HttpRequest | None:
+    def _found(self, instance: Any, args: Any, kwargs: Any) -> _Found | None:
         """Return the request to a model that is about to go out, `None` for any other; never raises."""
         try:
-            return self.read(instance, args, kwargs)
+            request = self.read(instance, args, kwargs)
+            if request is None:
+                return None
+            here = current()
+            outside = here
+            while outside is not None and outside.parent is not None and outside.parent.call_state.sends:
+                relation = self.relation(outside.parent, request, instance)
+                if relation == "own":
+                    return None
+                if relation == "inside":
+                    break
+                outside = scope_outside(outside)
+            return _Found(request, outside if outside is not here else None)
         except Exception as error:
             count_fault(self.where, error)
             return None
 
-    def _run(self, request: HttpRequest, wrapped: Any, args: Any, kwargs: Any) -> Any:
+    def _run(self, found: _Found, wrapped: Any, args: Any, kwargs: Any) -> Any:
+        request, outside = found
         sent: list[bool] = []
 
         def send(**body: Any) -> Any:
             given = self.arguments(request, body, kwargs)
             sent.append(True)
+            keep_sent(current(), request)
             return self.carried(wrapped(*args, **given), request)
 
-        return self.answer(self._through(request, send), request, was_sent=bool(sent))
+        former = enter(outside) if outside is not None else None
+        try:
+            result = self._through(request, send)
+        finally:
+            if outside is not None:
+                leave(outside, former)
+        return self.answer(result, request, was_sent=bool(sent))
 
-    async def _run_async(self, request: HttpRequest, wrapped: Any, args: Any, kwargs: Any) -> Any:
+    async def _run_async(self, found: _Found, wrapped: Any, args: Any, kwargs: Any) -> Any:
+        request, outside = found
         sent: list[bool] = []
 
         async def send(**body: Any) -> Any:
             given = self.arguments(request, body, kwargs)
             sent.append(True)
+            keep_sent(current(), request)
             return self.carried(await wrapped(*args, **given), request)
 
         try:
-            return self.answer(await self._through(request, send), request, was_sent=bool(sent))
+            former = enter(outside) if outside is not None else None
+            try:
+                result = await self._through(request, send)
+            finally:
+                if outside is not None:
+                    leave(outside, former)
+            return self.answer(result, request, was_sent=bool(sent))
         except BaseException as error:
             hide_own_frames(error)
             raise

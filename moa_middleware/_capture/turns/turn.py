@@ -87,7 +87,8 @@ class Attempt:
     provider: str | None = None
     """Where a middleware named others than the call's."""
     snapshot: Any = None
-    """What the recording keeps with it: the request, as bytes."""
+    sent: Any = None
+    """What the recording keeps with it: the request, as bytes; what an HTTP client has sent for it, in short."""
 
     def __init__(self, call_state: CallState) -> None:
         self.id = uuid7()
@@ -98,7 +99,7 @@ class Attempt:
 
     def drop_content(self) -> None:
         """Forget what was said; contexts of threads may hold this object for ever."""
-        self.reply = self.snapshot = self.error = None
+        self.reply = self.snapshot = self.error = self.sent = None
         self.inner = []
 
 
@@ -115,8 +116,8 @@ class CallState:
     endpoint: str | None = None
     client: object = None
     """The SDK's client, whose keys an exception may quote."""
-    name = ""
-    """Name of the function."""
+    name, sends = "", False
+    """Name of the function, and whether it is an SDK's or an HTTP client's, which sends requests itself."""
     tags: Mapping[str, Any] = MappingProxyType({})
     request: Request | None = None
     chosen: Attempt | None = None
@@ -371,8 +372,7 @@ class Turn:
                 around = around.parent.call_state if around.parent is not None else None
             if around is None:
                 call_state.drop_content()
-        self.calls = []
-        self.frames, self.secrets = [], []
+        self.calls, self.frames, self.secrets = [], [], []
         self.request = self.reply = self.returned = self.error = self.snapshot = self.last_encoded = None
         self.answered_by = self.store = None
 
