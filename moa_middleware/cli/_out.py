@@ -12,6 +12,7 @@ import io
 import json
 import math
 import os
+import re
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -22,8 +23,15 @@ if TYPE_CHECKING:
 
 __all__ = ["OutputClosed", "emit", "emit_csv", "emit_json", "flush_or_silence", "note"]
 
-_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
-"""How a cell begins that a spreadsheet takes for a formula; see OWASP, CSV Injection. The last four are full-width."""
+_BLANK = "[^\\S\t\r\n]|[\"'\u200b-\u200d\u2060\ufeff]"
+"""What a spreadsheet may skip at the beginning of a cell; not what ends a cell, so that each character is looked at once."""
+_FORMULA = re.compile(f"^(?=[\t\r\n])|(^|[,;|\t\r\n])(?=(?:{_BLANK})*[=+\\-@\uff1d\uff0b\uff0d\uff20])")
+"""
+Where a cell begins that a spreadsheet takes for a formula; see OWASP, CSV Injection. Four signs are full-width.
+
+It may begin inside a text: a spreadsheet of another country splits at `;` and not at the comma, and one that splits
+elsewhere than the writer does not see its quotes.
+"""
 
 
 class OutputClosed(Exception):  # noqa: N818 - nothing is wrong
@@ -81,22 +89,23 @@ def emit_csv(rows: Iterable[Sequence[Any]]) -> None:
     """
     Write rows as CSV (RFC 4180, lines end in a newline alone).
 
-    A text that a spreadsheet would take for a formula gets a `'` in front; numbers stay as they are.
+    A text gets a `'` wherever a spreadsheet could begin a cell with a formula; numbers stay as they are.
 
     Raises:
         OutputClosed: The reader has gone.
     """
     for row in rows:
         line = io.StringIO()
-        csv.writer(line, lineterminator="").writerow(["" if cell is None else _cell(cell) for cell in row])
-        emit(line.getvalue())
+        # The end of the line is given, and taken off again: before Python 3.13 a cell with a newline is quoted only if
+        # the writer's own line ends have one (`test_no_text_begins_a_cell_with_a_formula`).
+        csv.writer(line, lineterminator="\n").writerow(["" if cell is None else _cell(cell) for cell in row])
+        emit(line.getvalue().removesuffix("\n"))
 
 
 def _cell(value: Any) -> Any:
     if not isinstance(value, str):
         return value
-    shown = safe_text(value)
-    return f"'{shown}" if value.startswith(_FORMULA) else shown
+    return safe_text(_FORMULA.sub(r"\1'", value))
 
 
 def note(text: str) -> None:

@@ -7,6 +7,7 @@ import csv
 import io
 import json
 import re
+import time
 from pathlib import Path
 
 import pytest
@@ -165,16 +166,75 @@ def test_a_spreadsheet_gets_no_formula(start, capsys):
     assert ["a=b", "-1.5", ""] == rest
 
 
+FORMULAS = [
+    "\n=1+1",
+    "a\n=1+1",
+    "a\r=1+1",
+    "a\r\n=1+1",
+    "a\t@x",
+    "a;=1+1",
+    'a";=1+1;"',
+    "a,=1+1",
+    'a",=1+1,"',
+    "a\n\n-1",
+    "a\n =1+1",
+    "a\n'=1+1",
+    "\u200b=1+1",
+    "\ufeff=1+1",
+    "\xa0=1+1",
+    "a|=1+1",
+    "a\n\uff1d1+1",
+    "a\u2028=1+1",
+]
+
+
+@pytest.mark.parametrize("text", FORMULAS)
+@pytest.mark.parametrize("cells", [("{}", 1), ("x", "{}", "y"), (2, "{}")], ids=["first", "middle", "last"])
+def test_no_text_begins_a_cell_with_a_formula(text, cells, capsys):
+    """Wherever a spreadsheet splits: at commas, at `;` as in half of Europe, at tabs, and at newlines in quotes."""
+    _out.emit_csv([[cell if cell != "{}" else text for cell in cells], ["x", "y"]])
+    written = capsys.readouterr().out
+    rows = list(csv.reader(io.StringIO(written), strict=True))
+    assert [len(cells), 2] == [len(row) for row in rows]
+    for delimiter in ",;\t|":
+        # Quotes that do not stand where this reader expects them are text to it, as to a spreadsheet.
+        for quoting in (csv.QUOTE_MINIMAL, csv.QUOTE_NONE):
+            found = csv.reader(io.StringIO(written, newline=""), delimiter=delimiter, quoting=quoting)
+            for cell in (cell for row in found for cell in row if cell not in ("1", "2")):
+                assert not cell.lstrip(' "\xa0\u200b\ufeff\u2028').startswith(tuple("=+-@\uff1d")), (delimiter, cell)
+
+
+@pytest.mark.parametrize("text", ["gpt-4.1", "a, b", "x=1", "a\nb", "mail@example.com", "1;2", "a - b", "it's"])
+def test_other_texts_stay_as_they_are(text, capsys):
+    """A name with such a sign in its middle, and one with a comma or a newline, come back from the CSV."""
+    _out.emit_csv([[text, 1]])
+    assert [[text, "1"]] == list(csv.reader(io.StringIO(capsys.readouterr().out)))
+
+
+def test_a_long_text_is_looked_at_once(capsys):
+    """A million separators before no formula take no longer than a million letters."""
+    spent = {}
+    for name, text in {"letters": "x" * 10**6, "lines": "\n" * 10**6, "blanks": ",\u200b" * 500_000}.items():
+        began = time.process_time()
+        _out.emit_csv([[text]])
+        spent[name] = time.process_time() - began
+        capsys.readouterr()
+    assert max(spent.values()) < 5, spent
+
+
 def test_stats_as_csv_quote_names_that_are_formulas(run, written, desk):
-    """A model that is named like a formula stands quoted in the CSV of `moa stats`."""
+    """A model that is named like a formula, or has one behind a newline, is quoted in the CSV of `moa stats`."""
     line = json.loads(next(written.glob("*.jsonl")).read_bytes().splitlines()[0])
     line["aggregator"]["model"] = '=HYPERLINK("http://x.example")'
+    line["references"][0]["model"] = "\n=1+1"
     folder = desk / "traces"
     folder.mkdir()
     (folder / "s-0.jsonl").write_text(json.dumps(line) + "\n", encoding="utf-8")
     rows = list(csv.reader(io.StringIO(run("stats", folder, "--csv").stdout)))
     assert "model" == rows[0][0]
     assert '\'=HYPERLINK("http://x.example")' in [row[0] for row in rows[1:]]
+    assert "'\n'=1+1" in [row[0] for row in rows[1:]]
+    assert 1 == len({len(row) for row in rows})
 
 
 WRITES = {"print", "echo", "secho", "write", "writelines", "out", "rule", "log", "print_json", "input", "inspect"}
