@@ -17,6 +17,7 @@ from functools import cache
 from importlib.resources import files
 from typing import IO, TYPE_CHECKING, Any
 
+from .._layout.folder import open_regular
 from .._unsafe import UNSAFE
 from .._version import __version__
 
@@ -28,9 +29,16 @@ __all__ = ["as_block", "is_ours", "overhead", "pages_in", "write_page"]
 
 SCRIPTS = ("base.js", "data.js", "charts.js", "list.js", "call.js", "turn.js", "run.js", "app.js")
 """In their order; together one function."""
-_MARK = '<meta name="generator" content="moa_middleware '
+_MARK = re.compile(
+    rb'<!doctype html>\s*<html[^<>]*>\s*<head>\s*(?:<meta [^<>]*>\s*){0,8}<meta name="generator" content="moa_middleware '
+)
+"""
+How a page of ours begins: the mark is an element of its head.
+
+A page that only quotes the mark, in a text, a comment or an attribute, is not ours.
+"""
 _HEAD = 1024
-"""Bytes of a page in which the mark stands."""
+"""Bytes of a page in which the mark is."""
 _ACTIVE = re.compile(f"[<>&\u2028\u2029{UNSAFE}]")
 """What ends a script element or a line of one, turns the reading direction, cannot be seen, or is not UTF-8."""
 _UNSEEN = re.compile(f"[\t\n\u2028\u2029{UNSAFE}]")
@@ -113,18 +121,16 @@ def write_page(out: IO[bytes], title: str, run: dict[str, Any], blocks: Iterable
 
 
 def is_ours(path: Path) -> bool:
-    """Return True if a file is such a page, and no more than that is lost with it."""
+    """Return True if a file is such a page, and no more than that is lost with it; a link to one counts as one."""
     try:
-        if not path.is_file():
-            return False  # a pipe would be waited for
-        with path.open("rb") as file:
-            return _MARK.encode() in file.read(_HEAD)
+        with open_regular(path, follow=True) as file:
+            return _MARK.match(file.read(_HEAD)) is not None
     except OSError:
         return False
 
 
 def pages_in(folder: Path) -> Iterator[Path]:
-    """Yield the pages of an earlier split report in a directory; other reports beside it are none of its."""
+    """Yield the pages of an earlier split report in a directory; other reports next to it do not belong to it."""
     for path in sorted(folder.glob("session-*.html")):
         if is_ours(path):
             yield path

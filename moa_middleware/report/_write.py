@@ -218,7 +218,7 @@ class _PageWriter:
         for name in stale - {path.name for path in paths}:
             with suppress(FileNotFoundError):
                 there = (folder / name).lstat()
-                if not any(os.path.samestat(there, one) for one in made):
+                if not any(os.path.samestat(there, one) for one in made) and is_ours(folder / name):
                     (folder / name).unlink()
         return paths
 
@@ -243,11 +243,19 @@ class _PageWriter:
         return found
 
     def _put(self, path: Path, title: str, run: dict[str, Any], places: list[int]) -> None:
-        """Write a page beside its place, then move it there."""
+        """
+        Write a page next to its place, then move it there.
+
+        Raises:
+            QueryError: Something that is not a report is there by now.
+        """
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=".report-", suffix=".tmp")
         try:
             with os.fdopen(handle, "wb") as out:
                 write_page(out, title, run, self._found.blocks_of(places))
+            # Pages take a while to be written, in which somebody may have put a file of theirs here.
+            if os.path.lexists(path) and not is_ours(path):
+                raise QueryError(f"{os.fspath(path)!r} is there, and is not a report: name another file")
             Path(name).replace(path)
         except BaseException:
             with suppress(OSError):

@@ -142,6 +142,60 @@ def test_what_is_no_report_is_not_overwritten(desk, sampled):
         report.write(sampled, desk / "nowhere" / "run.html")
 
 
+MARK = '<meta name="generator" content="moa_middleware 1.0">'
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"<!doctype html><title>How reports look</title><pre>{MARK}</pre>",
+        f'<!doctype html>\n<html lang="en">\n<head>\n<!-- {MARK} -->\n<meta charset="utf-8">\n',
+        f'<!doctype html>\n<html lang="en">\n<head>\n<meta name="description" content=\'{MARK}\'>\n',
+        f'<!doctype html>\n<html lang="en">\n<head>\n<title>{MARK}</title>\n',
+        f'<!doctype html>\n<html lang="en">\n<head></head>\n<body>{MARK}\n',
+        f"{MARK}\n",
+        f"notes\n<!doctype html>\n<html>\n<head>\n{MARK}\n",
+        "",
+    ],
+    ids=["text", "comment", "attribute", "title", "body", "bare", "quoted page", "empty"],
+)
+@pytest.mark.parametrize("split", [False, True], ids=["one", "split"])
+def test_a_page_that_only_quotes_the_mark_is_not_ours(text, split, desk, sampled):
+    """The mark counts as an element of the head, where our pages have it; so nothing is replaced or removed."""
+    (desk / "web").mkdir()
+    names = ("index.html", "session-api-review.html", "session-old.html") if split else ("run.html",)
+    for name in names[-1:] if split else names:
+        (desk / "web" / name).write_text(text)
+    if split:
+        report.write(sampled, desk / "web", split=True)
+        assert text == (desk / "web" / "session-old.html").read_text()
+        for name in names[:2]:
+            (desk / "web" / name).write_text(text)
+            with pytest.raises(errors.QueryError, match="is no report"):
+                report.write(sampled, desk / "web", split=True)
+            assert text == (desk / "web" / name).read_text()
+            (desk / "web" / name).unlink()
+        return
+    with pytest.raises(errors.QueryError, match="is no report"):
+        report.write(sampled, desk / "web" / "run.html")
+    assert text == (desk / "web" / "run.html").read_text()
+
+
+def test_a_page_that_is_put_there_while_others_are_written_stays(desk, sampled):
+    """A report takes a while; what came to its place meanwhile is not replaced."""
+    put = []
+
+    def meanwhile(_size):
+        (desk / "run.html").write_text("mine")
+        put.append(True)
+
+    with pytest.raises(errors.QueryError, match="is not a report"):
+        report.write(sampled, desk / "run.html", progress=meanwhile)
+    assert put
+    assert "mine" == (desk / "run.html").read_text()
+    assert ["run.html"] == [path.name for path in desk.iterdir()]
+
+
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes")
 def test_a_pipe_in_the_place_of_a_report_is_not_waited_for(desk, sampled):
     """It is no report; to look into it would wait for ever."""
