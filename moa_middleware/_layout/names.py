@@ -1,16 +1,23 @@
-"""The name that a session has in a directory: its traces' file, and its page of a report."""
+"""Names in a directory: a session's, for its traces' file and its page of a report, and a turn's, for its journal."""
 
 from __future__ import annotations
 
 import hashlib
 import os
+import re
 import unicodedata
 
-__all__ = ["session_stem"]
+__all__ = ["is_turn_id", "session_stem"]
 
 _UNKNOWN = "unknown-session"
 _LONGEST = 100
 _DEVICES = frozenset({"con", "prn", "aux", "nul"} | {f"{port}{n}" for port in ("com", "lpt") for n in "0123456789¹²³"})
+_TURN_ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
+
+
+def is_turn_id(name: str) -> bool:
+    """Return True if a name is an id that a turn of this library may have: a UUIDv7 (RFC 9562, section 5.7)."""
+    return _TURN_ID.fullmatch(name) is not None
 
 
 def session_stem(session_id: str | None) -> str:

@@ -24,8 +24,8 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None)
 _HELP = (
     f"{VERBS['prune']}\n\n"
     "Sessions, sealed segments, late lines and journals of dead processes go by the time of their last write. What a "
-    "process may still write to stays. Without --dry-run the files are gone at once: nothing is asked, and nothing "
-    "brings them back."
+    "process may still write to stays, and so does what is not a file of this library, whatever its name. Without "
+    "--dry-run the files are gone at once: nothing is asked, and nothing brings them back."
 )
 _SAYS = {
     "removed": "removed",
@@ -33,6 +33,7 @@ _SAYS = {
     "live": "stays, its process runs",
     "elsewhere": "stays, its process is of another machine or container",
     "needed": "stays, its turns do",
+    "foreign": "stays, it is not of this library",
     "failed": "could not be removed",
 }
 
@@ -82,6 +83,6 @@ def _human(report: PruneReport) -> None:
 
 def _status_text(one: PrunedFile, *, dry_run: bool) -> str:
     says = "would be removed" if dry_run and one.status == "removed" else _SAYS[one.status]
-    if one.status == "failed":
+    if one.status in ("failed", "foreign"):
         return f"{says}: {one_line(one.error or 'unknown')}"
     return f"{says}, {one.kind}, {size_text(one.bytes)}, last written {time_text(one.modified, '%Y-%m-%d %H:%M')}"

@@ -33,6 +33,7 @@ _SAYS = {
     "elsewhere": "left alone, its process is of another machine or container: see --elsewhere",
     "new": "left alone, it is empty and new",
     "busy": "left alone, it is locked",
+    "foreign": "left alone, it is not a journal",
     "unreadable": "cannot be read",
     "failed": "could not be recovered",
 }
@@ -42,8 +43,8 @@ _WOULD_SAY = {
     "written": "would be removed, its turn is written",
     "empty": "would be removed, it is empty",
 }
-_QUIET = frozenset({"live", "new", "busy", "written", "empty"})
-"""What is as it should be."""
+_QUIET = frozenset({"live", "new", "busy", "written", "empty", "foreign"})
+"""What is as it should be, or not ours: a nightly run must not raise an alarm for a file that another user has put there."""
 
 
 @app.command(help=VERBS["recover"])
@@ -58,7 +59,7 @@ def recover(
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object for all of it.")] = False,
 ) -> None:
-    """Recover, and end with 1 if a turn was recovered or could not be."""
+    """Recover, and end with 1 if a turn was recovered, or a journal is left that needs a look."""
     from .._capture.tracing.recover import recover as recover_all
     from .._capture.tracing.writer import FileWriter
 

@@ -22,7 +22,17 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-__all__ = ["BAD_FILE", "LONGEST", "PROGRESS_STEP", "Member", "copied", "describe_error", "lines", "open_file"]
+__all__ = [
+    "BAD_FILE",
+    "LONGEST",
+    "PROGRESS_STEP",
+    "Member",
+    "copied",
+    "describe_error",
+    "lines",
+    "open_file",
+    "uncompressed",
+]
 
 _BUFFER = 1 << 20
 _GZIP = b"\x1f\x8b"
@@ -72,8 +82,12 @@ def open_file(member: Member) -> IO[bytes]:
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         file.close()
         raise OSError(errno.EINVAL, "Not a regular file")
-    head = file.peek(2)[:2]
-    if head == _GZIP:
+    return uncompressed(file)
+
+
+def uncompressed(file: IO[bytes]) -> IO[bytes]:
+    """Return a file that is read uncompressed, whether it is compressed or not; closing it closes the file."""
+    if cast("io.BufferedReader", file).peek(2)[:2] == _GZIP:
         return io.BufferedReader(_Gzip(file), _BUFFER)
     return file
 

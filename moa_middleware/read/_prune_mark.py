@@ -12,14 +12,20 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 from uuid import UUID
 
+from .._layout.folder import kind_of, open_regular
 from ._fields import number
 
 if TYPE_CHECKING:
     from pathlib import Path
+    from typing import IO
 
-__all__ = ["began_before", "mark", "pruned_before"]
+    from .._layout.folder import Folder
 
-_NAME = ".pruned"
+__all__ = ["NAME", "began_before", "mark", "pruned_before"]
+
+NAME = ".pruned"
+_LONGEST = 1 << 16
+"""Bytes of a mark at most."""
 _SHIFT = 80
 """Bits behind the milliseconds of a UUIDv7 (RFC 9562, section 5.7)."""
 _VERSION = 7
@@ -28,26 +34,51 @@ _VERSION = 7
 def pruned_before(folder: Path) -> float:
     """Return when the youngest line may have been written that was removed, in epoch seconds; 0 if none was."""
     try:
-        found = json.loads((folder / _NAME).read_bytes())
+        with open_regular(folder / NAME) as file:
+            return _before(file)
     except (OSError, ValueError, RecursionError):
         return 0.0
-    return number(found.get("before")) or 0.0 if isinstance(found, dict) else 0.0
 
 
-def mark(folder: Path, before: float) -> None:
+def _before(file: IO[bytes]) -> float:
     """
-    Take down that files written last before a moment were removed; where that fails, lines are missed later on.
+    Return what a mark says.
+
+    Raises:
+        ValueError: It is not a mark.
+    """
+    found = json.loads(file.read(_LONGEST))
+    before = number(found.get("before")) if isinstance(found, dict) else None
+    if before is None:
+        raise ValueError
+    return before
+
+
+def mark(folder: Folder, before: float) -> str | None:
+    """
+    Write down that files written last before a moment were removed; where that fails, their lines are reported as missing.
 
     Args:
         folder: The directory.
         before: In epoch seconds.
+
+    Returns:
+        Why the mark cannot be left: something else has its name.
     """
-    before = max(before, pruned_before(folder))
-    new = folder / f"{_NAME}.{os.getpid()}"
+    try:
+        kind = kind_of(folder.status(NAME))
+        if kind is not None:
+            return f"it is {kind}"
+        with os.fdopen(folder.open(NAME), "rb") as file:
+            before = max(before, _before(file))
+    except FileNotFoundError:
+        pass
+    except (OSError, ValueError, RecursionError):
+        return "it is not a mark of moa prune"
     with suppress(OSError):
-        new.touch(mode=0o600)
-        new.write_text(f"{json.dumps({'before': before})}\n", encoding="ascii")
-        new.replace(folder / _NAME)
+        # A name that nobody can guess, and that is made and never opened: a link that was put there would be followed.
+        folder.write(NAME, f"{json.dumps({'before': before})}\n".encode(), f"{NAME}.{os.urandom(8).hex()}")
+    return None
 
 
 def began_before(turn_id: str, moment: float) -> bool:

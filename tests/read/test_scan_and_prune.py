@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import gzip
 import io
 import json
 import os
@@ -18,8 +19,9 @@ from moa_middleware import errors, read
 from moa_middleware._capture.tracing.journal import JOURNAL_SCHEMA, this_process
 from moa_middleware._capture.tracing.writer import FileWriter
 
-from .conftest import Plain, ask, late_turn, records, write
+from .conftest import SEED, Plain, ask, late_turn, records, write
 
+LATE_LINE = {"schema": "moa-late/1", "turn_id": "t", "call": {}}
 KEY = "sk-proj-abcd1234efgh5678ijkl9012"
 MAIL = "somebody@example.com"
 PHONE = "+49 30 1234567"
@@ -124,8 +126,8 @@ def test_segments_go_before_the_file_that_grows(desk):
         Plain("one").create(ask(str(number)))
     late = path / "late"
     late.mkdir()
-    write(late / "s.jsonl", {"a": 1})
-    write(late / "gone.jsonl", {"a": 1})
+    write(late / "s.jsonl", LATE_LINE)
+    write(late / "gone.jsonl", LATE_LINE)
     segments = sorted(path.glob("s~s*.jsonl"))
     age(*segments[:2], late / "s.jsonl", late / "gone.jsonl")
     found = read.prune(path, older_than=timedelta(days=30))
@@ -171,7 +173,7 @@ def test_what_was_pruned_is_not_missed(desk):
 def test_what_is_lost_since_a_prune_is_missed(traces):
     """Only lines written before the moment are let be."""
     before = time.time() - OLD
-    age(write(traces / "old.jsonl", {"a": 1}), seconds=2 * OLD)
+    age(write(traces / "old.jsonl", SEED), seconds=2 * OLD)
     assert 1 == len(read.prune(traces, older_than=OLD).removed)
     lines = (traces / "s-0.jsonl").read_bytes().split(b"\n")
     write(traces / "s-0.jsonl", lines[0], lines[2])
@@ -236,41 +238,143 @@ def test_journals_of_the_dead_go_and_those_of_the_living_stay(traces):
         "elsewhere": {**this_process(), "host": "another"},
     }.items():
         age(write(folder / f"{name}.jsonl", {"schema": JOURNAL_SCHEMA, "turn_id": name, "process": process}))
-    age(write(folder / "empty.jsonl"), write(folder / "foreign.jsonl", b"what", b"{", {"process": 3}))
+    empty = "01a20a23-6c3c-709f-9e47-25ccc2c6c2f0.jsonl"
+    age(write(folder / "foreign.jsonl", b"what", b"{", {"process": 3}), write(folder / "empty.jsonl"))
+    age(write(folder / empty), write(folder / "torn.jsonl", b'{"schema":"moa-journal/1","turn_id":"torn","sess'))
     found = read.prune(traces, older_than="30d")
+    foreign = {"open/empty.jsonl": "foreign", "open/foreign.jsonl": "foreign"}
     assert {
+        f"open/{empty}": "removed",
         "open/dead.jsonl": "removed",
         "open/elsewhere.jsonl": "elsewhere",
-        "open/empty.jsonl": "removed",
-        "open/foreign.jsonl": "removed",
         "open/live.jsonl": "live",
+        "open/torn.jsonl": "removed",
+        **foreign,
     } == fates(found)
-    assert {"open/elsewhere.jsonl": "removed", "open/live.jsonl": "live"} == fates(
+    assert {"open/elsewhere.jsonl": "removed", "open/live.jsonl": "live", **foreign} == fates(
         read.prune(traces, older_than="30d", elsewhere=True)
     )
 
 
+FOREIGN = {
+    "tune.jsonl": b'{"messages": [{"role": "user", "content": "Why?"}]}\n',
+    "log.jsonl": b"2026-01-01 started\n",
+    "output.jsonl": b'done\n{"schema": "moa-turn/1", "turn_id": "t"}\n',
+    "quoted.jsonl": b'{"text": "{\\"schema\\": \\"moa-turn/1\\"}"}\n',
+    "inner.jsonl": b'{"record": {"schema": "moa-turn/1", "turn_id": "t"}}\n',
+    "list.jsonl": b'["schema", "moa-turn/1"]\n',
+    "other.jsonl": b'{"schema": "another/1", "turn_id": "t"}\n',
+    "near.jsonl": b'{"schema": "moa-turner/1", "turn_id": "t"}\n',
+    "no-turn.jsonl": b'{"schema": "moa-turn/1"}\n',
+    "no-text.jsonl": b'{"schema": ["moa-turn/1"], "turn_id": "t"}\n',
+    "journal.jsonl": b'{"schema": "moa-journal/1", "turn_id": "journal"}\n',
+    "half.jsonl": b'{"references": []}\n',
+    "blank.jsonl": b"\n \n",
+    "empty.jsonl": b"",
+    "binary.jsonl": b"\0" * 4096,
+    "begin.jsonl": b'{"schema": "moa-tur',
+    "notes.jsonl.gz": gzip.compress(b"my notes\n"),
+    "broken.jsonl.gz": gzip.compress(b'{"schema": "moa-turn/1", "turn_id": "t"}\n')[:15],
+    "plain.jsonl.gz": b"my notes\n",
+}
+OWN = {
+    "seed.jsonl": json.dumps(SEED).encode() + b"\n",
+    "packed.jsonl.gz": gzip.compress(json.dumps(SEED).encode() + b"\n"),
+    "sorted.jsonl": b'{"aggregator": null, "schema": "moa-turn/1", "turn_id": "t"}\n',
+    "newer.jsonl": b'{"schema": "moa-turn/12", "turn_id": "t"}\n',
+    "torn.jsonl": b'{"schema":"moa-turn/1","turn_id":"t","sess',
+    "torn-first.jsonl": b'{"schema":"moa-turn/1","turn_id":"t","sess\n{"schema": "moa-turn/1", "turn_id": "u"}\n',
+    "behind-blanks.jsonl": b'\n\n{"schema": "moa-turn/1", "turn_id": "t"}\n',
+    "large.jsonl": b'{"schema":"moa-turn/1","turn_id":"t","x":"' + b"x" * 200_000 + b'"}\n',
+    "large-seed.jsonl": json.dumps({**SEED, "preset": "x" * 200_000}).encode() + b"\n",
+}
+
+
+def test_only_what_is_readable_as_a_trace_goes(desk):
+    """A name proves nothing: the first line must be one of a turn or a late call, at the top of its object."""
+    for place in ("traces", "none"):
+        path = desk / place
+        path.mkdir()
+        for name, data in {**FOREIGN, **(OWN if place == "traces" else {})}.items():
+            (path / name).write_bytes(data)
+            age(path / name)
+        for dry_run in (True, False):
+            found = read.prune(path, older_than="1d", dry_run=dry_run)
+            assert {
+                **dict.fromkeys(FOREIGN, "foreign"),
+                **dict.fromkeys(OWN if place == "traces" else (), "removed"),
+            } == (fates(found))
+            assert all(one.error for one in found.files if one.status == "foreign")
+        left = {one.name: one.read_bytes() for one in path.iterdir() if one.name != ".pruned"}
+        assert FOREIGN == left
+        assert (place == "traces") == (path / ".pruned").exists()
+
+
 def test_nothing_else_is_touched(traces, desk):
-    """Other files, directories, and what links lead to."""
-    other = write(desk / "other.jsonl", {"a": 1})
+    """Other files, directories, and what links lead to; what has the name of a trace is listed."""
+    other = write(desk / "other.jsonl", SEED)
     (traces / "link.jsonl").symlink_to(other)
     (traces / "notes.txt").write_text("mine")
     (traces / "folder.jsonl").mkdir()
-    age(other, traces / "notes.txt", traces / "folder.jsonl")
-    assert {} == fates(read.prune(traces, older_than="1d"))
+    os.mkfifo(traces / "pipe.jsonl")
+    names = ("link.jsonl", "folder.jsonl", "pipe.jsonl")
+    age(other, traces / "notes.txt", *(traces / name for name in names[1:]))
+    os.utime(traces / "link.jsonl", (1, 1), follow_symlinks=False)
+    found = read.prune(traces, older_than="1d")
+    assert dict.fromkeys(names, "foreign") == fates(found)
+    assert {"it is a link", "it is a directory", "it is a pipe"} == {one.error for one in found.files}
     assert other.exists()
-    assert {"notes.txt", "link.jsonl", "folder.jsonl", "s-0.jsonl", "s-1.jsonl"} == {p.name for p in traces.iterdir()}
+    assert {"notes.txt", "s-0.jsonl", "s-1.jsonl", *names} == {path.name for path in traces.iterdir()}
 
 
 @pytest.mark.parametrize("name", ["late", "open"])
 def test_a_link_leads_no_removal_out_of_the_directory(traces, desk, name):
     """`late/` and `open/` may be links too; what stands behind them is not of this directory."""
     (desk / "other").mkdir()
-    other = write(desk / "other" / "mine.jsonl", {"a": 1})
+    schema = {"late": "moa-late/1", "open": JOURNAL_SCHEMA}[name]
+    other = write(desk / "other" / "mine.jsonl", {"schema": schema, "turn_id": "mine", "call": {}})
     (traces / name).symlink_to(desk / "other")
     age(other)
-    assert {} == fates(read.prune(traces, older_than="1d"))
+    (found,) = read.prune(traces, older_than="1d").files
+    assert (traces / name, "foreign", "it is a link") == (found.path, found.status, found.error)
     assert other.exists()
+
+
+@pytest.mark.parametrize("kind", ["link", "dangling link", "pipe", "directory", "text", "other JSON"])
+def test_a_mark_is_not_put_in_the_place_of_something_else(kind, traces, desk):
+    """The old files go, and what has the name of the mark stays and is listed; `verify` is not held up by it."""
+    target = desk / "target"
+    if kind == "link":
+        target.write_text('{"before": 1}')
+    place = traces / ".pruned"
+    {
+        "link": lambda: place.symlink_to(target),
+        "dangling link": lambda: place.symlink_to(target),
+        "pipe": lambda: os.mkfifo(place),
+        "directory": place.mkdir,
+        "text": lambda: place.write_text("mine"),
+        "other JSON": lambda: place.write_text('{"mine": 1}'),
+    }[kind]()
+    before = place.lstat()
+    age(traces / "s-0.jsonl")
+    found = read.prune(traces, older_than="1d")
+    assert {"s-0.jsonl": "removed", ".pruned": "foreign"} == fates(found)
+    assert os.path.samestat(before, place.lstat())
+    assert {"link": '{"before": 1}'}.get(kind) == (target.read_text() if target.exists() else None)
+    read.verify(traces)
+
+
+def test_no_link_that_is_put_there_is_written_through(traces, desk, monkeypatch):
+    """The mark is made under a random name, and a file that has it already is not opened."""
+    target = desk / "target"
+    target.write_text("precious")
+    (traces / f".pruned.{os.getpid()}").symlink_to(target)
+    monkeypatch.setattr(os, "urandom", lambda count: b"x" * count)
+    (traces / f".pruned.{(b'x' * 8).hex()}").symlink_to(target)
+    age(traces / "s-0.jsonl")
+    assert {"s-0.jsonl": "removed"} == fates(read.prune(traces, older_than="1d"))
+    assert "precious" == target.read_text()
+    assert not (traces / ".pruned").exists()
 
 
 @pytest.mark.parametrize(

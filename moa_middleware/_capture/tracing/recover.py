@@ -10,15 +10,15 @@ from __future__ import annotations
 
 import math
 import os
-import stat
 import time
 from contextlib import suppress
 from copy import deepcopy
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from ..._layout import lock
+from ..._layout.folder import Folder, is_of_another, kind_of, open_regular
+from ..._layout.names import is_turn_id
 from ...records import SCHEMA
 from .encode import decode, encode
 from .journal import FOLDER, JOURNAL_SCHEMA, OF_TURN, is_alive
@@ -29,13 +29,12 @@ from .turn_record import arrange, name_roles
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+    from pathlib import Path
 
     from .writer import FileWriter
 
 __all__ = ["RecoveredJournal", "recover"]
 
-# A pipe in the file's place must not hold us; files know no such wait.
-_FLAGS = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NONBLOCK", 0)
 _YOUNG = 60.0
 """Seconds for which a journal that says nothing may be one that is being begun."""
 
@@ -44,7 +43,12 @@ _HEAD = 500
 """Bytes of a line among which its turn's id stands."""
 _LONGEST = 100
 
-What = Literal["recovered", "written", "empty", "live", "elsewhere", "new", "busy", "unreadable", "failed"]
+_BEGIN = f'{{"schema":"{JOURNAL_SCHEMA.partition("/")[0]}/'.encode()
+"""How a journal's line begins."""
+_LEAST = len(b'{"schema":"moa-')
+"""Bytes of that which nothing else begins with, for lines that were torn."""
+
+What = Literal["recovered", "written", "empty", "live", "elsewhere", "new", "busy", "foreign", "unreadable", "failed"]
 
 
 class RecoveredJournal(NamedTuple):
@@ -56,10 +60,11 @@ class RecoveredJournal(NamedTuple):
         what: `recovered`: its turn is written now; `written`: the turn was written already; `empty`: it
             says nothing; all three are removed. The others stay: `live` is of a process that runs,
             `elsewhere` of another machine or container, `new` is empty and less than a minute old,
-            so that it may be one that is being begun, `busy` is locked, `unreadable` holds no whole
-            line, and the turn of `failed` could not be written.
+            so that it may be one that is being begun, `busy` is locked, `foreign` is not a journal,
+            `unreadable` is a journal without a whole line, or a file of this user's that cannot be opened,
+            and the turn of `failed` could not be written.
         calls: Calls that were saved.
-        error: What went wrong.
+        error: What went wrong, or what it is.
     """
 
     path: Path
@@ -80,99 +85,144 @@ def recover(writer: FileWriter, *, dry_run: bool = False, elsewhere: bool = Fals
     Raises:
         OSError: The directory cannot be read.
     """
-    folder = writer.trace_dir / FOLDER
     try:
-        names = sorted(entry.name for entry in os.scandir(folder) if entry.name.endswith(".jsonl"))
+        top = Folder(writer.trace_dir)
     except FileNotFoundError:
         return
-    written = _WrittenTurns(writer, {name.removesuffix(".jsonl") for name in names})
-    for name in names:
-        finding = _one(folder / name, written, dry_run=dry_run, elsewhere=elsewhere)
-        if finding is not None:
-            yield finding
+    with top:
+        try:
+            folder = top.below(FOLDER)
+        except FileNotFoundError:
+            return
+        except NotADirectoryError as error:
+            # A link leads out of the directory: what it leads to is not ours.
+            yield RecoveredJournal(writer.trace_dir / FOLDER, "foreign", error=error.strerror)
+            return
+    with folder:
+        names = [name for name in folder.names() if name.endswith(".jsonl")]
+        written = _WrittenTurns(writer, {name.removesuffix(".jsonl") for name in names})
+        for name in names:
+            finding = _one(_Journal(folder, name), written, dry_run=dry_run, elsewhere=elsewhere)
+            if finding is not None:
+                yield finding
 
 
-def _one(path: Path, written: _WrittenTurns, *, dry_run: bool, elsewhere: bool) -> RecoveredJournal | None:
+class _Journal:
+    """One file where journals are."""
+
+    def __init__(self, folder: Folder, name: str) -> None:
+        self._folder = folder
+        self._name = name
+        self.turn_id = name.removesuffix(".jsonl")
+        self.path = folder.path / name
+
+    def found(self, what: What, calls: int = 0, error: str | None = None) -> RecoveredJournal:
+        """Return what became of it."""
+        return RecoveredJournal(self.path, what, calls, error)
+
+    def removed(self, what: What, calls: int = 0, *, dry_run: bool) -> RecoveredJournal:
+        """Remove it, and return that."""
+        if not dry_run:
+            with suppress(FileNotFoundError):
+                self._folder.remove(self._name)
+        return self.found(what, calls)
+
+    def status(self) -> os.stat_result:
+        """Return the status of the file itself, not of what it links to."""
+        return self._folder.status(self._name)
+
+    def is_at(self, status: os.stat_result) -> bool:
+        """Return True if its name is still that of the file that is open."""
+        return self._folder.is_at(self._name, status)
+
+    def open(self) -> int:
+        """Open it, to write if that may be: network file systems lock no other (flock(2))."""
+        try:
+            return self._folder.open(self._name, os.O_RDWR)
+        except PermissionError:
+            return self._folder.open(self._name)
+
+
+def _one(journal: _Journal, written: _WrittenTurns, *, dry_run: bool, elsewhere: bool) -> RecoveredJournal | None:
     """Deal with one journal; `None` if somebody else has removed it."""
+    status: os.stat_result | None = None
     try:
-        descriptor = _opened(path)
+        status = journal.status()
+        kind = kind_of(status)
+        if kind is not None:
+            return journal.found("foreign", error=f"it is {kind}")
+        descriptor = journal.open()
     except FileNotFoundError:
         return None
     except OSError as error:
-        return RecoveredJournal(path, "unreadable", error=_words(error))
+        hidden = status is not None and isinstance(error, PermissionError) and is_of_another(status)
+        return journal.found("foreign" if hidden else "unreadable", error=_words(error))
     try:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            return RecoveredJournal(path, "unreadable", error="it is no regular file")
         if lock.acquire(descriptor, time.monotonic() + lock.PATIENCE) is False:
-            return RecoveredJournal(path, "busy")
-        if not lock.is_at(path, os.fstat(descriptor)):
+            return journal.found("busy")
+        status = os.fstat(descriptor)
+        if not journal.is_at(status):
             return None
         with open(descriptor, "rb", closefd=False) as file:
             lines = [line for line in file.read().split(b"\n") if line.strip()]
-        return _judge(path, lines, written, dry_run=dry_run, elsewhere=elsewhere)
+        if not lines:
+            return _of_empty(journal, status, dry_run=dry_run)
+        return _judge(journal, lines, written, dry_run=dry_run, elsewhere=elsewhere)
     except OSError as error:
-        return RecoveredJournal(path, "failed", error=_words(error))
+        return journal.found("failed", error=_words(error))
     except Exception as error:
         # Another's file, or another version's: it must not keep the others from being recovered.
-        return RecoveredJournal(path, "unreadable", error=type(error).__qualname__)
+        return journal.found("unreadable", error=type(error).__qualname__)
     finally:
         lock.release(descriptor)
         os.close(descriptor)
 
 
-def _opened(path: Path) -> int:
-    """Open a journal, to write if that may be: network file systems lock no other (flock(2))."""
-    try:
-        return os.open(path, _FLAGS | os.O_RDWR)
-    except PermissionError:
-        return os.open(path, _FLAGS | os.O_RDONLY)
+def _of_empty(journal: _Journal, status: os.stat_result, *, dry_run: bool) -> RecoveredJournal:
+    if not is_turn_id(journal.turn_id):
+        return journal.found("foreign", error="it is empty, and its name is not a turn's")
+    if time.time() - status.st_mtime < _YOUNG:
+        return journal.found("new")
+    return journal.removed("empty", dry_run=dry_run)
 
 
 def _judge(
-    path: Path, lines: list[bytes], written: _WrittenTurns, *, dry_run: bool, elsewhere: bool
+    journal: _Journal, lines: list[bytes], written: _WrittenTurns, *, dry_run: bool, elsewhere: bool
 ) -> RecoveredJournal:
-    turn_id = path.name.removesuffix(".jsonl")
-    lines_read = [line for line in map(_loaded, lines) if _is_journal(line, turn_id)]
+    turn_id = journal.turn_id
+    values = [_loaded(line) for line in lines]
+    if not _is_own(values, lines[0], turn_id):
+        return journal.found("foreign", error="its first line is not of a journal of this turn")
+    lines_read = [value for value in values if _is_journal(value, turn_id)]
     if not lines_read:
-        if lines:
-            return RecoveredJournal(path, "unreadable", error="it holds no whole line")
-        if time.time() - path.stat().st_mtime < _YOUNG:
-            return RecoveredJournal(path, "new")
-        return _removed(RecoveredJournal(path, "empty"), dry_run=dry_run)
+        return journal.found("unreadable", error="it holds no whole line")
     # The last line names the process: a turn that began before a fork may have been carried on in the child.
     # A process id alone proves nothing, since the system gives it out again
     # (`test_a_pid_that_was_given_to_another_process_is_no_life`).
     alive = is_alive(lines_read[-1]["process"])
     if alive is None and not elsewhere:
-        return RecoveredJournal(path, "elsewhere")
+        return journal.found("elsewhere")
     if alive:
-        return RecoveredJournal(path, "live")
+        return journal.found("live")
     session_id = lines_read[-1]["session_id"]
     writer = written.writer
     # The line is looked for before it is written, and the journal removed after that. A recovery that is
     # killed between the two leaves both, and the next one finds the line here
     # (`test_a_recovery_that_is_killed_is_repeated`).
     if written.has(session_id, turn_id):
-        return _removed(RecoveredJournal(path, "written"), dry_run=dry_run)
+        return journal.removed("written", dry_run=dry_run)
     own = next((line for line in lines if _is_line_of(line, turn_id)), None)
     if own is not None:
         # It had ended, and its line was refused until its process ended.
         if not dry_run:
             writer.append(session_id, own + b"\n", Receipt())
-        return _removed(RecoveredJournal(path, "recovered", _calls_in(_loaded(own))), dry_run=dry_run)
+        return journal.removed("recovered", _calls_in(_loaded(own)), dry_run=dry_run)
     record, calls = _record_of_whole(turn_id, session_id, lines_read)
     if not dry_run:
         # Its number last: one that is taken and not written would stand for a line that is missing.
         record["writer"] = {**counters.writer, "seq": next(counters.lines)}
         writer.append(session_id, encode(record) + b"\n", Receipt())
-    return _removed(RecoveredJournal(path, "recovered", calls), dry_run=dry_run)
-
-
-def _removed(finding: RecoveredJournal, *, dry_run: bool) -> RecoveredJournal:
-    if not dry_run:
-        with suppress(FileNotFoundError):
-            finding.path.unlink()
-    return finding
+    return journal.removed("recovered", calls, dry_run=dry_run)
 
 
 def _words(error: OSError) -> str:
@@ -180,6 +230,18 @@ def _words(error: OSError) -> str:
 
 
 # What a journal says ------------------------------------------------------------------------------
+
+
+def _is_own(values: list[Any], first: bytes, turn_id: str) -> bool:
+    """Return True if the first whole line is of a journal of the turn, or, where none is whole, torn from one."""
+    value = next((one for one in values if one is not None), None)
+    if value is None:
+        begin = first[: 2 * len(_BEGIN)].replace(b" ", b"")[: len(_BEGIN)]
+        return len(begin) >= _LEAST and _BEGIN.startswith(begin)
+    if not isinstance(value, dict) or value.get("turn_id") != turn_id:
+        return False
+    schema = value.get("schema")
+    return schema == SCHEMA or (isinstance(schema, str) and schema.startswith("moa-journal/"))
 
 
 def _calls_in(record: dict[str, Any]) -> int:
@@ -311,7 +373,7 @@ class _WrittenTurns:
         return turn_id in found
 
     def _look(self, name: str, found: set[str]) -> None:
-        with suppress(FileNotFoundError), Path(name).open("rb") as file:
+        with suppress(FileNotFoundError), open_regular(name, follow=True) as file:
             status = os.fstat(file.fileno())
             key = (status.st_dev, status.st_ino)
             begin = self._read.get(key, 0)

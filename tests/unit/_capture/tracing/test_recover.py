@@ -186,28 +186,54 @@ def test_a_torn_head_costs_the_request_alone(place, read_lines):
 
 
 def test_what_is_no_journal_is_left_alone(place, tmp_path, moa_recover):
-    """Foreign files, links and torn scraps stay, are named, and are not recovered; an old empty file goes."""
+    """Foreign files, links and torn scraps stay, are named, and are not recovered; an old empty file of a turn goes."""
     folder = place / "open"
     folder.mkdir(parents=True)
     known = {"schema": JOURNAL_SCHEMA, "turn_id": "b", "session_id": None, "process": this_process()}
     dead = {**this_process(), "started": 1}
-    torn = {
-        "a.jsonl": b'{"schema": "moa-jour',
-        "b.jsonl": json.dumps({**known, "process": dead, "covers": [], "places": [{}], "calls": [{}]}).encode(),
-        "c.jsonl": b"[1]\n7\n",
+    whole = {**known, "process": dead, "covers": [], "places": [], "calls": []}
+    kept = {
+        "a.jsonl": (b'{"schema": "moa-jour', "unreadable"),
+        "b.jsonl": (json.dumps({**whole, "places": [{}], "calls": [{}]}).encode(), "unreadable"),
+        "c.jsonl": (b"[1]\n7\n", "foreign"),
+        "d.jsonl": (b"no JSON at all\n", "foreign"),
+        "e.jsonl": (json.dumps({"text": json.dumps({**whole, "turn_id": "e"})}).encode(), "foreign"),
+        "f.jsonl": (b'{"f": 1}\n' + json.dumps({**whole, "turn_id": "f"}).encode(), "foreign"),
+        "g.jsonl": (json.dumps({**whole, "turn_id": "another"}).encode(), "foreign"),
+        "h.jsonl": (b"", "foreign"),
     }
-    for name, data in torn.items():
+    for name, (data, _) in kept.items():
         (folder / name).write_bytes(data)
-    (folder / "d.jsonl").symlink_to(tmp_path)
-    (folder / "e.jsonl").touch()
-    (folder / "f.jsonl").touch()
-    os.utime(folder / "f.jsonl", (1, 1))
-    assert ["unreadable"] * 4 + ["new", "empty"] == whats(place)
-    assert [*torn, "d.jsonl", "e.jsonl"] == [path.name for path in journals(place)]
+    (folder / "i.jsonl").symlink_to(tmp_path)
+    new, old = (folder / f"01a20a23-6c3c-709f-9e47-25ccc2c6c2f{n}.jsonl" for n in range(2))
+    for path in (new, old, folder / "h.jsonl"):
+        path.touch()
+    for path in (old, folder / "h.jsonl"):
+        os.utime(path, (1, 1))
+    assert ["new", "empty", *(what for _, what in kept.values()), "foreign"] == whats(place)
+    assert sorted([new.name, *kept, "i.jsonl"]) == [path.name for path in journals(place)]
     assert 1 == moa_recover(place)[0]
+    for name, (_, what) in kept.items():
+        if what == "unreadable":
+            (folder / name).unlink()
+    assert 0 == moa_recover(place)[0]
     for path in journals(place):
         path.unlink()
     assert [] == list(place.glob("*.jsonl"))
+
+
+def test_a_link_in_place_of_the_journals_is_not_followed(place, tmp_path, moa_recover):
+    """What it leads to is not of this directory: not even an empty file there goes."""
+    other = tmp_path / "other"
+    other.mkdir()
+    place.mkdir()
+    path = other / "01a20a23-6c3c-709f-9e47-25ccc2c6c2f0.jsonl"
+    path.touch()
+    os.utime(path, (1, 1))
+    (place / "open").symlink_to(other)
+    assert (0, "open  left alone, it is not a journal: it is a link\n") == moa_recover(place)
+    assert path.exists()
+    path.unlink()
 
 
 @pytest.mark.processes
@@ -239,7 +265,7 @@ def test_a_recovery_that_is_killed_is_repeated(place, read_lines):
     program = f"""
     from moa_middleware._capture.tracing import recover
     from moa_middleware._capture.tracing.writer import FileWriter
-    recover._removed = lambda *a, **k: die()
+    recover._Journal.removed = lambda *a, **k: die()
     list(recover.recover(FileWriter({str(place)!r})))
     """
     killed(place, program)
@@ -272,7 +298,7 @@ def test_one_odd_line_or_file_costs_itself(place, read_lines):
     odd = json.dumps({**line, "turn_id": "0"})
     (place / "open" / "0.jsonl").write_text(odd + "\n")
     os.mkfifo(place / "open" / "1.jsonl")
-    assert ["unreadable", "recovered", "recovered", "unreadable"] == whats(place)
+    assert ["unreadable", "recovered", "recovered", "foreign"] == whats(place)
     shutil.rmtree(place / "open")
     assert [2, 3] == sorted(len(turn["references"]) for turn in read_lines(place))
 
