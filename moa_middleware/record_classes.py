@@ -6,6 +6,7 @@ Which keys of a record hold content, and which are figures: one table for redact
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Literal
 
 from .records import TOKENS
@@ -13,7 +14,16 @@ from .records import TOKENS
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["CLASSES", "CONTENT", "FIGURE", "UNREDACTABLE", "content_below", "figures_below"]
+__all__ = [
+    "CLASSES",
+    "CONTENT",
+    "FIGURE",
+    "PROVIDERS_WORDS",
+    "UNREDACTABLE",
+    "content_below",
+    "figures_below",
+    "is_name",
+]
 
 CONTENT: Literal["content"] = "content"
 """What models and users wrote: left out of metadata, redacted, and cut where it is long."""
@@ -87,6 +97,36 @@ A key has the same class wherever it is. `*` is any key that the table does not 
 
 UNREDACTABLE = frozenset({"logprobs"})
 """Content in pieces in which no rule finds what it looks for: withheld as soon as anything is redacted."""
+
+
+PROVIDERS_WORDS = (
+    *("finish_reason", "response_id", "response_model", "system_fingerprint", "service_tier"),
+    *("served_by.provider", "served_by.region", "served_by.native_finish_reason"),
+)
+"""Figures that are a provider's own text: one that is not in the form of a name may quote what was said, and is content."""
+
+_OF_SEVERAL_WORDS = frozenset({"response_model", "served_by.provider", "served_by.region"})
+"""Names that have blanks at some providers, such as "Google AI Studio"."""
+_NAME = re.compile(r"[\w.:/+=$#()\\-]+(?:@[\d-]+)?", re.ASCII)
+_LONGEST = 512
+"""Characters of an id."""
+_MOST_WORDS, _LONGEST_OF_WORDS = 4, 64
+
+
+def is_name(text: str, path: str = "") -> bool:
+    """
+    Return True if a text has the form of a name, an id or a word of a format.
+
+    Args:
+        text: The text.
+        path: Where it is, as in `CLASSES`.
+    """
+    if not text:
+        return True
+    if path in _OF_SEVERAL_WORDS and len(text) <= _LONGEST_OF_WORDS:
+        words = text.split(" ")
+        return len(words) <= _MOST_WORDS and all(map(_NAME.fullmatch, words))
+    return len(text) <= _LONGEST and _NAME.fullmatch(text) is not None
 
 
 def content_below(path: str = "") -> tuple[str, ...]:

@@ -59,7 +59,7 @@ class ErrorRecord(TypedDict):
 class CitationRecord(TypedDict):
     """A source that a reply names, in one form for all providers."""
 
-    type: str
+    type: str | None
     """`url`, `file` or `document` (a passage of the request's own); else the provider's word."""
     url: NotRequired[str | None]
     file_id: NotRequired[str | None]
@@ -80,9 +80,9 @@ class CitationRecord(TypedDict):
 class ServedByRecord(TypedDict):
     """Who computed the reply, where the endpoint is not the one who did."""
 
-    provider: NotRequired[str]
-    region: NotRequired[str]
-    native_finish_reason: NotRequired[str]
+    provider: NotRequired[str | None]
+    region: NotRequired[str | None]
+    native_finish_reason: NotRequired[str | None]
     """Why it ended, in that provider's word."""
 
 
@@ -183,7 +183,7 @@ class CallRecord(TypedDict):
     """Which of the request's ended the reply."""
     created: NotRequired[float]
     """When the provider says that it made the reply."""
-    timings: NotRequired[dict[str, float]]
+    timings: NotRequired[dict[str, float] | None]
     """Durations by the provider's names and in its units."""
     omitted: NotRequired[dict[str, OmittedRecord]]
     raw: NotRequired[Any]

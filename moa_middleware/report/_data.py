@@ -11,7 +11,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from ..read import Cost, TurnView, overlap_of
-from ..record_classes import CLASSES, CONTENT
+from ..record_classes import CLASSES, CONTENT, is_name
 from ._critical_path import critical_path
 from ._grid import similarity
 from ._messages import Pool, as_json, tools_of
@@ -25,6 +25,8 @@ __all__ = ["limit_depth", "tokens", "turn_data"]
 
 _DEEPEST = 60
 """Levels of a record that are looked into where it is nested too deeply to be worked with."""
+_CALL = "tool call"
+"""In place of a tool's name that is not one."""
 _EXACT = 2**53
 """Whole numbers that a browser tells from their neighbours."""
 _REASONS = frozenset({"metadata", "limit", "redacted", "redactor_failed"})
@@ -142,8 +144,8 @@ def _call(call: CallView, timed: tuple[Span, bool] | None, pool: Pool, *, conten
         "share": span.cost_share if span else None,
         "priced_by": call.cost_source,
         "source": call.source,
-        "finish": call.finish_reason,
-        "answered_by": call.response_model,
+        "finish": _named(call.finish_reason, content=content),
+        "answered_by": _named(call.response_model, "response_model", content=content),
         "endpoint": call.endpoint if content else None,
         "params": _params(call.params, content=content),
         "params_omitted": call.params_omitted,
@@ -153,16 +155,28 @@ def _call(call: CallView, timed: tuple[Span, bool] | None, pool: Pool, *, conten
         "said": call.output if content else None,
         "reasoning": call.reasoning if content else None,
         "refusal": call.refusal if content else None,
-        "served": [_word(value) for value in call.served_by.values()],
+        "served": [
+            word
+            for name, value in call.served_by.items()
+            if value is not None and (word := _named(_word(value), f"served_by.{name}", content=content)) is not None
+        ],
         "fault": [_word(fact) for fact in (call.error.status, call.error.code) if fact is not None]
         if call.error
         else [],
         "cites": [_cited(one) for one in call.citations] if content else [],
         "parts": [as_json(one) for one in call.parts] if content else [],
-        "tools": tools_of(call.tool_calls) if content else [(name, None) for name, _ in tools_of(call.tool_calls)],
+        "tools": [
+            (name, arguments) if content else (name if is_name(name) else _CALL, None)
+            for name, arguments in tools_of(call.tool_calls)
+        ],
         "choices": [as_json(one) for one in call.choices] if content else [],
         "raw": as_json(call.raw_reply) if content and call.raw_reply is not None else None,
     }
+
+
+def _named(text: str | None, path: str = "", *, content: bool) -> str | None:
+    """Return a name of a provider's, without content only if it has the form of one."""
+    return text if content or text is None or is_name(text, path) else None
 
 
 def _cited(citation: Any) -> str:

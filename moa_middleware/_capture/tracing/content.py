@@ -16,7 +16,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from ..._redaction.inside import unique
-from ...record_classes import UNREDACTABLE, content_below, figures_below
+from ...record_classes import PROVIDERS_WORDS, UNREDACTABLE, content_below, figures_below, is_name
 from ..log import count_fault
 from .encode import decode
 from .redact import LineRedaction, RedactionError, Redactor, is_word
@@ -35,8 +35,10 @@ _OF_TOOL_CALLS = figures_below("tool_calls")
 """What tells one tool call from another; the rest of it is content."""
 _OF_CITATIONS = figures_below("citations")
 
-_FIGURES_AND_TEXTS = ("usage_raw", "filters")
+_FIGURES_AND_TEXTS = ("usage_raw", "filters", "timings")
 """Keys whose value is an object of the provider's with both."""
+_WITHHELD = "[withheld]"
+"""What is written in the place of a key that is content."""
 
 
 class Content:
@@ -145,11 +147,13 @@ class _Withheld:
             self.omit(value, path)
 
     def usage_keys(self, keys: Iterable[str]) -> list[str]:
-        """Return what is written of the keys of the provider's usage object."""
-        return [*keys]
+        """Return what is written of the keys of an object of the provider's, of which some are a user's own words."""
+        return unique([key if is_name(key) else _WITHHELD for key in keys])
 
     def make(self) -> None:
         part = self.part
+        if isinstance(part.get("omitted"), dict):  # by the limit of one key, which knows no redaction
+            part["omitted"] = {self._path(path): why for path, why in part["omitted"].items()}
         for name in _WHOLE:
             if part.get(name) is not None:
                 part[name] = self.value(part[name], name)
@@ -163,6 +167,11 @@ class _Withheld:
         for name in _FIGURES_AND_TEXTS:
             if part.get(name) is not None:
                 part[name] = self.usage(part[name], name)
+        for path in PROVIDERS_WORDS:
+            holder, _, name = path.rpartition(".")
+            found = part.get(holder) if holder else part
+            if isinstance(found, dict) and isinstance(found.get(name), str) and not is_name(found[name], path):
+                found[name] = self.value(found[name], path, name)
         params = part.get("params")
         if isinstance(params, dict):
             part["params"] = {name: self.param(value, name) for name, value in params.items()}
@@ -172,13 +181,25 @@ class _Withheld:
         if self.omitted:
             part["omitted"] = {**part.get("omitted", {}), **self.omitted}
 
+    def _path(self, path: str) -> str:
+        """Return what is written of a path in `omitted`, whose first step is a key of the record."""
+        first, *steps = path.split(".")
+        keys = [step.replace("~1", ".").replace("~0", "~") for step in steps]
+        try:
+            keys = [key if key.isdecimal() else self.usage_keys([key])[0] for key in keys]
+        except RedactionError:
+            keys = [_WITHHELD]
+        for key in keys:
+            first = _step(first, key)
+        return first
+
     def item(self, value: Any, path: str, figures: frozenset[str]) -> Any:
         """Return what is written of a tool call or a citation, whose keys are words of the record."""
         if not isinstance(value, dict):
             return self.value(value, path)
         shown: dict[str, Any] = {}
         for key, item in value.items():
-            if key in figures and isinstance(item, str | int | None):
+            if key in figures and (isinstance(item, int | None) or (isinstance(item, str) and is_name(item))):
                 shown[key] = item
             elif key in ("function", "custom") and isinstance(item, dict):
                 shown[key] = self.item(item, _step(path, key), figures)

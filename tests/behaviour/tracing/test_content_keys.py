@@ -124,10 +124,83 @@ def test_none_gets_past_into_a_journal(mode, told):
     assert MARK not in seen[0]
 
 
+def free(name):
+    """Return a text with a canary that is no name."""
+    return f"because of {canary(name)} {canary(name)} and so on"
+
+
+def chatty_reply():
+    """Return a reply with canaries wherever a provider has a word, a name or a key of its own."""
+    call = {"id": free("call"), "type": free("kind"), "function": {"name": free("function"), "arguments": "{}"}}
+    note = {"type": free("citation"), "url": "https://example.org", "start_index": 0, "end_index": 1}
+    message = {"role": "assistant", "content": "a", "tool_calls": [call], "annotations": [note]}
+    choice = {"index": 0, "message": message, "finish_reason": free("finish")}
+    choice["native_finish_reason"] = free("native")
+    choice["content_filter_results"] = {free("filter"): {"score": 0.5}, free("other"): {"long": "x " * 200_000}}
+    head = {name: free(name) for name in ("id", "model", "system_fingerprint", "service_tier", "provider")}
+    times = {"time_info": {free("time"): 0.5, "total_time": 2.0}}
+    usage = {"prompt_tokens": 7, "completion_tokens": 5, free("usage"): 3}
+    return {**head, **times, "object": "chat.completion", "choices": [choice], "usage": usage}
+
+
+def chatty_stream():
+    """Yield the same as a chunk."""
+    reply = chatty_reply()
+    [choice] = reply["choices"]
+    yield {**reply, "choices": [{**choice, "delta": choice.pop("message")}]}
+
+
+def chatty_responses():
+    """Return a response of another API, of which the same holds."""
+    call = {"type": "x_call", "id": free("item"), "name": free("function"), "call_id": free("call"), "arguments": "{}"}
+    text = {"type": "output_text", "text": "a", "annotations": [{"type": free("note"), "index": 3}]}
+    message = {"type": "message", "role": "assistant", "content": [text]}
+    filters = [{free("filter"): 1}]
+    head = {"id": free("id"), "status": free("status"), "model": free("model"), "content_filters": filters}
+    return {**head, "object": "response", "output": [message, call], "usage": {"input_tokens": 1, free("usage"): 2}}
+
+
+def chatty_message():
+    """Return a message of a third."""
+    call = {"type": "tool_use", "id": free("call"), "name": free("function"), "input": {}}
+    content = [{"type": "text", "text": "a", "citations": [{"type": free("citation"), "cited_text": "a"}]}, call]
+    usage = {"input_tokens": 1, "inference_geo": free("region"), "service_tier": free("tier"), free("usage"): 3}
+    head = {"id": free("id"), "model": free("model"), "stop_reason": free("finish"), "usage": usage}
+    return {**head, "type": "message", "role": "assistant", "content": content}
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("made", [chatty_reply, chatty_stream, chatty_responses, chatty_message])
+def test_words_of_a_provider_that_are_no_words_are_content(made, mode, told):
+    """A reason, an id, a name or a key that is a sentence may quote anything; numbers stay."""
+    chatty = moa.reference(model="m")(made)
+    for found in (chatty(), *(chatty() if made is chatty_stream else ())):
+        assert found
+    assert MARK in told()
+    found = [one for record in told.records for one in (*record["references"], record["aggregator"]) if one]
+    assert any(MARK in (one["finish_reason"] or "") for one in found)
+    told.records.clear()
+    for path in told.dir.rglob("*.jsonl"):
+        path.unlink()
+    moa.configure(**MODES[mode])
+    [*chatty()] if made is chatty_stream else chatty()
+    assert MARK not in told()
+    [call] = [one for record in told.records for one in (*record["references"], record["aggregator"]) if one]
+    assert "completed" == call["outcome"]
+    assert call["usage"]["input_tokens"]
+    if mode != "failing":
+        assert not {2, 3}.isdisjoint(call["usage_raw"].values())
+    if mode in {"metadata", "failing"}:
+        assert call["finish_reason"] is None
+        assert "finish_reason" in call["omitted"]
+
+
 @pytest.mark.parametrize("how", [{"redact": ["emails"]}, {"content": False}], ids=["rules", "without content"])
 def test_none_gets_past_into_a_report(how, told):
     """The page of a run that was recorded with all of its content."""
     line()
+    for make in (chatty_reply, chatty_responses, chatty_message):
+        moa.reference(model="m")(make)()
     page = told.dir.parent / "run.html"
     report.write(told.dir, page)
     assert MARK in page.read_text()
