@@ -28,6 +28,7 @@ def calls_of(pieces):
 @pytest.mark.parametrize("size", [1, 3, 100_000])
 @pytest.mark.parametrize("blank", [(), ("", " \n")], ids=["", "blank pieces"])
 def test_two_calls_of_one_function_are_kept_apart(arguments, size, blank):
+    """Where the arguments of the first are complete, the second begins; blank pieces belong to the first."""
     pieces = [arguments[place : place + size] for place in range(0, len(arguments), size)]
     if arguments.startswith("null") and size < len(arguments):
         pieces = [arguments]
@@ -40,6 +41,8 @@ def test_two_calls_of_one_function_are_kept_apart(arguments, size, blank):
 
 
 def test_long_arguments_take_linear_time():
+    """They are not parsed again at each piece."""
+
     def seconds(count):
         pieces = [("write", piece) for piece in ('{"text": "', *["word " * 4] * count, '"}')]
         start = process_time()
