@@ -10,6 +10,7 @@ import os
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from datetime import timedelta
 
 import pytest
@@ -18,6 +19,7 @@ import moa_middleware as moa
 from moa_middleware import errors, read
 from moa_middleware._capture.tracing.journal import JOURNAL_SCHEMA, this_process
 from moa_middleware._capture.tracing.writer import FileWriter
+from moa_middleware._layout.folder import Folder
 
 from .conftest import SEED, Plain, ask, late_turn, records, write
 
@@ -192,9 +194,11 @@ def test_what_somebody_writes_to_stays(traces):
     assert (traces / "s-0.jsonl").exists()
 
 
-def test_a_live_writer_loses_no_line(desk):
-    """Files that are made to look old are removed under its hands, again and again."""
+@pytest.mark.parametrize("where", ["a thread", "an event loop"])
+def test_a_live_writer_loses_no_line(where, desk, monkeypatch):
+    """Files that are made to look old are removed under its hands, again and again; in a loop it waits for no lock."""
     code = """
+import asyncio
 import sys
 import time
 import moa_middleware as moa
@@ -205,27 +209,67 @@ moa.configure(save_traces=True, trace_dir=sys.argv[1], session_id="s")
 def propose(prompt):
     return prompt
 
-for number in range(400):
-    propose(str(number))
-    time.sleep(0.002)
+def work():
+    for number in range(150):
+        propose(str(number))
+        time.sleep(0.002)
+
+async def main():
+    work()
+
+asyncio.run(main()) if sys.argv[2] == "an event loop" else work()
 print(moa.status().written)
 """
     path, kept = desk / "traces", desk / "kept"
     kept.mkdir()
-    with subprocess.Popen([sys.executable, "-c", code, path], stdout=subprocess.PIPE, text=True) as writer:
-        copies = 0
+    remove = Folder.remove
+
+    def slowly(folder, name):
+        """Hold the window open in which a writer without the lock has looked, and the file is there still."""
+        time.sleep(0.003)
+        try:
+            os.link(path / name, kept / f"{len(removed)}.jsonl")
+        except FileNotFoundError:
+            return
+        removed.append(name)
+        remove(folder, name)
+
+    removed = []
+    monkeypatch.setattr(Folder, "remove", slowly)
+    with subprocess.Popen([sys.executable, "-c", code, path, where], stdout=subprocess.PIPE, text=True) as writer:
         while writer.poll() is None:
-            try:
-                os.link(path / "s.jsonl", kept / f"{copies}.jsonl")
-            except (FileNotFoundError, FileExistsError):
-                continue
-            copies += 1
-            age(path / "s.jsonl")
-            read.prune(path, older_than="1d")
-        assert "400\n" == writer.stdout.read()
+            for file in path.glob("*.jsonl"):
+                with suppress(FileNotFoundError):
+                    age(file)
+            with suppress(errors.UnreadableError):
+                read.prune(path, older_than="1d")
+        assert "150\n" == writer.stdout.read()
     run = read.open([kept, *([path] if path.exists() else [])])
-    assert {str(n) for n in range(400)} == {turn.references[0].output for turn in run}
-    assert copies > 1
+    assert {str(n) for n in range(150)} == {turn.references[0].output for turn in run}
+    assert len(removed) > 1
+
+
+@pytest.mark.parametrize("taken", [False, True], ids=["name free", "name taken"])
+def test_what_is_appended_while_a_file_is_removed_is_put_back(taken, traces, monkeypatch):
+    """A writer without the lock may write between the last look and the removal."""
+    path = traces / "s-0.jsonl"
+    age(path)
+    last = write(traces / "s-0.txt", {**SEED, "session_id": "s-0"}).read_bytes()
+    remove = Folder.remove
+
+    def meanwhile(folder, name):
+        with path.open("ab") as file:
+            file.write(b"\n" + last)
+        remove(folder, name)
+        if taken:
+            write(path, {**SEED, "ts": SEED["ts"] + 1})
+
+    monkeypatch.setattr(Folder, "remove", meanwhile)
+    assert {"s-0.jsonl": "removed"} == fates(read.prune(traces, older_than="1d"))
+    where = traces / "s-0~s1.jsonl" if taken else path
+    assert b"\n" + last == where.read_bytes()
+    assert 0o600 == where.stat().st_mode & 0o777
+    assert 1 + taken == sum(1 for turn in read.open(traces) if turn.id.startswith("~"))
 
 
 def test_journals_of_the_dead_go_and_those_of_the_living_stay(traces):

@@ -72,12 +72,14 @@ class Receipt:
 
     def __init__(self) -> None:
         self.results: list[Any] = []
+        self.closed: list[None] = []
+        """Has one entry once the file is closed, in one step like the results."""
 
     @property
     def whole(self) -> bool:
-        """Return True if the line is written."""
+        """Return True if the line is written, and its file was closed without an error."""
         results = self.results
-        return bool(results) and (self.wanted is None or results == [self.wanted])
+        return bool(results) and (self.wanted is None or (bool(self.closed) and results == [self.wanted]))
 
 
 def append(path: str, line: bytes, receipt: Receipt, *, limit: int | None = None) -> None:
@@ -102,7 +104,7 @@ def append(path: str, line: bytes, receipt: Receipt, *, limit: int | None = None
         raise
     except BaseException:
         with suppress(Exception):
-            _release(files)
+            _release(files, receipt)
             if not receipt.whole:
                 _append(path, files, line, receipt, wait=False, limit=limit)
         raise
@@ -110,7 +112,10 @@ def append(path: str, line: bytes, receipt: Receipt, *, limit: int | None = None
 
 def _append(path: str, files: list[int], line: bytes, receipt: Receipt, *, wait: bool, limit: int | None) -> None:
     deadline: float | None = None
+    number = 0
     for opening in range(_LAST + 1):
+        # What an earlier opening has done does not count: its file is gone, or its closing raised an error.
+        receipt.results, receipt.closed = [], []
         try:
             # Entered before the file is opened: a child that is forked at any moment from here on finds the
             # descriptor and closes its copy. Otherwise the child would share the parent's lock, which `flock` gives
@@ -140,10 +145,22 @@ def _append(path: str, files: list[int], line: bytes, receipt: Receipt, *, wait:
                 size = status.st_size
                 if limit is not None and size and size + len(line) > limit and _seal(path):
                     continue
+            elif not held and deadline is not None and opening < _LAST and not is_at(path, status):
+                continue  # it was waited for in vain, and is gone
             _write(files, line, receipt, status, held=held is True)
-            return
+            if not held and _was_removed(path, files, status):
+                # `moa prune` holds the lock while it removes a file, and this writer could not wait for it: the line
+                # is in a file that has no name any more. It is written again
+                # (`test_a_line_without_the_lock_is_not_lost_in_a_file_that_is_removed`).
+                receipt.results = []
+                if opening < _LAST:
+                    continue
+                raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
         finally:
-            _release(files)
+            number = _release(files, receipt)
+        if number:
+            raise OSError(number, os.strerror(number))
+        return
 
 
 def _open(path: str, files: list[int]) -> None:
@@ -154,16 +171,38 @@ def _open(path: str, files: list[int]) -> None:
         files.extend(map(os.open, (path,), (_FLAGS | os.O_WRONLY,), (0o600,)))
 
 
-def _release(files: list[int]) -> None:
+def _release(files: list[int], receipt: Receipt) -> int:
+    """
+    Close the file, and note on the receipt that it is closed.
+
+    Returns:
+        The number of the error that the closing raised, 0 for none. A network file system reports there that it could
+        not keep what was written: no space, no quota. The line is then refused, and waits: it may be doubled, which
+        `verify` reports, and is not lost (`test_an_error_at_close_is_a_refusal`).
+    """
+    number = 0
     while files:
         release(files[0])
-        try:  # noqa: SIM105 - on the path of every line
+        try:
             # In one step, as `Receipt` explains: an interrupt between `pop` and `close` would leave a
             # descriptor open that has no owner, and one after `close` would close the next owner's.
-            list(map(os.close, map(_pop, (files,))))
-        except (OSError, IndexError):
-            pass
+            receipt.closed.extend(map(os.close, map(_pop, (files,))))
+        except OSError as error:
+            # Somebody else has closed it, for example a program that closes all files when it becomes a daemon.
+            if error.errno == errno.EBADF:
+                receipt.closed.append(None)
+            else:
+                number = error.errno or errno.EIO
+        except IndexError:
+            pass  # in a child that was forked just now: the line is its parent's
     _opened.pop(id(files), None)
+    return number
+
+
+def _was_removed(path: str, files: list[int], status: os.stat_result) -> bool:
+    """Return True if a file has lost a name since it was opened, and is not at its path any more."""
+    now = os.fstat(files[0])
+    return (not now.st_nlink or now.st_nlink < status.st_nlink) and not is_at(path, now)
 
 
 def segments(path: str) -> list[str]:
@@ -206,7 +245,7 @@ def _write(files: list[int], line: bytes, receipt: Receipt, status: os.stat_resu
     apart = not held or not _ends_line(files[0], size)
     for _ in range(_PIECES):
         data = b"\n" + line if apart else line
-        receipt.results, receipt.wanted = [], len(data)
+        receipt.results, receipt.closed, receipt.wanted = [], [], len(data)
         receipt.results.extend(map(os.write, files, (data,)))
         if receipt.results != [len(data)] and not _write_rest(files, data, receipt):
             apart = True

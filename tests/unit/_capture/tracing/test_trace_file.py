@@ -203,6 +203,54 @@ def test_without_locks_nothing_is_sealed(path, monkeypatch):
     assert [] == segments(str(path))
 
 
+@pytest.mark.parametrize("why", ["held by another", "no locks"])
+@pytest.mark.parametrize("how", ["deleted", "deleted with a backup", "replaced", "sealed", "left alone"])
+def test_a_line_without_the_lock_is_not_lost_in_a_file_that_is_removed(how, why, path, tmp_path, monkeypatch):
+    """`moa prune` may remove the file between its opening and the write; a sealed file has the line, and once."""
+    path.write_bytes(b"old\n")
+    if why == "no locks":
+        monkeypatch.setattr(lock, "_flock", None)
+    if how == "deleted with a backup":
+        os.link(path, tmp_path / "backup.txt")
+    real, done = trace_file._write, []
+
+    def removed_meanwhile(*args, **kwargs):
+        if not done:
+            done.append(True)
+            if how.startswith("deleted"):
+                path.unlink()
+            elif how == "replaced":
+                (tmp_path / "new.txt").write_bytes(b"new\n")
+                (tmp_path / "new.txt").replace(path)
+            elif how == "sealed":
+                path.rename(tmp_path / "sealed.txt")
+        real(*args, **kwargs)
+
+    monkeypatch.setattr(trace_file, "_write", removed_meanwhile)
+    lock.gave_up(str(path))  # it is not waited for
+    with locked(path):
+        write(path, LINE)
+    there = path if how != "sealed" else tmp_path / "sealed.txt"
+    assert 1 == there.read_bytes().count(LINE)
+    assert path.exists() == (how != "sealed")
+
+
+def test_a_file_that_is_removed_at_each_opening_refuses_the_line(path, monkeypatch):
+    """It waits then, and is written later."""
+    monkeypatch.setattr(lock, "_flock", None)
+    real = trace_file._write
+
+    def removed(*args, **kwargs):
+        path.unlink()
+        real(*args, **kwargs)
+
+    monkeypatch.setattr(trace_file, "_write", removed)
+    receipt = Receipt()
+    with pytest.raises(OSError, match="handle"):
+        append(str(path), LINE, receipt)
+    assert not receipt.whole
+
+
 def run(code, *args, **kwargs):
     return subprocess.run(
         [sys.executable, "-c", textwrap.dedent(code), *map(str, args)],
