@@ -9,6 +9,7 @@ from ..flow.outcome import is_interrupt
 from ..log import count_fault
 from ..scope import NO_TAGS, Tags
 from ..shapes.iterators import recorder_of
+from ..shapes.params import Params
 from ..shapes.request import UNREAD, class_has_model, model_of
 from ..turns.turn import CallState, Turn
 from .function import arguments_of_option, layer_of_option, unmet_parameter
@@ -225,7 +226,7 @@ class Invocation:
             state.model,
             state.provider,
             request.messages,
-            request.params,
+            Params(request.params),
             state.tags or {},
             self.args,
             self.kwargs,

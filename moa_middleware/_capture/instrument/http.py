@@ -19,7 +19,7 @@ import wrapt
 from ...errors import ReplyFormError, RequestError
 from ..calls.function import Mark, Options
 from ..log import log
-from ..shapes.http_request import read_http
+from ..shapes.http_request import copy_body, is_same, read_http
 from ..shapes.params import place_of_url
 from ..streams.http_reply import HttpReply
 from .http_bodies import is_open, read_value
@@ -217,16 +217,23 @@ class _HttpPatch(RequestPatch):
         wanted: _Wanted = self.global_options
         return wanted.options._replace(reads=read_value, mark=wanted.mark)
 
+    def shown(self, request: HttpRequest) -> dict[str, Any]:
+        """Return a copy of the body where a middleware may change it: what it does in place is seen by the original."""
+        body: dict[str, Any] = copy_body(request.body) if self.stack.middleware else dict(request.body)
+        return body
+
     def arguments(self, request: HttpRequest, body: Mapping[str, Any], kwargs: Any) -> Any:
         """
         Return the keyword arguments as they are: the bytes of the body are made already.
 
         Raises:
-            RequestError: A middleware has changed it.
+            RequestError: A middleware has changed it, by `call.replace` or in place.
         """
-        sent = request.body
-        if body.keys() != sent.keys() or any(body[name] is not sent[name] for name in sent):
-            msg = f"call.replace: a request of {request.client} cannot be changed; instrument the SDK, or decorate the function"
+        if not is_same(body, request.body):
+            msg = (
+                f"a middleware has changed a request of {request.client}, whose body is made already; "
+                "instrument the SDK, or decorate the function that makes the request"
+            )
             raise RequestError(msg)
         return kwargs
 

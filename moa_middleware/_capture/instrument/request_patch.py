@@ -70,6 +70,10 @@ class RequestPatch(Patch):
         """Return the options of a call."""
         raise NotImplementedError
 
+    def shown(self, request: HttpRequest) -> dict[str, Any]:
+        """Return the parts of the body as a middleware gets them."""
+        return dict(request.body)
+
     def arguments(self, request: HttpRequest, body: Mapping[str, Any], kwargs: Any) -> Any:
         """
         Return the keyword arguments by which a body is sent.
@@ -178,5 +182,5 @@ class RequestPatch(Patch):
         family = request.family
         options = self.options()._replace(kind="call", messages=MESSAGES[family], family=family)
         return self.stack.call_through(
-            options, self._caches.setdefault(family, {}), "", send, request, (), dict(request.body)
+            options, self._caches.setdefault(family, {}), "", send, request, (), self.shown(request)
         )

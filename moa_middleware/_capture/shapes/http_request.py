@@ -14,7 +14,7 @@ from .params import bare_url, place_of_url
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["HTTP_CLIENTS", "MESSAGES", "HttpRequest", "read_http"]
+__all__ = ["HTTP_CLIENTS", "MESSAGES", "HttpRequest", "copy_body", "is_same", "read_http"]
 
 MESSAGES = {"openai_chat": "messages", "openai_responses": "input", "anthropic": "messages", "plain": "prompt"}
 """Name of the part of the body that holds the request, by family; `plain` is the one of text completions."""
@@ -108,3 +108,31 @@ def _family(path: str, body: Mapping[str, Any]) -> str | None:
 
 def _is_conversation(messages: Any) -> bool:
     return type(messages) is list and bool(messages) and all(type(one) is dict and "role" in one for one in messages)
+
+
+# aiohttp takes a dict with objects of any class in it, of which the program's own function makes JSON later. So only
+# what JSON is made of is copied and compared: the code of other objects is the program's.
+
+
+def copy_body(value: Any, depth: int = 50) -> Any:
+    """Return a copy of the dicts and lists in a body, so many levels of it; the values in them are the same objects."""
+    if type(value) is dict and depth:
+        return {name: copy_body(item, depth - 1) for name, item in value.items()}
+    return [copy_body(item, depth - 1) for item in value] if type(value) is list and depth else value
+
+
+def is_same(value: Any, other: Any) -> bool:
+    """Return True if what `copy_body` has returned is unchanged."""
+    if value is other:
+        return True
+    kind = type(value)
+    if kind is not type(other):
+        return False
+    if kind is dict:
+        return value.keys() == other.keys() and all(is_same(item, other[name]) for name, item in value.items())
+    if kind is list:
+        return len(value) == len(other) and all(map(is_same, value, other))
+    return kind in _SCALARS and bool(value == other)
+
+
+_SCALARS = frozenset({str, int, float, bool})

@@ -6,14 +6,15 @@ An argument that is not on the list, which may be a credential, is named and nev
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
+from ...errors import RequestError
 from .values import declared, plain
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["USUAL", "bare_url", "bare_url_of", "place_of_url", "query_of_url", "read_params", "users_of_url"]
+__all__ = ["USUAL", "Params", "bare_url", "bare_url_of", "place_of_url", "query_of_url", "read_params", "users_of_url"]
 
 # By the API references of OpenAI (*Chat*, *Responses*) and Anthropic (*Messages*), and what OpenRouter, vLLM
 # and Ollama take as well. An allow-list, because an argument that is new tomorrow may be a credential:
@@ -51,6 +52,31 @@ _TOOL_SECRETS = frozenset(
 _SCHEMAS = frozenset({"parameters", "input_schema", "function"})
 """Keys of a tool under which properties have names of the caller's choice."""
 _DEPTH = 8
+
+
+def _refused(*_args: Any, **_kwargs: Any) -> NoReturn:
+    # Silence would be worse: the record would show what was never sent.
+    msg = "call.params cannot be changed in place; yield call.replace(params={**call.params, 'temperature': …})"
+    raise RequestError(msg)
+
+
+_refuse: Any = _refused
+
+
+class Params(dict[str, Any]):
+    """The parameters of a request as a middleware sees them. They are read from the arguments, which stay as they are."""
+
+    __slots__ = ()
+    __setitem__ = __delitem__ = __ior__ = _refuse
+    clear = pop = popitem = setdefault = update = _refuse
+
+    def __copy__(self) -> dict[str, Any]:
+        return dict(self)
+
+    copy = __copy__
+
+    def __reduce__(self) -> Any:
+        return dict, (dict(self),)
 
 
 def read_params(

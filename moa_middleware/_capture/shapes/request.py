@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ...errors import RequestError
 from .fields import data_of, of_type
-from .params import read_params
+from .params import Params, read_params
 from .signature import SELVES, Argument, Signature, follow, log_dead_end
 
 if TYPE_CHECKING:
@@ -229,7 +229,7 @@ class RequestSpec(Signature):
             "kwargs": kwargs,
             "messages": messages,
             "model": request.model if self.model.partition(".")[0] in given else call.model,
-            "params": {**{n: found[n] for n in call.params if n in found}, **found},
+            "params": Params({**{n: found[n] for n in call.params if n in found}, **found}),
             "stream": request.stream if "stream" in given else call.stream,
         }
 

@@ -150,3 +150,90 @@ def test_a_body_without_an_end_is_not_kept(monkeypatch):
     assert sum(map(len, whole._pieces)) <= 100
     whole.over()
     assert seen == [{"n": 1}]
+
+
+# What a middleware does in place ------------------------------------------------------------------
+
+IN_PLACE = {
+    "append": lambda call: call.messages.append({"role": "user", "content": "more"}),
+    "content": lambda call: call.messages[0].update(content="other"),
+    "clear": lambda call: call.messages.clear(),
+    "kwargs": lambda call: call.kwargs.update(temperature=0),
+    "a list of params": lambda call: call.params["stop"].append("."),
+}
+SENT = {**BODY, "temperature": 1, "stop": ["!"]}
+
+
+@pytest.mark.parametrize("change", IN_PLACE.values(), ids=IN_PLACE)
+@pytest.mark.parametrize("name", ["httpx", "requests", "aiohttp"])
+def test_a_change_in_place_is_an_error(change, name, url, recorded):
+    """The bytes are made already: nothing is sent, and the caller's own dict is as it was."""
+    asks = {
+        "requests": lambda url, json: requests.post(url, json=json),
+        "httpx": lambda url, json: httpx.post(url, json=json, verify=TLS),
+        "aiohttp": lambda url, json: asyncio.run(_aiohttp(url, json=json)),
+    }
+    given = copy.deepcopy(SENT)
+
+    def middleware(call):
+        change(call)
+        yield call
+
+    moa.configure(middleware=[middleware])
+    with pytest.raises(moa.RequestError, match=f"a middleware has changed a request of {name}"):
+        asks[name](f"{url}/v1/chat/completions", given)
+    assert given == SENT
+    (call,) = recorded()
+    assert call["outcome"] == "error"
+
+
+def test_params_cannot_be_changed_in_place(url, recorded):
+    """Whichever way: they are read from the arguments, and a change of them would be recorded and not sent."""
+    failed = []
+
+    def middleware(call):
+        for change in (
+            lambda: call.params.update(temperature=0),
+            lambda: call.params.pop("temperature"),
+            lambda: call.params.setdefault("seed", 1),
+            lambda: call.params.__setitem__("temperature", 0),
+        ):
+            with pytest.raises(moa.RequestError, match=r"yield call\.replace\(params="):
+                change()
+            failed.append(change)
+        for made in (dict(call.params), copy.copy(call.params), pickle.loads(pickle.dumps(call.params))):
+            made["temperature"] = 0
+        yield call
+
+    moa.configure(middleware=[middleware])
+    requests.post(f"{url}/v1/chat/completions", json=SENT)
+    assert len(failed) == 4
+    (call,) = recorded()
+    assert call["temperature"] == 1
+
+
+def test_a_middleware_that_changes_nothing_sends_what_the_program_made(url, recorded):
+    """Objects of the program's own, which its function makes JSON of, are neither copied nor compared."""
+
+    class Odd:
+        def __eq__(self, other):
+            raise AssertionError
+
+        def __deepcopy__(self, memo):
+            raise AssertionError
+
+        __hash__ = None
+
+    async def main():
+        async with aiohttp.ClientSession(json_serialize=lambda one: json.dumps(one, default=lambda _: 7)) as session:
+            body = {**BODY, "seed": Odd(), "extra": [Odd(), float("nan")]}
+            async with session.post(f"{url}/v1/chat/completions", json=body) as response:
+                return await response.json()
+
+    def middleware(call):
+        yield call.replace(messages=[*call.messages])
+
+    moa.configure(middleware=[middleware])
+    assert asyncio.run(main()) == WHOLE
+    (call,) = recorded()
+    assert call["output"] == "One two"
