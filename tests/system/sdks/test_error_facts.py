@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import importlib
 import json
+from collections import namedtuple
+from dataclasses import dataclass
+from email.message import Message
+from types import SimpleNamespace
 
 import pytest
 
@@ -175,6 +179,132 @@ FACTS = {
 def test_exceptions_of_other_sdks(kind):
     """By the fields that they store; no property runs."""
     assert FACTS[kind] == facts_of(kind())
+
+
+class CountingError(Exception):
+    """An exception that stores a response of somebody's class."""
+
+    def __init__(self, response):
+        super().__init__("slow down")
+        self.response, self.status_code = response, 429
+
+
+def with_properties(error):
+    """Return a response whose attributes are properties that count how often they run, and then raise or answer."""
+
+    def answer(self, name):
+        type(self).ran.append(name)
+        if error is not None:
+            raise error
+        return {"headers": {"x-request-id": "req_p"}, "status_code": 500}.get(name)
+
+    names = ("headers", "status_code", "status", "body", "text", "json")
+    found = {name: property(lambda self, name=name: answer(self, name)) for name in names}
+    return type("Response", (), {**found, "ran": [], "__getattr__": answer})()
+
+
+class OwnDict(dict):
+    """A dictionary whose methods are its own, as some libraries of configurations have them."""
+
+    def get(self, *_):
+        """Fail the test."""
+        raise AssertionError
+
+    items = keys = __getitem__ = __iter__ = get
+
+
+class OwnHeaders:
+    """Headers of a class that is not known."""
+
+    def get(self, *_):
+        """Fail the test."""
+        raise AssertionError
+
+    __getitem__ = __iter__ = get
+
+
+class Disguised:
+    """An object that pretends to be a dictionary, and a text that is made when it is asked for."""
+
+    @property
+    def __class__(self):
+        """Fail the test."""
+        raise AssertionError
+
+    def __eq__(self, _):
+        raise AssertionError
+
+    def __str__(self):
+        raise AssertionError
+
+    __hash__ = None
+
+
+@pytest.mark.parametrize("error", [None, ValueError("v"), KeyError("k"), SystemExit(1), AssertionError()], ids=repr)
+def test_no_property_of_a_response_runs(error):
+    """It might read a connection, or raise what would end the program: what the exception itself stores is enough."""
+    response = with_properties(error)
+    assert facts_of(CountingError(response)) == {"status": 429}
+    assert type(response).ran == []
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: OwnDict(ResponseMetadata={"HTTPStatusCode": 503}),
+        lambda: SimpleNamespace(headers=OwnHeaders(), status_code=503),
+        lambda: SimpleNamespace(headers=OwnDict({"x-request-id": "req_d"}), status_code=503),
+        lambda: SimpleNamespace(headers=Disguised(), status_code=Disguised()),
+        lambda: SimpleNamespace(headers={"x-request-id": Disguised(), 5: "a", Disguised: "b"}, status_code="503"),
+        Disguised,
+    ],
+    ids=["dict", "headers", "headers that are a dict", "disguised", "odd headers", "nothing"],
+)
+def test_no_method_of_a_foreign_class_runs(make):
+    """What is stored is read by the methods of the builtin types."""
+    error = CountingError(make())
+    error.code = error.details = Disguised()
+    found = facts_of(error)
+    assert found["status"] == 429
+    assert found.keys() <= {"status", "request_id"}
+
+
+Named = namedtuple("Named", "status_code headers")
+
+
+@dataclass(slots=True)
+class Slotted:
+    """A response whose fields are slots."""
+
+    status_code: int
+    headers: dict
+
+
+@pytest.mark.parametrize("make", [Named, Slotted, lambda *a: SimpleNamespace(status_code=a[0], headers=a[1])])
+def test_what_a_response_of_ones_own_stores_is_read(make):
+    """In slots, in a named tuple, or as attributes."""
+    error = own_error(response=make(503, {"X-Request-Id": "req_o", "Retry-After": "4"}))
+    assert facts_of(error) == {"status": 503, "request_id": "req_o", "retry_after": 4.0}
+
+
+@pytest.mark.parametrize("library", ["httpx", "httpx2", "requests", "urllib3", "aiohttp", "email"])
+def test_the_headers_of_http_libraries_are_read(library):
+    """By their own methods, which know no case."""
+    headers = {"X-Request-Id": "req_h", "Retry-After": "4"}
+    if library == "requests":
+        response = pytest.importorskip("requests").Response()
+        response.status_code = 503
+        response.headers.update(headers)
+    elif library == "urllib3":
+        response = pytest.importorskip("urllib3").HTTPResponse(b"", headers, status=503)
+    elif library in ("aiohttp", "email"):
+        made = Message() if library == "email" else pytest.importorskip("multidict").CIMultiDict()
+        for name, value in headers.items():
+            made[name] = value
+        response = SimpleNamespace(status=503, headers=made)
+    else:
+        response = pytest.importorskip(library).Response(503, headers=headers)
+    assert facts_of(own_error(response=response)) == {"status": 503, "request_id": "req_h", "retry_after": 4.0}
 
 
 def test_an_error_in_a_body_of_status_200_has_its_code():
