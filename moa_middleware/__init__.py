@@ -11,6 +11,7 @@ from ._capture.flow.effects import sleep, wait
 from ._capture.flow.model import Call, Chunk, Flow, Middleware, Reply, Usage
 from ._capture.flow.observers import observer
 from ._capture.instrument.target import Target
+from ._capture.notes import note
 from ._capture.scope import carry
 from ._capture.shapes.registry import register_shape
 from ._capture.stack import Stack
@@ -103,6 +104,7 @@ __all__ = [
     "instrument",
     "instrumented",
     "load_ipython_extension",
+    "note",
     "observer",
     "reference",
     "register_shape",

@@ -57,8 +57,10 @@ CLASSES: Mapping[str, Literal["content", "figure"]] = {
     **dict.fromkeys(("trace_context.trace_id", "trace_context.span_id"), FIGURE),
     **dict.fromkeys(("writer.version", "writer.host", "writer.pid", "writer.started_at", "writer.seq"), FIGURE),
     **dict.fromkeys(("omitted.*.reason", "omitted.*.bytes", "omitted.*.sha256"), FIGURE),
-    # The user's own words.
+    # The user's own words. Of notes their numbers and flags are no content.
     "tags.*": CONTENT,
+    "notes.*": CONTENT,
+    **dict.fromkeys(("notes.kind", "notes.at"), FIGURE),
     # The provider's usage object: its texts are content, its numbers and flags are not.
     "usage_raw.*": CONTENT,
     # What distinguishes one tool call from another is not content. The same holds in `function` and `custom`.

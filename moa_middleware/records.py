@@ -256,6 +256,8 @@ class TurnRecord(TypedDict):
     instrumentation_errors: int
     trace_context: TraceContextRecord | None
     writer: WriterRecord
+    notes: NotRequired[list[dict[str, Any]]]
+    """What the client itself decided, in this order: each with `kind` (a text), `at` (when) and keys of its own."""
     omitted: NotRequired[dict[str, OmittedRecord]]
 
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 
     from .flow.model import Outcome
-    from .turns.turn import StackLike
+    from .turns.stack_like import StackLike
 
 __all__ = ["AsgiApp", "AsgiCallable", "Session", "WsgiApp", "WsgiCallable"]
 

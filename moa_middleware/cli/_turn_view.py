@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pydantic_core import to_json
+
 from ..errors import QueryError
 from ..read import content_text
 from ._format import count_text, counted, duration_text, time_text
@@ -127,6 +129,8 @@ def _head(screen: Screen, turn: TurnView) -> None:
     if turn.tags:
         tags = ", ".join(f"{one_line(str(key), 60)}={one_line(str(value), 60)}" for key, value in turn.tags.items())
         screen.line(("tags      ", "dim"), tags)
+    for note in turn.notes:
+        screen.line(("note      ", "dim"), _note(note))
     screen.line(("question  ", "dim"), question_of(turn, 300))
     if turn.error is not None:
         screen.line(("error     ", "dim"), (_error(turn), "red"))
@@ -165,6 +169,14 @@ def _show_reply(screen: Screen, call: CallView, role: str, *, full: bool, inputs
         function = tool.get("function") if isinstance(tool, dict) else None
         function = function if isinstance(function, dict) else tool if isinstance(tool, dict) else {}
         screen.line(("calls ", "dim"), one_line(f"{function.get('name')} {function.get('arguments', '')}", 300))
+
+
+def _note(note: Any) -> str:
+    """Return a note of the client on one line: its kind, and its values as JSON."""
+    if not isinstance(note, dict):
+        return one_line(to_json(note).decode(), 300)
+    rest = {key: value for key, value in note.items() if key not in ("kind", "at")}
+    return one_line(f"{note.get('kind')} {to_json(rest).decode() if rest else ''}".rstrip(), 300)
 
 
 def _type_of(part: Any) -> str:

@@ -29,7 +29,7 @@ from ._watch import Watch
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
-    from .._capture.turns.turn import StackLike
+    from .._capture.turns.stack_like import StackLike
 
 __all__ = ["TARGETS"]
 

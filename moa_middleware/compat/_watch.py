@@ -22,7 +22,7 @@ from .._capture.streams.kinds import is_future, outcome_of_future
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from .._capture.turns.turn import StackLike
+    from .._capture.turns.stack_like import StackLike
 
 __all__ = ["Watch"]
 

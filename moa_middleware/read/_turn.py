@@ -77,6 +77,8 @@ class TurnView(View):
     """Ids of the turns opened inside it."""
     tags = Field(mapping)
     """The user's own tags."""
+    notes = Field(items)
+    """What the client noted of its decisions: mappings with `kind`, `at` and its own keys."""
     totals = Field(mapping)
     """The sums of the record, made when the turn closed."""
     implicit = Field(flag)

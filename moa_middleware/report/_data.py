@@ -100,6 +100,7 @@ def turn_data(turn: TurnView, shown: TurnView, file: str, *, content: bool) -> d
         "cost": _cost(turn),
         "params": _params(shown.params, content=content),
         "tags": [(key, _word(value)) if content else (key, None) for key, value in shown.tags.items()],
+        "notes": [_note(one, content=content) for one in shown.notes],
         "omitted": _omitted(shown.omitted, content=content),
         "implicit": turn.implicit,
         "faults": turn.instrumentation_errors,
@@ -177,6 +178,13 @@ def _call(call: CallView, timed: tuple[Span, bool] | None, pool: Pool, *, conten
 def _named(text: str | None, path: str = "", *, content: bool) -> str | None:
     """Return a name of a provider's, without content only if it has the form of one."""
     return text if content or text is None or is_name(text, path) else None
+
+
+def _note(note: Any, *, content: bool) -> tuple[str, str | None]:
+    """Return the kind of a note, and its values as JSON."""
+    known = note if isinstance(note, dict) else {}
+    values = {key: value for key, value in known.items() if key not in ("kind", "at")}
+    return _word(known.get("kind")), as_json(values) if content else None
 
 
 def _cited(citation: Any) -> str:

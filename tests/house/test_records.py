@@ -13,7 +13,7 @@ from moa_middleware.record_classes import CLASSES, CONTENT, FIGURE
 from moa_middleware.records import CallRecord, LateRecord, TurnRecord, UsageRecord
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "corpus"
-OPEN = {"tags", "params", "tool_calls", "usage_raw", "filters", "citations"}
+OPEN = {"tags", "notes", "params", "tool_calls", "usage_raw", "filters", "citations"}
 """Keys whose value has keys of the user's or of the provider's."""
 
 

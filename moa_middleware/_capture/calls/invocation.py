@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from ..flow.model import Call
     from ..scope import Scope
     from ..shapes.request import Request
-    from ..turns.turn import Recording, StackLike
+    from ..turns.stack_like import StackLike
+    from ..turns.turn import Recording
     from .function import Options, WrappedFunction
 
 __all__ = ["Invocation"]

@@ -17,7 +17,7 @@ from .patch import Patch, lock
 
 if TYPE_CHECKING:
     from ..shapes.catalog import Methods
-    from ..turns.turn import StackLike
+    from ..turns.stack_like import StackLike
 
 __all__ = ["CallPatch", "unnamed", "unsearched"]
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from ..calls.function import Options
-    from ..turns.turn import StackLike
+    from ..turns.stack_like import StackLike
 
 __all__ = ["forget_path", "lock", "watch_class"]
 

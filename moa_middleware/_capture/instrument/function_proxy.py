@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ..calls.function import Options
-    from ..turns.turn import StackLike
+    from ..turns.stack_like import StackLike
 
 __all__ = ["BoundInstrumented", "Instrumented", "instrumented", "layer_of", "unwrapped"]
 

@@ -31,7 +31,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from ..shapes.http_request import HttpRequest
-    from ..turns.turn import Attempt, StackLike
+    from ..turns.stack_like import StackLike
+    from ..turns.turn import Attempt
     from .request_patch import Relation
 
 __all__ = ["CLIENTS", "OPTIONS", "Filter", "instrument_http", "instrumented_methods", "uninstrument_http", "was_called"]

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ..calls.function import Options
-    from ..turns.turn import StackLike
+    from ..turns.stack_like import StackLike
 
 __all__ = ["OwnPatch", "is_assigned", "is_made_later", "wrap_makers", "wrap_own"]
 

@@ -17,7 +17,7 @@ from ..process import ForkSafeLock
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ..turns.turn import StackLike
+    from ..turns.stack_like import StackLike
 
 __all__ = [
     "Identities",

@@ -20,7 +20,7 @@ from .patch import Undo, apply_patch
 
 if TYPE_CHECKING:
     from ..calls.function import Options
-    from ..turns.turn import StackLike
+    from ..turns.stack_like import StackLike
 
 __all__ = ["ITSELF", "is_later", "name_of", "walk", "wrap_at"]
 

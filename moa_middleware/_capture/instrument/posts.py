@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from ..calls.function import Options
-    from ..turns.turn import Attempt, StackLike
+    from ..turns.stack_like import StackLike
+    from ..turns.turn import Attempt
     from .request_patch import Relation
 
 __all__ = ["unwatch_posts", "watch_posts"]

@@ -24,7 +24,7 @@ from .wrapped import log_wrapped
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from ..turns.turn import StackLike
+    from ..turns.stack_like import StackLike
     from .pending import PendingTarget
 
 __all__ = ["Findings", "at_exit", "findings", "in_words", "watch"]

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from ..calls.function import Options
     from ..scope import Scope
     from ..shapes.http_request import HttpRequest
-    from ..turns.turn import Attempt, StackLike
+    from ..turns.stack_like import StackLike
+    from ..turns.turn import Attempt
 
 __all__ = ["Relation", "RequestPatch"]
 

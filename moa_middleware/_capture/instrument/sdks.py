@@ -27,7 +27,7 @@ from .posts import unwatch_posts, watch_posts
 
 if TYPE_CHECKING:
     from ..calls.function import Options
-    from ..turns.turn import StackLike
+    from ..turns.stack_like import StackLike
 
 __all__ = [
     "instrument_client",

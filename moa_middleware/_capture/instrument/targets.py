@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from ..calls.function import Options
-    from ..turns.turn import StackLike
+    from ..turns.stack_like import StackLike
     from .grammar import Entry
 
 __all__ = ["apply", "asked_for", "instrument", "instrument_class", "remember", "uninstrument", "was_asked"]

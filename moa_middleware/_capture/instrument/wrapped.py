@@ -16,7 +16,7 @@ from .sdks import instrumented_paths, known_paths, sdk_of
 from .targets import asked_for
 
 if TYPE_CHECKING:
-    from ..turns.turn import StackLike
+    from ..turns.stack_like import StackLike
 
 __all__ = ["log_wrapped", "paths_of"]
 

@@ -34,6 +34,7 @@ _HARMLESS_IN_EXTRA_BODY = figures_below("params.extra_body")
 _OF_TOOL_CALLS = figures_below("tool_calls")
 """What tells one tool call from another; the rest of it is content."""
 _OF_CITATIONS = figures_below("citations")
+_OF_NOTES = figures_below("notes")
 
 _FIGURES_AND_TEXTS = ("usage_raw", "filters", "timings")
 """Keys whose value is an object of the provider's with both."""
@@ -172,6 +173,9 @@ class _Withheld:
             found = part.get(holder) if holder else part
             if isinstance(found, dict) and isinstance(found.get(name), str) and not is_name(found[name], path):
                 found[name] = self.value(found[name], path, name)
+        notes = part.get("notes")
+        if isinstance(notes, list):
+            part["notes"] = [self.note(one, _step("notes", place)) for place, one in enumerate(notes)]
         params = part.get("params")
         if isinstance(params, dict):
             part["params"] = {name: self.param(value, name) for name, value in params.items()}
@@ -218,6 +222,23 @@ class _Withheld:
         if isinstance(value, list):
             return [self.usage(item, _step(path, place)) for place, item in enumerate(value)]
         return self.value(value, path) if isinstance(value, str) else value
+
+    def note(self, value: Any, path: str) -> Any:
+        """Return a note on a turn: its kind and time stay, of the rest its numbers and flags."""
+        if not isinstance(value, dict):
+            return self.value(value, path)
+        kept = {key: item for key, item in value.items() if key in _OF_NOTES}
+        rest = self.of_note({key: item for key, item in value.items() if key not in _OF_NOTES}, path)
+        return {**kept, **rest} if isinstance(rest, dict) else kept
+
+    def of_note(self, values: Any, path: str) -> Any:
+        """Return the client's own values in a note; in an object or a list the keys may be content as well."""
+        return {
+            key: item
+            if item is None or isinstance(item, bool | int | float)
+            else self.value(item, _step(path, key), key)
+            for key, item in values.items()
+        }
 
     def param(self, value: Any, name: str) -> Any:
         path = _step("params", name)
@@ -297,6 +318,10 @@ class _Edited(_Withheld):
         while end and data[end] & 0xC0 == 0x80:  # noqa: PLR2004 - a continuation byte of UTF-8
             end -= 1
         return data[:end].decode("utf-8", "surrogatepass")
+
+    def of_note(self, values: Any, path: str) -> Any:
+        """Return the client's own values in a note; a number of theirs may be one that a rule looks for."""
+        return self.value(values, path)
 
     def usage_keys(self, keys: Iterable[str]) -> list[str]:
         """Return the keys redacted; `prompt_tokens` and its like are the provider's words."""

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from ..._layout.owner import is_alive, machine, started
 from ..process import claim, once, process_id
 from .call_record import entries_of
-from .encode import join, join_all
+from .encode import decode, join, join_all
 from .snapshot import known_of
 from .trace_file import Receipt, append
 from .writer import append_making
@@ -149,6 +149,8 @@ def _line(turn: Turn, call_state: CallState, entries: Sequence[Entry], *, first:
         "covers": list(_ids(call_state)),
         "places": places,
     }
+    if turn.notes:
+        line["notes"] = [*map(decode, turn.notes)]
     if first:
         known = known_of(turn, turn.snapshot)
         line["turn"] = join({key: known[key] for key in OF_TURN})

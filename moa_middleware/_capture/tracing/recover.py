@@ -259,6 +259,7 @@ def _is_journal(line: Any, turn_id: str) -> bool:
         and isinstance(line.get("covers"), list)
         and isinstance(line.get("turn", {}), dict)
         and isinstance(line.get("calls"), list)
+        and isinstance(line.get("notes", []), list)
         and isinstance(line.get("places"), list)
         and len(line["calls"]) == len(line["places"])
         and all(isinstance(part, dict) for part in (*line["calls"], *line["places"]))
@@ -319,6 +320,10 @@ def _record(turn_id: str, session_id: str | None, lines_read: list[dict[str, Any
     record["started_at"] = turn.get("started_at") or min((call.fields["started_at"] for call in saved), default=0.0)
     record["turns"] = lines_read[-1].get("turns") or []
     record["instrumentation_errors"] = max(line.get("instrumentation_errors", 0) for line in lines_read)
+    # Each line has all notes so far, and threads append in any order.
+    notes = max((line.get("notes") or [] for line in lines_read), key=len)
+    if notes:
+        record["notes"] = notes
     return record, len(saved)
 
 

@@ -139,6 +139,16 @@ class Tracer:
             )  # it ended first, and is completed from this one: it is written again
         self._keep(turn, call_state, journal)
 
+    def noted(self, turn: Turn, note: dict[str, Any]) -> None:
+        """Take a note down as it is now; the caller may change its values."""
+        try:
+            taken = encode(note)
+            if turn.notes is None:
+                turn.notes = []
+            turn.notes.append(taken)
+        except BaseException as error:
+            self._fault(error, turn)
+
     def _keep(self, turn: Turn, call_state: CallState, journal: Journal) -> None:
         """Write a call into the journal; the requests of a large turn then leave the memory."""
         content = self._content_of(turn)
@@ -217,7 +227,7 @@ class Tracer:
             number: The number of the line; empty before it is taken. It is taken once, though an
                 interrupt may have the line made twice: a gap would stand for a line that is lost.
         """
-        if (turn.by_hand or turn.implicit) and all(map(_never_ran, turn.calls)):
+        if (turn.by_hand or turn.implicit) and not turn.notes and all(map(_never_ran, turn.calls)):
             return None  # it applied session, preset and tags to the turns inside
         if self._fanout_only and not turn_record.ran_references(turn):
             return None

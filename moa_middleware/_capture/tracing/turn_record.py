@@ -20,7 +20,7 @@ from ..shapes.parts import choose_text, is_answer, read_parts, reply_text, said_
 from ..shapes.replies import read_reply
 from ..turns.roles import infer
 from .call_record import bare_entry, credentials_of, entries_of, error_record
-from .encode import DIGITS, HOLE, HOLE_JSON, Raw, encode, has_long_number, pieces_of, to_bytes
+from .encode import DIGITS, HOLE, HOLE_JSON, Raw, decode, encode, has_long_number, pieces_of, to_bytes
 from .late_record import Listing
 from .recorded_call import Entry, RecordedCall, is_failed, within
 from .snapshot import known_of
@@ -310,6 +310,8 @@ def turn_record(turn: Turn, *, ts: float) -> dict[str, Any]:
         record["tags"] = encode(record["tags"])
     if turn.error is not None:
         record["error"] = error_record(turn.error, _credentials(turn, entries))
+    if turn.notes:
+        record["notes"] = [*map(decode, turn.notes)]
     return record
 
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Unpack
 
-    from .turn import StackLike
+    from .stack_like import StackLike
 
 __all__ = ["Tag", "TurnBlock", "checked_tags", "left_open", "tag"]
 

@@ -19,13 +19,12 @@ from ..scope import NO_TAGS, Order, Scope, current
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from ..flow.model import Call, Middleware, Outcome, Reply
-    from ..flow.observers import Observer
+    from ..flow.model import Call, Outcome, Reply
     from ..flow.outcome import ErrorInfo
     from ..scope import Tags
     from ..shapes.request import Request
 
-__all__ = ["Attempt", "CallState", "Recording", "StackLike", "Turn", "current_turn", "open_turns", "turn_for_call"]
+__all__ = ["Attempt", "CallState", "Recording", "Turn", "current_turn", "open_turns", "turn_for_call"]
 
 _open: set[str] = set()
 """Ids of the turns that are open in this process."""
@@ -45,33 +44,14 @@ class Recording(Protocol):
     def ended(self, turn: Turn, call_state: CallState) -> None:
         """Learn that a call of an open turn is about to end."""
 
+    def noted(self, turn: Turn, note: dict[str, Any]) -> None:
+        """Learn of a note on an open turn: its `kind`, when it was made, and values of the user's."""
+
     def closed(self, turn: Turn) -> None:
         """Learn that a turn is over."""
 
     def ended_late(self, turn: Turn, call_state: CallState) -> None:
         """Learn that a call ended whose turn is over already."""
-
-
-class StackLike(Protocol):
-    """A stack, as far as wrappers and blocks know it."""
-
-    middleware: Sequence[Middleware]
-    observers: Sequence[Observer]
-
-    def recording(self) -> Recording | None:
-        """Return who records the turn that begins now, `None` while nobody does."""
-
-    def call_through(  # noqa: PLR0917 - on the path of every call, where keywords cost
-        self,
-        options: Any,
-        cache: dict[str, Any],
-        path: str,
-        wrapped: Callable[..., Any],
-        instance: object,
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-    ) -> Any:
-        """Run one invocation of a wrapped function."""
 
 
 class Attempt:
@@ -240,6 +220,8 @@ class Turn:
     redacts: Callable[[], Sequence[Callable[[str], str]]] | None = None
     """Returns the functions that its texts pass before they are written; asked at each line."""
     over = False
+    notes: list[Any] | None = None
+    """What the recording keeps of the notes on it."""
 
     def __init__(
         self,

@@ -171,6 +171,7 @@ const turnView = (place) => {
       ["Opened by a single call", told.implicit ? "yes" : null],
       ["Faults of the tracing", told.faults ? count(told.faults) : null],
       ...told.tags.map(([key, value]) => [["tag ", name(key)], value === null ? "not in this report" : name(value)]),
+      ...told.notes.map(([key, value]) => [["note ", name(key)], value === null ? "not in this report" : name(value, { class: "mono" })]),
       ...told.params.map(([key, value]) => [name(key, { class: "mono" }), value === null ? "not in this report" : name(value, { class: "mono" })]),
       ...told.writer.filter(([, value]) => value !== "null").map(([key, value]) => [`Writer's ${key}`, name(value)]),
       ...told.trace.map(([key, value]) => [name(key), name(value, { class: "mono" })]),

@@ -31,8 +31,14 @@ def shout(messages, **options):
     return f"{ask(messages, **options)['choices'][0]['message']['content'].upper()}! {canary('shout')}"
 
 
+def note():
+    """Make a note with a text, a key and a number of the user's."""
+    moa.note("vote", said=canary("note"), scores={canary("note_key"): 1})
+
+
 def ask_all():
-    """Make calls that fill each key that is content."""
+    """Make a note and calls that fill each key that is content."""
+    note()
     ask(MESSAGES, **OPTIONS)
     odd(MESSAGES)
     shout(MESSAGES)
@@ -59,6 +65,7 @@ def late_line():
         @moa.turn(tags={"tenant": canary("tag")})
         def early():
             nonlocal carried
+            note()
             carried = moa.carry(ask_all)
             pool.submit(slow)
 

@@ -180,6 +180,7 @@ def blocks() -> None:
         assert_type(tagged, None)
     assert_type(moa.current_turn(), Turn | None)
     assert_type(moa.carry(propose)("m", seed=1), str)
+    moa.note("vote", winner="m", votes=[2, 1])
 
 
 # Middleware ---------------------------------------------------------------------------------------
