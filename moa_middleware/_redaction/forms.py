@@ -1,56 +1,74 @@
 """
-Credentials by their form: keys with a head of their own, JWTs, private keys, and what stands in URLs and headers.
+Credentials by their form: keys with a head of their own, JWTs, private keys, and what is in URLs and headers.
 
-Sources: the token formats that OpenAI, Anthropic, GitHub, GitLab, Google, Hugging Face, Slack, Stripe
-and AWS document, and those named beside the rules; RFC 6750 for bearer tokens, RFC 7519 for JWTs,
-RFC 7468 for private keys, RFC 3986 and RFC 7617 for `user:password`.
+Each expression takes time in proportion to the text, whatever the text is: what may fail is bounded, an open length
+is the last thing in its expression, and no expression begins inside a run of letters that another one has read.
+
+Sources: `key_forms` for keys; RFC 6750 for bearer tokens, RFC 7519 for JWTs, RFC 7468 and RFC 9580 for private keys,
+RFC 3986 and RFC 7617 for `user:password`; gitleaks for what has its mark in the middle.
 """
 
 from __future__ import annotations
 
 import re
 
-from .marks import MARK, word_start
+from .key_forms import FORMS, Form, pattern_of
+from .marks import MARK, word_start, word_start_behind
 
 __all__ = ["in_addresses", "with_forms"]
 
-_TOKENS = re.compile(
-    rf"""
-    {word_start("A-Za-z0-9_")}
-    (?:
-        (?P<sk>sk-[A-Za-z0-9_-]{{16,}})                     # OpenAI, Anthropic, OpenRouter and look-alikes
-      | (?:sk|rk|pk)_(?:live|test)_[A-Za-z0-9]{{16,}}       # Stripe
-      | whsec_[A-Za-z0-9]{{24,}}
-      | gh[pousr]_[A-Za-z0-9]{{30,}} | github_pat_[A-Za-z0-9_]{{30,}}
-      | glpat-[A-Za-z0-9_-]{{20,}}
-      | hf_[A-Za-z0-9]{{30,}}
-      | xox[abeprs]-[A-Za-z0-9-]{{10,}}
-      | AIza[A-Za-z0-9_-]{{35}}
-      | gsk_[A-Za-z0-9]{{30,}} | xai-[A-Za-z0-9]{{30,}}
-      | (?:AKIA|ASIA)[A-Z0-9]{{16}}(?![A-Z0-9])
-      | npm_[A-Za-z0-9]{{30,}}                              # 36; GitHub's blog of 2021-09-23, npm's new token format
-      | SG\.[A-Za-z0-9_-]{{16,}}\.[A-Za-z0-9_-]{{16,}}      # 22 and 43; gitleaks, `sendgrid-api-token`
-      | pypi-AgE[A-Za-z0-9_-]{{20,}}                        # a macaroon; gitleaks, `pypi-upload-token`
-      | do[opr]_v1_[a-f0-9]{{40,}}                          # 64; DigitalOcean's release note of 2022-03-29
-      | ya29\.(?:[a-z]\.)?[A-Za-z0-9_-]{{20,}}              # Google's OAuth; trufflehog, `googleoauth2`
-      | r8_[A-Za-z0-9]{{30,}}                               # 37; Replicate; trufflehog, `replicate`
-      | pplx-[A-Za-z0-9]{{30,}}                             # 48; gitleaks, `perplexity-api-key`
-      | tvly-[A-Za-z0-9_-]{{20,}}                           # docs.tavily.com, "Authentication"
-    )
-    """,
-    re.VERBOSE,
+
+def _compiled() -> tuple[re.Pattern[str], tuple[Form, ...]]:
+    """
+    Return all forms as one expression, and the form of each of its groups.
+
+    The forms are grouped by their first two letters, and what is before a key is looked at after its first letter: with
+    a look behind in front the engine would try at each place of a text, and not only where a first letter is.
+    """
+    by_letters: dict[str, dict[str, list[tuple[str, Form]]]] = {}
+    for form in FORMS:
+        for head in form.heads.split():
+            by_letters.setdefault(head[0], {}).setdefault(head[1], []).append((head[2:], form))
+    groups: list[Form] = []
+    firsts = []
+    for first, seconds in by_letters.items():
+        found = []
+        for second, heads in seconds.items():
+            groups += [form for _, form in heads]
+            tails = "|".join(f"{re.escape(rest)}({pattern_of(form.tail)})" for rest, form in heads)
+            found.append(f"{re.escape(second)}(?:{tails})")
+        firsts.append(f"{re.escape(first)}{word_start_behind('A-Za-z0-9_', first)}(?:{'|'.join(found)})")
+    return re.compile("|".join(firsts)), tuple(groups)
+
+
+_KEYS, _FORM_OF_GROUP = _compiled()
+_MIDDLES = (
+    # Azure OpenAI, and Azure's other keys since 2024: 84 letters with this in the middle.
+    ("JQQJ9", re.compile(rf"{word_start('A-Za-z0-9')}[A-Za-z0-9]{{52}}JQQJ9[A-Za-z0-9]{{20,27}}(?![A-Za-z0-9])")),
+    (
+        "Q~",
+        re.compile(rf"{word_start('-A-Za-z0-9_~.')}[\w~.]{{3}}[0-9]Q~[\w~.-]{{31,34}}(?![\w~-])", re.ASCII),
+    ),  # Azure, client secret
+    (
+        ".atlasv1.",
+        re.compile(rf"{word_start('A-Za-z0-9')}[A-Za-z0-9]{{14}}\.atlasv1\.[A-Za-z0-9_=-]{{40,}}"),
+    ),  # Terraform
+    (":A", re.compile(rf"{word_start('A-Za-z0-9_:')}[0-9]{{8,10}}:A[A-Za-z0-9_-]{{34}}(?![A-Za-z0-9_-])")),  # Telegram
 )
-_TOKEN_HEADS = (
-    *("sk-", "sk_", "rk_", "pk_", "whsec_", "ghp_", "gho_", "ghu_", "ghs_", "ghr_", "github_pat_", "glpat-"),
-    *("hf_", "xox", "AIza", "gsk_", "xai-", "AKIA", "ASIA", "npm_", "SG.", "pypi-AgE", "_v1_", "ya29.", "r8_"),
-    *("pplx-", "tvly-"),
+"""Keys that are told by a mark inside: the mark, which is looked for first, and the whole."""
+# docs.slack.dev, "Incoming webhooks": everybody with the address may post; GitGuardian on its like for triggers.
+_WEBHOOK = re.compile(
+    r"(?P<name>hooks\.slack\.com/(?:services|workflows|triggers)/|discord(?:app)?\.com/api/webhooks/[0-9]{5,25}/)"
+    r"[A-Za-z0-9_]{6,}[A-Za-z0-9_/-]*"
 )
-# docs.slack.dev, "Incoming webhooks": who has the address may post; GitGuardian on its like for triggers.
-_WEBHOOK = re.compile(r"(?P<name>hooks\.slack\.com/(?:services|workflows|triggers)/)[A-Za-z0-9_]{6,}[A-Za-z0-9_/-]*")
-_JWT = re.compile(r"(?<![A-Za-z0-9_-])eyJ[A-Za-z0-9_-]{8,}\.eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}")
-_PRIVATE_KEY = re.compile(r"(?P<head>-----BEGIN [A-Z ]{0,30}PRIVATE KEY-----)(?:(?!-----(?:BEGIN|END)).)+", re.DOTALL)
+_JWT = re.compile(rf"e{word_start_behind('-A-Za-z0-9_', 'e')}yJ[\w-]{{8,}}+\.eyJ[\w-]{{8,}}+\.[\w-]{{8,}}+", re.ASCII)
+_PRIVATE_KEY = re.compile(
+    r"(?P<head>-----BEGIN [A-Z ]{0,30}PRIVATE KEY(?: BLOCK)?-----)(?:(?!-----(?:BEGIN|END)).)+", re.DOTALL
+)
 _STRONG = re.compile(r"[A-Za-z0-9]{12}")
 """What a key has and a name made of words has not: a long run, and a digit somewhere."""
+_FEWEST = 3
+"""Different letters in what follows a head: a row of `x` or `*` keeps a place for a key."""
 _BEARER = re.compile(
     r"(?P<name>\bbearer\s{1,20})(?P<value>(?=[^\s]{0,200}?[0-9])[A-Za-z0-9._~+/-]{6,}=*)", re.IGNORECASE
 )
@@ -60,19 +78,26 @@ _IN_URL = re.compile(r"(?P<name>\b[a-z][a-z0-9+.-]{0,30}://)[^\s/@:\"']{0,200}:[
 _USER = re.compile(
     r"""
     (?P<name>(?<=\s)(?:-[A-Za-z]{0,8}u|--(?:proxy-)?user)[ =]{0,2})
-    (?:(?P<quote>["'])[^\s:"'$]{0,100}:[^"'\n]{1,400}(?P=quote) | [^\s:"'$]{0,100}:[^\s"'$][^\s"']{0,400})
+    (?:(?P<quote>["'])[^\s:"'$]{0,100}:[^"'\n]{1,400}(?:(?P=quote)|\Z) | [^\s:"'$]{0,100}:[^\s"'$][^\s"']{0,400})
     """,
     re.VERBOSE,
 )
+_LOOK = 200
+"""Characters of a tail that are looked at."""
 _COMMAND = 400
 """Characters before `-u` in which its `curl` stands."""
 
 
 def _key_or_words(found: re.Match[str]) -> str:
-    whole = found[0]
-    if found["sk"] and not (_STRONG.search(whole) and any(letter.isdigit() for letter in whole)):
-        return whole
-    return MARK
+    """Return the mark, or what was found if it is made of words, or keeps a place for a key."""
+    group = found.lastindex or 1
+    tail, form = found[group], _FORM_OF_GROUP[group - 1]
+    if form.heads == "sk-" and not (_STRONG.search(tail) and any(map(str.isdigit, tail))):
+        return found[0]
+    start = tail[:_LOOK]
+    lower, upper = any(map(str.islower, start)), any(map(str.isupper, start))
+    is_drawn = (lower and upper) if form.weak else (upper or any(map(str.isdigit, start)))
+    return MARK if is_drawn and len(set(start)) >= _FEWEST else found[0]
 
 
 def _user(found: re.Match[str]) -> str:
@@ -88,7 +113,7 @@ def _after_name(found: re.Match[str]) -> str:
 
 def in_addresses(text: str) -> str:
     """Return a text without private keys and passwords in URLs: what a name before them would cut in two."""
-    if "PRIVATE KEY-----" in text:
+    if "-----BEGIN " in text:
         text = _PRIVATE_KEY.sub(rf"\g<head>{MARK}", text)
     if "://" in text and "@" in text:
         text = _IN_URL.sub(lambda found: f"{found['name']}{MARK}@", text)
@@ -96,14 +121,16 @@ def in_addresses(text: str) -> str:
 
 
 def with_forms(text: str) -> str:
-    """Return a text without the keys and tokens that their form tells."""
-    if any(head in text for head in _TOKEN_HEADS):
-        text = _TOKENS.sub(_key_or_words, text)
+    """Return a text without keys and tokens of a known form."""
+    text = _KEYS.sub(_key_or_words, text)
+    for mark, pattern in _MIDDLES:
+        if mark in text:
+            text = pattern.sub(MARK, text)
     if "eyJ" in text:
         text = _JWT.sub(MARK, text)
     if _HAS_BEARER.search(text):
         text = _BEARER.sub(_after_name, text)
-    if "hooks.slack.com" in text:
+    if "hooks.slack.com" in text or "/api/webhooks/" in text:
         text = _WEBHOOK.sub(_after_name, text)
     if "curl" in text:
         text = _USER.sub(_user, text)

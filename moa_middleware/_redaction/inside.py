@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING, Any
 
 from . import RULES, named
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
+
+    from .steps import Steps
 
 __all__ = ["STRUCTURE", "WORDS", "by_rules", "inside", "unique"]
 
@@ -31,9 +34,15 @@ WORDS = frozenset((_KEYS + _VALUES).split())
 STRUCTURE = frozenset({"role", "type", "finish_reason", "stop_reason", "status", "media_type", "object"})
 _DEEPEST = 8
 """JSON in a text in JSON in a text …: levels that are looked into."""
+_SHORTEST = 6
+"""Characters below which no rule takes a text without its name: `a@b.de`."""
+_NUMBER = re.compile(r"-?[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
+_MOST_REMEMBERED = 4096
 
 
-def by_rules(text: str, rules: Sequence[str], name: str | None = None, depth: int = 0) -> str:
+def by_rules(
+    text: str, rules: Sequence[str], name: str | None = None, steps: Steps | None = None, *, depth: int = 0
+) -> str:
     """
     Return a text with what rules take out of it marked; of a text that is JSON, of the texts inside.
 
@@ -41,19 +50,27 @@ def by_rules(text: str, rules: Sequence[str], name: str | None = None, depth: in
         text: The text.
         rules: Names in `RULES`, in the order in which they are applied.
         name: Its key in the mapping that holds it.
+        steps: How much may be looked at, `None` for all.
         depth: How deep it is inside others.
+
+    Raises:
+        TooManyStepsError: `steps` is used up.
     """
     if name is not None:
         for rule in rules:
             mark = named(rule, name, text)
             if mark is not None:
                 return mark
+    if len(text) < _SHORTEST or _NUMBER.fullmatch(text):
+        return text
     if depth < _DEEPEST:
-        found = inside(text, lambda inner, key: by_rules(inner, rules, key, depth + 1))
+        found = inside(text, lambda inner, key: by_rules(inner, rules, key, steps, depth=depth + 1))
         if found is not None:
             return found
+    if steps is not None:
+        steps.grant(text)
     for rule in rules:
-        text = RULES[rule](text)
+        text = RULES[rule](text, steps)
     return text
 
 
@@ -72,10 +89,10 @@ def inside(text: str, change: Callable[[str, str | None], str]) -> str | None:
         value = json.loads(bare, parse_int=_Figures, parse_float=_Figures, object_pairs_hook=_object)
     except (ValueError, RecursionError):
         return None
-    changed = [False]
+    walk = _Walk(change)
     try:
-        found = _walk(value, None, change, changed)
-        return json.dumps(found, ensure_ascii=False) if changed[0] else text
+        found = walk.value(value, None)
+        return json.dumps(found, ensure_ascii=False) if walk.is_changed else text
     except RecursionError:
         return None
 
@@ -102,47 +119,70 @@ class _Figures(str):
 
 def _number(figures: str) -> Any:
     try:
+        return int(figures)
+    except ValueError:  # a fraction, or more digits than Python reads
+        pass
+    try:
         return json.loads(figures)
-    except ValueError:  # more digits than Python reads
+    except ValueError:
         return figures
 
 
-def _walk(value: Any, name: str | None, change: Callable[[str, str | None], str], changed: list[bool]) -> Any:
-    kind = type(value)
-    if kind is dict:
-        keys = []
-        for key in value:
-            found = key if key in WORDS else change(key, None)
-            changed[0] = changed[0] or found != key
-            keys.append(found)
-        items = [_walk(item, key, change, changed) for key, item in value.items()]
-        return dict(zip(unique(keys), items, strict=True))
-    if kind is list:
-        return [_walk(item, name, change, changed) for item in value]
-    if kind is _Figures:
-        figures = str(value)
-        found = change(figures, name)
-        if found == figures:
-            return _number(figures)
-        changed[0] = True
+class _Walk:
+    """
+    The texts in a value of JSON, changed one by one; equal ones are changed once.
+
+    Args:
+        change: Gets a text and its key, and returns it as it may be written.
+    """
+
+    def __init__(self, change: Callable[[str, str | None], str]) -> None:
+        self._change = change
+        self._known: dict[tuple[str, str | None], str] = {}
+        self.is_changed = False
+
+    def value(self, value: Any, name: str | None) -> Any:
+        """Return a value changed; `name` is its key."""
+        kind = type(value)
+        if kind is dict:
+            keys = [key if key in WORDS else self._changed(key, None) for key in value]
+            items = [self.value(item, key) for key, item in value.items()]
+            return dict(zip(unique(keys), items, strict=True))
+        if kind is list:
+            return [self.value(item, name) for item in value]
+        if kind is _Figures:
+            figures = str(value)
+            found = self._changed(figures, name)
+            return _number(figures) if found == figures else found
+        if kind is str and value and not (name in STRUCTURE and value in WORDS):
+            return self._changed(value, name)
+        return value
+
+    def _changed(self, text: str, name: str | None) -> str:
+        found = self._known.get((text, name))
+        if found is None:
+            found = self._change(text, name)
+            if len(self._known) >= _MOST_REMEMBERED:
+                self._known.clear()
+            self._known[text, name] = found
+        if found != text:
+            self.is_changed = True
         return found
-    if kind is str and value and not (name in STRUCTURE and value in WORDS):
-        found = change(value, name)
-        changed[0] = changed[0] or found != value
-        return found
-    return value
 
 
 def unique(keys: Iterable[str]) -> list[str]:
     """Return keys that were made alike as different ones, so that no value is lost."""
-    seen: dict[str, int] = {}
+    taken: set[str] = set()
+    # The next number of each key: to count from 2 for each of many equal keys would take quadratic time.
+    numbers: dict[str, int] = {}
     made: list[str] = []
     for key in keys:
-        number = seen[key] = seen.get(key, 0) + 1
-        found = key if number == 1 else f"{key} ({number})"
-        while number > 1 and found in seen:
-            number += 1
-            found = f"{key} ({number})"
-        seen.setdefault(found, 1)
+        found = key
+        if key in taken:
+            number = numbers.get(key, 2)
+            while (found := f"{key} ({number})") in taken:
+                number += 1
+            numbers[key] = number + 1
+        taken.add(found)
         made.append(found)
     return made

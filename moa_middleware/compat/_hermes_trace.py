@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from .._capture.ids import uuid7
 from .._capture.log import count_fault
 from .._capture.recorder import recording
-from .._redaction import secrets
+from .._redaction.messages import without_secrets
 from ..records import EMPTY_CALL
 from ._hermes_values import failure_of, number, tokens_of
 
@@ -184,7 +184,7 @@ def _reference(index: int, label: Any, shown: Any, accounting: Any, ts: float) -
         "cost_source": _text(known("cost_source")),
         "output_location": "inline" if output else "absent",
         "outcome": "completed" if failure is None else "error",
-        "error": None if failure is None else {"type": failure[0], "message": secrets(failure[1])},
+        "error": None if failure is None else {"type": failure[0], "message": without_secrets(failure[1])},
         "started_at": ts if started is None else started,
         "ended_at": number(known("ended_at")),
         "duration_ms": number(known("duration_ms")),

@@ -10,7 +10,7 @@ from __future__ import annotations
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
-from ..._redaction import secrets
+from ..._redaction.messages import without_secrets
 from ...records import EMPTY_CALL, TOKENS
 from ..shapes.fields import fields_of
 from .credentials import hide, texts
@@ -136,8 +136,8 @@ def _add_reply(fields: dict[str, Any], reply: Reply, attempt: Attempt) -> None:
     if "usage_raw" in details:
         fields["usage_raw"] = _usage_raw(details["usage_raw"])
     if text is None and details.get("unknown") is not None:
-        # Cut after the rules: half a secret has no form by which they could know it.
-        fields["raw"] = {name: secrets(value)[:500] for name, value in details["unknown"].items()}
+        # Not by a slice: half a secret has no form by which the rules could know it.
+        fields["raw"] = {name: without_secrets(value, most=500) for name, value in details["unknown"].items()}
 
 
 def _is_streamed(attempt: Attempt) -> bool:

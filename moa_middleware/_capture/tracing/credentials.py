@@ -13,12 +13,13 @@ from base64 import b64encode
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from ..._redaction import MARK, secrets
+from ..._redaction import MARK
+from ..._redaction.messages import without_secrets
 from ..shapes.http_request import HttpRequest
 from ..shapes.params import query_of_url, users_of_url
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
 __all__ = ["hide", "texts"]
 
@@ -142,13 +143,17 @@ def _within(value: Any, depth: int) -> Iterator[str]:
         yield from _within(getattr(value, "__dict__", None), depth)
 
 
-def hide(message: str, values: Iterable[str]) -> str:
-    """Return a message without these texts, and without credentials of a known form."""
-    for text in values:
-        if _WORD.fullmatch(text):
-            # The value "search" is not taken out of "research". A longer text, or one with digits, is found in a
-            # word only where a message glues a key to it.
-            message = re.sub(rf"(?<![^\W\d_]){re.escape(text)}(?![^\W\d_])", MARK, message)
-        else:
-            message = message.replace(text, MARK)
-    return secrets(message)
+def hide(message: str, values: Sequence[str]) -> str:
+    """Return a message without these texts, and without credentials of a known form; a long one is cut."""
+
+    def replace(text: str) -> str:
+        for value in values:
+            if _WORD.fullmatch(value):
+                # The value "search" is not taken out of "research". A longer text, or one with digits, is found in a
+                # word only where a message glues a key to it.
+                text = re.sub(rf"(?<![^\W\d_]){re.escape(value)}(?![^\W\d_])", MARK, text)
+            else:
+                text = text.replace(value, MARK)
+        return text
+
+    return without_secrets(message, replace=replace, room=max(map(len, values), default=0))

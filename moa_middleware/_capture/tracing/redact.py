@@ -13,6 +13,7 @@ import threading
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..._redaction.inside import STRUCTURE, WORDS, by_rules, inside
+from ..._redaction.steps import Steps, TooManyStepsError
 from ..log import count_fault
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ _MOST_REMEMBERED = 4096
 
 
 class RedactionError(Exception):
-    """A text that nobody could redact."""
+    """A text that could not be redacted."""
 
 
 class _Busy(threading.local):
@@ -45,7 +46,7 @@ class Redactor(NamedTuple):
     What was asked for.
 
     Attributes:
-        rules: Names in `_patterns.RULES`, in the order in which they are applied.
+        rules: Names in `_redaction.RULES`, in the order in which they are applied.
         functions: Take a text and return the text that may be written; after the rules.
     """
 
@@ -68,6 +69,7 @@ class LineRedaction:
     def __init__(self, redactor: Redactor) -> None:
         self._redactor = redactor
         self._known: dict[tuple[str, str | None], str | None] = {}
+        self._steps = Steps()
 
     @property
     def is_active(self) -> bool:
@@ -83,7 +85,7 @@ class LineRedaction:
             name: Its key in the mapping that holds it.
 
         Raises:
-            RedactionError: A function failed on it.
+            RedactionError: A function failed on it, or it was made to hold the rules up.
         """
         if not text:
             return text
@@ -93,8 +95,9 @@ class LineRedaction:
                 self._known.clear()
             rules = self._redactor.rules
             try:
-                self._known[known] = self._with_functions(by_rules(text, rules, name) if rules else text, name)
-            except RedactionError:
+                shown = by_rules(text, rules, name, self._steps) if rules else text
+                self._known[known] = self._with_functions(shown, name)
+            except (RedactionError, TooManyStepsError):
                 self._known[known] = None
         found = self._known[known]
         if found is None:

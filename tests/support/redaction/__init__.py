@@ -1,0 +1,1 @@
+"""What the rules for secrets are measured with: keys, carriers, names, harmless and hostile texts."""
