@@ -56,6 +56,7 @@ CLASSES: Mapping[str, Literal["content", "figure"]] = {
     **dict.fromkeys(("totals.no_usage", "totals.unread"), FIGURE),
     **dict.fromkeys(("trace_context.trace_id", "trace_context.span_id"), FIGURE),
     **dict.fromkeys(("writer.version", "writer.host", "writer.pid", "writer.started_at", "writer.seq"), FIGURE),
+    **dict.fromkeys(("writer.integrity", "writer.key_id", "writer.previous", "writer.digest"), FIGURE),
     **dict.fromkeys(("omitted.*.reason", "omitted.*.bytes", "omitted.*.sha256"), FIGURE),
     # The user's own words. Of notes their numbers and flags are no content.
     "tags.*": CONTENT,

@@ -215,7 +215,7 @@ class TraceContextRecord(TypedDict):
 
 
 class WriterRecord(TypedDict):
-    """The process that wrote the line."""
+    """The process that wrote the line; the keys behind `seq` prove it."""
 
     version: str
     host: str
@@ -223,6 +223,27 @@ class WriterRecord(TypedDict):
     started_at: float
     seq: int
     """Counts the process's lines from 1: a gap shows a missing line."""
+    integrity: NotRequired[str]
+    """`digest`, or `hmac`: then the digest was made with a secret key."""
+    key_id: NotRequired[str]
+    """Names that key."""
+    previous: NotRequired[str]
+    """`digest` of the line that the process completed before this one; missing in the first."""
+    digest: NotRequired[str]
+    """SHA-256 or HMAC-SHA-256 of the line's bytes up to the comma before this key, in hex; always last."""
+
+
+class LateWriterRecord(TypedDict):
+    """The process that wrote a late line, and what proves it: these lines have no number."""
+
+    version: str
+    host: str
+    pid: int
+    started_at: float
+    integrity: NotRequired[str]
+    key_id: NotRequired[str]
+    previous: NotRequired[str]
+    digest: NotRequired[str]
 
 
 class TurnRecord(TypedDict):
@@ -269,6 +290,8 @@ class LateRecord(TypedDict):
     session_id: str | None
     ts: float
     call: CallRecord
+    writer: NotRequired[LateWriterRecord]
+    """Only where lines prove themselves."""
 
 
 TOKENS = ("input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens", "reasoning_tokens")

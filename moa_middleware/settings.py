@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import platformdirs
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
+from ._layout.digest import HMAC, problem_of, read_key
 from ._redaction import RULES, secrets
 from ._variables import cleaned
 
@@ -32,8 +33,10 @@ def _default_trace_dir() -> Path:
 
 _LONGEST = 80
 """Characters of a bad value that an error shows."""
-_WORDS = ("turns", "capture")
+_WORDS = ("turns", "capture", "integrity")
 """Settings whose value is one of a few words."""
+_HIDDEN = "MOA_INTEGRITY_KEY_FILE"
+"""A variable whose value is not shown: somebody may have put the key itself there."""
 
 
 class _Environment(EnvSettingsSource):
@@ -69,6 +72,9 @@ class Settings(BaseSettings):
         max_field_bytes: UTF-8 bytes of a text that are written at most.
         max_file_bytes: A file that would grow above it is renamed first, and another begun.
         journal: Keep the calls of open turns on the disk, for `moa recover`.
+        integrity: `off`; `digest`, so that each line shows accidental changes of itself and missing lines
+            before it; or `hmac`, so that it shows every change by somebody without the key.
+        integrity_key_file: File of the key for `hmac`; `~` and `$VAR` are expanded.
     """
 
     model_config = SettingsConfigDict(env_prefix="MOA_", env_ignore_empty=True, extra="ignore", frozen=True)
@@ -84,6 +90,8 @@ class Settings(BaseSettings):
     max_field_bytes: int | None = Field(default=None, ge=1)
     max_file_bytes: int | None = Field(default=None, ge=1)
     journal: bool = False
+    integrity: Literal["off", "digest", "hmac"] = "off"
+    integrity_key_file: Path | None = Field(default=None, validate_default=True)
 
     @classmethod
     def settings_customise_sources(
@@ -112,16 +120,32 @@ class Settings(BaseSettings):
             raise ValueError(msg)
         return value
 
-    @field_validator("trace_dir", mode="before")
+    @field_validator("integrity_key_file")
+    @classmethod
+    def _read_key(cls, value: Path | None, info: ValidationInfo) -> Path | None:
+        # The file is read where it is needed, so that traces are not written without what they were to prove.
+        if info.data.get("integrity") == HMAC:
+            if value is None:
+                msg = "MOA_INTEGRITY=hmac needs the file of a key; make one with: head -c 32 /dev/urandom > FILE"
+                raise ValueError(msg)
+            try:
+                read_key(value)
+            except (OSError, ValueError) as error:
+                # Without the value: where the key itself was put in place of its path, it must not be logged.
+                msg = f"the key file {problem_of(error)}; make one with: head -c 32 /dev/urandom > FILE"
+                raise ValueError(msg) from None
+        return value
+
+    @field_validator("trace_dir", "integrity_key_file", mode="before")
     @classmethod
     def _expand(cls, value: Any) -> Any:
         if isinstance(value, str | os.PathLike):
             if not os.fspath(value):
-                msg = "a directory is needed, this is empty"
+                msg = "a path is needed, this is empty"
                 raise ValueError(msg)
             path = os.path.expandvars(os.fspath(value))
             if unset := _VARIABLE.search(path):
-                # A directory of that name, below the working directory, is what nobody means.
+                # A file of that name, below the working directory, is what nobody means.
                 msg = f"{unset[0]} is not set"
                 raise ValueError(msg)
             try:
@@ -160,7 +184,7 @@ def problems_of(error: ValidationError) -> dict[str, str]:
         name = f"MOA_{'_'.join(str(part) for part in problem['loc']).upper()}"
         said = words_of(problem)
         value = os.environ.get(name)
-        found[name] = said if value is None else f"{said} (got {_shown(value)})"
+        found[name] = said if value is None or name == _HIDDEN else f"{said} (got {_shown(value)})"
     return found
 
 

@@ -6,6 +6,7 @@ What the environment says is in `recorder`; what is configured here goes over it
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..errors import SettingsError
@@ -19,7 +20,6 @@ from .streams.state import finish_broken_off
 from .turns.turn import current_turn, open_turns
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Callable, Iterable, MutableMapping
 
     from ..records import TurnRecord
@@ -57,6 +57,8 @@ def configure(
     max_field_bytes: int | None = _UNSET,
     max_file_bytes: int | None = _UNSET,
     journal: bool | None = _UNSET,
+    integrity: str | None = _UNSET,
+    integrity_key_file: str | os.PathLike[str] | None = _UNSET,
     middleware: Iterable[Middleware] = _UNSET,
     observers: Iterable[Middleware] = _UNSET,
     writer: Writer | None = _UNSET,
@@ -82,6 +84,8 @@ def configure(
         max_file_bytes: Maximum size of a file. One that would exceed it is renamed first, to
             `<session>~s<number>.jsonl`.
         journal: Keep the calls of open turns on disk, for `moa recover`. Ignored with a `writer`.
+        integrity: `off`, `digest` or `hmac`: what each line proves, of itself and of those before it.
+        integrity_key_file: File of the key for `hmac`.
         middleware: Middleware of the default stack, the first outermost.
         observers: Observers of the default stack.
         writer: Receives the lines instead of files: any object with
@@ -138,14 +142,21 @@ def _validate(overrides: dict[str, Any]) -> None:
     # `Settings(**overrides)` would read the environment too, and what is wrong there is not this call's
     # fault: it is logged at the first turn. So each value is assigned to a copy that has read nothing.
     validate = Settings.__pydantic_validator__.validate_assignment
-    blank = Settings.model_construct()
+    blank = Settings.model_construct(integrity=overrides.get("integrity", "off"))
     for name, value in overrides.items():
         try:
             validate(blank.model_copy(), name, value)
         except ValidationError as error:
             problem = error.errors(include_url=False)[0]
-            msg = f"configure({name}={value!r:.80}): {words_of(problem)}"
+            # The key itself may have been given in place of its path.
+            shown = "…" if name == "integrity_key_file" else f"{value!r:.80}"
+            msg = f"configure({name}={shown}): {words_of(problem)}"
             raise SettingsError(msg) from None
+    if overrides.get("integrity") == "hmac" and not (
+        overrides.get("integrity_key_file") or os.environ.get("MOA_INTEGRITY_KEY_FILE")
+    ):
+        msg = "configure(integrity='hmac') needs integrity_key_file=… too: the file of a key"
+        raise SettingsError(msg)
 
 
 def reset() -> None:

@@ -21,15 +21,17 @@ if TYPE_CHECKING:
     from ..records import TurnRecord
     from ..settings import Settings
     from .tracing.content import Content
+    from .tracing.proven_line import Proof
     from .tracing.writer import Writer
     from .turns.turn import Recording
 
-__all__ = ["add_turn_listener", "is_recording", "load_recorder", "loaded_outbox", "recording", "state"]
+__all__ = ["add_turn_listener", "is_recording", "load_recorder", "loaded_outbox", "proof_of", "recording", "state"]
 
 _SWITCH = "MOA_SAVE_TRACES"
 VARIABLES = (
     *(_SWITCH, "MOA_TRACE_DIR", "MOA_SESSION_ID", "MOA_TURNS", "MOA_PROPAGATE_THREADS"),
     *("MOA_CAPTURE", "MOA_REDACT", "MOA_MAX_FILE_BYTES", "MOA_MAX_FIELD_BYTES", "MOA_JOURNAL"),
+    *("MOA_INTEGRITY", "MOA_INTEGRITY_KEY_FILE"),
 )
 """Every variable that a tracer is made from."""
 _TARGETS = "MOA_INSTRUMENT"
@@ -227,6 +229,7 @@ def _tracer(*, saving: bool) -> Recording | None:
         propagate_threads=settings.propagate_threads,
         content=_content(settings),
         journal=settings.journal,
+        proof=proof_of(settings, writer),
     )
 
 
@@ -239,6 +242,26 @@ def _content(settings: Settings) -> Content | None:
     from .tracing.redact import Redactor
 
     return Content(metadata=metadata, limit=limit, redactor=Redactor(rules, state.redactors))
+
+
+def proof_of(settings: Settings, writer: Writer | None) -> Proof | None:
+    """
+    Return how lines for a writer are proven, `None` if they are not; log it if others can read the key.
+
+    Raises:
+        OSError: The key cannot be read any more.
+        ValueError: It is empty by now.
+    """
+    if writer is None or settings.integrity == "off":
+        return None
+    from .._layout.digest import read_key
+    from .tracing.proven_line import Proof
+
+    path = settings.integrity_key_file if settings.integrity == "hmac" else None
+    key = None if path is None else read_key(path)
+    if key is not None and key.is_open:
+        log("moa.key_file_open", name="MOA_INTEGRITY_KEY_FILE", fix="chmod 600 it")
+    return Proof(writer, key)
 
 
 def _settings() -> Settings | None:

@@ -60,6 +60,7 @@ def recover(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object for all of it.")] = False,
 ) -> None:
     """Recover, and end with 1 if a turn was recovered, or a journal is left that needs a look."""
+    from .._capture.recorder import proof_of
     from .._capture.tracing.recover import recover as recover_all
     from .._capture.tracing.writer import FileWriter
 
@@ -71,7 +72,7 @@ def recover(
     found: list[RecoveredJournal] = []
     try:
         writer = FileWriter(folder, max_file_bytes=settings.max_file_bytes)
-        for finding in recover_all(writer, dry_run=dry_run, elsewhere=elsewhere):
+        for finding in recover_all(writer, dry_run=dry_run, elsewhere=elsewhere, proof=proof_of(settings, writer)):
             found.append(finding)
             if not as_json:
                 emit(_finding_text(finding, dry_run=dry_run))

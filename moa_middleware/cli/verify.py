@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path  # noqa: TC003 - typer reads the annotations
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -34,6 +35,12 @@ def verify(
         bool,
         typer.Option("--semantics/--no-semantics", help="Look for references in the prompts that came after them."),
     ] = True,
+    key_files: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--key-file", metavar="FILE", help="Key of lines with MOA_INTEGRITY=hmac: each must be by it; repeatable."
+        ),
+    ] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Let notices count as problems do.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -41,7 +48,7 @@ def verify(
     with exit_on_errors("verify"):
         run = open_run(paths)
         with progress_bar(run):
-            report = run.verify(semantics=semantics, ignore=ignore or ())
+            report = run.verify(semantics=semantics, ignore=ignore or (), key_files=key_files or ())
         code = (
             UNREADABLE
             if "E108" in report.counts
@@ -104,5 +111,16 @@ def _human(report: VerifyReport) -> None:
         screen.line((f"{mark} clean", "green"), f"  {looked}")
     else:
         screen.line((counted(report.total, "problem"), "red"), f"  {looked}")
+    if report.proven:
+        screen.line(_proven_text(report))
     if report.journals:
         screen.line(f"{counted(report.journals, 'open journal')}: moa recover writes the turns of processes that died")
+
+
+def _proven_text(report: VerifyReport) -> str:
+    """Return how many lines prove themselves, and what was not checked of that."""
+    parts = [f"{counted(report.proven, 'line')} with a digest"]
+    if report.unchecked:
+        parts.append(f"{report.unchecked:,} not checked: they need the key (--key-file)")
+    parts.append("chain checked" if report.chain_checked else "chain not checked: it needs the whole directory")
+    return "; ".join(parts)

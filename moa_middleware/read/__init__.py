@@ -94,7 +94,11 @@ __all__ = [
 
 
 def verify(
-    source: Source | Iterable[Source] = None, *, semantics: bool = True, ignore: Iterable[str] = ()
+    source: Source | Iterable[Source] = None,
+    *,
+    semantics: bool = True,
+    ignore: Iterable[str] = (),
+    key_files: str | os.PathLike[str] | Iterable[str | os.PathLike[str]] = (),
 ) -> VerifyReport:
     """
     Read everything, and return what is wrong: `Run.verify` of what `open` opens.
@@ -103,12 +107,13 @@ def verify(
         source: As in `open`.
         semantics: Look whether each reference reached a later prompt, and whether late calls ended.
         ignore: Codes that do not count, for example `E104`.
+        key_files: As in `Run.verify`.
 
     Raises:
         UnreadableError: What is named is not there, or cannot be opened.
-        QueryError: A code does not exist.
+        QueryError: A code does not exist, or a key file cannot be used.
     """
-    return open(source).verify(semantics=semantics, ignore=ignore)
+    return open(source).verify(semantics=semantics, ignore=ignore, key_files=key_files)
 
 
 def stats(source: Source | Iterable[Source] = None, by: str | None = None, **filters: Unpack[Filters]) -> Stats:

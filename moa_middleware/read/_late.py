@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import IO
 
+    from ._integrity import IntegrityCheck
     from ._problems import ProblemLog
 
 __all__ = ["LateIndex"]
@@ -34,10 +35,12 @@ class LateIndex:
 
     Args:
         problem_log: Takes what is wrong with them.
+        integrity: Checks their digests, if anything does.
     """
 
-    def __init__(self, problem_log: ProblemLog) -> None:
+    def __init__(self, problem_log: ProblemLog, integrity: IntegrityCheck | None = None) -> None:
         self._problem_log = problem_log
+        self._integrity = integrity
         self._members: list[Member] = []
         self._places: dict[str, list[tuple[int, int, int, int]]] = {}
         """By turn: file, place, bytes, number of the line."""
@@ -113,6 +116,9 @@ class LateIndex:
                 if piece.verdict == "late":
                     place = (number_of_file, offset + piece.start, len(piece.raw), number)
                     self._places.setdefault(piece.data["turn_id"], []).append(place)
+                    if self._integrity is not None:
+                        pruned = pruned_before(member.path.parent.parent) if member.path and not mixed else 0.0
+                        self._integrity.add(piece, line, (member.name, number, offset, len(line)), pruned=pruned)
                 elif not mixed:
                     message = "it is a turn, among late lines" if piece.verdict == "turn" else piece.message
                     code = "E102" if piece.verdict == "turn" else piece.verdict

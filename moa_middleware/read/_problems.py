@@ -28,6 +28,10 @@ CODES: Mapping[str, tuple[str, str]] = MappingProxyType(
         "E110": ("late-without-turn", "a late call whose turn is not here"),
         "E111": ("truncated-file", "the file was cut short while it was followed"),
         "E112": ("long-line", "the line has more than 268,435,456 bytes; it is skipped"),
+        "E121": ("changed-line", "the line's bytes are not those that its digest was made of"),
+        "E122": ("broken-chain", "the line that its process completed before it is missing, or was changed"),
+        "E123": ("wrong-key", "the line was made with another key than those that were given"),
+        "E124": ("line-without-hmac", "a key was given, and the line has no digest that was made with one"),
         "E201": ("absent-reference", "a reference's output is in no prompt that came after it"),
         "E202": ("unended-call", "a call was running when its turn closed, and no late line tells its end"),
     }

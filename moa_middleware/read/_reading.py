@@ -15,6 +15,7 @@ from typing import IO, TYPE_CHECKING, Any
 from ._bytes import BAD_FILE, PROGRESS_STEP, Member, describe_error, lines, open_file
 from ._fields import number as number_of
 from ._files import OPEN, opened, traces_in
+from ._integrity import IntegrityCheck
 from ._json import parse_json
 from ._late import LateIndex
 from ._lines import classify
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
+    from .._layout.digest import Key
     from ._files import Base, Input, Opened
     from ._seen import WriterKey
 
@@ -45,12 +47,14 @@ class Reading:
         size: Their bytes.
         seen: Turns that were read, by session.
         journals: Files of open turns, which are not read.
+        integrity: What lines prove, if that is checked.
 
     Args:
         inputs: What is read.
         strict: Raise at the first problem.
         figures: Of turns read only what figures are made of.
         progress: Called with the bytes of the lines so far, each 8 MB and at the end.
+        keys: Check what lines prove, with these keys; `None` leaves that out.
     """
 
     def __init__(
@@ -60,6 +64,7 @@ class Reading:
         strict: bool = False,
         figures: bool = False,
         progress: Callable[[int], object] | None = None,
+        keys: Sequence[Key] | None = None,
     ) -> None:
         self._inputs = inputs
         self._progress = progress
@@ -74,7 +79,8 @@ class Reading:
         self.seen: Counter[str | None] = Counter()
         self._ids = SeenIds()
         self._numbers = SeenNumbers()
-        self._late = LateIndex(self.problem_log)
+        self.integrity = None if keys is None else IntegrityCheck(self.problem_log, keys)
+        self._late = LateIndex(self.problem_log, self.integrity)
         self._singles: list[Path] = []
         self._pruned = 0.0
 
@@ -87,6 +93,11 @@ class Reading:
     def turn_count(self) -> int:
         """Turns that were read."""
         return self.seen.total()
+
+    @property
+    def is_whole(self) -> bool:
+        """Return True if all that is read is whole directories."""
+        return all(given.folder is not None for given in self._inputs)
 
     def turns(self) -> Iterator[TurnView]:
         """
@@ -157,7 +168,10 @@ class Reading:
                     # Of what was written before old files were removed, nothing is missed.
                     if key is not None and not (self._pruned and (number_of(data.get("ts")) or 0.0) < self._pruned):
                         self._numbers.add(key, data["writer"]["seq"])
-                    if not self._ids.add(turn_id):
+                    is_new = self._ids.add(turn_id)
+                    if self.integrity is not None:
+                        self.integrity.add(piece, line, place, pruned=self._pruned, known=not is_new)
+                    if not is_new:
                         problem_log.add(Problem("E103", "a turn with this id was read already", *place, turn_id))
                         continue
                     session = data.get("session_id")
@@ -195,6 +209,9 @@ class Reading:
                 whole = True
                 self._late.add_rest(given.folder)
                 self.journals += len(_traces_in(given.folder / OPEN))
+        if self.integrity is not None and self.is_whole:
+            for problem in self.integrity.missing():
+                self.problem_log.add(problem)
         gaps = list(self._numbers.gaps())
         if gaps and self._singles:
             # The process may have written the missing lines into files beside those that were named.

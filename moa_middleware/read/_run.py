@@ -14,8 +14,10 @@ from ._select import TurnFilter
 from ._tree import TurnTree
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    import os
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
+    from .._layout.digest import Key
     from ._files import Source
     from ._problems import Problem
     from ._select import Filters
@@ -74,8 +76,8 @@ class Run:
         """
         self._progress = tell
 
-    def _reading(self, *, strict: bool = False, figures: bool = False) -> Reading:
-        return Reading(self._inputs, strict=strict, figures=figures, progress=self._progress)
+    def _reading(self, *, strict: bool = False, figures: bool = False, keys: Sequence[Key] | None = None) -> Reading:
+        return Reading(self._inputs, strict=strict, figures=figures, progress=self._progress, keys=keys)
 
     def __repr__(self) -> str:
         """Name what was opened."""
@@ -137,20 +139,28 @@ class Run:
         """How many problems there are of each code."""
         return dict(self._read().problem_log.counts)
 
-    def verify(self, *, semantics: bool = True, ignore: Iterable[str] = ()) -> VerifyReport:
+    def verify(
+        self,
+        *,
+        semantics: bool = True,
+        ignore: Iterable[str] = (),
+        key_files: str | os.PathLike[str] | Iterable[str | os.PathLike[str]] = (),
+    ) -> VerifyReport:
         """
         Read everything, and return what is wrong.
 
         Args:
             semantics: Look whether each reference reached a later prompt, and whether late calls ended.
             ignore: Codes that do not count, for example `E104`.
+            key_files: Files of the keys that the lines were made with (`MOA_INTEGRITY_KEY_FILE`). With any, a
+                line without an HMAC of one of them is a problem.
 
         Raises:
-            QueryError: A code does not exist.
+            QueryError: A code does not exist, or a key file cannot be used.
         """
-        from ._verify import verify
+        from ._verify import keys_in, verify
 
-        reading = self._reading()
+        reading = self._reading(keys=keys_in(key_files))
         return verify(reading, self._turns(reading, None), semantics=semantics, ignore=ignore)
 
     # One turn ------------------------------------------------------------------------------------

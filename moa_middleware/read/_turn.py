@@ -39,6 +39,14 @@ class WriterInfo(View):
     """When the process began to trace, in epoch seconds."""
     seq = Field(whole)
     """Number of the line among the process's, from 1."""
+    integrity = Field(text)
+    """How the line proves itself: `digest` or `hmac`; `None` if it does not."""
+    key_id = Field(text)
+    """The key of an HMAC, by its id."""
+    previous = Field(text)
+    """Digest of the line that the process completed before this one."""
+    digest = Field(text)
+    """Digest of the line's bytes before it."""
 
     def __repr__(self) -> str:
         """Name the process and the line."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from dataclasses import dataclass, field
 from functools import cache
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic_core import ValidationError
 
+from .._layout.digest import problem_of, read_key
 from ..errors import QueryError
 from ..records import SCHEMA, TurnRecord
 from ._fidelity import reached
@@ -20,11 +22,12 @@ if TYPE_CHECKING:
 
     from pydantic import TypeAdapter
 
+    from .._layout.digest import Key
     from ._call import CallView
     from ._reading import Reading
     from ._turn import TurnView
 
-__all__ = ["VerifyReport", "verify"]
+__all__ = ["VerifyReport", "keys_in", "verify"]
 
 _FREE = frozenset({"missing", "literal_error", "extra_forbidden"})
 """What a reader must bear: keys that are not there, and words of an enumeration that it does not know."""
@@ -49,6 +52,10 @@ class VerifyReport:
         counts: All of them, by code.
         notices: What is worth a look and not wrong, for example turns without a call: the first 10,000.
         notice_counts: All notices, by code.
+        proven: Lines that have a digest.
+        unchecked: Those of them that were made with a key, where none was given.
+        chain_checked: Whether it was checked that each such line has the one before it; that takes whole
+            directories.
     """
 
     files: int
@@ -62,6 +69,9 @@ class VerifyReport:
     counts: Mapping[str, int]
     notices: tuple[Problem, ...] = ()
     notice_counts: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
+    proven: int = 0
+    unchecked: int = 0
+    chain_checked: bool = False
 
     @property
     def clean(self) -> bool:
@@ -100,7 +110,7 @@ def verify(
         _check_values(turn, adapter, reading.problem_log)
         if semantics:
             _check_meaning(turn, reading.problem_log)
-    problem_log = reading.problem_log
+    problem_log, integrity = reading.problem_log, reading.integrity
     return VerifyReport(
         files=reading.files,
         lines=reading.lines,
@@ -113,7 +123,26 @@ def verify(
         counts=_counts(problem_log, ignored),
         notices=_kept(notices, ignored),
         notice_counts=_counts(notices, ignored),
+        proven=integrity.proven if integrity is not None else 0,
+        unchecked=integrity.unchecked if integrity is not None else 0,
+        chain_checked=integrity is not None and bool(integrity.proven) and reading.is_whole,
     )
+
+
+def keys_in(files: str | os.PathLike[str] | Iterable[str | os.PathLike[str]]) -> list[Key]:
+    """
+    Return the keys in files.
+
+    Raises:
+        QueryError: One cannot be used.
+    """
+    keys = []
+    for path in [files] if isinstance(files, str | os.PathLike) else files:
+        try:
+            keys.append(read_key(path))
+        except (OSError, ValueError) as error:
+            raise QueryError(f"the key file {os.fspath(path)!r} {problem_of(error)}") from None
+    return keys
 
 
 def _kept(log: ProblemLog, ignored: frozenset[str]) -> tuple[Problem, ...]:

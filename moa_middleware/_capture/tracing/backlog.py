@@ -50,7 +50,7 @@ class Line:
     """
 
     # Most lines are written at once: the class has what only one that waits, or is watched, needs.
-    fallback: Callable[[], None] | None = None
+    fallback: Callable[[bytes], None] | None = None
     """Keeps the line elsewhere, if it is refused."""
     begun = False
     """True if it has been the first of its queue."""
@@ -100,6 +100,9 @@ class Line:
     def ours(self) -> bool:
         """True if this process has to write it; a forked child writes none of its parent's."""
         return self.pid == process.pid
+
+    def prove(self) -> None:
+        """Add what proves the line, if something does; see `ProvenLine`."""
 
     def hand_over(self) -> None:
         """

@@ -268,8 +268,9 @@ def _refuse(line: Line, error: BaseException) -> None:
     """Count and log a line that was refused, and let it wait."""
     line.refused = True
     if line.fallback is not None:
-        with suppress(OSError):
-            line.fallback()
+        with suppress(Exception):
+            line.prove()  # what is kept elsewhere is the line as it will be written
+            line.fallback(line.data)
     reason = type(error).__qualname__
     if isinstance(error, OSError) and error.strerror:
         reason = f"{reason}: {error.strerror}"

@@ -22,15 +22,17 @@ from ..._layout.names import is_turn_id
 from ...records import SCHEMA
 from .encode import decode, encode
 from .journal import FOLDER, JOURNAL_SCHEMA, OF_TURN, is_alive
+from .proven_line import maker_of
 from .recorded_call import RecordedCall
 from .trace_file import Receipt, segments
-from .tracer import counters
+from .tracer import counters, process_fields
 from .turn_record import arrange, name_roles
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
+    from .proven_line import Proof
     from .writer import FileWriter
 
 __all__ = ["RecoveredJournal", "recover"]
@@ -73,7 +75,9 @@ class RecoveredJournal(NamedTuple):
     error: str | None = None
 
 
-def recover(writer: FileWriter, *, dry_run: bool = False, elsewhere: bool = False) -> Iterator[RecoveredJournal]:
+def recover(
+    writer: FileWriter, *, dry_run: bool = False, elsewhere: bool = False, proof: Proof | None = None
+) -> Iterator[RecoveredJournal]:
     """
     Write the turns of dead processes, as `crashed`, and yield what was done with each journal.
 
@@ -81,6 +85,7 @@ def recover(writer: FileWriter, *, dry_run: bool = False, elsewhere: bool = Fals
         writer: Writes into the directory whose journals are looked at.
         dry_run: Change nothing.
         elsewhere: Take processes of other machines and containers for dead.
+        proof: How the lines that are made here are proven. A line that its own process had made stays as it is.
 
     Raises:
         OSError: The directory cannot be read.
@@ -100,7 +105,7 @@ def recover(writer: FileWriter, *, dry_run: bool = False, elsewhere: bool = Fals
             return
     with folder:
         names = [name for name in folder.names() if name.endswith(".jsonl")]
-        written = _WrittenTurns(writer, {name.removesuffix(".jsonl") for name in names})
+        written = _WrittenTurns(writer, {name.removesuffix(".jsonl") for name in names}, proof)
         for name in names:
             finding = _one(_Journal(folder, name), written, dry_run=dry_run, elsewhere=elsewhere)
             if finding is not None:
@@ -221,7 +226,7 @@ def _judge(
     if not dry_run:
         # Its number last: one that is taken and not written would stand for a line that is missing.
         record["writer"] = {**counters.writer, "seq": next(counters.lines)}
-        writer.append(session_id, encode(record) + b"\n", Receipt())
+        written.new_line(encode(record) + b"\n", session_id=session_id, writer=writer).hand_over()
     return journal.removed("recovered", calls, dry_run=dry_run)
 
 
@@ -358,10 +363,12 @@ class _WrittenTurns:
     Args:
         writer: Names the files.
         wanted: Ids of the turns.
+        proof: How lines that are added are proven.
     """
 
-    def __init__(self, writer: FileWriter, wanted: set[str]) -> None:
+    def __init__(self, writer: FileWriter, wanted: set[str], proof: Proof | None = None) -> None:
         self.writer = writer
+        self.new_line = maker_of(proof, process_fields)
         self._wanted = {turn_id.encode() for turn_id in wanted}
         self._found: dict[str, set[str]] = {}
         self._read: dict[tuple[int, int], int] = {}

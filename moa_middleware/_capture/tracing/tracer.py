@@ -20,10 +20,10 @@ from ..log import count_fault, log
 from ..process import after_fork, claim, once
 from ..turns import threads
 from . import outbox, snapshot, stored, turn_record
-from .backlog import Line
 from .encode import encode, warm_up
 from .journal import Journal
 from .late_record import late_records
+from .proven_line import maker_of
 from .unread import log_unread
 from .writer import FileWriter
 
@@ -33,10 +33,12 @@ if TYPE_CHECKING:
     from ..flow.model import Call
     from ..shapes.request import Request
     from ..turns.turn import Attempt, CallState, Turn
+    from .backlog import Line
     from .content import Content
+    from .proven_line import Proof
     from .writer import Writer
 
-__all__ = ["Counters", "Tracer"]
+__all__ = ["Counters", "Tracer", "process_fields"]
 
 
 class Counters:
@@ -57,6 +59,11 @@ counters = Counters()
 after_fork(counters.__init__)  # type: ignore[misc] # a forked child counts its own lines
 
 
+def process_fields() -> dict[str, Any]:
+    """Return the record's `writer` but for its `seq`: that of a forked child is another one."""
+    return counters.writer
+
+
 class Tracer:
     """
     Records turns.
@@ -69,6 +76,7 @@ class Tracer:
         propagate_threads: Carry turns into bare threads and executors.
         content: What is written of content, `None` for all of it.
         journal: Keep the calls of open turns on disk, too.
+        proof: Makes lines that prove themselves, `None` for lines without.
     """
 
     def __init__(
@@ -81,10 +89,13 @@ class Tracer:
         propagate_threads: bool = True,
         content: Content | None = None,
         journal: bool = False,
+        proof: Proof | None = None,
     ) -> None:
         self._writer = writer
         self._journal = Journal(writer.trace_dir) if journal and isinstance(writer, FileWriter) else None
         self._content = content
+        # What only listeners get needs no proof, and must not leave a gap in the chain of what is written.
+        self._new_line = maker_of(None if writer is None else proof, process_fields)
         self._listeners = tuple(listeners)
         self._session_id = session_id
         self._fanout_only = fanout_only
@@ -215,7 +226,7 @@ class Tracer:
             return []
         if journal is not None:
             line.after = partial(journal.remove, turn)
-            line.fallback = partial(journal.keep_line, turn.id, line.data)
+            line.fallback = partial(journal.keep_line, turn.id)
         return [line]
 
     def _line_of(self, turn: Turn, number: list[int]) -> Line | None:
@@ -255,7 +266,7 @@ class Tracer:
             # Without content: there is nothing in it to be withheld.
             record = turn_record.unrecorded(turn, error, ts=ts)
             record["writer"] = self._writer_fields(number)
-            return Line(
+            return self._new_line(
                 encode(record) + b"\n", session_id=turn.session_id, writer=self._writer, listeners=self._listeners
             )
 
@@ -303,7 +314,7 @@ class Tracer:
             data = b"".join(pieces)
         except TypeError:  # requests of a large turn are no bytes
             data = stored.joined(pieces)
-        return Line(data, session_id=session_id, writer=self._writer, late=late, listeners=listeners)
+        return self._new_line(data, session_id=session_id, writer=self._writer, late=late, listeners=listeners)
 
     def _put(self, session_id: str | None, line: bytes) -> None:
         outbox.send([self._line(session_id, (line,), self._content, late=False)])
