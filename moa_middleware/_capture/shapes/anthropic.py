@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from .choice import Choice, details_of, new_reply, replaced
 from .fields import data_of, fields_of
 from .message_items import FACTS, FACTS_OF_USAGE, PLAIN, PLAIN_DELTAS, PLAIN_TEXT, take_block, take_delta, take_facts
+from .plain import says
 from .tool_calls import json_text
 from .usage import read_usage_and_cost
 
@@ -37,45 +38,62 @@ _TOOL_USE = "tool_use"
 """End of the types of blocks that call a tool: the caller's, or one of the provider's own (`mcp_tool_use`)."""
 
 
-def _on_message_start(gathered: StreamContent, event: Data) -> None:
-    _take_facts(gathered, data_of(event.get("message")))
+# Each returns True if the event has the form of the API: its type is a word that others use as well.
 
 
-def _on_block(gathered: StreamContent, event: Data) -> None:
+def _on_message_start(gathered: StreamContent, event: Data) -> bool:
+    message = data_of(event.get("message"))
+    if not message:
+        return False
+    gathered.has_events = True
+    _take_facts(gathered, message)
+    return True
+
+
+def _on_block(gathered: StreamContent, event: Data) -> bool:
     is_delta, index, choice = event["type"] == "content_block_delta", event.get("index"), gathered.choice(0)
     part = event.get("delta" if is_delta else "content_block")
-    _take(choice, part, index, gathered.details, is_streamed=True, is_delta=is_delta)
+    return _take(choice, part, index, gathered.details, is_streamed=True, is_delta=is_delta)
 
 
-def _on_message_delta(gathered: StreamContent, event: Data) -> None:
+def _on_message_delta(gathered: StreamContent, event: Data) -> bool:
     delta = data_of(event.get("delta"))
+    if "stop_reason" not in delta and event.get("usage") is None:
+        return False
     reason = delta.get("stop_reason")
     take_facts(gathered.details, delta)
     take_facts(gathered.details, event)
     if isinstance(reason, str):
         gathered.choice(0).finish_reason = reason
     gathered.usage = _merged(gathered.usage, event.get("usage"))
+    return True
 
 
-_EVENTS: dict[str, Callable[[StreamContent, Data], None] | None] = {
+_EVENTS: dict[str, Callable[[StreamContent, Data], bool] | None] = {
     "message_start": _on_message_start,
     "content_block_start": _on_block,
     "content_block_delta": _on_block,
     "message_delta": _on_message_delta,
     **dict.fromkeys(("content_block_stop", "message_stop", "ping")),
 }
-_HELPERS = frozenset({"text", "thinking", "input_json", "signature", "citation"})
-"""Events of the SDK's `messages.stream()`, which say once more what the provider's own have said."""
+_HELPERS = {
+    "text": "snapshot",
+    "thinking": "snapshot",
+    "input_json": "partial_json",
+    "signature": "signature",
+    "citation": "citation",
+}
+"""Events of the SDK's `messages.stream()`, which say once more what the provider's own have said, and a key of each."""
 
 
 def _take(
     choice: Choice, part: Any, index: Any, details: dict[str, Any], *, is_streamed: bool = False, is_delta: bool = False
-) -> None:
-    """Take in a block, its beginning in a stream, or a delta of one."""
+) -> bool:
+    """Take in a block, its beginning in a stream, or a delta of one; `False` if it is none."""
     data = data_of(part)
     kind = data.get("type")
     if not isinstance(kind, str):
-        return
+        return False
     # Most are plain texts, of which nothing is to be kept but the text: no call is made for them.
     if is_delta:
         if kind not in PLAIN_DELTAS:
@@ -100,6 +118,7 @@ def _take(
         function = {"name": data.get("name"), "arguments": arguments}
         kind = "function" if kind == _TOOL_USE else kind
         choice.add_tool_call({"index": index, "id": data.get("id"), "type": kind, "function": function})
+    return True
 
 
 def feed(gathered: StreamContent, chunk: Any) -> bool:
@@ -109,17 +128,15 @@ def feed(gathered: StreamContent, chunk: Any) -> bool:
     if not isinstance(kind, str):
         return False
     if kind in _EVENTS:
-        if kind == "message_start":
-            gathered.has_events = True
-        elif kind in ("message_delta", "ping") and not gathered.has_events:
+        if kind in ("message_delta", "ping") and not gathered.has_events:
             # Words that others use as well, for events of their own: they are Anthropic's only in a stream
             # that began with `message_start`, as the API reference says that each does.
             return False
         handle = _EVENTS[kind]
-        if handle is not None:
-            handle(gathered, data)
-        return True
-    if gathered.has_events and kind in _HELPERS:
+        is_ours = gathered.has_events if handle is None else handle(gathered, data)
+        # Of an event of a program's own the text is where such code has it.
+        return is_ours or not says(data)
+    if gathered.has_events and kind in _HELPERS and _HELPERS[kind] in data:
         return True
     choice = gathered.choices.get(0) or Choice(0)
     if kind != "message" or not _take_message(choice, data, gathered.details):

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from .bedrock_items import end_block, take_block, take_delta, take_facts
 from .choice import Choice, add_text, new_reply, replaced
 from .fields import data_of
+from .plain import says
 from .tool_calls import json_text
 from .usage import read_usage_and_cost
 
@@ -183,6 +184,8 @@ def feed(gathered: StreamContent, chunk: Any) -> bool:
     handle, event = _EVENTS.get(name), chunk[name]
     if handle is None or not isinstance(event, dict) or (name == "metadata" and "usage" not in event):
         return False
+    if name != "contentBlockDelta" and says(event):
+        return False  # a program's own, which has its text itself
     handle(gathered, event)
     return True
 

@@ -221,6 +221,20 @@ _V1_EVENTS: dict[str, Callable[[StreamContent, Data], None] | None] = {
     **dict.fromkeys(("search-queries-generation", "tool-calls-chunk", "debug")),
 }
 """`tool-calls-chunk` says in pieces what `tool-calls-generation` says whole."""
+_OF_V1_EVENTS = frozenset(
+    (
+        *("is_finished", "generation_id", "response", "tool_calls", "tool_call_delta", "citations", "documents"),
+        *("search_queries", "search_results", "prompt"),
+    )
+)
+"""Of the events of version 1 that are no texts each has one of these keys, with a value that is not a text."""
+
+
+def _is_own(events: Any, kind: str, data: Data) -> bool:
+    """Return True if an event is one of a program's own that has such a type: its text is in the event itself."""
+    if kind == "text-generation" or not says(data):
+        return False
+    return events is _EVENTS or all(isinstance(data.get(name), str | None) for name in _OF_V1_EVENTS)
 
 
 def feed(gathered: StreamContent, chunk: Any) -> bool:
@@ -228,8 +242,7 @@ def feed(gathered: StreamContent, chunk: Any) -> bool:
     data = _data(chunk)
     for key, events in (("type", _EVENTS), ("event_type", _V1_EVENTS)):
         kind = data.get(key)
-        # A program's own events may have such a type: their text is in the event itself.
-        if isinstance(kind, str) and kind in events and not (events is _EVENTS and says(data)):
+        if isinstance(kind, str) and kind in events and not _is_own(events, kind, data):
             handle = events[kind]
             if handle is not None:
                 handle(gathered, data)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from .chat_items import LISTS, PLAIN_CHOICE, PLAIN_MESSAGE, PLAIN_REPLY, has_more, take
 from .choice import DETAILS, Choice, add_text, new_reply, replaced
 from .failure import failure_in, failure_of
-from .fields import fields_of, get, getter, has
+from .fields import data_of, fields_of, get, getter, has
 from .plain import says
 from .usage import read_usage_and_cost
 
@@ -30,8 +30,15 @@ __all__ = ["feed", "is_used_again", "read_value", "render_chunk"]
 
 _NONE = object()
 _NO_FIELDS: Mapping[str, Any] = MappingProxyType({})
-_MESSAGE = frozenset({"delta", "message", "text", "finish_reason"})
-"""Keys of an item of `choices`, of which each has one; Azure sends a choice that it has filtered without a message."""
+_OF_CHAT = frozenset({"delta", "message"})
+_OF_COMPLETION = frozenset({"text", "finish_reason"})
+"""
+Keys of an item of `choices`: of a chat, and of the completions that were there before chat.
+
+Each item has one; Azure sends a choice of a chat that it has filtered without a message.
+"""
+_OF_REPLY = frozenset({"object", "created", "usage"})
+"""Keys next to the choices: each completion of the API has one of them."""
 
 
 def _take(choice: Choice, find: Callable[[str], Any], message: Any, *, text: bool = True) -> bool:
@@ -114,14 +121,22 @@ def _choices(obj: Any) -> Any:
         return None
     # `choices` is a word that others use as well, for the options of a question in a user's own result.
     # One item that looks right is enough: a server may send `null` for another.
+    is_completion = False
     for item in choices:
         fields = fields_of(item)
         if isinstance(fields, dict):
-            if not _MESSAGE.isdisjoint(fields):
+            if not _OF_CHAT.isdisjoint(fields):
                 return choices
-        elif any(map(partial(has, item), _MESSAGE)):
+            is_completion = is_completion or not _OF_COMPLETION.isdisjoint(fields)
+        elif any(map(partial(has, item), (*_OF_CHAT, *_OF_COMPLETION))):
             return choices
-    return None
+    return choices if is_completion and not _is_own_result(data_of(obj)) else None
+
+
+def _is_own_result(fields: Mapping[str, Any]) -> bool:
+    """Return True for a program's own result: texts to choose from, next to the text that it has chosen."""
+    others = {name: item for name, item in fields.items() if name != "choices"}
+    return _OF_REPLY.isdisjoint(others) and says(others)
 
 
 def is_used_again(last: Any, chunk: Any) -> bool:

@@ -45,23 +45,34 @@ def _index(value: Any) -> int:
     return value if type(value) is int else 0
 
 
-def _on_text(kind: str, gathered: StreamContent, event: Data) -> None:
-    add_text(getattr(gathered.choice(0), kind), event.get("delta"))
+# Each returns True if the event has the form of the API: a program may have types of its own that begin alike.
+
+
+def _on_text(kind: str, gathered: StreamContent, event: Data) -> bool:
+    text = event.get("delta")
+    if not isinstance(text, str):
+        return False
+    add_text(getattr(gathered.choice(0), kind), text)
     tokens = event.get("logprobs")
     if tokens:
         take_logprobs(gathered.details, _index(event.get("output_index")), tokens)
+    return True
 
 
-def _on_arguments(gathered: StreamContent, event: Data) -> None:
+def _on_arguments(gathered: StreamContent, event: Data) -> bool:
     index = _index(event.get("output_index"))
     gathered.choice(0).add_tool_call({"index": index, "function": {"arguments": event.get("delta")}})
+    return True
 
 
-def _on_item(gathered: StreamContent, event: Data, *, is_done: bool) -> None:
-    take_output_item(gathered.details, _index(event.get("output_index")), event.get("item"))
-    call = _tool_call(data_of(event.get("item")))
+def _on_item(gathered: StreamContent, event: Data, *, is_done: bool) -> bool:
+    item = data_of(event.get("item"))
+    if not item:
+        return False
+    take_output_item(gathered.details, _index(event.get("output_index")), item)
+    call = _tool_call(item)
     if call is None:
-        return
+        return True
     # The item comes with empty arguments. They come in pieces, or with the item when it is done: a server
     # that runs the tool itself (web search, code) sends no pieces.
     function = call["function"]
@@ -75,23 +86,29 @@ def _on_item(gathered: StreamContent, event: Data, *, is_done: bool) -> None:
         known[1].update(id=call["id"], type=call["type"], name=function["name"])
         if not any(known[2]):
             known[2].append(function["arguments"])
+    return True
 
 
-def _on_annotation(gathered: StreamContent, event: Data) -> None:
+def _on_annotation(gathered: StreamContent, event: Data) -> bool:
     take_annotation(gathered.details, _index(event.get("output_index")), event)
+    return event.get("annotation") is not None
 
 
-def _on_begin(gathered: StreamContent, event: Data) -> None:
+def _on_begin(gathered: StreamContent, event: Data) -> bool:
     response = data_of(event.get("response"))
     gathered.details.update(details_of(response))
     take_response(gathered.details, response)
+    return bool(response)
 
 
-def _on_end(gathered: StreamContent, event: Data) -> None:
+def _on_end(gathered: StreamContent, event: Data) -> bool:
     # The last event holds the whole response once more. In a stream it fills in what no delta said (a
     # server that sends no deltas, a text that a proxy dropped). A tap sees this event alone, and would
     # take the whole text for a piece.
-    _take_response(gathered, data_of(event.get("response")), repeats=gathered.is_single)
+    response = data_of(event.get("response"))
+    if response:
+        _take_response(gathered, response, repeats=gathered.is_single)
+    return bool(response)
 
 
 def _take_response(gathered: StreamContent, response: Data, *, repeats: bool = False) -> None:
@@ -118,7 +135,7 @@ _TEXTS = {
     "response.refusal.delta": "refusal",
 }
 _ARGUMENTS = ("function_call_arguments", "mcp_call_arguments", "custom_tool_call_input", "code_interpreter_call_code")
-_EVENTS: dict[str, Callable[[StreamContent, Data], None]] = {
+_EVENTS: dict[str, Callable[[StreamContent, Data], bool]] = {
     **{name: partial(_on_text, kind) for name, kind in _TEXTS.items()},
     **dict.fromkeys(map("response.{}.delta".format, _ARGUMENTS), _on_arguments),
     "response.output_item.added": partial(_on_item, is_done=False),
@@ -127,7 +144,9 @@ _EVENTS: dict[str, Callable[[StreamContent, Data], None]] = {
     **dict.fromkeys(("response.created", "response.in_progress", "response.queued"), _on_begin),
     **dict.fromkeys(map("response.{}".format, ("completed", "incomplete", "failed", "cancelled")), _on_end),
 }
-"""The others repeat what was said, or tell of progress."""
+"""The others repeat what was said, or report progress."""
+_OF_EVENTS = frozenset({"sequence_number", "item_id", "output_index"})
+"""Of the other events of the API each has one of these keys."""
 
 
 def feed(gathered: StreamContent, chunk: Any) -> bool:
@@ -136,9 +155,9 @@ def feed(gathered: StreamContent, chunk: Any) -> bool:
     kind = data.get("type")
     if isinstance(kind, str) and kind.startswith(_PREFIX):
         handle = _EVENTS.get(kind)
-        if handle is not None:
-            handle(gathered, data)
-        return True
+        is_ours = not _OF_EVENTS.isdisjoint(data) if handle is None else handle(gathered, data)
+        # Of an event of a program's own the text is where such code has it.
+        return is_ours or not says(data)
     if data.get("object") == "response" and isinstance(data.get("output"), list | tuple):
         _take_response(gathered, data)
         return True
@@ -243,5 +262,7 @@ def _tool_call(item: Data) -> dict[str, Any] | None:
 
 def render_chunk(raw: Any, chunk: Chunk) -> Any:
     """Return a copy of a delta with the text of a changed one, `None` if it is not a delta of a text."""
-    name = _TEXTS.get(data_of(raw).get("type") or "")
+    event = data_of(raw)
+    kind = event.get("type")
+    name = _TEXTS.get(kind) if isinstance(kind, str) and isinstance(event.get("delta"), str) else None
     return None if name is None else replaced(raw, getattr(chunk, name), "delta")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..flow.model import Chunk, Reply
 from ..flow.outcome import outcome_of
-from .choice import Choice, new_reply
+from .choice import Choice, new_reply, replaced
 from .failure import failure_in
 from .fields import data_of
 from .usage import read_usage, read_usage_and_cost, usage_in
@@ -236,8 +236,31 @@ def render_chunk(raw: Any, chunk: Chunk) -> Any:
     """Return a raw chunk with another text, `None` where its form has no place for one."""
     if isinstance(raw, str):
         return chunk.text
-    if isinstance(raw, dict):
-        for name in _TEXT:
-            if isinstance(raw.get(name), str):
-                return {**raw, name: chunk.text}
-    return None
+    way = _way_to_text(raw) if isinstance(raw, dict) else None
+    if way is None:
+        return None
+    return replaced(raw, chunk.text, *way)
+
+
+def _way_to_text(data: Mapping[str, Any], depth: int = 2) -> tuple[str, ...] | None:
+    """Return the keys on the way to the text that `_find_text` finds in dicts, or to an empty text."""
+    empty: tuple[str, ...] | None = None
+    for name in _TEXT:
+        value = data.get(name)
+        way: tuple[str, ...] | None = None
+        if isinstance(value, str):
+            way = (name,)
+        elif isinstance(value, dict) and depth:
+            inner = _way_to_text(value, depth - 1)
+            way, value = (None, None) if inner is None else ((name, *inner), _at(value, inner))
+        if way is not None and value:
+            return way
+        empty = way if empty is None else empty
+    return empty
+
+
+def _at(data: Mapping[str, Any], way: tuple[str, ...]) -> Any:
+    value: Any = data
+    for name in way:
+        value = value[name]
+    return value
