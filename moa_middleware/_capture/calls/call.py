@@ -17,7 +17,7 @@ from ..flow.observers import NOBODY
 from ..flow.outcome import outcome_of
 from ..frames import add_note
 from ..log import log
-from ..scope import current
+from ..scope import current, invoke
 from ..shapes.parts import read_parts
 from ..shapes.replies import read_reply
 from ..streams.kinds import is_manager, is_stream
@@ -29,7 +29,7 @@ from .kept_reply import keep
 from .request import RequestExchange
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Callable, Generator
 
     from ..flow.driver import Conversation, Effect
     from ..flow.model import Outcome
@@ -149,18 +149,20 @@ class CallConversation(CallExecution):
     def _through_middleware(self) -> Generator[Effect, Any, Reply]:
         """Run the chain and send what it wants sent; returns the reply that it settles on."""
         answered = chain(self.middleware, self.call, read=self._read, reached=self._reached)
+        # The caller is in no turn, and middleware sees that of the call all the same.
+        scope = self.call_state.turn.scope() if self.call_state.turn.implicit else None
         broke: BaseException | None = None
         """What ended a stream that the consumer has had chunks of: it is the consumer's to get."""
         too_late: ResendError | None = None
         end: End | None = None
         try:
-            effect = next(answered)
+            effect = _step(scope, answered.__next__)
             while True:
                 error: BaseException | None = None
                 got: Any = None
                 try:
                     if type(effect) is not Send:
-                        got = yield effect  # type: ignore[misc]  # the effects of a driver are wider
+                        got = yield effect
                     elif end is not None and not self._may_resend(end):
                         too_late = _too_late(effect, self.state)
                         error = too_late
@@ -175,7 +177,7 @@ class CallConversation(CallExecution):
                     if type(effect) is Send:
                         self.earlier.append(raised)
                         end = End("error", raised, listening=True)
-                effect = answered.throw(error) if error is not None else answered.send(got)
+                effect = _step(scope, answered.throw, error) if error is not None else _step(scope, answered.send, got)
         except StopIteration as stop:
             reply: Reply = stop.value
             return reply
@@ -249,6 +251,11 @@ class CallConversation(CallExecution):
         self.state.begin()
         yield Deliver(stream)
         self.state.reply = self.call_state.attempts[-1].reply
+
+
+def _step(scope: Scope | None, step: Callable[..., Any], *args: Any) -> Any:
+    """Run middleware to its next effect, inside a scope if there is one."""
+    return step(*args) if scope is None else invoke(scope, step, args, {})
 
 
 def _same_answer(one: Reply, other: Reply) -> bool:

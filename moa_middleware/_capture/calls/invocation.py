@@ -232,5 +232,7 @@ class Invocation:
             self.args,
             self.kwargs,
             self.function.spec,
+            state,
             stream=request.stream,
+            is_async=self.function.is_async,
         )

@@ -173,6 +173,8 @@ class Call:
         tags: The caller's own tags.
         args: Positional arguments, as the function gets them.
         kwargs: Keyword arguments, as the function gets them.
+        is_async: Whether the function is a coroutine function, or makes an async stream. A plain function may
+            return an awaitable all the same.
     """
 
     id: str
@@ -190,6 +192,9 @@ class Call:
     tags: Mapping[str, Any] = field(default_factory=dict)
     args: tuple[Any, ...] = ()
     kwargs: Mapping[str, Any] = field(default_factory=dict)
+    is_async: bool = False
+    _state: Any = field(default=None, compare=False)
+    """Its `CallState`, `None` for a call that was made by hand."""
     _binding: Any = None
     """The `RequestSpec` of the function: where the parts of the request are in its arguments."""
     _taps: list[Tap] = field(default_factory=list)
@@ -224,6 +229,33 @@ class Call:
             changes |= self._binding.rebind(self, changes)
         # A list of its own: what is registered on the copy is not registered here.
         return _replace(self, _taps=[*self._taps], **changes)
+
+    @property
+    def session_id(self) -> str | None:
+        """The session of its turn, `None` if it has none."""
+        return None if self._state is None else cast("str | None", self._state.turn.session_id)
+
+    @property
+    def endpoint(self) -> str | None:
+        """The URL that it is sent to, without credentials and query, `None` if that is not known."""
+        return None if self._state is None else cast("str | None", self._state.endpoint)
+
+    @property
+    def turn_state(self) -> dict[Any, Any]:
+        """
+        A dict of the outermost turn, for what a middleware keeps from one call of the turn to the next.
+
+        All calls of the turn, of the turns inside it, and of any thread share it, so each middleware keeps its own under
+        itself: `call.turn_state.setdefault(self, Spent())`. It goes with the turn.
+        """
+        if self._state is None:
+            return {}
+        turn = self._state.turn
+        while turn.parent is not None:
+            turn = turn.parent
+        # In one step: references of one turn ask for it from several threads.
+        found: dict[Any, Any] = vars(turn).setdefault("state", {})
+        return found
 
     def on_chunk(self, fn: Callable[[Chunk], object]) -> None:
         """Call `fn` with each chunk as it passes; what it returns is ignored."""
@@ -287,8 +319,10 @@ def new_call(  # noqa: PLR0917 - on the path of every call, where keywords cost
     args: tuple[Any, ...],
     kwargs: Mapping[str, Any],
     binding: Any,
+    state: Any,
     *,
     stream: bool,
+    is_async: bool,
 ) -> Call:
     """Return a call that has no id yet; the arguments are the fields of `Call`."""
     draft: Any = _CallDraft()
@@ -298,6 +332,7 @@ def new_call(  # noqa: PLR0917 - on the path of every call, where keywords cost
     draft.model, draft.provider, draft.messages = model, provider, messages
     draft.params, draft.stream, draft.tags = params, stream, tags
     draft.args, draft.kwargs, draft._binding = args, kwargs, binding
+    draft._state, draft.is_async = state, is_async
     draft._taps, draft._outer = [], 0
     draft._guard = None
     draft.__class__ = Call

@@ -128,6 +128,10 @@ class CallState:
         if turn.recording is not None and not turn.over:
             turn.calls.append(self)
 
+    def __reduce__(self) -> Any:
+        # A middleware may copy or pickle the call that it sees, which holds this: the copy belongs to no turn.
+        return type(None), ()
+
     @property
     def final(self) -> Attempt:
         """The attempt that the call came down to."""
@@ -369,6 +373,8 @@ def turn_for_call(here: Scope | None) -> Turn | None:
     turn: Turn | None = here.turn if here is not None else None
     if here is None or turn is None or turn.alive_in != process.pid:
         return None
+    if here.parent is None and turn.implicit:
+        return None  # of a middleware around the only call of the turn: what it calls has a turn of its own, inside
     if not turn.over or (here.parent is not None and not here.parent.call_state.done):
         # The second: a reference that is late itself still asks its model.
         return turn

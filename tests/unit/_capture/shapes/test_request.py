@@ -97,7 +97,9 @@ VALUES = {
     "usage": (lambda: read_usage({"prompt_tokens": 5, "completion_tokens": 2}), Usage(input_tokens=5, output_tokens=2)),
     "reply": (lambda: read_reply("Yes"), Reply(text="Yes", source="provider", raw="Yes")),
     "call": (
-        lambda: new_call("t", "r", "l", 1, None, "m", "p", [], {}, {}, (), {}, None, stream=True).replace(id="i"),
+        lambda: new_call(
+            "t", "r", "l", 1, None, "m", "p", [], {}, {}, (), {}, None, None, stream=True, is_async=False
+        ).replace(id="i"),
         Call(id="i", turn_id="t", role="r", label="l", layer=1, model="m", provider="p", messages=[], stream=True),
     ),
 }
