@@ -168,15 +168,17 @@ def _asked(raw: Any) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name in names.ASKED:
         value = get(raw, name)
-        if name in names.OBJECTS and value is not None and type(value) not in _SIMPLE:
+        if name in names.OBJECTS and value is not None and type(value) not in _PLAIN:
             value = {inner: count for inner in names.ASKED if type(count := get(value, inner)) in _PLAIN}
-        if type(value) in _SIMPLE:
+            found[name] = value or None
+        elif type(value) in _PLAIN:
             found[name] = value
     return found
 
 
 _PLAIN = frozenset((int, float, str, bool))
-_SIMPLE = _PLAIN | {dict}
+_ASKED = object()
+"""In the place of the hidden parameters: the usage is what `_asked` has returned."""
 
 
 def read_usage_and_cost(raw: Any, hidden: Any = None, model: Any = None) -> tuple[Usage | None, float | None]:
@@ -254,9 +256,8 @@ def read_usage_and_cost(raw: Any, hidden: Any = None, model: Any = None) -> tupl
     except BaseException as error:
         if is_interrupt(error):
             raise
-        # An object that raises where it is asked for what it lacks: each name by itself.
-        found = _asked(raw)
-        usage, cost = read_usage_and_cost(found) if found and type(raw) is not dict else (None, None)
+        # An object that raises where it is asked for what it lacks, or one in it: each name by itself.
+        usage, cost = (None, None) if hidden is _ASKED else read_usage_and_cost(_asked(raw), _ASKED, model)
     if cost is None and isinstance(hidden, dict):
         cost = usd_of(hidden.get("response_cost"))
     return usage, cost

@@ -46,3 +46,70 @@ def test_both_ways_of_reading_give_the_same_tokens(seed, monkeypatch):
     short = [usage.read_usage_and_cost(one) for one in made]
     monkeypatch.setattr(usage, "_CHAT", frozenset())
     assert short == [usage.read_usage_and_cost(one) for one in made]
+
+
+class OddError(BaseException):
+    """An error that is not an `Exception`, and no interrupt."""
+
+
+def raising(error):
+    """Return an object that raises whatever it is asked for."""
+
+    def fail(*_):
+        raise error("odd")
+
+    return type("Raising", (), {"__getattribute__": fail, "__bool__": lambda _: True})()
+
+
+def model(**fields):
+    """Return an object of the SDK's class, which is not asked for what it is made of."""
+    made = CompletionUsage.model_construct()
+    made.__dict__.update(fields)
+    return made
+
+
+class Lazy:
+    """An object of details of which one attribute raises, and others answer."""
+
+    audio_tokens = 0
+    reasoning_tokens = 2
+
+    @property
+    def cached_tokens(self):
+        """Fail."""
+        raise KeyError
+
+
+COUNTS_NEXT = {
+    "prompt_tokens_details": ("prompt_tokens", "completion_tokens"),
+    "completion_tokens_details": ("prompt_tokens", "completion_tokens"),
+    "input_tokens_details": ("input_tokens", "output_tokens"),
+    "output_token_details": ("input_tokens", "output_tokens"),
+    "cache_creation": ("input_tokens", "output_tokens"),
+    "cost_details": ("prompt_tokens", "completion_tokens"),
+    "tokens": ("prompt_tokens", "completion_tokens"),
+    "iterations": ("input_tokens", "output_tokens"),
+}
+ERRORS = [AttributeError, KeyError, RuntimeError, OddError]
+MAKES = {"dict": dict, "object": SimpleNamespace, "model": model}
+
+
+@pytest.mark.parametrize("make", MAKES.values(), ids=MAKES)
+@pytest.mark.parametrize("error", ERRORS)
+@pytest.mark.parametrize("name", COUNTS_NEXT)
+def test_details_that_raise_cost_themselves_alone(name, error, make):
+    """What the usage itself reports is known all the same, and so is its price."""
+    counts = dict.fromkeys(COUNTS_NEXT[name], 7)
+    details = [raising(error)] if name == "iterations" else raising(error)
+    tokens, cost = usage.read_usage_and_cost(make(**counts, cost=0.5, total_tokens=14, **{name: details}))
+    assert (7, 7, 0.5) == (tokens.input_tokens, tokens.output_tokens, cost)
+
+
+@pytest.mark.parametrize("make", MAKES.values(), ids=MAKES)
+def test_a_detail_that_raises_costs_itself_alone(make):
+    """The others of its object are read; a count that raises when its class is asked for is none."""
+    tokens = usage.read_usage(make(prompt_tokens=7, completion_tokens=7, completion_tokens_details=Lazy()))
+    assert (7, 7, 2) == (tokens.input_tokens, tokens.output_tokens, tokens.reasoning_tokens)
+    odd = {"cached_tokens": raising(ValueError), "reasoning_tokens": 2}
+    tokens = usage.read_usage(make(prompt_tokens=7, completion_tokens=7, completion_tokens_details=odd))
+    assert (7, 7, 2) == (tokens.input_tokens, tokens.output_tokens, tokens.reasoning_tokens)
