@@ -6,7 +6,7 @@ import inspect
 from functools import partialmethod
 from typing import TYPE_CHECKING, Any
 
-from ..errors import DecorationError, MiddlewareError, SettingsError
+from ..errors import DecorationError, MiddlewareError, SettingsError, TargetError
 from .flow.chain import name_of
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     Redaction: TypeAlias = str | Callable[[str], str]
 
-__all__ = ["PLACES", "check_place", "checked", "redaction", "unknown"]
+__all__ = ["PLACES", "check_names", "check_place", "checked", "redaction", "unknown"]
 
 PLACES = ("messages", "system")
 """Options that name where a part of the request is."""
@@ -82,6 +82,27 @@ def unknown(where: str, name: str, known: Sequence[str]) -> str:
     return f"{where}() got an unknown keyword {name!r}{hint} it takes {', '.join(known)}"
 
 
+def check_names(name: str, options: Any) -> None:
+    """
+    Check that the options that say where a part of the request is name a parameter, or a path from one.
+
+    Raises:
+        TargetError: One does not.
+    """
+    for option in PLACES:
+        place = getattr(options, option)
+        if place is not None and not _is_place(place):
+            raise TargetError(_no_place(name, option, place))
+
+
+def _is_place(place: Any) -> bool:
+    return isinstance(place, str) and all(map(str.isidentifier, place.split(".")))
+
+
+def _no_place(name: str, option: str, place: Any) -> str:
+    return f"{name}({option}=…) takes the name of a parameter, or a dotted path from one, not {place!r:.80}"
+
+
 def check_place(fn: Any, option: str, place: Any, name: str) -> None:
     """
     Check that a function has the parameter at which a part of its request is.
@@ -98,9 +119,8 @@ def check_place(fn: Any, option: str, place: Any, name: str) -> None:
     """
     if place is None:
         return
-    if not isinstance(place, str) or not all(part.isidentifier() for part in place.split(".")):
-        msg = f"{name}({option}=…) takes the name of a parameter, or a dotted path from one, not {place!r:.80}"
-        raise DecorationError(msg)
+    if not _is_place(place):
+        raise DecorationError(_no_place(name, option, place))
     parameters = _parameters(fn)
     head, _, rest = place.partition(".")
     if parameters is None or head in parameters or (rest and head in ("self", "cls")):

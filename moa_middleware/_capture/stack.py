@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast, overload
 from ..errors import DecorationError, TagError, TargetError
 from .calls.entry import call_through
 from .calls.function import Options
-from .checks import PLACES, check_place, checked, unknown
+from .checks import PLACES, check_names, check_place, checked, unknown
 from .flow.chain import name_of
 from .flow.observers import Observer
 from .instrument import objects, report, targets
@@ -255,8 +255,8 @@ class Stack:
         Instrument an instance, a class or a module that somebody else wrote, or targets by name.
 
         Args:
-            obj: The object. A client of a known SDK needs no path, nor does an object with a known
-                path whose function takes a request. A string is a list of names and targets,
+            obj: The object. A client of a known SDK and the module of an SDK or of an HTTP client need no path,
+                nor does an object with a known path whose function takes a request. A string is a list of names and targets,
                 separated by commas: `"openai"`, `"pkg.mod:Class.method=turn"`. Each is instrumented
                 as soon as its module is imported.
             turn: Dotted path, or paths, of turns.
@@ -279,8 +279,14 @@ class Stack:
         """
         load_recorder()
         default = Options("call", **_checked_options("instrument", options))
+        check_names("instrument", default)
+        has_paths = any((turn, reference, aggregator, call))
+        name = None if has_paths else targets.name_of_module(obj)
+        if name:
+            targets.instrument(name, self, default)
+            return report.watch(obj, self)
         if issubclass(type(obj), str):  # an odd object may raise where it is asked for its class
-            if any((turn, reference, aggregator, call)):
+            if has_paths:
                 msg = f"instrument({obj!r:.80}): a string names its paths itself, as pkg.mod:Class.method=role"
                 raise TargetError(msg)
             targets.instrument(cast("str", obj), self, default)
@@ -329,6 +335,9 @@ class Stack:
         if isinstance(obj, str):
             targets.uninstrument(obj, self)
             return
+        name = targets.name_of_module(obj)
+        if name:
+            targets.uninstrument(name, self)
         # Names first: each of them knows what it has done, and leaves what another one needs.
         if obj is None:
             targets.uninstrument(None, self)

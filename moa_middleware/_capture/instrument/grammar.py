@@ -17,6 +17,7 @@ of a known SDK is another word for its name (`boto3` for `bedrock`); what the na
 from __future__ import annotations
 
 from itertools import pairwise
+from keyword import iskeyword
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from ...errors import TargetError
@@ -252,17 +253,22 @@ def target_of(entry: Entry) -> Target:
     return Target(entry.name, entry.path, entry.role, **given)
 
 
+def _is_place(value: str) -> bool:
+    """Return True if a value may be the name of a parameter, or a path from one; `None` and `True` may not."""
+    return is_dotted(value) and not any(map(iskeyword, value.split(".")))
+
+
 def _value(entry: Entry, option: Option) -> Any:
     key, value, is_quoted, column = option
     if key in _NAMES:
-        if is_quoted or not is_dotted(value):
+        if is_quoted or not _is_place(value):
             entry.fail(column, f"expected the name of a parameter: {key}=user, without quotes")
         return value
     if key == "layer" and value.isascii() and value.isdigit() and int(value):
         return int(value)
     if is_quoted and key != "layer":
         return value
-    if is_quoted or not is_dotted(value):
+    if is_quoted or not _is_place(value):
         literal = "a number from 1" if key == "layer" else f'a value in quotes: {key}="…"'
         entry.fail(column, f"expected the name of a parameter, as in {key}=self.{key}, or {literal}")
     return Argument(value)

@@ -8,6 +8,7 @@ client's own response. Middleware see such calls and may send them again, but no
 
 from __future__ import annotations
 
+import re
 import sys
 import weakref
 from fnmatch import fnmatchcase
@@ -35,25 +36,52 @@ if TYPE_CHECKING:
     from ..turns.turn import Attempt
     from .request_patch import Relation
 
-__all__ = ["CLIENTS", "OPTIONS", "Filter", "instrument_http", "instrumented_methods", "uninstrument_http", "was_called"]
+__all__ = [
+    "CLIENTS",
+    "OPTIONS",
+    "Filter",
+    "instrument_http",
+    "instrumented_methods",
+    "problem_of",
+    "uninstrument_http",
+    "was_called",
+]
 
 OPTIONS = ("host", "path")
 """What an entry in a list may name of the requests that are meant; each may have `*`."""
+
+
+_HOST = re.compile(r"(\[[0-9a-f:.*]+\]|[^\s/:#@\[\]]+)(:(\d+|\*))?", re.IGNORECASE)
+_NO_HOST = re.compile(r"(true|false|none|null|\d*(\.\d*){0,2}|\d*(\.\d*){4,})(:.*)?", re.IGNORECASE)
+"""Words and numbers that are not a host: an address of four numbers is one."""
+_PATH = re.compile(r"[/*][^\s?#]*")
+
+
+def problem_of(option: str, value: str) -> str | None:
+    """Return why an option of a filter cannot match any request, `None` if it can."""
+    if option == "host" and (not _HOST.fullmatch(value) or _NO_HOST.fullmatch(value)):
+        return f"host takes a host without scheme and path, api.x.ai, *.x.ai or 127.0.0.1:*, not {value!r:.80}"
+    if option == "path" and not _PATH.fullmatch(value):
+        return f"path takes a path from the / on without query, /v1/* for example, not {value!r:.80}"
+    return None
 
 
 class Filter(NamedTuple):
     """Which requests are meant."""
 
     host: str = "*"
-    """Of the host, with a port if it has a colon."""
+    """Of the host, with a port if one follows it after a colon; an IPv6 address is in brackets."""
     path: str = "*"
 
     def takes(self, url: str) -> bool:
         """Return True if a request to a URL is meant."""
         host, port, path = place_of_url(url)
-        if ":" in self.host:
+        host = f"[{host}]" if ":" in host else host
+        if ":" in self.host.rpartition("]")[2]:
             host = f"{host}:{port or (443 if url.startswith('https:') else 80)}"
-        return fnmatchcase(host, self.host.lower()) and fnmatchcase(path, self.path)
+        # A bracket is that of an address, and not the beginning of a set of letters.
+        wanted = self.host.lower().replace("[", "[[]")
+        return fnmatchcase(host, wanted) and fnmatchcase(path, self.path)
 
 
 class _Sent(NamedTuple):

@@ -1,5 +1,7 @@
 """
-Instrumenting an object that somebody else wrote: an instance, a class, a module or an SDK; and undoing it.
+Instrumenting an object that somebody else wrote: an instance, a class or a module; and undoing it.
+
+The module of an SDK is not one of these here: it means what the SDK's name means (`targets`).
 
 This is where it is decided which of these an object is, and what is wrapped if no path is named.
 """
@@ -11,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 from ...errors import DecorationError, TargetError
 from ..checks import PLACES, check_place
-from ..shapes import catalog
+from ..shapes.http_request import HTTP_CLIENTS
 from ..shapes.request import why_no_request
 from .classes import lock, watch_class
 from .patch import patches_of, sweep, undo
 from .paths import ITSELF, is_later, name_of, walk, wrap_at
-from .sdks import instrument_client, instrument_sdk, sdk_of, uninstrument_client, uninstrument_sdk
+from .sdks import instrument_client, sdk_of, uninstrument_client, uninstrument_sdk
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -54,9 +56,6 @@ def instrument(obj: Any, stack: StackLike, targets: Sequence[tuple[str, Options]
         if not targets:
             # Of the type: what an odd object answers for its class is code of its own.
             is_module = issubclass(type(obj), ModuleType)
-            if is_module and catalog.name_of(obj.__name__):
-                instrument_sdk(catalog.name_of(obj.__name__), stack, default)
-                return
             if not is_module and sdk_of(obj) is not None:
                 if not issubclass(type(obj), type):
                     instrument_client(obj, stack, default)
@@ -117,6 +116,11 @@ def _known_paths(obj: Any, request: str | None) -> list[str]:
     found = [path for path in _KNOWN_PATHS if _has_path(obj, path, request, refused)]
     if not found:
         why = "".join(f"; {one}" for one in refused)
+        kind = obj if issubclass(type(obj), type) else type(obj)
+        package = kind.__module__.partition(".")[0]
+        if package in HTTP_CLIENTS:
+            msg = f'{name_of(obj)} is of an HTTP client, which is instrumented as a whole: instrument("{package}")'
+            raise TargetError(msg)
         msg = (
             f"{name_of(obj)} has none of the known paths ({', '.join(_KNOWN_PATHS)}){why}; "
             'name yours: instrument(obj, turn="…", reference="…", aggregator="…", call="…")'
@@ -154,6 +158,4 @@ def uninstrument(obj: Any, stack: StackLike) -> None:
             uninstrument_sdk(None, stack)
             for patch in patches_of(stack):
                 patch.undo()
-        elif isinstance(obj, ModuleType):
-            uninstrument_sdk(catalog.name_of(obj.__name__) or obj.__name__, stack)
         sweep()

@@ -10,16 +10,17 @@ not matter. This module must not know who runs the program.
 from __future__ import annotations
 
 from functools import partial
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from ...errors import TargetError
 from ..flow.chain import name_of
 from ..log import log
+from ..shapes import catalog
 from ..shapes.catalog import SDKS
 from . import sdks
 from .grammar import entries_of, read, target_of
-from .http import CLIENTS, OPTIONS, Filter, instrument_http, uninstrument_http
+from .http import CLIENTS, OPTIONS, Filter, instrument_http, problem_of, uninstrument_http
 from .offers import BrokenTargetError, choices, load
 from .pending import PendingTarget
 from .target import Target
@@ -31,7 +32,16 @@ if TYPE_CHECKING:
     from ..turns.stack_like import StackLike
     from .grammar import Entry
 
-__all__ = ["apply", "asked_for", "instrument", "instrument_class", "remember", "uninstrument", "was_asked"]
+__all__ = [
+    "apply",
+    "asked_for",
+    "instrument",
+    "instrument_class",
+    "name_of_module",
+    "remember",
+    "uninstrument",
+    "was_asked",
+]
 
 
 def _undo_plugin(name: str, _stack: StackLike, callback: object) -> None:
@@ -124,7 +134,7 @@ def _filter_of(entry: Entry) -> Filter:
     Return which requests of an HTTP client an entry means.
 
     Raises:
-        TargetError: An option is unknown.
+        TargetError: An option is unknown, or has a value that no request has.
     """
     if entry.role is not None:
         entry.fail(entry.role_column, f"{entry.name} takes no role")
@@ -134,6 +144,9 @@ def _filter_of(entry: Entry) -> Filter:
                 option.column - len(option.key) - 1,
                 f"unknown option {option.key!r:.80}; choose from {', '.join(OPTIONS)}",
             )
+        problem = problem_of(option.key, option.value)
+        if problem is not None:
+            entry.fail(option.column, problem)
     return Filter(**{option.key: option.value for option in entry.options})
 
 
@@ -151,6 +164,14 @@ def _things_of(entry: Entry) -> list[Any]:
         option = entry.options[0]
         entry.fail(option.column - len(option.key) - 1, f"{entry.name} takes no options")
     return things
+
+
+def name_of_module(obj: object) -> str | None:
+    """Return the name of the SDK or HTTP client whose module this is, `None` for anything else."""
+    name = getattr(obj, "__name__", None) if issubclass(type(obj), ModuleType) else None
+    if not isinstance(name, str):
+        return None
+    return name if name in CLIENTS else catalog.name_of(name)
 
 
 def instrument_class(target: Target, cls: Any, stack: StackLike, default: Options) -> None:

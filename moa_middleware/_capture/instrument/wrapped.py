@@ -6,14 +6,13 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from ..log import debug
-from ..shapes import catalog
 from ..shapes.catalog import SDKS
 from . import http
 from .grammar import entries_of, read
 from .patch import Patch, known_patch, undos_of
 from .paths import ITSELF, name_of
 from .sdks import instrumented_paths, known_paths, sdk_of
-from .targets import asked_for
+from .targets import asked_for, name_of_module
 
 if TYPE_CHECKING:
     from ..turns.stack_like import StackLike
@@ -46,8 +45,10 @@ def paths_of(obj: Any, stack: StackLike) -> tuple[str, ...]:
         hook: Any = known_patch(root, "__init_subclass__", stack, "subclass")
         if hook is not None:  # what only the instances of a class have
             found.update(path for path, _ in (*hook.methods, *hook.paths))
-    name = catalog.name_of(obj.__name__) if is_module else sdk_of(obj)
-    if name and ITSELF in found:  # a class of an SDK's clients
+    name = name_of_module(obj) if is_module else sdk_of(obj)
+    if name in http.CLIENTS:
+        found.update(http.instrumented_methods(name, stack))
+    elif name and ITSELF in found:  # a class of an SDK's clients
         found.update(known_paths(name))
     elif name in SDKS:
         found.update(instrumented_paths(name, stack, None if is_module else obj))
