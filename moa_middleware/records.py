@@ -276,9 +276,9 @@ class TurnRecord(TypedDict):
     """Whether it was opened for a single call outside any turn."""
     instrumentation_errors: int
     trace_context: TraceContextRecord | None
-    writer: WriterRecord
     notes: NotRequired[list[dict[str, Any]]]
     """What the client itself decided, in this order: each with `kind` (a text), `at` (when) and keys of its own."""
+    writer: WriterRecord
     omitted: NotRequired[dict[str, OmittedRecord]]
 
 

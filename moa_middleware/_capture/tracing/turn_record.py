@@ -311,6 +311,7 @@ def turn_record(turn: Turn, *, ts: float) -> dict[str, Any]:
     if turn.error is not None:
         record["error"] = error_record(turn.error, _credentials(turn, entries))
     if turn.notes:
+        del record["writer"]  # the caller adds it, as the last key
         record["notes"] = [*map(decode, turn.notes)]
     return record
 

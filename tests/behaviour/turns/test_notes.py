@@ -291,3 +291,10 @@ def test_a_killed_turn_keeps_the_notes_before_its_last_call(tmp_path):
     (turn,) = read.open(tmp_path).turns()
     assert [note["kind"] for note in turn.notes] == ["router", "stopped"]
     assert turn.outcome == "crashed"
+
+
+def test_the_writer_stays_the_last_key(turns):
+    """So that a line with notes is proven without being read again."""
+    with moa.turn():
+        moa.note("vote")
+    assert list(turns[0])[-1] == "writer"
