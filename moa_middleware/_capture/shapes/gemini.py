@@ -228,7 +228,7 @@ def feed(gathered: StreamContent, chunk: Any) -> bool:
 
 def read_value(data: Data, raw: Any) -> Reply | None:
     """
-    Read a whole reply; `None` if it is not of this shape.
+    Read the reply of `generate_content`, an object of the SDK's or its JSON; `None` if it is not one.
 
     Args:
         data: The fields of the reply.

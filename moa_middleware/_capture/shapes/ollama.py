@@ -117,7 +117,7 @@ def feed(gathered: StreamContent, chunk: Any) -> bool:
 
 def read_value(data: Data, raw: Any) -> Reply | None:
     """
-    Read a whole reply; `None` if it is not of this shape.
+    Read the reply of `chat` or `generate`, whose counts of tokens are next to its text; `None` if it is not one.
 
     Args:
         data: The fields of the reply.

@@ -25,6 +25,12 @@ class WireForm(NamedTuple):
     def __str__(self):
         return self.name
 
+    @property
+    def family(self):
+        """API, whether it is a stream, and what the form is about: the first word of its name that says so."""
+        words = [word for word in self.name.split("-") if word not in {*APIS, "stream", "message", "response", "no"}]
+        return self.api, self.streamed, words[0].removesuffix("s") if words else ""
+
 
 _SDKS = {"chat": ("openai",), "text": ("openai",), "responses": ("openai",), "messages": ("anthropic",)}
 

@@ -51,6 +51,7 @@ def read(body):
     plain.read_value(body, fields, body)
 
 
+@pytest.mark.crowd(facets=lambda form, make: (form.family, (make, form.api, form.streamed)))
 @pytest.mark.parametrize("form", FORMS, ids=str)
 @pytest.mark.parametrize("make", [dict, as_namespace])
 def test_no_reader_raises(form, make):
