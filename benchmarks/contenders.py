@@ -15,12 +15,28 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-__all__ = ["BARE", "HAND", "MIDDLEWARE", "OFF", "ON", "SAME", "SEED", "Contender", "contenders", "switch"]
+__all__ = [
+    "BARE",
+    "DIGEST",
+    "HAND",
+    "HMAC",
+    "MIDDLEWARE",
+    "OFF",
+    "ON",
+    "SAME",
+    "SEED",
+    "Contender",
+    "contenders",
+    "switch",
+]
 
 BARE = "bare"
 OFF = "moa, off"
 ON = "moa, on"
 MIDDLEWARE = "moa, on, 3 middleware"
+DIGEST = "moa, on, digest"
+HMAC = "moa, on, hmac"
+_KEY = b"a key of no worth, for benchmarks"
 HAND = "by hand, text only"
 SAME = "by hand, same fields"
 SEED = "seed's writer"
@@ -59,6 +75,8 @@ class Contender:
         self.on = self.stack is not None and name != OFF
         if self.on:
             self.path = directory / "moa" / "unknown-session.jsonl"
+        self.integrity = name.rpartition(" ")[2] if name in (DIGEST, HMAC) else "off"
+        self.key = directory / "key"
 
     def creates(self, answer: Callable[[], Any]) -> Callable[..., Any]:
         """Return what the caller calls for a stream, or a value if `answer` makes one."""
@@ -91,6 +109,12 @@ class Contender:
     def ready(self) -> None:
         """Set the switch for this one, and make room for its line."""
         switch(on=self.on)
+        os.environ["MOA_INTEGRITY"] = self.integrity
+        if self.integrity != "off":
+            self.key.write_bytes(_KEY)
+            self.key.chmod(0o600)
+            os.environ["MOA_INTEGRITY_KEY_FILE"] = str(self.key)
+        moa.status()  # which makes the tracer of these settings, if one is wanted
         if self.path is not None and self.path.exists():
             os.truncate(self.path, 0)
 

@@ -12,6 +12,7 @@ less that before the first line, as the kernel counts it. The first reading warm
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import random
 import subprocess
@@ -30,6 +31,8 @@ READS = {
     "stats by model": "run.stats('model')",
     "verify": "run.verify()",
 }
+PROVEN = {"verify": READS["verify"], "verify without semantics": "run.verify(semantics=False)"}
+"""What is read with and without digests."""
 CODE = """
 import os, resource, sys, time
 from moa_middleware import read
@@ -145,15 +148,26 @@ def turn(rng, pool, number, size, started_at):
     return json.dumps(record, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
 
 
-def write(folder, size, line):
+def proven(line, previous):
+    """Return a line with its digest, and that."""
+    head = line[:-3] + b',"integrity":"digest"' + (b',"previous":"%b"' % previous if previous else b"")
+    digest = hashlib.sha256(head).hexdigest().encode()
+    return head + b',"digest":"%b"}}\n' % digest, digest
+
+
+def write(folder, size, line, *, digests=False):
     """Fill a directory with so many bytes, in 20 sessions; returns bytes and turns."""
+    previous = b""
     rng = random.Random(1)  # noqa: S311 - texts, no secrets
     pool = [words(rng, line) for _ in range(50)]
     written = number = 0
     with ExitStack() as stack:
         files = [stack.enter_context((folder / f"s-{number}.jsonl").open("wb")) for number in range(20)]
         while written < size:
-            written += files[number % 20].write(turn(rng, pool, number, line, 1.5))
+            data = turn(rng, pool, number, line, 1.5)
+            if digests:
+                data, previous = proven(data, previous)
+            written += files[number % 20].write(data)
             number += 1
     return written, number
 
@@ -165,11 +179,25 @@ def measure(folder, body):
     return [float(part) for part in done.stdout.split()]
 
 
+def compare_digests(plain, options):
+    """Print what `verify` takes of the same lines with digests, as a multiple of without; three times each."""
+    with tempfile.TemporaryDirectory(dir=options.dir) as other:
+        write(Path(other), options.gigabytes * 1e9, int(options.line_kb * 1000), digests=True)
+        for what, body in PROVEN.items():
+            rounds = [(measure(plain, body), measure(other, body)) for _ in range(3)]
+            without, found = (min(one[side][1] for one in rounds) for side in (0, 1))
+            peaks = [max(one[side][2] for one in rounds) for side in (0, 1)]
+            print(
+                f"{what:25} {without:.1f} s of CPU time, with digests {found:.1f}: {found / without:.3f} ×; peak {peaks} MB"
+            )
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("gigabytes", type=float, nargs="?", default=1.0, help="of traces; default 1")
     parser.add_argument("--line-kb", type=float, default=26, help="kB of a line, about; default 26")
     parser.add_argument("--dir", help="where to write them; default the system's")
+    parser.add_argument("--digests", action="store_true", help="verify the same lines with and without digests instead")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=options.dir) as name:
         began = time.perf_counter()
@@ -177,6 +205,9 @@ def main():
         print(
             f"{size / 1e9:.2f} GB, {turns:,} turns of {size / turns / 1e3:.1f} kB, written in {time.perf_counter() - began:.0f} s"
         )
+        if options.digests:
+            compare_digests(Path(name), options)
+            return
         for what, body in READS.items():
             took, used, peak = measure(name, body)
             print(

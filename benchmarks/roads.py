@@ -16,7 +16,7 @@ import moa_middleware as moa
 
 from . import ready
 from .calls import many, whole_calls
-from .contenders import BARE, HAND, ON, Contender, contenders
+from .contenders import BARE, DIGEST, HAND, HMAC, ON, Contender, contenders
 from .frames import Real
 from .measure import Cost, cost_of, cpu, differences, interleave, ratios
 from .mixture import DRAFTS, MODELS, Now, client_of, consume
@@ -43,7 +43,12 @@ def rows(plan: Plan) -> Iterator[Row]:
     for size, what in SIZES:
         limited = size == 8000
         yield _row(f"call, prompt of {what}", whole_calls(plan, size, NAMES, 100), 2.0 if limited else None, plan)
-        yield _row(f"turn in sequence, {what}", _turns(plan, size, Now()), 1.4 if limited else None, plan)
+        found = _turns(plan, size, Now(), names=(*NAMES, DIGEST, HMAC))
+        yield _row(f"turn in sequence, {what}", found, 1.4 if limited else None, plan)
+        for name in (DIGEST, HMAC):
+            yield _row(f"turn in sequence, {what}, {name.rpartition(' ')[2]}", found, None, plan, ours=name)
+            measured = ratios(cpu(found[name]), cpu(found[ON]))
+            yield Row(PART, f"turn in sequence, {what}: {name.rpartition(' ')[2]} to none", measured, "×")
         with ThreadPoolExecutor(len(MODELS)) as pool:
             yield _row(f"turn in a pool, {what}", _turns(plan, size, pool), 1.55 if limited else None, plan)
         yield _row(f"stream of {LONG:,} chunks, {what}", _streams(plan, size), 1.5 if limited else None, plan)
@@ -51,13 +56,15 @@ def rows(plan: Plan) -> Iterator[Row]:
     yield _together(plan)
 
 
-def _row(what: str, found: dict[str, list[Cost]], limit: float | None, plan: Plan) -> Row:
-    measured = ratios(cpu(found[ON]), cpu(found[HAND]))
+def _row(what: str, found: dict[str, list[Cost]], limit: float | None, plan: Plan, *, ours: str = ON) -> Row:
+    measured = ratios(cpu(found[ours]), cpu(found[HAND]))
     return Row(PART, f"{what}: to by hand, text only", measured, "×", limit, plan.beside(found))
 
 
-def _turns(plan: Plan, size: int, pool: Any, *, count: int = 10) -> dict[str, list[Cost]]:
-    parts = {name: Contender(name, plan.directory) for name in NAMES}
+def _turns(
+    plan: Plan, size: int, pool: Any, *, count: int = 10, names: tuple[str, ...] = NAMES
+) -> dict[str, list[Cost]]:
+    parts = {name: Contender(name, plan.directory) for name in names}
     chunks, text = ready.openai_chunks(CHUNKS), ready.text_of(CHUNKS)
     messages = ready.messages(size)
     clients = {name: mixture_of(part)(client_of(chunks, DRAFTS), pool) for name, part in parts.items()}
@@ -68,7 +75,7 @@ def _turns(plan: Plan, size: int, pool: Any, *, count: int = 10) -> dict[str, li
         parts[name].check(text, list(DRAFTS.values()))
         return cost
 
-    return interleave({name: partial(sample, name) for name in NAMES}, plan.pairs)
+    return interleave({name: partial(sample, name) for name in names}, plan.pairs)
 
 
 def _streams(plan: Plan, size: int, *, count: int = 4) -> dict[str, list[Cost]]:

@@ -27,6 +27,7 @@ from .._capture.instrument.grammar import entries_of, read, target_of
 from .._capture.instrument.offers import known_names
 from .._capture.instrument.sdks import known_paths
 from .._capture.shapes.catalog import CATALOG, SDKS
+from .._layout.digest import HMAC, read_key
 from .._variables import cleaned
 from .._version import __version__
 from ..errors import TargetError
@@ -142,7 +143,17 @@ def _check_settings(found: Checkup) -> Path | None:
     _check_switch(found, settings)
     if settings is not None and settings.turns == "fanout":
         found.notes.append("MOA_TURNS=fanout: turns without references are not written")
+    if settings is not None:
+        _check_key(found, settings)
     return None if settings is None and "MOA_TRACE_DIR" in wrong else _folder(settings)
+
+
+def _check_key(found: Checkup, settings: Settings) -> None:
+    path = settings.integrity_key_file
+    if settings.integrity == HMAC and path is not None:
+        with suppress(OSError, ValueError):  # it was read a moment ago
+            if read_key(path).is_open:
+                found.notes.append(f"the key file {path} is open to other users; chmod 600 closes it")
 
 
 def _validated() -> tuple[Settings | None, Mapping[str, str]]:

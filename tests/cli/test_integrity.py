@@ -85,3 +85,28 @@ def test_old_lines_say_nothing_of_it(signed):
     ask("three")
     code, last, _ = verify("plain")
     assert (0, True) == (code, last.startswith("✓ clean  1 turn"))
+
+
+def test_the_doctor_names_a_key_that_others_can_read(signed, monkeypatch):
+    """And one that is not there, which keeps turns from being written."""
+    for name, value in {
+        "SAVE_TRACES": "1",
+        "TRACE_DIR": "traces",
+        "INTEGRITY": "hmac",
+        "INTEGRITY_KEY_FILE": "key",
+    }.items():
+        monkeypatch.setenv(f"MOA_{name}", value)
+
+    def doctor():
+        done = forked.run(["doctor", "--json"], env=dict(os.environ), cwd=os.getcwd())
+        return done.returncode, json.loads(done.stdout)
+
+    note = "the key file key is open to other users; chmod 600 closes it"
+    code, found = doctor()
+    assert (0, False) == (code, note in found["notes"])
+    (signed / "key").chmod(0o644)
+    assert note in doctor()[1]["notes"]
+    (signed / "key").unlink()
+    code, found = doctor()
+    assert 1 == code
+    assert any("MOA_INTEGRITY_KEY_FILE has a bad value" in problem for problem in found["problems"])

@@ -119,7 +119,9 @@ def test_whatever_is_written_is_proven(way, tmp_path):
         "segments": {"max_file_bytes": 1000},
     }
     moa.configure(save_traces=True, trace_dir=path, session_id="s", integrity="digest", **ways[way])
-    ask("hello there" if way != "hostile" else '\ud800 ,"digest":"' + "0" * 64 + '"}}')
+    with moa.turn():
+        moa.note("retry", writer={"seq": 1})
+        ask("hello there" if way != "hostile" else '\ud800 ,"digest":"' + "0" * 64 + '"}}')
     ask("password=hunter2hunter2")
     report = read.verify(path)
     assert (True, 2, True) == (report.clean, report.proven, report.chain_checked), report.problems
