@@ -241,7 +241,7 @@ class _HttpPatch(RequestPatch):
         """Return what a request is to a call of an SDK or of an HTTP client around it."""
         return "own" if is_sent_by(attempt, request) else "apart"
 
-    def options(self) -> Options:
+    def options(self, instance: Any) -> Options:  # noqa: ARG002
         """Return the options of a call."""
         wanted: _Wanted = self.global_options
         return wanted.options._replace(reads=read_value, mark=wanted.mark)

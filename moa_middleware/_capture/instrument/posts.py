@@ -17,7 +17,7 @@ import wrapt
 from ...errors import ReplyFormError
 from ..shapes.http_request import MESSAGES, HttpRequest
 from ..shapes.params import bare_url_of
-from .patch import apply_patch, known_patch
+from .patch import Identities, apply_patch, known_patch
 from .request_patch import RequestPatch
 from .senders import is_sent_by
 
@@ -29,32 +29,67 @@ if TYPE_CHECKING:
     from ..turns.turn import Attempt
     from .request_patch import Relation
 
-__all__ = ["unwatch_posts", "watch_posts"]
+__all__ = ["forget_posts", "unwatch_posts", "watch_posts"]
 
 _MODULE = "openai._base_client"
 _CLASSES = ("SyncAPIClient", "AsyncAPIClient")
 _FAMILIES = {"/chat/completions": "openai_chat", "/responses": "openai_responses", "/completions": "plain"}
 """By the path that is posted to: the shape of the body."""
 
-_wanted: weakref.WeakKeyDictionary[StackLike, Options] = weakref.WeakKeyDictionary()
+
+class _Wanted:
+    """Whose posts a stack wants to be calls."""
+
+    def __init__(self) -> None:
+        self.everyone: Options | None = None
+        self.clients = Identities()
 
 
-def watch_posts(stack: StackLike, options: Options) -> None:
-    """Let requests that litellm posts through openai's clients be calls, if the program imports it."""
-    is_new = stack not in _wanted
-    _wanted[stack] = options
+_wanted: weakref.WeakKeyDictionary[StackLike, _Wanted] = weakref.WeakKeyDictionary()
+
+
+def watch_posts(stack: StackLike, options: Options, client: Any = None) -> None:
+    """
+    Let requests that litellm posts through openai's clients be calls, if the program imports it.
+
+    Args:
+        stack: The stack.
+        options: Of the calls.
+        client: The client that is meant, `None` for all of them.
+    """
+    if client is not None and not isinstance(client, tuple(_owners())):
+        return  # of another SDK
+    wanted = _wanted.get(stack)
+    is_new = wanted is None
+    if wanted is None:
+        wanted = _wanted[stack] = _Wanted()
+    if client is None:
+        wanted.everyone = options
+    else:
+        wanted.clients.add(client, options)
     if is_new:
         # By a weak reference: a hook cannot be taken back. For a module that is there wrapt runs it at once.
         wrapt.register_post_import_hook(partial(_when_imported, weakref.ref(stack)), "litellm")
+    elif "litellm" in sys.modules:
+        _apply(stack, client, options)
 
 
 def _when_imported(reference: weakref.ref[Any], _litellm: Any) -> None:
     stack = reference()
-    options = _wanted.get(stack) if stack is not None else None
-    if stack is None or options is None:
+    wanted = _wanted.get(stack) if stack is not None else None
+    if stack is None or wanted is None:
         return
+    if wanted.everyone is not None:
+        _apply(stack, None, wanted.everyone)
+    for client, options in wanted.clients.items():
+        _apply(stack, client, options)
+
+
+def _apply(stack: StackLike, client: Any, options: Options) -> None:
     for owner in _owners():
-        apply_patch(_PostPatch, owner, "post", stack, "post", target=owner, options=options)
+        if client is None or isinstance(client, owner):
+            target = owner if client is None else client
+            apply_patch(_PostPatch, owner, "post", stack, "post", target=target, options=options)
 
 
 def _owners() -> list[Any]:
@@ -64,12 +99,23 @@ def _owners() -> list[Any]:
 
 
 def unwatch_posts(stack: StackLike) -> None:
-    """Leave what is posted alone again."""
-    if _wanted.pop(stack, None) is not None:
+    """Leave what is posted alone again, but for clients that were instrumented one by one."""
+    wanted = _wanted.get(stack)
+    if wanted is not None:
+        wanted.everyone = None
         for owner in _owners():
             patch = known_patch(owner, "post", stack, "post")
             if patch is not None:
-                patch.undo()
+                patch.revoke(owner)
+
+
+def forget_posts(stack: StackLike, client: Any) -> None:
+    """Forget a client, or all of them if it is `None`; their patches are undone as those of the SDK's methods are."""
+    wanted = _wanted.get(stack)
+    if wanted is not None and client is None:
+        wanted.clients = Identities()
+    elif wanted is not None:
+        wanted.clients.discard(client)
 
 
 class _PostPatch(RequestPatch):
@@ -81,7 +127,7 @@ class _PostPatch(RequestPatch):
         """Return the request to a model that the arguments are, `None` for any other."""
         family = _FAMILIES.get(args[0] if args else kwargs.get("path"))
         body = kwargs.get("body")
-        if family is None or type(body) is not dict or MESSAGES[family] not in body or self.global_options is None:
+        if family is None or type(body) is not dict or MESSAGES[family] not in body or not self.options_for(instance):
             return None
         return HttpRequest(family, body, bare_url_of(instance.base_url), "openai", "openai")
 
@@ -92,9 +138,9 @@ class _PostPatch(RequestPatch):
         is_own = attempt.call_state.client is instance or is_sent_by(attempt, request)
         return "own" if is_own else "apart"
 
-    def options(self) -> Options:
+    def options(self, instance: Any) -> Options:
         """Return the options of a call."""
-        options: Options = self.global_options
+        options: Options = self.options_for(instance)
         return options
 
     def arguments(self, request: HttpRequest, body: Mapping[str, Any], kwargs: Any) -> Any:  # noqa: ARG002

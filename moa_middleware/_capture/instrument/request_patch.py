@@ -37,6 +37,7 @@ class _Found(NamedTuple):
     """A request that is a call."""
 
     request: HttpRequest
+    options: Options
     outside: Scope | None
     """Where it belongs if it is not the request of the call that it is made in."""
 
@@ -67,7 +68,7 @@ class RequestPatch(Patch):
         """
         raise NotImplementedError
 
-    def options(self) -> Options:
+    def options(self, instance: Any) -> Options:
         """Return the options of a call."""
         raise NotImplementedError
 
@@ -134,13 +135,13 @@ class RequestPatch(Patch):
                 if relation == "inside":
                     break
                 outside = scope_outside(outside)
-            return _Found(request, outside if outside is not here else None)
+            return _Found(request, self.options(instance), outside if outside is not here else None)
         except Exception as error:
             count_fault(self.where, error)
             return None
 
     def _run(self, found: _Found, wrapped: Any, args: Any, kwargs: Any) -> Any:
-        request, outside = found
+        request, outside = found.request, found.outside
         sent: list[bool] = []
 
         def send(**body: Any) -> Any:
@@ -151,14 +152,14 @@ class RequestPatch(Patch):
 
         former = enter(outside) if outside is not None else None
         try:
-            result = self._through(request, send)
+            result = self._through(found, send)
         finally:
             if outside is not None:
                 leave(outside, former)
         return self.answer(result, request, was_sent=bool(sent))
 
     async def _run_async(self, found: _Found, wrapped: Any, args: Any, kwargs: Any) -> Any:
-        request, outside = found
+        request, outside = found.request, found.outside
         sent: list[bool] = []
 
         async def send(**body: Any) -> Any:
@@ -170,7 +171,7 @@ class RequestPatch(Patch):
         try:
             former = enter(outside) if outside is not None else None
             try:
-                result = await self._through(request, send)
+                result = await self._through(found, send)
             finally:
                 if outside is not None:
                     leave(outside, former)
@@ -179,9 +180,10 @@ class RequestPatch(Patch):
             hide_own_frames(error)
             raise
 
-    def _through(self, request: HttpRequest, send: Any) -> Any:
+    def _through(self, found: _Found, send: Any) -> Any:
+        request = found.request
         family = request.family
-        options = self.options()._replace(kind="call", messages=MESSAGES[family], family=family)
+        options = found.options._replace(kind="call", messages=MESSAGES[family], family=family)
         return self.stack.call_through(
             options, self._caches.setdefault(family, {}), "", send, request, (), self.shown(request)
         )

@@ -23,7 +23,7 @@ from ..shapes.catalog import CATALOG, method_of, sdk_of_module
 from .call_patch import CallPatch
 from .function_proxy import BoundInstrumented, layer_of
 from .patch import Identities, Patch, Undo, apply_patch, known_patch, lock, patches_of, undo
-from .posts import unwatch_posts, watch_posts
+from .posts import forget_posts, unwatch_posts, watch_posts
 
 if TYPE_CHECKING:
     from ..calls.function import Options
@@ -94,6 +94,7 @@ def instrument_client(client: Any, stack: StackLike, options: Options, *, root: 
     if CATALOG[sdk].copies:
         _forget_bound(client, client, 0)
     _act(stack, sdk, client, options)
+    watch_posts(stack, options, client)
     for name in {name for row in CATALOG[sdk].methods if not row.path for name in row.names}:
         _bind_again(client, vars(client).get(name), name, 0)
     for name in CATALOG[sdk].copies:
@@ -383,13 +384,12 @@ class _CopyPatch(Patch):
 
 def uninstrument_client(client: Any, stack: StackLike) -> None:
     """Let nothing act any more for this client and its copies, or for any client if it is `None`."""
-    wanted = _wanted.get(stack)
+    forget_posts(stack, client)
+    wanted = _wanted.setdefault(stack, _Wanted(stack))
     if client is None:
-        if wanted is not None:
-            wanted.clients = Identities()
+        wanted.clients = Identities()
         return
-    if wanted is not None:
-        wanted.clients.discard(client)
+    wanted.clients.discard(client)
     sdk = sdk_of(client)
     known = {id(one): one for one in (client, _shared(client, CATALOG[sdk].link) if sdk else client)}
     for patch in patches_of(stack):

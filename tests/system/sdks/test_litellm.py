@@ -295,3 +295,69 @@ def test_a_call_of_openais_own_method_is_recorded_once(server, turns):
         assert TEXT == text_of(client.chat.completions.create(model="gpt-4o", messages=MESSAGES, stream=True))
     assert [1, 1, 1] == [turn["totals"]["calls"] for turn in turns]
     assert [[], [], []] == [turn["calls"] for turn in turns]
+
+
+# litellm over a single client that is instrumented -------------------------------------------------
+
+
+def _client_of(form, server):
+    import httpx
+    import openai
+
+    kind, http = (openai.OpenAI, httpx.Client)
+    if form.startswith("async"):
+        kind, http = (openai.AsyncOpenAI, httpx.AsyncClient)
+    # Each request has an event loop of its own, and a connection that is kept would be another one's.
+    alone = http(limits=httpx.Limits(max_keepalive_connections=0))
+    return kind(base_url=server.base_url, api_key="canary-key", max_retries=0, http_client=alone)
+
+
+@pytest.mark.parametrize("form", BELOW)
+def test_a_single_client_that_litellm_posts_by_is_recorded(form, server, request_of, turns):
+    """Given as `client=`; other clients are not, and it is taken back."""
+    run, streamed = BELOW[form]
+    client, other = _client_of(form, server), _client_of(form, server)
+    moa.instrument(client)
+    assert TEXT == run({**request_of, "client": other})
+    assert [] == turns
+    assert TEXT == run({**request_of, "client": client})
+    gc.collect()
+    call = of(turns)
+    assert ("gpt-4o", "openai", TEXT, streamed) == tuple(call[n] for n in ("model", "provider", "output", "streamed"))
+    moa.uninstrument(client)
+    turns.clear()
+    assert TEXT == run({**request_of, "client": client})
+    assert [] == turns
+
+
+def test_a_single_client_keeps_its_posts_where_the_sdk_is_taken_back(server, request_of, turns):
+    """And the other way round: each is taken back by itself."""
+    run, _ = BELOW["value"]
+    client = _client_of("value", server)
+    moa.instrument(client)
+    moa.instrument("openai")
+    moa.uninstrument("openai")
+    assert TEXT == run({**request_of, "client": client})
+    assert 1 == len(turns)
+    moa.instrument("openai")
+    moa.uninstrument(client)
+    assert TEXT == run({**request_of, "client": client})
+    assert 2 == len(turns)
+    moa.uninstrument()
+    assert TEXT == run({**request_of, "client": client})
+    assert 2 == len(turns)
+
+
+def test_a_single_client_is_let_go(server, request_of, turns):
+    """Nothing is kept on it, and its own calls are recorded once."""
+    import weakref
+
+    client = _client_of("value", server)
+    moa.instrument(client)
+    client.chat.completions.create(model="gpt-4o", messages=MESSAGES)
+    assert [1] == [turn["totals"]["calls"] for turn in turns]
+    known = weakref.ref(client)
+    client.close()
+    del client
+    gc.collect()
+    assert known() is None
