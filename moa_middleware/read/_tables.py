@@ -10,7 +10,7 @@ from ..errors import ExtraMissingError
 from ._prompt import messages_of, texts_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
     from ._call import CallView
     from ._turn import TurnView
@@ -20,6 +20,10 @@ __all__ = ["Tables", "tables"]
 _ROWS = 1000
 """Turns that are gathered as Python objects before they become columns."""
 _TOKENS = ("input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens", "reasoning_tokens")
+
+
+_OBJECTS = ("citations", "parts", "filters", "timings")
+"""Keys of a call whose column is JSON, `null` where the reply holds none."""
 
 
 class Tables(NamedTuple):
@@ -88,6 +92,10 @@ _CALL = {
     "handled": "bool",
     "error_type": "string",
     "error_message": "string",
+    "error_status": "int64",
+    "error_code": "string",
+    "error_request_id": "string",
+    "error_retry_after": "double",
     "started_at": "double",
     "ended_at": "double",
     "duration_ms": "double",
@@ -109,6 +117,14 @@ _CALL = {
     "endpoint": "string",
     "response_id": "string",
     "response_model": "string",
+    "system_fingerprint": "string",
+    "service_tier": "string",
+    "served_by_provider": "string",
+    "served_by_region": "string",
+    "native_finish_reason": "string",
+    "stop_sequence": "string",
+    "created": "double",
+    **dict.fromkeys(_OBJECTS, "string"),
 }
 _MESSAGE = {
     "turn": "string",
@@ -197,6 +213,14 @@ def _call_row(turn: TurnView, number: int, call: CallView, *, is_request: bool) 
         "call": number,
         "error_type": _clean(error.type) if error else None,
         "error_message": _clean(error.message) if error else None,
+        "error_status": _whole(error.status) if error else None,
+        "error_code": _clean(error.code) if error else None,
+        "error_request_id": _clean(error.request_id) if error else None,
+        "error_retry_after": error.retry_after if error else None,
+        "served_by_provider": _text_in(call.served_by, "provider"),
+        "served_by_region": _text_in(call.served_by, "region"),
+        "native_finish_reason": _text_in(call.served_by, "native_finish_reason"),
+        **{name: _json(found) if (found := getattr(call, name)) else None for name in _OBJECTS},
         "is_request": is_request,
         "tool_calls": _json(call.tool_calls),
         "params": _json(call.params),
@@ -240,6 +264,11 @@ def _value(value: Any) -> Any:
 def _clean(text: str | None) -> str | None:
     """Return a text that Arrow takes: lone surrogates are shown as escapes."""
     return None if text is None else text.encode("utf-8", "backslashreplace").decode()
+
+
+def _text_in(fields: Mapping[str, Any], name: str) -> str | None:
+    value = fields.get(name)
+    return _clean(value) if isinstance(value, str) else None
 
 
 def _whole(value: int | None) -> int | None:

@@ -8,6 +8,7 @@ request is laid out in the arguments of a function is the business of `shapes.re
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, field, fields
 from dataclasses import replace as _replace
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, TypeAlias, cast
@@ -96,6 +97,9 @@ class Reply:
         chunks: Number of chunks of a stream, `None` for a reply in one piece.
         source: Who answered: `provider`, `cache` or `middleware`.
         raw: The SDK's own object, for a reply in one piece.
+
+    What else a provider's reply holds is under the names that the record has for it: `citations`, `parts`,
+    `served_by`, `filters`, `stop_sequence` and `timings`, each as a copy.
     """
 
     text: str | None = None
@@ -132,6 +136,41 @@ class Reply:
                 first = {**self.choices[0], **{name: changes[name] for name in said}}
                 changes["choices"] = [first, *self.choices[1:]]
         return _replace(self, **changes)
+
+    def _held(self, name: str) -> Any:
+        items = self._details.get("items")
+        # A copy: the record has the same objects.
+        return None if items is None else deepcopy(items.record().get(name))
+
+    @property
+    def citations(self) -> Sequence[Mapping[str, Any]]:
+        """Sources that the reply names, in one form for all providers."""
+        return self._held("citations") or ()
+
+    @property
+    def parts(self) -> Sequence[Mapping[str, Any]]:
+        """What else the reply consists of, in its order and in the provider's words."""
+        return self._held("parts") or ()
+
+    @property
+    def served_by(self) -> Mapping[str, str]:
+        """Who computed the reply, where the endpoint passed the request on."""
+        return self._held("served_by") or {}
+
+    @property
+    def filters(self) -> Mapping[str, Any]:
+        """What the provider's filters found in prompt and reply, by the provider's names."""
+        return self._held("filters") or {}
+
+    @property
+    def stop_sequence(self) -> str | None:
+        """Which of the request's sequences ended the reply, `None` if none did or that is not known."""
+        return cast("str | None", self._held("stop_sequence"))
+
+    @property
+    def timings(self) -> Mapping[str, float]:
+        """Durations by the provider's names and in its units."""
+        return self._held("timings") or {}
 
     def __repr__(self) -> str:
         """Name the reply without its content, so that a log of it leaks nothing."""
