@@ -19,7 +19,7 @@ from statistics import median
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from tests.support.faults import endings, rounds
+from tests.support.faults import endings, hostile, rounds
 from tests.support.faults.evidence import directory
 
 LIMIT = 20
@@ -124,6 +124,20 @@ def gc(options):
     report("gc.set_threshold(1)", found.clean and not found.torn, told(found))
 
 
+def folders(options):
+    """Something foreign in each place of a shared folder, for each verb."""
+    why = hostile.why_unavailable()
+    if why:
+        report("hostile folders", True, f"skipped, {why}")
+        return
+    for verb in hostile.VERBS:
+        with directory() as name:
+            found = list(hostile.cases(Path(name), (verb,)))
+        wrong = [f"{kind} in place of {where}: {what}" for _, kind, where, what in found if what]
+        first = f"; the first: {wrong[0]}" if wrong else ""
+        report(f"hostile folders, {verb}", not wrong, f"{len(found)} cases, {len(wrong)} not met{first}")
+
+
 def ends(options):
     """Ways for a process to end."""
     for name in endings.ENDINGS:
@@ -147,6 +161,7 @@ PARTS = {
     "lock": lock,
     "loop": loop,
     "gc": gc,
+    "folders": folders,
     "ends": ends,
 }
 

@@ -202,6 +202,8 @@ class Status(NamedTuple):
             process has forked.
         targets_held: Functions that others hold since before they were wrapped, each with the places,
             `app:ask (app.HANDLERS)`: calls by way of these are not recorded.
+        diverted: Lines written to a file of their own, since another user's file, a link or the like was in the
+            place of theirs, in a directory that others may write to.
     """
 
     written: int
@@ -215,6 +217,7 @@ class Status(NamedTuple):
     unread_replies: int = 0
     targets_unused: tuple[str, ...] = ()
     targets_held: tuple[str, ...] = ()
+    diverted: int = 0
 
 
 def status() -> Status:
@@ -228,13 +231,15 @@ def _status(*, look: bool) -> Status:
     tracer: Any = recording()
     saving = tracer is not None and tracer.writes_lines
     outbox = loaded_outbox()
-    written = refused = waiting = lost = 0
+    written = refused = waiting = lost = apart = 0
     if outbox is not None:
         tally = outbox.tally
         written, refused, waiting, lost = tally.written, tally.refused, outbox.waiting(), tally.lost
+        apart = outbox.diverted()
     unused, places, empty, unread, *_ = report.findings(default_stack, look=look)
     held = tuple(f"{name} ({where})" for name, where in places.items())
-    return Status(written, refused, waiting, open_turns(), faults(), lost, saving, empty, unread, tuple(unused), held)
+    targets = tuple(unused), held
+    return Status(written, refused, waiting, open_turns(), faults(), lost, saving, empty, unread, *targets, apart)
 
 
 def flush(*, open_streams: bool = False) -> Status:

@@ -32,6 +32,7 @@ from .._variables import cleaned
 from .._version import __version__
 from ..errors import TargetError
 from ..settings import Settings, problems_of
+from ._modes import mode_notes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -211,11 +212,9 @@ def _check_directory(found: Checkup, folder: Path) -> None:
     if there != folder:
         found.notes.append(f"{folder} does not exist yet: it is made when the first turn is written")
         return
-    mode = stat.S_IMODE(folder.stat().st_mode)
-    directory["mode"] = f"{mode:04o}"
-    if mode & 0o077:
-        found.notes.append(f"{folder} is open to other users (mode {mode:04o}); chmod 700 closes it")
+    directory["mode"] = f"{stat.S_IMODE(folder.stat().st_mode):04o}"
     try:
+        found.notes += mode_notes(folder)
         _count_files(directory, folder)
     except OSError as error:
         found.problems.append(f"{folder} cannot be read: {error.strerror}")

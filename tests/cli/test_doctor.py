@@ -106,6 +106,32 @@ def test_files_and_journals_are_counted(run, written, desk):
     assert any("open to other users (mode 0755)" in note for note in found["notes"])
 
 
+@pytest.mark.parametrize("mode", [0o770, 0o777, 0o1777], ids=oct)
+def test_a_directory_that_others_may_write_to_is_named(mode, run, desk):
+    """With its mode, what follows from it, and what closes it; also of the directories below."""
+    path = desk / "shared"
+    for folder in (path, path / "open"):
+        folder.mkdir()
+        folder.chmod(mode)
+    (path / "late").symlink_to(desk)
+    (path / "s.jsonl").symlink_to("nowhere")
+    code, found = doctor(run, MOA_TRACE_DIR=str(path), MOA_SAVE_TRACES="1")
+    assert (0, f"{mode:04o}") == (code, found["directory"]["mode"])
+    notes = "\n".join(found["notes"])
+    assert f"{path} can be written by other users (mode {mode:04o})" in notes
+    assert f"{path / 'open'} can be written by other users (mode {mode:04o}); chmod 700 closes it" in notes
+    assert f"{path / 'late'} is a link, and not a directory: late calls go to their session's file" in notes
+    assert f"{path} has 1 file of other users, links or the like" in notes
+
+
+def test_a_directory_of_its_owner_alone_has_no_note(run, desk):
+    """As the library makes it."""
+    for folder in (desk / "own", desk / "own" / "late", desk / "own" / "open"):
+        folder.mkdir(mode=0o700)
+    _, found = doctor(run, MOA_TRACE_DIR=str(desk / "own"), MOA_SAVE_TRACES="1")
+    assert not [note for note in found["notes"] if str(desk / "own") in note]
+
+
 def test_targets_are_looked_at_without_importing_them(run, desk):
     """Unknown names, SDKs that are not installed, roles that do not exist and modules that are not there."""
     (desk / "app.py").write_text("raise SystemExit('imported')\nclass Client:\n    def run(self): ...")

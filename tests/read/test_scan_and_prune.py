@@ -210,7 +210,7 @@ def propose(prompt):
     return prompt
 
 def work():
-    for number in range(150):
+    for number in range(60):
         propose(str(number))
         time.sleep(0.002)
 
@@ -243,9 +243,9 @@ print(moa.status().written)
                     age(file)
             with suppress(errors.UnreadableError):
                 read.prune(path, older_than="1d")
-        assert "150\n" == writer.stdout.read()
+        assert "60\n" == writer.stdout.read()
     run = read.open([kept, *([path] if path.exists() else [])])
-    assert {str(n) for n in range(150)} == {turn.references[0].output for turn in run}
+    assert {str(n) for n in range(60)} == {turn.references[0].output for turn in run}
     assert len(removed) > 1
 
 

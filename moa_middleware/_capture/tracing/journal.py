@@ -9,6 +9,7 @@ how a turn is put together again.
 
 from __future__ import annotations
 
+import errno
 import os
 from contextlib import suppress
 from pathlib import Path
@@ -20,7 +21,7 @@ from .call_record import entries_of
 from .encode import decode, join, join_all
 from .snapshot import known_of
 from .trace_file import Receipt, append
-from .writer import append_making
+from .writer import append_making, why_closed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -58,6 +59,19 @@ class Journal:
         """Return the file of a turn."""
         return f"{self._directory}{os.sep}{turn_id}.jsonl"
 
+    def _path_to_write(self, turn_id: str) -> str:
+        """
+        Return the file of a turn.
+
+        Raises:
+            OSError: The directory is a link, which would lead out of the trace directory; `recover` follows none.
+        """
+        path = self.path_of(turn_id)
+        reason = why_closed(path)
+        if reason is not None:
+            raise OSError(errno.ENOTDIR, reason, str(self._directory))
+        return path
+
     def add(
         self, turn: Turn, call_state: CallState, content: Content | None, store: RequestStore | None = None
     ) -> BaseException | None:
@@ -90,7 +104,8 @@ class Journal:
             data: bytes = join(_line(turn, call_state, entries, first=first))
             if content is not None:
                 data, urgent = content.line(data)
-            append_making(self.path_of(turn.id), data + b"\n", receipt)
+            path = self._path_to_write(turn.id)
+            append_making(path, data + b"\n", receipt, below=True)
             if store is not None and receipt.start is not None:
                 store.keep(call_state, [entry.fields for entry in entries], data, receipt.start)
         finally:
@@ -113,7 +128,7 @@ class Journal:
             OSError: The disk refuses this one too.
         """
         if turn_id in self._begun:
-            append(self.path_of(turn_id), line, Receipt())
+            append(self._path_to_write(turn_id), line, Receipt(), below=True)
 
     def remove(self, turn: Turn) -> None:
         """Remove the file of a turn whose line is written, or that has none."""

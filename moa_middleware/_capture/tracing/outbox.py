@@ -21,6 +21,7 @@ from ..._layout.lock import in_event_loop
 from ..flow.outcome import outcome_of
 from ..log import count_fault, log
 from ..process import after_fork, claim, this
+from .apart import diverted
 from .backlog import Backlog
 from .encode import decode
 
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
     from .backlog import Line
 
-__all__ = ["Tally", "backlog", "drain", "flush", "forget", "is_ours", "send", "tally", "waiting"]
+__all__ = ["Tally", "backlog", "diverted", "drain", "flush", "forget", "is_ours", "send", "tally", "waiting"]
 
 _SECONDS = 0.02
 """How long the lines that wait may hold up the one that comes."""

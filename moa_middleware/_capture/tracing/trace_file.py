@@ -19,9 +19,10 @@ from pathlib import Path
 from typing import Any
 
 from ..._layout.lock import acquire, acquire_at_once, gave_up, is_at, patience, release
+from ..._layout.shared import user, why_foreign, why_unopened
 from ..process import after_fork
 
-__all__ = ["Receipt", "append", "segments"]
+__all__ = ["ForeignFileError", "Receipt", "append", "segments"]
 
 _FLAGS = (
     os.O_APPEND
@@ -53,6 +54,20 @@ def _close_copies() -> None:
 after_fork(_close_copies)
 
 
+class ForeignFileError(OSError):
+    """
+    Others may write to the directory, and what is in the file's place is not this user's.
+
+    Attributes:
+        owner: The status of the file, if it is foreign by its owner alone.
+    """
+
+    def __init__(self, path: str, reason: str, status: os.stat_result | None = None) -> None:
+        super().__init__(errno.EPERM, reason, path)
+        by_owner = status is not None and status.st_nlink == 1 and stat.S_ISREG(status.st_mode)
+        self.owner = status if by_owner else None
+
+
 class Receipt:
     """
     What is known of the writing of one line, at each moment.
@@ -82,7 +97,7 @@ class Receipt:
         return bool(results) and (self.wanted is None or (bool(self.closed) and results == [self.wanted]))
 
 
-def append(path: str, line: bytes, receipt: Receipt, *, limit: int | None = None) -> None:
+def append(path: str, line: bytes, receipt: Receipt, *, limit: int | None = None, below: bool = False) -> None:
     """
     Append one line to a file.
 
@@ -93,24 +108,28 @@ def append(path: str, line: bytes, receipt: Receipt, *, limit: int | None = None
         line: Ends with a newline.
         receipt: Shows, whatever is raised, whether the line is in the file.
         limit: Bytes above which the file is sealed, and another begun.
+        below: Whether it is in a directory below the trace directory, which others may write to then.
 
     Raises:
+        ForeignFileError: Something that is not this user's is in the file's place.
         OSError: The line is refused; the file may contain a part of it, as a torn line.
     """
     files: list[int] = []
     try:
-        _append(path, files, line, receipt, wait=True, limit=limit)
+        _append(path, files, line, receipt, wait=True, limit=limit, below=below)
     except Exception:
         raise
     except BaseException:
         with suppress(Exception):
             _release(files, receipt)
             if not receipt.whole:
-                _append(path, files, line, receipt, wait=False, limit=limit)
+                _append(path, files, line, receipt, wait=False, limit=limit, below=below)
         raise
 
 
-def _append(path: str, files: list[int], line: bytes, receipt: Receipt, *, wait: bool, limit: int | None) -> None:
+def _append(
+    path: str, files: list[int], line: bytes, receipt: Receipt, *, wait: bool, limit: int | None, below: bool
+) -> None:
     deadline: float | None = None
     number = 0
     for opening in range(_LAST + 1):
@@ -122,7 +141,7 @@ def _append(path: str, files: list[int], line: bytes, receipt: Receipt, *, wait:
             # to the open file and not to the process, and hold it after the parent has died
             # (`test_a_forked_child_never_keeps_the_lock`).
             _opened[id(files)] = files
-            _open(path, files)
+            _open(path, files, below=below)
             held = acquire_at_once(files[0])
             if held is False:
                 seconds = patience(path) if wait else 0.0
@@ -135,6 +154,10 @@ def _append(path: str, files: list[int], line: bytes, receipt: Receipt, *, wait:
                 if held is False and seconds:
                     gave_up(path)
             status = os.fstat(files[0])
+            # Only then is the directory worth a look; on the path of every line, so no function of ours is called.
+            odd = status.st_uid != user() or status.st_nlink > 1 or not stat.S_ISREG(status.st_mode)
+            if odd and (reason := why_foreign(path, status, below=below)):
+                raise ForeignFileError(path, reason, status)
             if held and opening < _LAST:
                 # The file may have been sealed, renamed or deleted since it was opened. Where the lock was free
                 # at once and nobody seals, that is a few microseconds: one that was deleted has no link left,
@@ -163,10 +186,14 @@ def _append(path: str, files: list[int], line: bytes, receipt: Receipt, *, wait:
         return
 
 
-def _open(path: str, files: list[int]) -> None:
+def _open(path: str, files: list[int], *, below: bool) -> None:
     try:
         files.extend(map(os.open, (path,), (_FLAGS | os.O_RDWR,), (0o600,)))
-    except PermissionError:
+    except OSError as error:
+        if reason := why_unopened(path, error, below=below):
+            raise ForeignFileError(path, reason) from None
+        if not isinstance(error, PermissionError):
+            raise
         # One that may be written but not read; its last byte stays unknown.
         files.extend(map(os.open, (path,), (_FLAGS | os.O_WRONLY,), (0o600,)))
 

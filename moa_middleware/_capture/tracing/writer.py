@@ -11,8 +11,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
+from ..._layout.folder import kind_of
 from ..._layout.names import session_stem
-from .trace_file import Receipt, append
+from ..._layout.shared import others_may_write
+from ..log import log
+from .apart import append_apart
+from .trace_file import ForeignFileError, Receipt, append
 
 __all__ = ["FileWriter", "Writer", "file_name"]
 
@@ -111,15 +115,47 @@ class FileWriter:
             if len(self._paths) >= _SESSIONS:
                 self._paths.clear()
             path = self._paths[place] = os.fspath(directory / file_name(session_id))
-        append_making(path, line, receipt, limit=self.max_file_bytes)
+        reason = why_closed(path) if late else None
+        if reason is None:
+            try:
+                try:
+                    append_making(path, line, receipt, limit=self.max_file_bytes, below=late)
+                except ForeignFileError as error:
+                    append_apart(path, line, receipt, error, limit=self.max_file_bytes, below=late)
+            except PermissionError as error:
+                if not late or not others_may_write(self.trace_dir):
+                    raise
+                reason = error.strerror  # another user has made the directory
+            else:
+                return
+        # Among the turns a late line is read as well.
+        log("moa.file_foreign", key="late", file=os.path.dirname(path), reason=reason)  # noqa: PTH120
+        self.append(session_id, line, receipt)
 
 
-def append_making(path: str, line: bytes, receipt: Receipt, *, limit: int | None = None) -> None:
+def why_closed(path: str) -> str | None:
+    """
+    Return why nothing is written below the directory of a path, in words; `None` if it is.
+
+    A link would lead out of the trace directory. Something else in its place is another user's work only where others
+    may write; elsewhere the lines wait until it is gone.
+    """
+    folder = os.path.dirname(path)  # noqa: PTH120 - a `Path` costs more
+    try:
+        kind = kind_of(os.lstat(folder))
+    except OSError:
+        return None
+    if kind == "a directory" or (kind != "a link" and not others_may_write(os.path.dirname(folder))):  # noqa: PTH120
+        return None
+    return f"it is {kind or 'a file'}"
+
+
+def append_making(path: str, line: bytes, receipt: Receipt, *, limit: int | None = None, below: bool = False) -> None:
     """Append as `append` does; make the directory and those above it, for this user alone, if they are not there."""
     try:
-        append(path, line, receipt, limit=limit)
+        append(path, line, receipt, limit=limit, below=below)
     except FileNotFoundError:
         for folder in reversed(Path(path).parents):
             if not folder.exists():
                 folder.mkdir(mode=0o700, exist_ok=True)
-        append(path, line, receipt, limit=limit)
+        append(path, line, receipt, limit=limit, below=below)
