@@ -22,10 +22,12 @@ from ..shapes.params import bare_url_of
 from ..shapes.parts import read_parts
 from ..shapes.replies import read_reply
 from ..shapes.sdk_request import request_spec
+from .request_key import key_of, place_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from ..flow.model import Call
     from ..turns.turn import Turn
 
 __all__ = ["Mark", "Options", "WrappedFunction", "arguments_of_option", "layer_of_option", "unmet_parameter"]
@@ -88,6 +90,10 @@ class WrappedFunction:
         """Attribute in which its object holds the client; "" where the object is the client."""
         self.is_manager = bool(self.sdk and "." in path) and path.rpartition(".")[2] in CATALOG[self.sdk].managers
         """True if it returns a stream manager, whatever its arguments say."""
+        self.place = place_of(fn, path)
+        """A name that no other function has, `None` if there is none."""
+        self.is_method = not inspect.ismodule(getattr(fn, "__self__", inspect))
+        """True if it is bound to an object."""
         self.returns_coroutine = inspect.iscoroutinefunction(bare)
         self.is_async_generator = inspect.isasyncgenfunction(bare)
         self.is_async = self.returns_coroutine or self.is_async_generator
@@ -135,6 +141,10 @@ class WrappedFunction:
         if url is None:
             return sdk.provider, None
         return sdk.provider, bare_url_of(url)
+
+    def key_of(self, call: Call) -> str | None:
+        """Return the key of a request, `None` if it has none. See `request_key`."""
+        return key_of(call, self)
 
     def reply_of(self, value: Any, turn: Turn) -> Reply:
         """Return what the function returned as a reply that is new; a fault of `reads` is counted in the turn."""

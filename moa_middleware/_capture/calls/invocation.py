@@ -134,7 +134,7 @@ class Invocation:
             state.provider, state.endpoint = self.function.sdk_and_endpoint(instance, self.wrapped)
             if state.provider is not None:
                 state.sends = True
-            if state.endpoint is not None and turn.recording is not None:
+            if state.endpoint is not None and (turn.recording is not None or self.stack.middleware):
                 link = self.function.link
                 state.client = getattr(instance, link, None) if link else instance
             if options.provider is not None:
@@ -218,6 +218,7 @@ class Invocation:
 
     def call(self, state: CallState, request: Request) -> Call:
         """Return the call as middleware sees it."""
+        state.function = self.function
         return new_call(
             state.turn.id,
             state.role,

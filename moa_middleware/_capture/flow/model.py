@@ -296,6 +296,17 @@ class Call:
         found: dict[Any, Any] = vars(turn).setdefault("state", {})
         return found
 
+    def request_key(self) -> str | None:
+        """
+        Return a key that requests with the same answer share, for a cache: 64 hex digits.
+
+        It is made of the function, the endpoint, all arguments but `stream`, `stream_options` and `timeout`, and of the
+        client's credentials, of which it shows nothing. `None` if that cannot be said: an argument has no form as
+        JSON, or the function is a method of an object of the program's own, a nested function or a `partial`.
+        """
+        function = None if self._state is None else self._state.function
+        return None if function is None else cast("str | None", function.key_of(self))
+
     def on_chunk(self, fn: Callable[[Chunk], object]) -> None:
         """Call `fn` with each chunk as it passes; what it returns is ignored."""
         self._register("on_chunk", fn)

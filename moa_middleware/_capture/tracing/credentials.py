@@ -9,30 +9,19 @@ knows no calls, and which is imported only where redaction is asked for.
 from __future__ import annotations
 
 import re
-from base64 import b64encode
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from ..._redaction import MARK
 from ..._redaction.messages import without_secrets
-from ..shapes.http_request import HttpRequest
-from ..shapes.params import query_of_url, users_of_url
+from ..shapes.client_secrets import secrets_of, texts_within
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Sequence
 
 __all__ = ["hide", "texts"]
 
 _SHORTEST = 6
 """Characters of a value below which a message may contain it by chance."""
-_DEPTH = 4
-_TELLING = re.compile("auth|key|token|secret|cookie|password", re.IGNORECASE)
-"""Names of headers whose values are credentials."""
-_HARMLESS = re.compile(
-    r"x-stainless-|accept|content-|(anthropic-|api-|openai-)?(version|beta)$|connection$|host$|user-agent$|x-title$",
-    re.IGNORECASE,
-)
-"""Names of headers and of parts of a query whose values are no credentials; the SDKs' own are among them."""
 _PLACEHOLDERS = frozenset(
     (
         *("anthropic", "api-key", "api_key", "apikey", "bearer", "changeme", "default", "example", "lm-studio"),
@@ -43,104 +32,14 @@ _PLACEHOLDERS = frozenset(
 """Values that programs give for a key where a server asks for none; error messages consist of such words."""
 _WORD = re.compile(r"[^\W\d]{1,15}")
 """A value that may be a part of a longer word."""
-_OF_CLIENTS = (
-    "api_key",
-    "auth_token",
-    "organization",
-    "project",
-    "webhook_secret",
-    "_azure_ad_token",
-    "_custom_headers",
-    "_custom_query",
-    "token",
-    "sdk_configuration.security.api_key",
-    "_client_wrapper._token",
-    "_request_signer._auth_token.token",
-    "_request_signer._auth_token._frozen_token.token",
-)
-"""Attributes of clients, as paths: OpenAI's and those like it, Hugging Face's, Mistral's, Cohere's, botocore's."""
-_HEADERS = ("_client.headers", "headers", "_http_options.headers", "_client_wrapper._headers")
-"""Where clients have headers of their own."""
-_OF_BOTOCORE = ("access_key", "secret_key", "token")
 
 
 def texts(hidden: Iterable[Any], client: object) -> list[str]:
     """Return what no message may quote: the texts in arguments that are not recorded, and a client's keys; long ones first."""
-    values = [*hidden, *_of_client(client)] if client is not None else [*hidden]
-    found = {text for value in values for text in _within(value, _DEPTH)}
+    values = [*hidden, *secrets_of(client)] if client is not None else [*hidden]
+    found = {text for value in values for text in texts_within(value)}
     found = {text for text in found if len(text) >= _SHORTEST and text.lower() not in _PLACEHOLDERS}
     return sorted(found, key=len, reverse=True)
-
-
-def _of_request(request: HttpRequest) -> Iterator[Any]:
-    """Yield what is secret in the URL and the headers of a request of a plain HTTP client, as sent and decoded."""
-    yield query_of_url(request.url)
-    for name, passwords in users_of_url(request.url):
-        yield [*passwords, b64encode(f"{name}:{passwords[-1]}".encode()).decode()]
-    yield from _telling(request.headers)
-
-
-def _telling(headers: Any) -> Iterator[Any]:
-    """Yield the values of headers that are credentials."""
-    for name, value in headers.items() if isinstance(headers, Mapping) else ():
-        if isinstance(name, str) and _TELLING.search(name):
-            yield value
-            if isinstance(value, str):
-                yield value.strip()  # a line break at its end is refused, and is quoted as a backslash and an n
-
-
-def _of_client(client: object) -> Iterator[Any]:
-    if type(client) is HttpRequest:
-        yield from _of_request(client)
-        return
-    for path in _OF_CLIENTS:
-        yield _at(client, path)
-    for path in _HEADERS:
-        yield from _telling(_at(client, path))
-    # Not by their names: to ask for those of a role may ask AWS for new ones.
-    signed = getattr(_at(client, "_request_signer._credentials"), "__dict__", {})
-    yield [value for name, value in signed.items() if name.lstrip("_") in _OF_BOTOCORE]
-    yield dict(_at(client, "_client.params") or {})
-    url = _get(client, "base_url")
-    user, password = _get(url, "username"), _get(url, "password")
-    if password:
-        yield [password, b64encode(f"{user}:{password}".encode()).decode()]
-
-
-def _at(client: object, path: str) -> Any:
-    """Return what is at the end of a path of attributes, `None` where one is missing."""
-    value: Any = client
-    for name in path.split("."):
-        value = _get(value, name)
-    return value
-
-
-def _get(obj: object, name: str) -> Any:
-    try:
-        return getattr(obj, name, None)
-    except Exception:  # a property of the user's own class
-        return None
-
-
-def _within(value: Any, depth: int) -> Iterator[str]:
-    if isinstance(value, bytes):
-        value = value.decode("utf-8", "replace")
-    if isinstance(value, str):
-        yield value
-        scheme, _, rest = value.partition(" ")
-        if scheme.lower() in {"bearer", "basic"}:
-            yield rest
-    elif depth and isinstance(value, Mapping):
-        for name, item in value.items():
-            # Of `with_streaming_response` the SDK's own header has the value "stream", which is a part of many messages.
-            if not (isinstance(name, str) and _HARMLESS.match(name)):
-                yield from _within(item, depth - 1)
-    elif depth and isinstance(value, list | tuple):
-        for item in value:
-            yield from _within(item, depth - 1)
-    elif depth and hasattr(type(value), "model_fields"):
-        # Gemini's `config`, which holds headers.
-        yield from _within(getattr(value, "__dict__", None), depth)
 
 
 def hide(message: str, values: Sequence[str]) -> str:

@@ -96,8 +96,12 @@ class CallState:
     endpoint: str | None = None
     client: object = None
     """The SDK's client, whose keys an exception may quote."""
-    name, sends = "", False
-    """Name of the function, and whether it is an SDK's or an HTTP client's, which sends requests itself."""
+    name = ""
+    """Name of the function."""
+    function: Any = None
+    """What is known of it, where middleware sees the call."""
+    sends = False
+    """True if it is an SDK's or an HTTP client's, which sends requests itself."""
     tags: Mapping[str, Any] = MappingProxyType({})
     request: Request | None = None
     chosen: Attempt | None = None
