@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ..flow.model import new_call
+from ..flow.new_call import new_call
 from ..flow.outcome import is_interrupt
 from ..log import count_fault
 from ..scope import NO_TAGS, Tags

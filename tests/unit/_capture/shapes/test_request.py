@@ -15,7 +15,8 @@ from openai.types.chat import ChatCompletion
 from openai.types.responses import Response
 
 import moa_middleware as moa
-from moa_middleware._capture.flow.model import Call, Reply, Usage, new_call
+from moa_middleware._capture.flow.model import Call, Reply, Usage
+from moa_middleware._capture.flow.new_call import new_call
 from moa_middleware._capture.shapes import params
 from moa_middleware._capture.shapes.params import bare_url_of
 from moa_middleware._capture.shapes.replies import read_reply
