@@ -70,8 +70,12 @@ def keep(attempt: Attempt, reply: Reply) -> None:
         return
     understood = reply.text is not None or bool(reply.tool_calls)
     keeps = understood and (not isinstance(raw, HOLDERS) or (isinstance(raw, dict) and "choices" in raw))
-    if reply.error is not None and attempt.call_state.turn.recording is not None:
+    turn = attempt.call_state.turn
+    if reply.error is not None and turn.recording is not None:
+        from ..tracing.credentials import texts_of_error  # only a call that fails needs it
+
         attempt.error = error_of(reply.error)
+        turn.secrets += texts_of_error(reply.error)
     if reply.error is None and (keeps or raw is None):
         attempt.reply = reply
     else:

@@ -17,7 +17,7 @@ from .params import query_of_url, users_of_url
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["secrets_of", "texts_within"]
+__all__ = ["secrets_of", "secrets_of_error", "texts_within"]
 
 _DEPTH = 4
 _TELLING = re.compile("auth|key|token|secret|cookie|password", re.IGNORECASE)
@@ -82,6 +82,31 @@ def secrets_of(client: object) -> Iterator[Any]:
     user, password = _get(url, "username"), _get(url, "password")
     if password:
         yield [password, b64encode(f"{user}:{password}".encode()).decode()]
+
+
+def secrets_of_error(error: BaseException) -> Iterator[Any]:
+    """
+    Yield the credentials in the headers of the request that failed, as far as an exception holds it.
+
+    A key may come from a function that returns another one each time, and an HTTP client may add its own: then no
+    client has what was sent.
+    """
+    for holder in (error, *(_stored(error, name) for name in _RESPONSES)):
+        for name in _REQUESTS:
+            yield from _telling(_get(_stored(holder, name), "headers"))
+
+
+_RESPONSES = ("response", "raw_response")
+_REQUESTS = ("request", "_request", "request_info")
+"""Under these names exceptions and responses of httpx, requests, aiohttp and the SDKs on them store the request."""
+
+
+def _stored(obj: object, name: str) -> Any:
+    """Return an attribute that an object stores, `None` for any other: a property may read a connection."""
+    try:
+        return object.__getattribute__(obj, "__dict__").get(name)
+    except AttributeError:
+        return None
 
 
 def _at(client: object, path: str) -> Any:

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 from ..._redaction import MARK
 from ..._redaction.messages import without_secrets
-from ..shapes.client_secrets import secrets_of, texts_within
+from ..shapes.client_secrets import secrets_of, secrets_of_error, texts_within
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-__all__ = ["hide", "texts"]
+__all__ = ["hide", "texts", "texts_of_error"]
 
 _SHORTEST = 6
 """Characters of a value below which a message may contain it by chance."""
@@ -40,6 +40,14 @@ def texts(hidden: Iterable[Any], client: object) -> list[str]:
     found = {text for value in values for text in texts_within(value)}
     found = {text for text in found if len(text) >= _SHORTEST and text.lower() not in _PLACEHOLDERS}
     return sorted(found, key=len, reverse=True)
+
+
+def texts_of_error(error: BaseException) -> list[str]:
+    """Return what an exception itself has of the credentials that its request was sent with; never raises."""
+    try:
+        return texts(secrets_of_error(error), None)
+    except Exception:  # a mapping of the user's own class
+        return []
 
 
 def hide(message: str, values: Sequence[str]) -> str:
