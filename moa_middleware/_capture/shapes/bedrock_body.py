@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from ...errors import RequestError
 from . import anthropic, bedrock, cohere, openai_chat
 from .bedrock import json_of
-from .bedrock_items import take_metrics
+from .bedrock_items import GUARDRAIL, take_guardrail, take_metrics
 from .choice import KINDS, Choice, add_text, new_reply, replaced
 from .fields import data_of
 from .tool_calls import json_text
@@ -221,7 +221,10 @@ _METRICS = {
 
 def feed_body(gathered: StreamContent, body: Data) -> bool:
     """Take in the body of one event of `invoke_model_with_response_stream`, in the words of its model."""
-    found = _feed_body(gathered, body)
+    found = _feed_body(gathered, _unguarded(body))
+    if not GUARDRAIL.isdisjoint(body):
+        take_guardrail(gathered.details, body)
+        found = True
     metrics = body.get(bedrock.METRICS)
     if isinstance(metrics, dict):
         # In the last event of every model: what the model itself has said of its tokens says more.
@@ -229,6 +232,13 @@ def feed_body(gathered: StreamContent, body: Data) -> bool:
         gathered.usage = gathered.usage or counts or None
         take_metrics(gathered.details, metrics)
     return found or isinstance(metrics, dict)
+
+
+def _unguarded(body: Data) -> Data:
+    """Return a body as the model itself has sent it."""
+    if GUARDRAIL.isdisjoint(body):
+        return body
+    return {name: value for name, value in body.items() if name not in GUARDRAIL}
 
 
 def _feed_body(gathered: StreamContent, body: Data) -> bool:
@@ -252,7 +262,7 @@ def _with_reasons(body: Data) -> Data:
         for choice in body.get("choices") or ()
         if isinstance(choice, dict)
     ]
-    return {**body, "choices": choices}
+    return {**{name: value for name, value in body.items() if name != bedrock.METRICS}, "choices": choices}
 
 
 def read_body(body: Data, counts: dict[str, int] | None, raw: Any) -> Reply | None:
@@ -264,6 +274,7 @@ def read_body(body: Data, counts: dict[str, int] | None, raw: Any) -> Reply | No
         counts: The tokens that the headers of the response name, `None` if they name none.
         raw: What the function returned.
     """
+    whole, body = body, _unguarded(body)
     reply = anthropic.read_value(body, raw) if body.get("type") == "message" else None
     reply = reply or bedrock.read_value(body, raw) or cohere.read_value(body, raw)
     if reply is None and "choices" in body:
@@ -280,6 +291,10 @@ def read_body(body: Data, counts: dict[str, int] | None, raw: Any) -> Reply | No
         details = {**reply._details, "usage_raw": counts}
         # Not `reply.replace`: what a middleware changes with it is no longer the provider's.
         reply = replace(reply, usage=read_usage_and_cost(counts)[0], _details=details)
+    if body is not whole and not GUARDRAIL.isdisjoint(whole):
+        details = {**reply._details}
+        take_guardrail(details, whole)
+        reply = replace(reply, _details=details)
     return reply
 
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     Data = Mapping[str, Any]
 
-__all__ = ["end_block", "take_block", "take_delta", "take_facts", "take_metrics"]
+__all__ = ["GUARDRAIL", "end_block", "take_block", "take_delta", "take_facts", "take_guardrail", "take_metrics"]
 
 _READ = frozenset({"text", "toolUse"})
 _BLOCK = "bedrock_block"
@@ -136,6 +136,20 @@ def take_facts(details: dict[str, Any], reply: Data) -> None:
             details["response_model"] = model
         elif not is_blank(value):
             items_of(details).add_filter(name, value)
+
+
+GUARDRAIL = frozenset({"amazon-bedrock-guardrailAction", "amazon-bedrock-trace"})
+"""Keys that a guardrail adds to the body of any model that `invoke_model` passes on."""
+
+
+def take_guardrail(details: dict[str, Any], body: Data) -> None:
+    """Take in what a guardrail has done, and its trace, as `converse` has it."""
+    for name in GUARDRAIL.intersection(body):
+        if isinstance(body[name], str):
+            items_of(details).add_filter(name, body[name])
+        for part, value in data_of(body[name]).items():
+            if not is_blank(value):
+                items_of(details).add_filter(part, value)
 
 
 def take_metrics(details: dict[str, Any], metrics: Any) -> None:

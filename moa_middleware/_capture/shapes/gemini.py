@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from .choice import Choice, add_text, details_of, new_reply, replaced
 from .fields import data_of
+from .gemini_calls import take_call
 from .gemini_items import data_in, take_candidate, take_facts, take_part
 from .items import listed, seconds_of
 from .usage import read_usage_and_cost
@@ -150,17 +151,14 @@ def _word(value: Any) -> str | None:
 
 
 def _take(details: dict[str, Any], choice: Choice, candidate: Data) -> None:
-    """Take in a candidate, or a piece of one: its parts are texts, thoughts and whole calls of functions, among others."""
+    """Take in a candidate, or a piece of one: its parts are texts, thoughts and calls of functions, among others."""
     for part in listed(data_of(candidate.get("content")).get("parts")):
         data = data_in(part)
         take_part(details, choice, data)
         add_text(choice.reasoning if data.get("thought") is True else choice.text, data.get("text"))
         call = data.get("function_call")
         if call is not None:
-            said = data_of(call)
-            function = {"name": said.get("name"), "arguments": said.get("args") or {}}
-            # Gemini's own API gives no id, and calls come whole: an index of ours keeps two of one function apart.
-            choice.add_tool_call({"index": len(choice.tools), "id": said.get("id"), "function": function})
+            take_call(details, choice, call, data_in)
     reason = _word(candidate.get("finish_reason"))
     if reason:
         choice.finish_reason = reason

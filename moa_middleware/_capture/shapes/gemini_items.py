@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 __all__ = ["data_in", "take_candidate", "take_facts", "take_part"]
 
 _READ_OF_PART = frozenset({"text", "thought", "function_call"})
-_READ_OF_CALL = frozenset({"id", "name", "args"})
+_READ_OF_CALL = frozenset({"id", "name", "args", "partial_args", "will_continue"})
 _ABOUT_PART = frozenset({"thought_signature", "video_metadata", "media_resolution", "part_metadata"})
 """Keys that say something of the part's content, and are none."""
 _PLAIN_CANDIDATE = frozenset({"content", "finish_reason", "index", "token_count"})

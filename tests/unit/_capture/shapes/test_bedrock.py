@@ -181,6 +181,49 @@ def test_the_chunks_of_a_model_are_joined(name):
     assert reply.chunks is not None
 
 
+TRACE = {"guardrail": {"input": {"g1": {"topicPolicy": {"topics": [{"name": "t", "action": "BLOCKED"}]}}}}}
+GUARDED = {"amazon-bedrock-guardrailAction": "INTERVENED", "amazon-bedrock-trace": TRACE}
+FILTERS = {"amazon-bedrock-guardrailAction": "INTERVENED", "guardrail": TRACE["guardrail"]}
+
+
+def guarded_body(name):
+    body, reason, _ = BODIES[name]
+    return body_shape.read_body({**body, **GUARDED}, None, body), reason
+
+
+def guarded_stream(name):
+    events, reason, _ = STREAMS[name]
+    return streamed(chunks([*events[:-1], {**events[-1], **GUARDED}])), reason
+
+
+def guarded_alone(name):
+    events, reason, _ = STREAMS[name]
+    return streamed(chunks([*events, GUARDED])), reason
+
+
+@pytest.mark.parametrize(
+    ("make", "name"),
+    [
+        (make, name)
+        for make in (guarded_body, guarded_stream, guarded_alone)
+        for name in (BODIES if make is guarded_body else STREAMS)
+    ],
+)
+def test_a_guardrail_adds_its_trace_to_the_body_of_any_model(make, name):
+    """As filters, as `converse` has them, and not as parts; the rest is read as without it."""
+    reply, reason = make(name)
+    assert (reply.text, reply.finish_reason, reply.source) == ("one two", reason, "provider")
+    assert (reply.filters, reply.parts) == (FILTERS, ())
+
+
+@pytest.mark.parametrize("odd", [None, 5, "NONE", [], {"guardrail": None}], ids=str)
+def test_an_odd_trace_breaks_nothing(odd):
+    """A word is kept, nothing else."""
+    reply = body_shape.read_body({**MESSAGE, "amazon-bedrock-trace": odd}, None, None)
+    assert reply.text == "one two"
+    assert reply.filters == ({"amazon-bedrock-trace": odd} if odd == "NONE" else {})
+
+
 ODD = [
     {},
     {"text": "a"},

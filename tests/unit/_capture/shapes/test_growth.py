@@ -57,6 +57,10 @@ def candidate(*parts, **rest):
     return {"candidates": [{"content": {"role": "model", "parts": [*parts]}, **rest}]}
 
 
+def argument(number):
+    return {"jsonPath": f"$.a[{number % 5}]", "stringValue": f"word {number} ", "willContinue": True}
+
+
 def grounding(number):
     support = {"segment": {"start_index": 0, "end_index": number}, "grounding_chunk_indices": [0]}
     return {"grounding_chunks": [{"web": {"uri": "https://a"}}], "grounding_supports": [support]}
@@ -119,6 +123,13 @@ STREAMS = {
         for end in ("added", "done")
     ],
     "calls of Gemini's": lambda n: [candidate({"functionCall": {"name": "f", "args": {"a": i}}}) for i in range(n)],
+    "pieces of a call of Gemini's": lambda n: [
+        candidate({"functionCall": {"name": "f", "willContinue": True}}),
+        *[
+            candidate({"functionCall": {"partialArgs": [argument(number)], "willContinue": True}})
+            for number in range(n)
+        ],
+    ],
     "signed texts of Gemini's": lambda n: [candidate({"text": "a ", "thoughtSignature": "c2ln"}) for _ in range(n)],
     "grounding of Gemini's": lambda n: [
         candidate({"text": "ä "}, groundingMetadata=grounding(number)) for number in range(n)
