@@ -15,8 +15,10 @@ from .checks import checked, redaction
 from .instrument import report, targets
 from .log import faults
 from .recorder import load_recorder, loaded_outbox, recording, state
+from .shapes.registry import registered
 from .stack import Stack
 from .streams.state import finish_broken_off
+from .teardown import at_teardown
 from .turns.turn import current_turn, open_turns
 
 if TYPE_CHECKING:
@@ -167,6 +169,17 @@ def reset() -> None:
     with state.lock:
         state.reset()
     default_stack.replace(middleware=(), observers=())
+
+
+def _let_go() -> None:
+    """Let go of what the program has configured: a writer's own `__del__` may flush what it holds."""
+    is_missed = state.current[1] is not None
+    reset()
+    registered.clear()
+    state.end(is_missed=is_missed)
+
+
+at_teardown(_let_go, last=True)
 
 
 def add_turn_ids(_logger: object, _name: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:

@@ -7,13 +7,15 @@ nor the tracing package is imported.
 
 from __future__ import annotations
 
+import atexit
 import os
 import sys
 import threading
+import weakref
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
-from .log import log
+from .log import load_for_teardown, log
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -47,6 +49,9 @@ class _State:
         """Returns True if the program itself has instrumented targets by name. Set by `config`."""
         self.reset()
 
+    is_missed = False
+    """True if a call that comes now would have been recorded, had the interpreter not been near its end."""
+
     def reset(self) -> None:
         """Forget what was configured."""
         self.overrides: dict[str, Any] = {}
@@ -59,6 +64,11 @@ class _State:
         self.redactors: tuple[Callable[[str], str], ...] = ()
         self.listeners: tuple[Callable[[TurnRecord], object], ...] = ()
         self.changed()
+
+    def end(self, *, is_missed: bool) -> None:
+        """Record nothing any more."""
+        self.overrides = {"save_traces": False}
+        self.is_missed = is_missed
 
     def changed(self) -> None:
         """Let the next turn make its tracer anew."""
@@ -193,10 +203,22 @@ def load_recorder() -> None:
             from .tracing import content, redact  # noqa: F401
 
 
+@atexit.register
+def _load_for_teardown() -> None:
+    """Have all that is needed to record what finalisers call later, when Python imports nothing any more."""
+    # One of the last functions that run at exit, since this module is imported early and they run in reverse.
+    if "moa_middleware._capture.tracing.tracer" in sys.modules and recording() is not None:
+        load_for_teardown()
+        weakref.finalize(state, bool).detach()  # the first of a process imports a module
+
+
 def _log_unknown_variables() -> None:
-    """Log each `MOA_` variable that means nothing, or nothing here, once."""
+    """Log each `MOA_` variable that means nothing, or nothing here, once; or that calls are missed at the end."""
     named = state.named
     named.add("")
+    if state.is_missed:
+        log("moa.trace_lost", key="teardown", reason="called by a finaliser when most of Python was gone")
+        return
     if os.environ.get(_TARGETS, "").strip() and _TARGETS not in named and not state.was_asked_for_targets():
         log("moa.targets_ignored", name=_TARGETS, reason="it is for `python -m moa_middleware run`")
     named.add(_TARGETS)

@@ -56,32 +56,45 @@ def call_through(  # noqa: PLR0917 - on the path of every call, where keywords c
         args: Of the function.
         kwargs: Of the function.
     """
+    invocation = turn = None
+    is_turn = False
+    is_watched: Any = None
     try:
-        if type(options) is not Options:
-            options = options(instance)
-            if options is None:
-                return wrapped(*args, **kwargs)
-        is_turn = options.kind == "turn"
-        turn = None if is_turn else turn_for_call(current())
-        if turn is None and options.inside:
+        # What is ours comes first, and a fault of it costs the record: the function is called as if it were bare.
+        # The block costs nothing, where one around a helper would be a frame a call. It is left by `break`.
+        try:
+            while True:
+                if type(options) is not Options:
+                    options = options(instance)
+                    if options is None:
+                        break
+                is_turn = options.kind == "turn"
+                turn = None if is_turn else turn_for_call(current())
+                if turn is None and options.inside:
+                    break
+                recording = stack.recording() if turn is None else turn.recording
+                is_watched = stack.middleware or stack.observers
+                # The last: it may finish a turn that was prepared while somebody recorded.
+                if recording is None and not is_watched and (options.prepares is None or not prepared.is_waiting()):
+                    break
+                known = cache.get("")
+                if known is None:
+                    known = cache[""] = WrappedFunction(wrapped, options, path)
+                if instance is None and known.takes_class and args and isinstance(args[0], type):
+                    instance = args[0]
+                if is_turn and _joins(instance, known.method, wrapped):
+                    break
+                if known.required and len(args) + len(kwargs) < known.required:
+                    # Our coroutine would raise the TypeError when it is awaited. Callers that try a call, as uvicorn
+                    # does to know a factory from an application, expect it now.
+                    break
+                invocation = Invocation(stack, options, known, wrapped, instance, args, kwargs, recording)
+                break
+        except Exception as error:
+            count_fault("entry", error)
+        if invocation is None:
             return wrapped(*args, **kwargs)
-        recording = stack.recording() if turn is None else turn.recording
-        is_watched = stack.middleware or stack.observers
-        # The last: it may finish a turn that was prepared while somebody recorded.
-        if recording is None and not is_watched and (options.prepares is None or not prepared.is_waiting()):
-            return wrapped(*args, **kwargs)
-        function = cache.get("")
-        if function is None:
-            function = cache[""] = WrappedFunction(wrapped, options, path)
-        if instance is None and function.takes_class and args and isinstance(args[0], type):
-            instance = args[0]
-        if is_turn and _joins(instance, function.method, wrapped):
-            return wrapped(*args, **kwargs)
-        if function.required and len(args) + len(kwargs) < function.required:
-            # Our coroutine would raise the TypeError when it is awaited. Callers that try a call, as uvicorn
-            # does to know a factory from an application, expect it now.
-            return wrapped(*args, **kwargs)
-        invocation = Invocation(stack, options, function, wrapped, instance, args, kwargs, recording)
+        function = invocation.function
         if is_turn:
             if not function.returns_coroutine:
                 return turn_run.run(invocation)

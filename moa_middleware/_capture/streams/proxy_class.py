@@ -9,9 +9,12 @@ from __future__ import annotations
 
 import inspect
 from copy import copy, deepcopy
+from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
 import wrapt
+
+from ..teardown import at_teardown
 
 if TYPE_CHECKING:
     from .state import StreamState
@@ -104,3 +107,27 @@ def proxy_class(kind: type, base: type, table: dict[str, Any]) -> type:
     if _has(kind, "__iter__") and not _has(kind, "__contains__"):
         names["__contains__"] = _contains  # `in` goes through whatever can be iterated
     return type(kind.__name__, (base,), names)
+
+
+# Streams that are open when the interpreter ends are over after its functions of `atexit`. A finaliser of the
+# program may close one afterwards, or read the rest, when parts of the standard library are gone that our methods
+# need (`inspect`, `contextlib`, `weakref`).
+def _pass_on_what_is_over() -> None:
+    """Let each proxy whose stream is over pass everything on, and do nothing of its own."""
+    for base in StateProxy.__subclasses__():
+        for cls in base.__subclasses__():
+            for name, own in list(vars(cls).items()):
+                if type(own) is FunctionType and name not in _ALWAYS:
+                    setattr(cls, name, _passing_on(name, own))
+
+
+def _passing_on(name: str, own: Any) -> Any:
+    def pass_on(self: Any, *args: Any) -> Any:
+        if self._self_state.ended is None:
+            return own(self, *args)
+        return getattr(self.__wrapped__, name)(*args)
+
+    return pass_on
+
+
+at_teardown(_pass_on_what_is_over)

@@ -177,14 +177,19 @@ def stepper(proxy: Any) -> Callable[..., Any]:
                 state.readers -= 1
         except BaseException as error:
             try:
-                other = _ended_by(behind(), error)
+                proxy = behind()
+                if proxy is None:
+                    # The collector takes the proxy and its iterator away together, and a finaliser reads the rest.
+                    state.drop("completed" if isinstance(error, StopIteration) else outcome_of(error))
+                    raise
+                other = _ended_by(proxy, error)
             finally:
                 if counted:
                     state.readers -= 1
             if other is None:
                 raise
-            put_in_place(behind(), other)
-            return step(behind())
+            put_in_place(proxy, other)
+            return step(proxy)
         feed(chunk)
         return chunk
 

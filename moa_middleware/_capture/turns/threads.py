@@ -146,8 +146,8 @@ def _start(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str,
 
 
 def install() -> None:
-    """Wrap both, unless that was done."""
-    if installed:
+    """Wrap both, unless that was done, or Python takes its modules apart and imports none any more."""
+    if installed or sys.is_finalizing():
         return
     with _lock:
         if installed:
