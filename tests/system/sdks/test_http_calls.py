@@ -71,7 +71,18 @@ POSTS = {
     "requests": requests.post,
     "aiohttp": _aiohttp,
 }
-each = pytest.mark.parametrize("post", POSTS.values(), ids=POSTS)
+each_post = pytest.mark.parametrize("post", POSTS.values(), ids=POSTS)
+
+
+def _kind(post):
+    """Return which client a post is by, and whether it is async: the names of httpx2 are those of httpx."""
+    name = next(name for name, one in POSTS.items() if one is post)
+    return name.partition("-")[0].rstrip("2"), name.endswith("async") or name == "aiohttp"
+
+
+def each(test):
+    """Run a test with each post; in a quick run with each kind of client, sync and async."""
+    return pytest.mark.crowd(facets=_kind)(each_post(test))
 
 
 def calls_in(turns):
@@ -93,7 +104,12 @@ def _run(form, server, *, stack=None):
     return ask(form, client)
 
 
-@pytest.mark.crowd(facets=lambda form, also: ((form.sdk, also), (form.family, form.name, also)))
+def _way(form, also):
+    """Return what a quick run has to show: each SDK; and where it is instrumented each way to send and to read."""
+    return (form.sdk, also), form.family, (form.is_async, form.streamed, form.raw) if also else None
+
+
+@pytest.mark.crowd(facets=_way)
 @pytest.mark.parametrize("form", FORMS, ids=str)
 @pytest.mark.parametrize("also", [True, False], ids=["instrumented", "not"])
 def test_a_call_of_an_sdk_is_recorded_once(form, also, server, turns):
@@ -161,6 +177,7 @@ def test_a_request_that_is_redirected_is_recorded_once(server, turns):
 # Which requests ----------------------------------------------------------------------------------
 
 
+@pytest.mark.crowd(facets=lambda name, options, count: (name.rstrip("2"), options))
 @pytest.mark.parametrize(
     ("options", "count"),
     [
@@ -210,6 +227,7 @@ def test_a_bad_entry_is_refused(text, said):
     assert () == moa.instrumented("requests")
 
 
+@pytest.mark.crowd(facets=lambda post, path, given: (*_kind(post), (path, str(given))))
 @pytest.mark.parametrize(
     ("path", "given"),
     [
@@ -223,7 +241,7 @@ def test_a_bad_entry_is_refused(text, said):
         ("/chat/completions", {}),
     ],
 )
-@each
+@each_post
 def test_other_requests_are_no_calls(post, path, given, server, turns):
     """Neither other endpoints nor bodies of another form; nothing is said about them."""
     moa.instrument(EVERY)
