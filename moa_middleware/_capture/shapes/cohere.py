@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...errors import ProviderError
 from .choice import Choice, add_text, new_reply, replaced
-from .cohere_items import add_documents, begin_block, take_citations, take_logprobs
+from .cohere_items import add_documents, begin_block, take_citations, take_logprobs, take_search
 from .fields import data_of, fields_of
 from .plain import says
 from .tool_calls import json_text
@@ -187,6 +187,7 @@ def _on_v1_end(gathered: StreamContent, event: Data) -> None:
     choice.text = choice.text or whole.text
     choice.tools = choice.tools or whole.tools
     add_documents(gathered.details, reply.get("documents"))
+    take_search(gathered.details, choice, reply.get("search_results"))
     take_citations(gathered.details, choice, reply.get("citations"))
     reason = event.get("finish_reason") or reply.get("finish_reason")
     choice.finish_reason = reason if isinstance(reason, str) else None
@@ -196,6 +197,7 @@ def _on_v1_end(gathered: StreamContent, event: Data) -> None:
 
 def _on_v1_results(gathered: StreamContent, event: Data) -> None:
     add_documents(gathered.details, event.get("documents"))
+    take_search(gathered.details, gathered.choice(0), event.get("search_results"))
 
 
 def _on_v1_citations(gathered: StreamContent, event: Data) -> None:
@@ -271,6 +273,7 @@ def read_value(data: Data, raw: Any) -> Reply | None:
     elif "generation_id" in data and isinstance(data.get("text"), str):
         _take_v1(choice, data)
         add_documents(details, data.get("documents"))
+        take_search(details, choice, data.get("search_results"))
         take_citations(details, choice, data.get("citations"))
         usage = _v1_usage(data)
         details.update(_v1_details(data))

@@ -15,7 +15,7 @@ from ..flow.model import Usage
 from ..flow.outcome import is_interrupt
 from . import usage_names as names
 from .cost import price_in, usd_of
-from .fields import fields_of, get, named_fields
+from .fields import data_of, fields_of, get, named_fields
 from .token_sums import Counts, settled
 from .usage_names import BITS, count_of
 
@@ -121,6 +121,10 @@ def usage_in(data: Mapping[str, Any]) -> tuple[Any, bool]:
         usage = data.get(name)
         if usage:
             return usage, False
+    # Where messages of LangChain had it before `usage_metadata`.
+    usage = data_of(data.get("response_metadata")).get("token_usage") if "response_metadata" in data else None
+    if usage:
+        return usage, False
     if _TOKENS.isdisjoint(data):
         return None, False
     # Without the rest, or the record would have the text twice.

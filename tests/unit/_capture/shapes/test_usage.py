@@ -10,6 +10,8 @@ from openai.types import CompletionUsage
 from openai.types.completion_usage import CompletionTokensDetails, PromptTokensDetails
 
 from moa_middleware._capture.shapes import usage
+from moa_middleware._capture.shapes.accumulator import Accumulator
+from moa_middleware._capture.shapes.replies import read_reply
 
 ODD = [None, 0, True, "5", 2.0, -1, 10**30]
 DETAILS = {
@@ -113,3 +115,34 @@ def test_a_detail_that_raises_costs_itself_alone(make):
     odd = {"cached_tokens": raising(ValueError), "reasoning_tokens": 2}
     tokens = usage.read_usage(make(prompt_tokens=7, completion_tokens=7, completion_tokens_details=odd))
     assert (7, 7, 2) == (tokens.input_tokens, tokens.output_tokens, tokens.reasoning_tokens)
+
+
+METADATA = {"token_usage": {"prompt_tokens": 7, "completion_tokens": 5, "total_tokens": 12, "cost": 0.25}, "id": "r"}
+MESSAGES = [
+    ({"content": "a", "response_metadata": METADATA}, (7, 5, 0.25)),
+    ({"content": "a", "response_metadata": SimpleNamespace(**METADATA)}, (7, 5, 0.25)),
+    (
+        {"content": "a", "response_metadata": METADATA, "usage_metadata": {"input_tokens": 1, "output_tokens": 2}},
+        (1, 2, None),
+    ),
+    ({"content": "a", "response_metadata": {"token_usage": None}}, None),
+    ({"content": "a", "response_metadata": {"token_usage": "many"}}, None),
+    ({"content": "a", "response_metadata": "none"}, None),
+    ({"content": "a", "response_metadata": None}, None),
+]
+
+
+@pytest.mark.parametrize("make", [dict, SimpleNamespace])
+@pytest.mark.parametrize(("message", "found"), MESSAGES, ids=str)
+def test_the_tokens_in_the_metadata_of_a_message_are_read(message, found, make):
+    """As LangChain's older versions have them; `usage_metadata` counts where both are there."""
+    for reply in (read_reply(make(**message)), read_stream(make(**message))):
+        tokens = reply.usage
+        assert (tokens and (tokens.input_tokens, tokens.output_tokens, reply.cost_usd)) == found
+        assert reply.text == "a"
+
+
+def read_stream(chunk):
+    gathered = Accumulator()
+    gathered.feed(chunk)
+    return gathered.reply()
