@@ -58,19 +58,20 @@ def is_of_another(status: os.stat_result) -> bool:
     return hasattr(os, "geteuid") and status.st_uid != os.geteuid()
 
 
-def open_regular(path: os.PathLike[str] | str, *, follow: bool = False) -> IO[bytes]:
+def open_regular(path: os.PathLike[str] | str, *, follow: bool = False, buffering: int = -1) -> IO[bytes]:
     """
     Open a regular file to read it.
 
     Args:
         path: The file.
         follow: Open what a link leads to; else a link is refused.
+        buffering: As for `open`.
 
     Raises:
         OSError: It cannot be opened, or is not a regular file.
     """
     descriptor = os.open(path, os.O_RDONLY | (NO_WAIT if follow else NO_LINK))
-    return cast("IO[bytes]", os.fdopen(_regular(descriptor), "rb"))
+    return cast("IO[bytes]", os.fdopen(_regular(descriptor), "rb", buffering))
 
 
 def _regular(descriptor: int) -> int:

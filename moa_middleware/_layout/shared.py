@@ -33,7 +33,9 @@ _known: set[tuple[int, int, int]] = set()
 
 
 def others_may_write(folder: os.PathLike[str] | str) -> bool:
-    """Return True if group or world may write to a directory."""
+    """Return True if group or world may write to a directory; modes say nothing of that on Windows."""
+    if not hasattr(os, "geteuid"):
+        return False
     try:
         return bool(os.stat(folder).st_mode & _OTHERS)  # noqa: PTH116 - a `Path` costs more
     except OSError:

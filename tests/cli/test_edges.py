@@ -97,3 +97,21 @@ def test_the_summary_of_an_odd_record_shows_what_is_there(odd):
     told = out.getvalue()
     assert "the answer" in told
     assert "cost     unknown" in told
+
+
+def test_files_of_others_are_listed_and_are_no_finding(run, desk):
+    """A nightly `moa prune` and `moa recover` over a folder with a data set end with 0, and say what they left."""
+    (desk / "train.jsonl").write_text('{"messages": []}\n')
+    (desk / "open").mkdir(exist_ok=True)
+    (desk / "open" / "notes.jsonl").write_text("mine\n")
+    for path in (desk / "train.jsonl", desk / "open" / "notes.jsonl"):
+        os.utime(path, (1, 1))
+    done = run("prune", desk, "--older-than", "1d")
+    assert (0, "") == (done.returncode, done.stderr)
+    assert f"{desk / 'train.jsonl'}  stays, it is not of this library: its first line is not of a trace" in done.stdout
+    assert "0 files removed, 0 B; 2 old ones stay" in done.stdout
+    done = run("prune", desk, "--older-than", "1d", "--json")
+    assert {"foreign"} == {one["status"] for one in json.loads(done.stdout)["files"]}
+    done = run("recover", desk)
+    assert (0, "") == (done.returncode, done.stderr)
+    assert "notes  left alone, it is not a journal: its first line is not of a journal of this turn" in done.stdout

@@ -138,6 +138,8 @@ class Journal:
 
 
 def _unlink(path: str) -> None:
+    if why_closed(path) is not None:
+        return  # a link leads to a file of that name which is not this one
     with suppress(OSError):  # what is left `recover` removes
         os.unlink(path)  # noqa: PTH108 - a `Path` costs more
 

@@ -12,6 +12,7 @@ from io import BytesIO
 from typing import TYPE_CHECKING, Any
 from zlib import crc32
 
+from ..._layout.folder import open_regular
 from ..log import log
 from ..turns.evidence import Node
 from .encode import Raw
@@ -114,7 +115,7 @@ class RequestStore:
             return last[1]
         if self._file is None:
             # The same file for all of them, also if somebody moves or removes it meanwhile.
-            self._file = open(self._path, "rb", buffering=0)  # noqa: PTH123, SIM115 - as long as the turn is open
+            self._file = open_regular(self._path, buffering=0)  # as long as the turn is open
         request = StoredRequest(self, offset, data)
         request.load()
         self._last = data, request

@@ -234,3 +234,12 @@ def test_a_large_turn_that_is_killed_comes_back(place, read_lines):
     assert ["recovered"] == whats(place)
     (record,) = read_lines(place)
     assert [f"m{number}" for number in range(9)] == [call["model"] for call in record["references"]]
+
+
+@pytest.mark.parametrize("kind", ["pipe", "link"])
+def test_what_has_come_into_the_journals_place_is_not_read(kind, tmp_path):
+    """A pipe would hold the turn for ever, and a link leads to another file: the requests stay in memory."""
+    path = tmp_path / "journal.txt"
+    os.mkfifo(path) if kind == "pipe" else path.symlink_to(__file__)
+    with pytest.raises(OSError):
+        stored.RequestStore(str(path))._stored(stored.Raw(b"[]"), 0)
