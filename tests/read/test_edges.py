@@ -203,10 +203,10 @@ def test_a_file_that_may_not_be_removed_is_named_with_the_reason(traces, monkeyp
     """The directory is somebody else's: the file stays, the others go, and the report says why."""
     file = aged(traces)
 
-    def refuse(path, missing_ok=False):
+    def refuse(path, **_):
         raise PermissionError(errno.EACCES, "Permission denied", str(path))
 
-    monkeypatch.setattr(Path, "unlink", refuse)
+    monkeypatch.setattr(os, "unlink", refuse)
     report = read.prune(traces, older_than="30d")
     monkeypatch.undo()
     assert [(file, "failed", "Permission denied")] == [(one.path, one.status, one.error) for one in report.files]
