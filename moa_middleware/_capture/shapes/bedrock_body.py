@@ -35,6 +35,7 @@ __all__ = [
     "feed_reply",
     "messages_into",
     "messages_of",
+    "opened",
     "param_into",
     "params_of",
     "read_body",
@@ -57,9 +58,14 @@ _CONFIGS = ("inferenceConfig", "textGenerationConfig", "toolConfig")
 """Keys of objects with parameters: Nova's, Titan's, Nova's for tools."""
 
 
+def opened(body: Any) -> Any:
+    """Return the object in a body, so that it is parsed once for all that is read in it."""
+    return json_of(body)
+
+
 def messages_of(body: Any) -> Any:
-    """Return what a body asks as messages, the system text first; `None` if it is not a JSON text."""
-    data = json_of(body)
+    """Return what a body asks as messages, the system text first; `None` if it is not a JSON text, or what `opened` returned."""
+    data = body if type(body) is dict else json_of(body)
     if data is None:
         return None
     messages = data.get("messages")
@@ -74,8 +80,8 @@ def messages_of(body: Any) -> Any:
 
 
 def params_of(body: Any) -> dict[str, Any]:
-    """Return the parameters in a body; Nova's and Titan's are in an object of their own."""
-    data = json_of(body) or {}
+    """Return the parameters in a body, or in what `opened` returned; Nova's and Titan's are in an object of their own."""
+    data = body if type(body) is dict else json_of(body) or {}
     found: dict[str, Any] = {}
     for name, value in data.items():
         if name in _CONFIGS and isinstance(value, dict):

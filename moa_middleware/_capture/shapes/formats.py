@@ -6,7 +6,8 @@ A module of `FORMATS` (by family) has:
 * `KEYS`: a reply and a chunk of the form have one of these fields.
 * `messages_of(given)` and `system_of(given)`: the argument as messages, and the content of the system
   message; `messages_from(messages)` and `system_from(content)` go back. Where the argument is a body with
-  parameters in it, it has `params_of(given)`, and `messages_into(given, messages)` in place of the latter two.
+  parameters in it, it has `opened(given)`, whose result both take, `params_of(given)`, and `messages_into(given, messages)`
+  in place of the latter two.
 * `feed(gathered, chunk)`: take a chunk in; False if it is not of the form.
 * `read_value(data, raw)`: the `Reply` of a value, `None` if it is not of the form.
 * `render_chunk(raw, chunk)`: a copy of a chunk with another text, `None` if it has no place for one.

@@ -81,6 +81,8 @@ class SdkRequestSpec(RequestSpec):
         """Return the parts of a request; nothing is iterated or changed."""
         place, system_place = self.messages or "", self.system or ""
         messages = given = follow(place, named, instance)
+        if self.holds_body:
+            given = self.format.opened(given)
         if self.format is not None:
             messages = self.format.messages_of(given)
         elif issubclass(type(given), str):
@@ -95,7 +97,7 @@ class SdkRequestSpec(RequestSpec):
         for holder in self.holders:
             fields = fields_of(named.get(holder))
             if self.format is not None and self.holds_body and holder == place:
-                fields = self.format.params_of(named.get(holder))
+                fields = self.format.params_of(given)
             if type(fields) is dict:
                 inside = tuple(path.removeprefix(f"{holder}.") for path in elsewhere)
                 found, hidden = read_params(fields, inside, self.family, self.allowed)

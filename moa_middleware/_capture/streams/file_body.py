@@ -37,7 +37,7 @@ _MOST = 64 * 1024 * 1024
 class _Body:
     """What the bytes of one body say."""
 
-    __slots__ = ("counts", "depth", "kind", "left", "pieces", "size", "state")
+    __slots__ = ("counts", "depth", "kind", "left", "parsed", "pieces", "size", "state")
 
     def __init__(self, kind: type, state: StreamState) -> None:
         self.kind = kind
@@ -45,6 +45,8 @@ class _Body:
         self.state = state
         self.pieces: list[bytes] = []
         self.size = 0
+        self.parsed: Any = None
+        """The object in all of the pieces, once it was asked for."""
         self.counts: dict[str, int] | None = None
         """Tokens that the headers of the response name."""
         self.depth = 0
@@ -55,6 +57,7 @@ class _Body:
     def take(self, data: bytes) -> None:
         """Keep a piece."""
         self.size += len(data)
+        self.parsed = None
         if self.size <= _MOST:
             self.pieces.append(data)
         else:
@@ -63,12 +66,13 @@ class _Body:
     @property
     def is_whole(self) -> bool:
         """True if the bytes so far are a whole JSON object, so that nothing of the reply is missing."""
-        return bedrock.json_of(b"".join(self.pieces)) is not None
+        self.parsed = bedrock.json_of(b"".join(self.pieces))
+        return self.parsed is not None
 
     def over(self) -> None:
         """Read the whole, at its end; never raises."""
         try:
-            body = bedrock.json_of(b"".join(self.pieces))
+            body = bedrock.json_of(b"".join(self.pieces)) if self.parsed is None else self.parsed
             self.pieces.clear()
             if body is None or not bedrock_body.feed_reply(self.state.acc, body, self.counts):
                 self.state.acc.unread += 1

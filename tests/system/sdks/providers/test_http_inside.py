@@ -73,3 +73,27 @@ def test_a_tool_that_asks_another_model_is_a_call(model, turns):
         ("m", "google", 50),
     ]
     assert "a bird" in calls[1]["output"]
+
+
+@pytest.mark.skipif(not is_installed("boto3"), reason="boto3 needs an environment of its own")
+def test_the_bodies_of_invoke_model_are_parsed_once(turns):
+    """That of the request and that of the reply: each may have megabytes."""
+    import sys
+
+    from tests.support.providers.bedrock import PROVIDER
+
+    form = next(form for form in PROVIDER.forms if form.name == "invoke_claude")
+    parsed = []
+
+    def watch(frame, event, _arg):
+        if event == "call" and frame.f_code is json.loads.__code__:
+            caller = frame.f_back.f_globals["__name__"]
+            parsed.extend([caller] if caller.startswith("moa_middleware._capture.shapes") else [])
+
+    sys.setprofile(watch)
+    try:
+        run(PROVIDER, form, Wire(PROVIDER), prepare=prepare_of(PROVIDER, form))
+    finally:
+        sys.setprofile(None)
+    assert parsed == ["moa_middleware._capture.shapes.bedrock"] * 2
+    assert len(calls_of(turns)) == 1
