@@ -195,18 +195,22 @@ def test_the_order_of_lines_and_files_does_not_matter(proven):
 
 
 def test_a_line_that_is_there_twice_is_e103_alone(proven):
-    """Neither is changed, and no line is missing."""
-    file = proven / "s-0.jsonl"
-    lines = lines_of(file)
-    write(file, *lines, lines[1])
-    assert {"E103": 1} == counts(proven)
+    """Neither is changed, and no line is missing, whether the line before it is read sooner or later."""
+    for name in ("s-0", "s-2"):
+        file = proven / f"{name}.jsonl"
+        lines = lines_of(file)
+        write(file, *lines, lines[1])
+    assert {"E103": 2} == counts(proven)
 
 
 def test_a_late_line_that_is_there_twice_is_e103_alone(desk):
     """The same below `late/`."""
     path = desk / "traces"
     moa.configure(save_traces=True, trace_dir=path, integrity="digest")
-    late_turn(path)()
+    end = late_turn(path)
+    with moa.tag(session_id="a"):
+        Plain("read before the late line that follows it").create(ask())
+    end()
     (late,) = (path / "late").glob("*.jsonl")
     late.write_bytes(late.read_bytes() * 2)
     assert {"E103": 1} == counts(path)

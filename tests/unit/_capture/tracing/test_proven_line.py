@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import hashlib
 import hmac
 import itertools
@@ -17,11 +16,11 @@ import pytest
 
 import moa_middleware as moa
 from moa_middleware import read
-from moa_middleware._capture.tracing import outbox, proven_line, trace_file
+from moa_middleware._capture.tracing import outbox, proven_line
 from moa_middleware._layout import digest
 from moa_middleware.compat import hermes
 from tests.support import forked
-from tests.support.killed import environment, journals, killed, script, whats
+from tests.support.killed import environment, journals, killed, script, wait_for, whats
 
 from .test_writer import interrupted
 
@@ -193,32 +192,44 @@ def test_many_threads_make_one_chain(place):
     assert read.verify(place).clean
 
 
-def test_a_finaliser_may_complete_a_line_inside_another_one(place):
-    """At each place of the proof: both are in the chain, and neither waits for the other."""
+@pytest.mark.parametrize("who", ["another thread", "a finaliser"])
+def test_another_line_may_be_completed_inside_one(who, place):
+    """At each line of the code of a proof: both are in the chain, once, and neither waits for the other."""
 
     class Dropped:
         def __del__(self):
             ask("from a finaliser")
 
-    inside = os.path.join(os.path.dirname(trace_file.__file__), "proven_line.py")
-    dropped = []
+    def other():
+        if who == "a finaliser":
+            Dropped()
+        else:
+            thread = threading.Thread(target=ask, args=("from another thread",))
+            thread.start()
+            thread.join(20)
+
+    ask("first")  # which makes the tracer, under a lock
+    left = [0]
 
     def trace(frame, _event, _arg):
-        if frame.f_code.co_filename != inside:
+        if frame.f_code.co_filename != proven_line.__file__:
             return None
-        if dropped:
-            dropped.pop()
+        left[0] -= 1
+        if not left[0]:
+            other()
         return trace
 
-    for _ in range(5):
-        dropped.append(Dropped())
+    for number in itertools.count(1):
+        left[0] = number
         sys.settrace(trace)
         try:
             ask("outer")
         finally:
             sys.settrace(None)
-    gc.collect()
-    assert 10 == len(proofs(place))
+        if left[0] > 0:
+            break
+    assert number > 30
+    assert 2 * number == len(proofs(place))
     assert is_a_chain(proofs(place))
 
 
@@ -238,6 +249,30 @@ def test_an_interrupt_anywhere_proves_a_line_once(place):
         json.loads(line)["references"][0]["output"] for line in raw_lines(place)
     ]
     assert is_a_chain(proofs(place))
+
+
+def test_a_line_that_is_put_off_by_interrupts_is_proven_in_its_journal(tmp_path, monkeypatch):
+    """The first two come before it has a proof; what the journal keeps is what is written later."""
+    path = tmp_path / "traces"
+    moa.configure(save_traces=True, trace_dir=path, integrity="digest", journal=True, session_id="s")
+    left = [KeyboardInterrupt(), KeyboardInterrupt()]
+
+    def interrupted_twice(*given):
+        if left:
+            raise left.pop()
+        return digest.hasher_of(*given)
+
+    block = moa.turn()
+    block.__enter__()
+    ask("one")
+    monkeypatch.setattr(proven_line, "hasher_of", interrupted_twice)
+    with pytest.raises(KeyboardInterrupt):
+        block.__exit__(None, None, None)
+    kept = next((path / "open").iterdir()).read_bytes().splitlines()[-1]
+    assert digest.digest_in(kept) is not None
+    moa.flush()
+    assert [kept] == raw_lines(path)
+    assert read.verify(path).clean
 
 
 def test_a_fault_of_the_proof_costs_the_proof_alone(place, monkeypatch):
@@ -326,6 +361,35 @@ def test_the_trace_functions_of_hermes_prove_their_lines(place):
     report = read.verify(place)
     assert (True, 2, True) == (report.clean, report.proven, report.chain_checked), report.problems
     assert is_a_chain(proofs(place))
+
+
+@pytest.mark.processes
+def test_processes_with_threads_that_share_files_make_a_chain_each(tmp_path):
+    """Four of four threads, in files that are sealed again and again; killed ones leave lines that are right."""
+    place = tmp_path / "traces"
+    program = """
+    def work(number):
+        for turn in range(50):
+            with moa.tag(session_id=f"s-{number % 2}"):
+                ask(turn)
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
+    for one in threads:
+        one.start()
+    for one in threads:
+        one.join()
+    """
+    env = environment(place, MOA_INTEGRITY="digest", MOA_MAX_FILE_BYTES="100000", MOA_JOURNAL="0")
+    programs = [subprocess.Popen(script(program), env=env) for _ in range(4)]
+    assert [0] * 4 == [one.wait(120) for one in programs]
+    report = read.verify(place)
+    assert (True, 800, True) == (report.clean, report.proven, report.chain_checked), report.problems
+    dying = [subprocess.Popen(script(program.replace("range(50)", "range(5000)")), env=env) for _ in range(4)]
+    wait_for(lambda: read.verify(place / "s-0.jsonl", semantics=False).proven > 20)
+    for one in dying:
+        one.kill()
+        one.wait()
+    # A thread may have had its place in the chain and not written its line; no line that is there is wrong.
+    assert {"E101", "E104", "E122"} >= read.verify(place).counts.keys()
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
