@@ -313,7 +313,6 @@ def turn_record(turn: Turn, *, ts: float) -> dict[str, Any]:
     if turn.notes:
         del record["writer"]  # the caller adds it, as the last key
         record["notes"] = [*map(decode, turn.notes)]
-        record["writer"] = record.pop("writer")  # the last key, at which a line is proven
     return record
 
 
