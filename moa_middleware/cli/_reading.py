@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Json",
+    "MaxLineBytes",
     "Paths",
     "exit_on_errors",
     "folder_of_settings",
@@ -43,6 +44,12 @@ Paths = Annotated[
         metavar="PATH",
         show_default=False,
         help="Files, directories, patterns, or - for stdin; else MOA_TRACE_DIR, else where traces go by default.",
+    ),
+]
+MaxLineBytes = Annotated[
+    int | None,
+    typer.Option(
+        "--max-line-bytes", metavar="BYTES", min=1024, show_default=False, help="Skip longer lines; 64 MiB by default."
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="JSON for programs.")]
@@ -111,17 +118,22 @@ def folder_of_settings(*, needed: bool = True) -> str:
     return folder
 
 
-def open_run(paths: Sequence[str] | None) -> Run:
+def open_run(paths: Sequence[str] | None, max_line_bytes: int | None = None) -> Run:
     """
     Open what was named, or the directory of the settings.
 
+    Args:
+        paths: What was named.
+        max_line_bytes: What is read of a line, `None` for the default.
+
     Raises:
         ReadError: It cannot be read.
+        QueryError: The limit is too small.
         SettingsError: A setting is bad.
     """
     from .. import read
 
-    return read.open(list(paths) if paths else folder_of_settings())
+    return read.open(list(paths) if paths else folder_of_settings(), max_line_bytes=max_line_bytes)
 
 
 @contextmanager

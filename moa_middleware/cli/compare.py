@@ -11,7 +11,7 @@ from ._exit import FINDINGS
 from ._filters import By, Failed, GroupBy, MinCost, Model, Preset, Session, Since, Until, filters
 from ._format import cost_text, count_text, counted, duration_text, percent_text, price_text
 from ._out import OutputClosed
-from ._reading import Json, exit_on_errors, note_problems, progress_bar, show_json
+from ._reading import Json, MaxLineBytes, exit_on_errors, note_problems, progress_bar, show_json
 from ._verbs import VERBS
 
 if TYPE_CHECKING:
@@ -56,6 +56,7 @@ def compare(
     failed: Failed = None,
     min_cost: MinCost = None,
     as_json: Json = False,
+    max_line_bytes: MaxLineBytes = None,
 ) -> None:
     """Compare."""
     from .. import read
@@ -64,7 +65,7 @@ def compare(
         wanted = filters(
             session=session, preset=preset, model=model, since=since, until=until, failed=failed, min_cost=min_cost
         )
-        run_a, run_b = read.open(a), read.open(b)
+        run_a, run_b = (read.open(one, max_line_bytes=max_line_bytes) for one in (a, b))
         with progress_bar(run_a), progress_bar(run_b):
             found = read.compare(run_a, run_b, by=None if by is GroupBy.none else by.value, worst=worst, **wanted)
         counts = {

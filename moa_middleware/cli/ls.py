@@ -14,7 +14,7 @@ import typer
 
 from ._filters import Failed, MinCost, Model, Preset, Session, Since, Until, filters
 from ._out import emit_json, note
-from ._reading import Json, Paths, exit_on_errors, note_no_turns, note_problems, open_run, progress_bar
+from ._reading import Json, MaxLineBytes, Paths, exit_on_errors, note_no_turns, note_problems, open_run, progress_bar
 from ._verbs import VERBS
 
 if TYPE_CHECKING:
@@ -70,10 +70,11 @@ def ls(
     failed: Failed = None,
     min_cost: MinCost = None,
     as_json: Json = False,
+    max_line_bytes: MaxLineBytes = None,
 ) -> None:
     """List turns."""
     with exit_on_errors("ls"):
-        run = open_run(paths)
+        run = open_run(paths, max_line_bytes)
         wanted = filters(
             session=session, preset=preset, model=model, since=since, until=until, failed=failed, min_cost=min_cost
         )

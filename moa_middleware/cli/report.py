@@ -11,7 +11,17 @@ from ._exit import UNREADABLE, USAGE, Failure
 from ._filters import Failed, MinCost, Model, Preset, Session, Since, Until, filters
 from ._format import counted, size_text
 from ._out import emit
-from ._reading import Json, Paths, exit_on_errors, note_no_turns, note_problems, open_run, progress_bar, show_json
+from ._reading import (
+    Json,
+    MaxLineBytes,
+    Paths,
+    exit_on_errors,
+    note_no_turns,
+    note_problems,
+    open_run,
+    progress_bar,
+    show_json,
+)
 from ._text import one_line
 from ._verbs import VERBS
 
@@ -53,6 +63,7 @@ def report(
     failed: Failed = None,
     min_cost: MinCost = None,
     as_json: Json = False,
+    max_line_bytes: MaxLineBytes = None,
 ) -> None:
     """Write a report."""
     with exit_on_errors("report"):
@@ -65,7 +76,7 @@ def report(
         wanted = filters(
             session=session, preset=preset, model=model, since=since, until=until, failed=failed, min_cost=min_cost
         )
-        run = open_run(paths)
+        run = open_run(paths, max_line_bytes)
         with progress_bar(run):
             try:
                 found = write_report(

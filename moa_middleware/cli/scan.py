@@ -10,7 +10,7 @@ import typer
 from ._exit import FINDINGS, UNREADABLE
 from ._format import counted
 from ._out import OutputClosed
-from ._reading import Json, Paths, exit_on_errors, open_run, progress_bar, show_json
+from ._reading import Json, MaxLineBytes, Paths, exit_on_errors, open_run, progress_bar, show_json
 from ._text import one_line
 from ._verbs import VERBS
 
@@ -39,13 +39,14 @@ def scan(
         typer.Option("--rule", metavar="RULE", help="secrets, emails or phones; repeatable, all by default."),
     ] = None,
     as_json: Json = False,
+    max_line_bytes: MaxLineBytes = None,
 ) -> None:
     """Scan."""
     from .. import read
 
     counts: Counter[str] = Counter()
     with exit_on_errors("scan"):
-        run = open_run(paths)
+        run = open_run(paths, max_line_bytes)
         try:
             with progress_bar(run) as clear:
                 found = read.scan(run, rules=rules or None)

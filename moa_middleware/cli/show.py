@@ -10,7 +10,7 @@ import typer
 
 from ._exit import USAGE, Failure
 from ._out import OutputClosed
-from ._reading import Json, Paths, exit_on_errors, open_run, parts_of, progress_bar, show_json
+from ._reading import Json, MaxLineBytes, Paths, exit_on_errors, open_run, parts_of, progress_bar, show_json
 from ._verbs import VERBS
 
 if TYPE_CHECKING:
@@ -47,6 +47,7 @@ def show(
     ] = None,
     raw: Annotated[bool, typer.Option("--raw", help="The bytes of its line, into a file or a pipe.")] = False,
     as_json: Json = False,
+    max_line_bytes: MaxLineBytes = None,
 ) -> None:
     """Show a turn."""
     if raw and sys.stdout.isatty():
@@ -57,7 +58,7 @@ def show(
     with exit_on_errors("show"):
         if not paths and turn not in ("first", "last") and _is_there(turn):
             turn, paths = "last", [turn]
-        run = open_run(paths)
+        run = open_run(paths, max_line_bytes)
         with progress_bar(run):
             found = run.turn(turn)
             inner = run.children(found) if found.turns and not raw else ()

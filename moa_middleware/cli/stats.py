@@ -10,7 +10,17 @@ from ._exit import USAGE, Failure
 from ._filters import By, Failed, GroupBy, MinCost, Model, Preset, Session, Since, Until, filters
 from ._format import cost_text, count_text, counted, duration_text, percent_text
 from ._out import emit_csv
-from ._reading import Json, Paths, exit_on_errors, note_no_turns, note_problems, open_run, progress_bar, show_json
+from ._reading import (
+    Json,
+    MaxLineBytes,
+    Paths,
+    exit_on_errors,
+    note_no_turns,
+    note_problems,
+    open_run,
+    progress_bar,
+    show_json,
+)
 from ._verbs import VERBS
 
 if TYPE_CHECKING:
@@ -49,12 +59,13 @@ def stats(
     min_cost: MinCost = None,
     as_csv: Annotated[bool, typer.Option("--csv", help="CSV, safe to open in a spreadsheet.")] = False,
     as_json: Json = False,
+    max_line_bytes: MaxLineBytes = None,
 ) -> None:
     """Show figures."""
     if as_csv and as_json:
         raise Failure("moa stats: --csv or --json, not both", USAGE)
     with exit_on_errors("stats"):
-        run = open_run(paths)
+        run = open_run(paths, max_line_bytes)
         wanted = filters(
             session=session, preset=preset, model=model, since=since, until=until, failed=failed, min_cost=min_cost
         )

@@ -9,7 +9,7 @@ import typer
 
 from ._exit import UNREADABLE
 from ._out import emit_json, note
-from ._reading import Json, exit_on_errors, folder_of_settings
+from ._reading import Json, MaxLineBytes, exit_on_errors, folder_of_settings
 from ._text import one_line
 from ._verbs import VERBS
 
@@ -45,6 +45,7 @@ def tail(
     last: Annotated[int, typer.Option("--last", "-n", min=0, help="Turns that are there already, shown first.")] = 10,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on, until Ctrl-C.")] = False,
     as_json: Json = False,
+    max_line_bytes: MaxLineBytes = None,
 ) -> None:
     """Show the last turns, and what comes."""
     from .. import read
@@ -53,7 +54,9 @@ def tail(
         if path is None:
             path = folder_of_settings(needed=not follow)
         notes = _ProblemNotes()
-        found: Tail = read.tail(path, last=last, follow=follow, stop=lambda: notes.report_new(found))
+        found: Tail = read.tail(
+            path, last=last, follow=follow, stop=lambda: notes.report_new(found), max_line_bytes=max_line_bytes
+        )
         if not Path(path).exists():
             note(f"moa tail: {one_line(path, 4000)} does not exist yet: waiting for it")
         try:

@@ -10,7 +10,7 @@ import typer
 from ._exit import CLEAN, FINDINGS, UNREADABLE, Failure
 from ._format import counted, size_text
 from ._out import OutputClosed
-from ._reading import Json, Paths, exit_on_errors, open_run, progress_bar, show_json
+from ._reading import Json, MaxLineBytes, Paths, exit_on_errors, open_run, progress_bar, show_json
 from ._text import one_line
 from ._verbs import VERBS
 
@@ -43,10 +43,11 @@ def verify(
     ] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Let notices count as problems do.")] = False,
     as_json: Json = False,
+    max_line_bytes: MaxLineBytes = None,
 ) -> None:
     """Verify."""
     with exit_on_errors("verify"):
-        run = open_run(paths)
+        run = open_run(paths, max_line_bytes)
         with progress_bar(run):
             report = run.verify(semantics=semantics, ignore=ignore or (), key_files=key_files or ())
         code = (

@@ -21,6 +21,7 @@ from ._cost import Cost
 from ._fidelity import Fidelity
 from ._files import Source, resolve
 from ._jsonable import json_schema, to_jsonable
+from ._line_limit import LineLimit
 from ._overlap import Overlap, overlap_of, similarities
 from ._problems import CODES, NOTICES, Problem
 from ._prompt import content_text, messages_of
@@ -178,8 +179,8 @@ def scan(source: Run | Source | Iterable[Source] = None, *, rules: Iterable[str]
         QueryError: A rule does not exist.
     """
     if isinstance(source, Run):
-        return scan_inputs(source._inputs, rules, source._progress)
-    return scan_inputs(resolve(source), rules)
+        return scan_inputs(source._inputs, source._limit, rules, source._progress)
+    return scan_inputs(resolve(source), LineLimit(), rules)
 
 
 def tail(
@@ -189,6 +190,7 @@ def tail(
     follow: bool = True,
     interval: float = 0.2,
     stop: Callable[[], object] | None = None,
+    max_line_bytes: int | None = None,
 ) -> Tail:
     """
     Return turns and late calls as they are written: see `Tail`.
@@ -199,6 +201,7 @@ def tail(
         follow: Go on when everything is read.
         interval: Seconds between two looks.
         stop: Called at each look; a true value ends it.
+        max_line_bytes: As in `open`.
 
     Raises:
         UnreadableError: There is no such path, and no directory where it could come to be.
@@ -208,4 +211,4 @@ def tail(
         from ._files import _trace_dir
 
         path = _trace_dir()
-    return Tail(path, last=last, follow=follow, interval=interval, stop=stop)
+    return Tail(path, last=last, follow=follow, interval=interval, stop=stop, max_line_bytes=max_line_bytes)

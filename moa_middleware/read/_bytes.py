@@ -22,17 +22,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-__all__ = [
-    "BAD_FILE",
-    "LONGEST",
-    "PROGRESS_STEP",
-    "Member",
-    "copied",
-    "describe_error",
-    "lines",
-    "open_file",
-    "uncompressed",
-]
+    from ._line_limit import LineLimit
+
+__all__ = ["BAD_FILE", "PROGRESS_STEP", "Member", "copied", "describe_error", "lines", "open_file", "uncompressed"]
 
 _BUFFER = 1 << 20
 _GZIP = b"\x1f\x8b"
@@ -40,8 +32,6 @@ _PATIENCE = 0.02
 """Seconds for which a line without an end may be one that is being written."""
 _FRESH = 2.0
 """Seconds after a write in which there may be such a line."""
-LONGEST = 1 << 28
-"""Bytes of a line at most: a file of another kind, or one that was compressed to fill the memory, may have no line ends."""
 PROGRESS_STEP = 8_000_000
 """Bytes that are read between two reports of the progress."""
 BAD_FILE = (OSError, EOFError, zlib.error)
@@ -164,31 +154,40 @@ def _unpacked(packed: Any) -> Any:
 
 
 def lines(
-    file: IO[bytes], *, growing: bool = False, skipped: Callable[[int, int, int], object] | None = None
+    file: IO[bytes],
+    limit: LineLimit,
+    *,
+    growing: bool = False,
+    skipped: Callable[[int, int, int, str], object] | None = None,
 ) -> Iterator[tuple[int, int, bytes]]:
     """
     Yield place in bytes, number and bytes of each line that is not blank, without its newline.
 
     Args:
         file: Uncompressed.
+        limit: What is read of a line: a file of another kind may have no line ends, or fill the memory.
         growing: A line without an end may be in the middle of being written: look once more.
-        skipped: Called with place, number and bytes of each line that is longer than `LONGEST`.
+        skipped: Called with place, number and bytes of each line beyond the limit, and why it is.
 
     Raises:
         OSError: The file cannot be read on; also `EOFError` and `zlib.error`.
     """
     offset = 0
-    for number, line in enumerate(_whole(file, growing=growing), 1):
+    for number, line in enumerate(_whole(file, limit.most, growing=growing), 1):
         if isinstance(line, _TooLong):
             if skipped is not None:
-                skipped(offset, number, line.size)
+                skipped(offset, number, line.size, limit.why_too_long(line.size))
             offset += line.size + line.ended
             continue
         length = len(line)
         if length > 1:
             if line[-1] == 10:  # noqa: PLR2004 - a newline
                 line = line[:-1]  # noqa: PLW2901 - the same line
-            if not line.isspace():
+            why = limit.why_not_parsed(line)
+            if why is not None:
+                if skipped is not None:
+                    skipped(offset, number, len(line), why)
+            elif not line.isspace():
                 yield offset, number, line
         elif line != b"\n":
             yield offset, number, line
@@ -200,12 +199,12 @@ def _is_fresh(file: IO[bytes]) -> bool:
     return time.time() - os.fstat(file.fileno()).st_mtime < _FRESH
 
 
-def _whole(file: IO[bytes], *, growing: bool) -> Iterator[bytes | _TooLong]:
+def _whole(file: IO[bytes], longest: int, *, growing: bool) -> Iterator[bytes | _TooLong]:
     """Yield the lines with their newlines; of one that is too long only its size."""
-    for line in iter(partial(file.readline, LONGEST + 1), b""):
+    for line in iter(partial(file.readline, longest + 1), b""):
         if line[-1] == 10:  # noqa: PLR2004 - a newline
             yield line
-        elif len(line) > LONGEST:
+        elif len(line) > longest:
             size = len(line)
             del line
             yield _past(file, size)
@@ -213,9 +212,9 @@ def _whole(file: IO[bytes], *, growing: bool) -> Iterator[bytes | _TooLong]:
             rest = line
             while True:
                 time.sleep(_PATIENCE)
-                more = file.readline(LONGEST)
+                more = file.readline(longest)
                 rest += more
-                if not more or rest.endswith(b"\n") or len(rest) > LONGEST:
+                if not more or rest.endswith(b"\n") or len(rest) > longest:
                     break
             yield rest
         else:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from typing import IO
 
     from ._integrity import IntegrityCheck
+    from ._line_limit import LineLimit
     from ._problems import ProblemLog
 
 __all__ = ["LateIndex"]
@@ -35,11 +36,13 @@ class LateIndex:
 
     Args:
         problem_log: Takes what is wrong with them.
+        limit: What is read of a line.
         integrity: Checks their digests, if anything does.
     """
 
-    def __init__(self, problem_log: ProblemLog, integrity: IntegrityCheck | None = None) -> None:
+    def __init__(self, problem_log: ProblemLog, limit: LineLimit, integrity: IntegrityCheck | None = None) -> None:
         self._problem_log = problem_log
+        self._limit = limit
         self._integrity = integrity
         self._members: list[Member] = []
         self._places: dict[str, list[tuple[int, int, int, int]]] = {}
@@ -102,11 +105,11 @@ class LateIndex:
         if mixed:
             self._mixed.add(number_of_file)
 
-        def skipped(offset: int, number: int, size: int) -> None:
+        def skipped(offset: int, number: int, size: int, why: str) -> None:
             if not mixed:
-                self._problem_log.add(Problem("E112", f"it has {size:,} bytes", member.name, number, offset, size))
+                self._problem_log.add(Problem("E112", why, member.name, number, offset, size))
 
-        for offset, number, line in lines(file, growing=not mixed, skipped=skipped):
+        for offset, number, line in lines(file, self._limit, growing=not mixed, skipped=skipped):
             if mixed and LATE_MARK not in line:
                 continue
             if not mixed:

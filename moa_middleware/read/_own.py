@@ -10,8 +10,9 @@ from __future__ import annotations
 import re
 from typing import IO, TYPE_CHECKING, Any, Literal
 
-from ._bytes import BAD_FILE, LONGEST, describe_error, uncompressed
+from ._bytes import BAD_FILE, describe_error, uncompressed
 from ._json import parse_json
+from ._line_limit import LineLimit
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -23,6 +24,7 @@ _SCHEMA = re.compile(r"moa-(turn|late|journal)/[0-9]+")
 _BEGIN = re.compile(rb'\s*\{\s*"schema"\s*:\s*"moa-(turn|late|journal)/[0-9]+"(?:\s*,\s*"turn_id"\s*:\s*"([^"]*)")?')
 """How each line of this library begins: a long line need not be read further, and one that was torn cannot."""
 _HEAD = 1 << 16
+_LIMIT = LineLimit()
 _MOST_BLANK = 1 << 20
 """Bytes of blank lines that may be before the first line."""
 
@@ -55,12 +57,14 @@ def _first_line(file: IO[bytes]) -> bytes:
         if line.endswith(b"\n") or _BEGIN.match(line) or not line.lstrip().startswith(b"{"):
             return line
         # A line of another writer, for example of Hermes Agent, which names no schema: all its keys count.
-        return line + file.readline(LONGEST)
+        return line + file.readline(_LIMIT.most)
     return b""
 
 
 def _is_own(line: bytes, kinds: Collection[LineKind], turn_id: str | None) -> bool:
     try:
+        if why := _LIMIT.why_not_parsed(line):
+            raise ValueError(why)
         kind, named = _said(parse_json(line))
     except (ValueError, RecursionError):
         # It was torn when its writer was killed, or it is too long to be read for this: its beginning must do.

@@ -27,7 +27,7 @@ CODES: Mapping[str, tuple[str, str]] = MappingProxyType(
         "E109": ("odd-value", "a key has a value of another type than its own; it is read as unknown"),
         "E110": ("late-without-turn", "a late call whose turn is not here"),
         "E111": ("truncated-file", "the file was cut short while it was followed"),
-        "E112": ("long-line", "the line has more than 268,435,456 bytes; it is skipped"),
+        "E112": ("long-line", "the line has more bytes or values than --max-line-bytes allows; it is skipped"),
         "E121": ("changed-line", "the line's bytes are not those that its digest was made of"),
         "E122": ("broken-chain", "the line that its process completed before it is missing, or was changed"),
         "E123": ("wrong-key", "the line was made with another key than those that were given"),

@@ -18,6 +18,7 @@ from ._files import OPEN, opened, traces_in
 from ._integrity import IntegrityCheck
 from ._json import parse_json
 from ._late import LateIndex
+from ._line_limit import LineLimit
 from ._lines import classify
 from ._problems import Problem, ProblemLog
 from ._prune_mark import pruned_before
@@ -53,6 +54,7 @@ class Reading:
         inputs: What is read.
         strict: Raise at the first problem.
         figures: Of turns read only what figures are made of.
+        limit: What is read of a line.
         progress: Called with the bytes of the lines so far, each 8 MB and at the end.
         keys: Check what lines prove, with these keys; `None` leaves that out.
     """
@@ -63,6 +65,7 @@ class Reading:
         *,
         strict: bool = False,
         figures: bool = False,
+        limit: LineLimit | None = None,
         progress: Callable[[int], object] | None = None,
         keys: Sequence[Key] | None = None,
     ) -> None:
@@ -70,6 +73,7 @@ class Reading:
         self._progress = progress
         self._next_report = PROGRESS_STEP if progress is not None else math.inf
         self._figures = figures
+        self._limit = limit or LineLimit()
         self.problem_log = ProblemLog(strict=strict)
         self.done = False
         self.files = 0
@@ -80,7 +84,7 @@ class Reading:
         self._ids = SeenIds()
         self._numbers = SeenNumbers()
         self.integrity = None if keys is None else IntegrityCheck(self.problem_log, keys)
-        self._late = LateIndex(self.problem_log, self.integrity)
+        self._late = LateIndex(self.problem_log, self._limit, self.integrity)
         self._singles: list[Path] = []
         self._pruned = 0.0
 
@@ -134,16 +138,16 @@ class Reading:
                 yield from self._file(member, file)
 
     def _lines(self, member: Member, file: IO[bytes]) -> Iterator[tuple[int, int, bytes]]:
-        def skipped(offset: int, number: int, size: int) -> None:
+        def skipped(offset: int, number: int, size: int, why: str) -> None:
             self.lines += 1
             self.size += size
-            self.problem_log.add(Problem("E112", f"it has {size:,} bytes", member.name, number, offset, size))
+            self.problem_log.add(Problem("E112", why, member.name, number, offset, size))
 
         with suppress(*BAD_FILE):  # the reading itself meets it, and tells it
             self._late.add_mixed(member, file)
         try:
             file.seek(0)
-            yield from lines(file, growing=member.path is not None, skipped=skipped)
+            yield from lines(file, self._limit, growing=member.path is not None, skipped=skipped)
         except BAD_FILE as error:
             self.problem_log.add(Problem("E108", describe_error(error), member.name))
 
@@ -242,7 +246,7 @@ class Reading:
     def _look(self, path: Path, writers: set[WriterKey], marks: tuple[bytes, ...]) -> None:
         try:
             with open_file(Member(str(path), path)) as file:
-                for _, _, line in lines(file):
+                for _, _, line in lines(file, self._limit):
                     if any(mark in line for mark in marks):
                         try:
                             value = parse_json(line)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Unpack
 from ..errors import AmbiguousTurnError, NoTurnError, UnreadableError
 from ._cost import Cost
 from ._files import resolve
+from ._line_limit import LineLimit
 from ._reading import Reading
 from ._select import TurnFilter
 from ._tree import TurnTree
@@ -41,7 +42,8 @@ class Run:
     Memory stays constant: one line, and about 90 bytes for each turn's id. It is iterable, over its turns.
     """
 
-    def __init__(self, source: Source | Iterable[Source] = None) -> None:
+    def __init__(self, source: Source | Iterable[Source] = None, *, max_line_bytes: int | None = None) -> None:
+        self._limit = LineLimit.of(max_line_bytes)
         self._inputs = resolve(source)
         self._last: Reading | None = None
         self._progress: Callable[[int], object] | None = None
@@ -77,7 +79,9 @@ class Run:
         self._progress = tell
 
     def _reading(self, *, strict: bool = False, figures: bool = False, keys: Sequence[Key] | None = None) -> Reading:
-        return Reading(self._inputs, strict=strict, figures=figures, progress=self._progress, keys=keys)
+        return Reading(
+            self._inputs, strict=strict, figures=figures, limit=self._limit, progress=self._progress, keys=keys
+        )
 
     def __repr__(self) -> str:
         """Name what was opened."""
@@ -302,7 +306,7 @@ class Run:
         return tables(self.turns(**filters))
 
 
-def open_run(source: Source | Iterable[Source] = None) -> Run:
+def open_run(source: Source | Iterable[Source] = None, *, max_line_bytes: int | None = None) -> Run:
     """
     Open traces; nothing is read yet but names.
 
@@ -312,14 +316,16 @@ def open_run(source: Source | Iterable[Source] = None) -> Run:
             settings (`MOA_TRACE_DIR`). A stream is copied to a file on the disk first, which goes with
             the run. Of a directory its own files are read, segments in their order, `late/` joined; a
             file that is named stands for itself, with what `late/` beside it tells of its turns.
+        max_line_bytes: Bytes of a line that are read, 64 MiB by default; a line may have one value for each
+            32 of them. One that has more is the problem E112.
 
     Raises:
         UnreadableError: What is named is not there, or cannot be opened.
-        QueryError: It is nothing of the kind.
+        QueryError: It is nothing of the kind, or the limit is too small.
         SettingsError: No source was given, and the settings are bad.
     """
     try:
-        return Run(source)
+        return Run(source, max_line_bytes=max_line_bytes)
     except UnreadableError:
         raise
     except OSError as error:

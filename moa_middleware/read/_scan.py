@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from ._files import Input
+    from ._line_limit import LineLimit
 
 __all__ = ["Finding", "scan"]
 
@@ -48,13 +49,17 @@ class Finding:
 
 
 def scan(
-    inputs: Iterable[Input], rules: Iterable[str] | None = None, progress: Callable[[int], object] | None = None
+    inputs: Iterable[Input],
+    limit: LineLimit,
+    rules: Iterable[str] | None = None,
+    progress: Callable[[int], object] | None = None,
 ) -> Iterator[Finding]:
     """
     Yield where secrets and personal data are: see `moa_middleware.read.scan`.
 
     Args:
         inputs: What is read.
+        limit: What is read of a line.
         rules: Names of rules; all of them by default.
         progress: As in `Run.on_progress`.
 
@@ -65,15 +70,15 @@ def scan(
     for rule in chosen:
         if rule not in RULES:
             raise QueryError(f"there is no rule {rule!r}: need one of {', '.join(RULES)}")
-    return _scan(inputs, chosen, progress)
+    return _scan(inputs, limit, chosen, progress)
 
 
 def _scan(
-    inputs: Iterable[Input], rules: tuple[str, ...], progress: Callable[[int], object] | None
+    inputs: Iterable[Input], limit: LineLimit, rules: tuple[str, ...], progress: Callable[[int], object] | None
 ) -> Iterator[Finding]:
     done = reported = 0
     for given in inputs:
-        for member, number, line in _lines(given):
+        for member, number, line in _lines(given, limit):
             if isinstance(line, str):
                 yield Finding("unreadable", member.name, number, None, line, 1)
                 continue
@@ -86,18 +91,20 @@ def _scan(
         progress(done)
 
 
-def _lines(given: Input) -> Iterator[tuple[Member, int, bytes | str]]:
+def _lines(given: Input, limit: LineLimit) -> Iterator[tuple[Member, int, bytes | str]]:
     """Yield the lines of all files with their numbers; in place of a line, or of a file (0), why it cannot be read."""
     for member in _members(given):
-        long: list[tuple[int, int, int]] = []
+        long: list[tuple[int, str]] = []
         try:
             with open_file(member) as file:
-                for _, number, line in lines(file, skipped=lambda *place, long=long: long.append(place)):
+                for _, number, line in lines(
+                    file, limit, skipped=lambda *place, long=long: long.append((place[1], place[3]))
+                ):
                     yield member, number, line
         except BAD_FILE as error:
             yield member, 0, describe_error(error)
-        for _, number, size in long:
-            yield member, number, f"the line has {size:,} bytes, which is too long"
+        for number, why in long:
+            yield member, number, why
 
 
 def _members(given: Input) -> Iterator[Member]:

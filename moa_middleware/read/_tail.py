@@ -17,9 +17,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import QueryError, UnreadableError
-from ._bytes import LONGEST, describe_error
+from ._bytes import describe_error
 from ._call import LateCall
 from ._files import LATE, names_in, order
+from ._line_limit import LineLimit
 from ._lines import classify
 from ._problems import Problem, ProblemLog
 from ._seen import SeenIds
@@ -73,6 +74,7 @@ class Tail:
         follow: Go on when everything is read.
         interval: Seconds between two looks.
         stop: Called at each look; a true value ends the tail when all that is there was yielded.
+        max_line_bytes: Bytes of a line that are read, as in `open`.
 
     Raises:
         UnreadableError: There is no such path, and no directory where it could come to be; or it is a file
@@ -88,6 +90,7 @@ class Tail:
         follow: bool = True,
         interval: float = 0.2,
         stop: Callable[[], object] | None = None,
+        max_line_bytes: int | None = None,
     ) -> None:
         if last < 0 or interval < 0:
             raise QueryError("`last` and `interval` are 0 or more")
@@ -103,6 +106,7 @@ class Tail:
                 self._path.open("rb").close()
         except OSError as error:
             raise UnreadableError(f"{path} cannot be read: {error.strerror}") from None
+        self._limit = LineLimit.of(max_line_bytes)
         self._last = last
         self._follow = follow
         self._interval = interval
@@ -222,7 +226,7 @@ class Tail:
         place.offset += len(data)
         first, *pieces = data.split(b"\n")
         place.rest += first
-        if len(place.rest) > LONGEST:
+        if len(place.rest) > self._limit.most:
             place.dropped += len(place.rest)
             place.rest.clear()
         if not pieces:
@@ -232,8 +236,7 @@ class Tail:
         if dropped:
             place.number += 1
             size = dropped + len(whole)
-            problem = Problem("E112", f"it has {size:,} bytes", str(place.path), place.number, start, size)
-            self._problem_log.add(problem)
+            self._add_long(place, start, size, self._limit.why_too_long(size))
             start += size + 1
         else:
             pieces.insert(0, whole)
@@ -252,6 +255,10 @@ class Tail:
 
     def _line(self, place: _FilePosition, line: bytes, start: int) -> Iterator[TurnView | LateCall]:
         file = str(place.path)
+        why = self._limit.why_not_parsed(line)
+        if why is not None:
+            self._add_long(place, start, len(line), why)
+            return
         for piece in classify(line):
             if piece.verdict == "late":
                 call_id = piece.data["call"].get("call_id")
@@ -265,6 +272,9 @@ class Tail:
                     yield turn
             else:
                 self._problem_log.add(Problem(piece.verdict, piece.message, file, place.number, start, len(line)))
+
+    def _add_long(self, place: _FilePosition, start: int, size: int, why: str) -> None:
+        self._problem_log.add(Problem("E112", why, str(place.path), place.number, start, size))
 
     def _turn(self, data: dict[str, Any], raw: bytes, place: _FilePosition, start: int) -> TurnView | None:
         turn_id = data.get("turn_id")

@@ -241,30 +241,28 @@ def test_an_error_of_who_listens_is_no_error_of_a_file(desk):
                 ask_it()
 
 
-def test_a_line_beyond_measure_is_skipped_and_named(desk, monkeypatch):
-    """E112: a file without line ends must not fill the memory; what stands around it is read."""
-    from moa_middleware.read import _bytes, _tail
-
-    monkeypatch.setattr(_bytes, "LONGEST", 2_500_000)
-    monkeypatch.setattr(_tail, "LONGEST", 2_500_000)
+def test_a_line_beyond_measure_is_skipped_and_named(desk):
+    """E112: a file without line ends must not fill the memory; what is around it is read."""
+    most = 2_500_000
     line = json.dumps(SEED).encode()
     other = line.replace(b"It sca", b"It too sca")
     sizes = (2_500_001, 9_000_000)
     file = write(desk / "s.jsonl", line, b"x" * sizes[0], b"\0" * sizes[1], b"y" * 2_000_000, other)
     places = [(2, len(line) + 1, sizes[0]), (3, len(line) + sizes[0] + 2, sizes[1])]
-    report = read.verify(file)
-    told = [(problem.line, problem.offset, problem.size) for problem in report.problems if problem.code == "E112"]
-    assert (2, {"E112": 2, "E102": 1}, places) == (report.turns, dict(report.counts), told)
+    report = read.open(file, max_line_bytes=most).verify()
+    found = [(problem.line, problem.offset, problem.size) for problem in report.problems if problem.code == "E112"]
+    assert (2, {"E112": 2, "E102": 1}, places) == (report.turns, dict(report.counts), found)
     assert report.bytes == file.stat().st_size - 5
-    tail = read.tail(file, follow=False)
+    tail = read.tail(file, follow=False, max_line_bytes=most)
     assert [1, 5] == [turn.line for turn in tail]
     assert places == [
         (problem.line, problem.offset, problem.size) for problem in tail.problems if problem.code == "E112"
     ]
-    assert [("unreadable", 2), ("unreadable", 3)] == [(one.rule, one.line) for one in read.scan(file)]
+    scanned = read.scan(read.open(file, max_line_bytes=most))
+    assert [("unreadable", 2), ("unreadable", 3)] == [(one.rule, one.line) for one in scanned]
     packed = desk / "t.jsonl.gz"
     packed.write_bytes(gzip.compress(file.read_bytes()))
-    assert report.counts == read.verify(packed).counts
+    assert report.counts == read.open(packed, max_line_bytes=most).verify().counts
 
 
 def test_journals_are_counted_and_not_read(traces):
