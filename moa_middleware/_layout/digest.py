@@ -30,6 +30,12 @@ _FORM = re.compile(rb"[0-9a-f]{64}")
 
 _LONGEST = 65_536
 """Bytes of a key file at most: anything longer was named by mistake."""
+_FLAGS = (
+    os.O_RDONLY
+    | getattr(os, "O_CLOEXEC", 0)
+    | getattr(os, "O_NONBLOCK", 0)  # a pipe in the file's place must not hold us
+    | getattr(os, "O_BINARY", 0)
+)
 _OTHERS = 0o077
 """The bits of a mode that open a file to other users."""
 
@@ -72,8 +78,7 @@ def read_key(path: os.PathLike[str] | str) -> Key:
         OSError: The file cannot be read, or is not a regular file.
         ValueError: It is empty, or too long for a key.
     """
-    # A pipe in its place must not hold us.
-    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NONBLOCK", 0))
+    descriptor = os.open(path, _FLAGS)
     try:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
