@@ -17,7 +17,12 @@ _ENDS_OF_WORDS = " \t\r\n\f\v\"'"
 
 
 def without_secrets(
-    message: str, *, most: int = LONGEST, replace: Callable[[str], str] | None = None, room: int = 0
+    message: str,
+    *,
+    most: int = LONGEST,
+    replace: Callable[[str], str] | None = None,
+    room: int = 0,
+    is_whole: bool = True,
 ) -> str:
     """
     Return a message without credentials; of a long one its begin, and how long it was.
@@ -30,6 +35,7 @@ def without_secrets(
         most: Characters that are kept.
         replace: Takes out the texts that are known by their value.
         room: Characters of the longest of these.
+        is_whole: False for a message that was cut before, so that its length is not known here.
     """
     if len(message) <= most:
         return secrets(replace(message) if replace else message)
@@ -41,4 +47,5 @@ def without_secrets(
     end = len(kept)
     while end and kept[end - 1] not in _ENDS_OF_WORDS:
         end -= 1
-    return f"{secrets(kept[:end], is_cut=True)}\u2026 (cut from {len(message):,} characters)"
+    how = f"cut from {len(message):,} characters" if is_whole else "cut"
+    return f"{secrets(kept[:end], is_cut=True)}\u2026 ({how})"

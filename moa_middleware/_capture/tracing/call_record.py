@@ -137,7 +137,9 @@ def _add_reply(fields: dict[str, Any], reply: Reply, attempt: Attempt) -> None:
         fields["usage_raw"] = _usage_raw(details["usage_raw"])
     if text is None and details.get("unknown") is not None:
         # Not by a slice: half a secret has no form by which the rules could know it.
-        fields["raw"] = {name: without_secrets(value, most=500) for name, value in details["unknown"].items()}
+        fields["raw"] = {
+            name: without_secrets(value, most=500, is_whole=False) for name, value in details["unknown"].items()
+        }
 
 
 def _is_streamed(attempt: Attempt) -> bool:
