@@ -24,6 +24,7 @@ __all__ = ["ALPHABETS", "FORMS", "Form", "pattern_of"]
 
 ALPHABETS = {
     "A": "A-Za-z0-9",
+    "N": "A-Za-z0-9_",
     "W": "A-Za-z0-9_-",
     "E": "A-Za-z0-9_=-",
     "L": "a-z0-9",
@@ -35,8 +36,8 @@ ALPHABETS = {
 }
 """Classes of letters, as a regular expression has them between its brackets."""
 
-_UUID = "H8 '-' H4 '-' H4 '-' H4 '-' H12"
-_PART = re.compile(r"(?P<alphabet>[AWELUHXDB])(?P<least>\d+)(?:(?P<open>\+)|-(?P<most>\d+))?|'(?P<text>[^']+)'")
+_UUID = "L8 '-' L4 '-' L4 '-' L4 '-' L12"
+_PART = re.compile(r"(?P<alphabet>[ANWELUHXDB])(?P<least>\d+)(?:(?P<open>\+)|-(?P<most>\d+))?|'(?P<text>[^']+)'")
 
 
 class Form(NamedTuple):
@@ -69,7 +70,7 @@ FORMS = (
     Form("Amazon Bedrock", "ABSK", "B100+", "g"),
     Form("Amazon Bedrock, short-lived", "bedrock-api-key-", "B30+", "g"),
     Form("Groq", "gsk_", "A30+", "t"),
-    Form("xAI", "xai-", "A30+", "t"),
+    Form("xAI", "xai-", "N30+", "t"),
     Form("Together", "tgp_v1_", "W40+", "s"),
     Form("Fireworks", "fw_", "A22-30", "s", weak=True),
     Form("Perplexity", "pplx-", "A30+", "g"),
@@ -84,7 +85,7 @@ FORMS = (
     Form("Tavily", "tvly-", "W20+", "m"),
     Form("Firecrawl", "fc-", "H32", "s"),
     Form("Hugging Face", "hf_ api_org_", "A30+", "g"),
-    Form("Replicate", "r8_", "A30+", "t"),
+    Form("Replicate", "r8_", "W30+", "t"),
     Form("LlamaIndex", "llx-", "A40+", "s"),
     Form("ElevenLabs", "sk_", "H48", "t"),
     Form("RunPod", "rpa_", "U40+", "s"),
@@ -124,10 +125,10 @@ FORMS = (
     Form("New Relic, insert", "NRII-", "W32", "g"),
     Form("New Relic, browser", "NRJS-", "H19", "g"),
     Form("Dynatrace", "dt0c01. dt0s01. dt0s16.", "U24 '.' U64", "gm"),
-    Form("PostHog", "phx_", "A30+", "t"),
-    Form("Supabase", "sbp_", "H40", "t"),
+    Form("PostHog", "phx_", "N30+", "m"),
+    Form("Supabase", "sbp_", "L40", "t"),
     Form("Supabase, secret", "sb_secret_", "W20+", "m"),
-    Form("Netlify", "nfp_", "A30+", "t"),
+    Form("Netlify", "nfp_", "A30+", "s"),
     Form("Fly", "fo1_", "W43", "g"),
     Form("Fly, macaroon", "fm1r_ fm1a_ fm2_", "B100+", "g"),
     Form("Heroku", "HRKU-AA", "W58", "g"),
@@ -141,7 +142,7 @@ FORMS = (
     Form("1Password", "ops_eyJ", "B200+", "g"),
     Form("age", "AGE-SECRET-KEY-1", "U58", "g"),
     Form("OpenShift", "sha256~", "W43", "g"),
-    Form("LaunchDarkly", "api- sdk- mob-", _UUID, "t"),
+    Form("LaunchDarkly", "api- sdk-", _UUID, "t"),
     # Clouds, money, messages
     Form("AWS", "AKIA ASIA ABIA ACCA", "U16", "g"),
     Form("Alibaba", "LTAI", "A20", "g"),
@@ -163,8 +164,8 @@ FORMS = (
     Form("Notion", "ntn_", "D11 A35", "g"),
     Form("Notion, old", "secret_", "A43", "t", weak=True),
     Form("Linear", "lin_api_ lin_oauth_", "A40+", "gm"),
-    Form("Figma", "figd_", "W30+", "t"),
-    Form("Asana", "1/ 2/", "D13-20 ':' H32", "t"),
+    Form("Figma", "figd_ figu_ figo_ figur_ figuh_ figor_ figoh_", "W30+", "t"),
+    Form("Asana", "1/ 2/", "D13-20 ':' A32+", "t"),
     Form("Atlassian", "ATATT3 ATCTT3", "E100+", "gm"),
     Form("Slack", "xoxa- xoxb- xoxe- xoxo- xoxp- xoxr- xoxs- xapp-", "W10+", "g"),
     Form("Slack, configuration", "xoxe.xoxb- xoxe.xoxp-", "W40+", "g"),
@@ -202,5 +203,5 @@ def pattern_of(tail: str) -> str:
         else:
             found += f"[{letters}]{{{part['least']},{part['most'] or part['least']}}}"
             if last:
-                found += f"(?![{letters if part['alphabet'] in 'WE' else ALPHABETS['A']}])"
+                found += f"(?![{letters if part['alphabet'] in 'NWE' else ALPHABETS['A']}])"
     return found
