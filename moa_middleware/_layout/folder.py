@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
-__all__ = ["NO_LINK", "Folder", "is_link", "is_of_another", "kind_of", "open_regular"]
+__all__ = ["NO_LINK", "Folder", "is_of_another", "kind_of", "open_regular", "why_not_entered"]
 
 NO_WAIT = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 """Flags for a file in whose place there may be a pipe, which would be waited for; files know no such wait."""
@@ -45,12 +45,14 @@ def kind_of(status: os.stat_result) -> str | None:
     return next((words for is_one, words in _KINDS if is_one(status.st_mode)), "not a regular file")
 
 
-def is_link(path: os.PathLike[str] | str) -> bool:
-    """Return True if a path is a link: no directory below a trace directory may be one."""
-    try:
-        return stat.S_ISLNK(os.lstat(path).st_mode)
-    except OSError:
-        return False
+def why_not_entered(status: os.stat_result) -> str | None:
+    """
+    Return why a directory below a trace directory is not entered, in words; `None` if it is.
+
+    The one rule for links there: they lead out of the directory that was named, and what they lead to is not of it.
+    """
+    kind = kind_of(status)
+    return None if kind == "a directory" else f"it is {kind or 'a file'}"
 
 
 def is_of_another(status: os.stat_result) -> bool:
@@ -126,9 +128,9 @@ class Folder:
             OSError: It cannot be opened, or is a link.
         """
         path, where = self._place(name)
-        kind = kind_of(self.status(name))
-        if kind != "a directory":
-            raise NotADirectoryError(errno.ENOTDIR, f"it is {kind or 'a file'}")
+        reason = why_not_entered(self.status(name))
+        if reason is not None:
+            raise NotADirectoryError(errno.ENOTDIR, reason)
         if self._descriptor is None:
             return Folder(self.path / name)
         return Folder(self.path / name, _descriptor=os.open(path, os.O_RDONLY | _FOLDER | NO_LINK, **where))

@@ -6,7 +6,7 @@ import os
 import stat
 from typing import TYPE_CHECKING
 
-from .._layout.folder import is_of_another, kind_of
+from .._layout.folder import is_of_another, kind_of, why_not_entered
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -43,9 +43,9 @@ def mode_notes(folder: Path) -> Iterator[str]:
             status = path.lstat()
         except OSError:
             continue
-        kind, mode = kind_of(status), stat.S_IMODE(status.st_mode)
-        if kind != "a directory":
-            yield f"{path} is {kind or 'a file'}, and not a directory: {does}; remove it"
+        reason, mode = why_not_entered(status), stat.S_IMODE(status.st_mode)
+        if reason is not None:
+            yield f"{path} is not a directory, {reason}: {does}; remove it"
         elif mode & _OTHERS_WRITE:
             yield f"{path} can be written by other users (mode {mode:04o}); chmod 700 closes it"
 

@@ -120,7 +120,7 @@ def test_a_directory_that_others_may_write_to_is_named(mode, run, desk):
     notes = "\n".join(found["notes"])
     assert f"{path} can be written by other users (mode {mode:04o})" in notes
     assert f"{path / 'open'} can be written by other users (mode {mode:04o}); chmod 700 closes it" in notes
-    assert f"{path / 'late'} is a link, and not a directory: late calls go to their session's file" in notes
+    assert f"{path / 'late'} is not a directory, it is a link: late calls go to their session's file" in notes
     assert f"{path} has 1 file of other users, links or the like" in notes
 
 

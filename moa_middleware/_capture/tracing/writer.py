@@ -7,11 +7,12 @@ A file is opened for each line, since a kept descriptor writes into files that w
 from __future__ import annotations
 
 import os
+import stat
 from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
-from ..._layout.folder import kind_of
+from ..._layout.folder import why_not_entered
 from ..._layout.names import session_stem
 from ..._layout.shared import others_may_write
 from ..log import log
@@ -142,12 +143,13 @@ def why_closed(path: str) -> str | None:
     """
     folder = os.path.dirname(path)  # noqa: PTH120 - a `Path` costs more
     try:
-        kind = kind_of(os.lstat(folder))
+        status = os.lstat(folder)
     except OSError:
         return None
-    if kind == "a directory" or (kind != "a link" and not others_may_write(os.path.dirname(folder))):  # noqa: PTH120
-        return None
-    return f"it is {kind or 'a file'}"
+    reason = why_not_entered(status)
+    if reason is None or stat.S_ISLNK(status.st_mode) or others_may_write(os.path.dirname(folder)):  # noqa: PTH120
+        return reason
+    return None
 
 
 def append_making(path: str, line: bytes, receipt: Receipt, *, limit: int | None = None, below: bool = False) -> None:
