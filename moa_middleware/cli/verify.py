@@ -38,7 +38,9 @@ def verify(
     key_files: Annotated[
         list[Path] | None,
         typer.Option(
-            "--key-file", metavar="FILE", help="Key of lines with MOA_INTEGRITY=hmac: each must be by it; repeatable."
+            "--key-file",
+            metavar="FILE",
+            help="Key that the lines were made with (MOA_INTEGRITY=hmac); every line must have it. Repeatable.",
         ),
     ] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Let notices count as problems do.")] = False,
