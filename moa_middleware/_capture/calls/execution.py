@@ -157,9 +157,16 @@ class CallExecution:
     def report_mapped(self, mapped: Accumulator, reply: Reply) -> Attempt | None:
         """Record what `map_chunks` made of a reply: it is what the caller, or the aggregator, read."""
         changed = mapped.reply()
-        if changed.text == reply.text:
+        if _said(changed) == _said(reply):
             return None
         return self.report(changed.replace(source="middleware", raw=None))
 
     def _count_fault(self) -> None:
         self.call_state.turn.faults += 1
+
+
+def _said(reply: Reply) -> Any:
+    """Return what a reply says, of whichever kind and in whichever choice, in a form to compare."""
+    kinds = ("text", "reasoning", "refusal", "tool_calls")
+    choices = reply.choices or ({kind: getattr(reply, kind) for kind in kinds},)
+    return [[*map(choice.get, kinds[:3]), *choice["tool_calls"]] for choice in choices]

@@ -47,18 +47,19 @@ class Usage:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chunk:
     """
-    One piece of a streamed reply, made only if somebody taps the stream.
+    One piece of one choice of a streamed reply, made only if somebody taps the stream.
 
     Attributes:
         text: The piece of the answer, "" if the chunk has none.
         choice: Index of the choice that it belongs to.
         reasoning: The piece of the reasoning, "" if there is none.
         refusal: The piece of the refusal, "" if there is none.
-        tool_calls: Tool-call deltas, as the provider sent them.
+        tool_calls: Tool calls, or pieces of them, in OpenAI's form: mappings with `index`, `id`, `type` and
+            `function`. The pieces of one call share its index; most have no id and no name. `index` is `None`
+            where the provider sends none.
         finish_reason: Why the choice ended, on its last chunk.
         usage: Tokens so far, where the chunk reports them.
-        raw: The SDK's own object. A chunk that `map_chunks` returns without a new text passes this
-            very object on.
+        raw: The SDK's own object. A chunk that `map_chunks` returns unchanged passes this very object on.
     """
 
     text: str = ""
@@ -71,7 +72,11 @@ class Chunk:
     raw: Any = None
 
     def replace(self, **changes: Any) -> Chunk:
-        """Return a copy with these fields changed."""
+        """
+        Return a copy with these fields changed.
+
+        Of a chunk that `map_chunks` returns, `text`, `reasoning`, `refusal` and `tool_calls` are written back.
+        """
         return _replace(self, **changes)
 
 
@@ -316,7 +321,8 @@ class Call:
         Pass each chunk through `fn` on its way to the consumer.
 
         `fn` returns the chunk, a changed one (`chunk.replace(text=…)`), a `str` as its new text, or
-        `None` to drop it.
+        `None` to drop it. What repeats the text at the end of a stream is made anew from what went on. A change that
+        the chunk has no place for ends the stream with `ReplyFormError`.
         """
         self._register("map_chunks", fn)
 

@@ -1,7 +1,7 @@
 """
 Reading the chunks of a stream, by duck typing, whichever SDK made them.
 
-`Accumulator` gathers them into one reply, `read_chunk` shows one of them to a tap. An object of an
+`Accumulator` gathers them into one reply, `read_chunks` shows one of them to a tap. An object of an
 unknown class is counted and named, never an error, and no SDK is imported.
 """
 
@@ -16,7 +16,7 @@ from . import anthropic, formats, openai_chat, openai_responses, plain, registry
 from .choice import KINDS, Choice, StreamContent, add_text, new_reply
 from .usage import read_usage, read_usage_and_cost
 
-__all__ = ["Accumulator", "read_chunk"]
+__all__ = ["Accumulator", "read_chunks"]
 
 _SHAPES = (openai_chat, openai_responses, anthropic, *formats.FORMATS.values(), plain)
 """In the order in which they are asked; the last takes whatever it can."""
@@ -172,18 +172,23 @@ class Accumulator(StreamContent):
         return new_reply(None, first, choices, tokens, details, None, self.count, error=self.failure)
 
 
-def read_chunk(raw: Any) -> Chunk:
-    """Return one raw chunk as taps see it; an odd one has no text."""
+def read_chunks(raw: Any) -> tuple[Chunk, ...]:
+    """Return one raw chunk as taps see it, once for each choice in it; an odd one has no text."""
     try:
         for cls, read, _ in registry.registered:
             if read is not None and isinstance(raw, cls):
-                return (read(raw) or Chunk()).replace(raw=raw)
+                return ((read(raw) or Chunk()).replace(raw=raw),)
         one = Accumulator(single=True)
         one.feed(raw)
         usage = read_usage(one.usage)
-        choice = next(iter(one.choices.values()), None) or Choice(0)
-        said: dict[str, Any] = {kind: "".join(getattr(choice, kind)) for kind in KINDS}
-        said |= {"choice": choice.index, "tool_calls": choice.calls(), "finish_reason": choice.finish_reason}
-        return Chunk(**said, usage=usage, raw=raw)
+        *others, last = one.choices.values() or (Choice(0),)
+        # The tokens are those of the whole request: a tap that adds them up shall not meet them twice.
+        return (*(_chunk(choice, raw) for choice in others), _chunk(last, raw, usage))
     except Exception:
-        return Chunk(raw=raw)
+        return (Chunk(raw=raw),)
+
+
+def _chunk(choice: Choice, raw: Any, usage: Usage | None = None) -> Chunk:
+    said: dict[str, Any] = {kind: "".join(getattr(choice, kind)) for kind in KINDS}
+    said |= {"choice": choice.index, "tool_calls": choice.call_pieces(), "finish_reason": choice.finish_reason}
+    return Chunk(**said, usage=usage, raw=raw)

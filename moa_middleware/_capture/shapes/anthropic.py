@@ -11,10 +11,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from .choice import Choice, details_of, new_reply, replaced
+from .chunk_changes import parts_of_call
 from .fields import data_of, fields_of
 from .message_items import FACTS, FACTS_OF_USAGE, PLAIN, PLAIN_DELTAS, PLAIN_TEXT, take_block, take_delta, take_facts
 from .plain import says
-from .tool_calls import json_text
+from .tool_calls import json_text, value_of
 from .usage import read_usage_and_cost
 
 if TYPE_CHECKING:
@@ -192,8 +193,24 @@ def _merged(former: Any, usage: Any) -> Any:
 
 
 def render_chunk(raw: Any, chunk: Chunk) -> Any:
-    """Return a copy of a delta with the text of a changed one, `None` if it is not a delta of a text."""
+    """Return a copy of an event with the content of a changed one, `None` if it brings no part of a block."""
     event = data_of(raw)
-    delta = event.get("delta") if event.get("type") == "content_block_delta" else None
-    name, kind = _TEXTS.get(data_of(delta).get("type") or "", ("", ""))
-    return replaced(raw, getattr(chunk, kind), "delta", name) if name else None
+    at = {"content_block_delta": "delta", "content_block_start": "content_block"}.get(event.get("type") or "")
+    block = data_of(event.get(at)) if at is not None else {}
+    if at is None or not isinstance(block.get("type"), str):
+        return None
+    name, kind = _TEXTS.get(block["type"], ("", ""))
+    if name:
+        return replaced(raw, getattr(chunk, kind), at, name)
+    said = parts_of_call(chunk.tool_calls[0]) if chunk.tool_calls else {"arguments": ""}
+    if block["type"] == "input_json_delta":
+        return replaced(raw, said["arguments"] or "", at, "partial_json")
+    if not block["type"].endswith(_TOOL_USE):
+        return None
+    for name in ("id", "name"):
+        if said.get(name) is not None and said[name] != block.get(name):
+            raw = replaced(raw, said[name], at, name)
+    # A server that sends the input with the beginning of the block sends no pieces of it.
+    if fields_of(block.get("input")) and said["arguments"] is not None:
+        raw = replaced(raw, value_of(said["arguments"]), at, "input")
+    return raw

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from .bedrock_items import end_block, take_block, take_delta, take_facts
 from .choice import Choice, add_text, new_reply, replaced
+from .chunk_changes import parts_of_call
 from .fields import data_of
 from .plain import says
 from .tool_calls import json_text
@@ -216,6 +217,9 @@ def render_chunk(raw: Any, chunk: Chunk) -> Any:
         return replaced(raw, chunk.text, "contentBlockDelta", "delta", "text")
     if isinstance(data_of(delta.get("reasoningContent")).get("text"), str):
         return replaced(raw, chunk.reasoning, "contentBlockDelta", "delta", "reasoningContent", "text")
+    if isinstance(data_of(delta.get("toolUse")).get("input"), str):
+        said = parts_of_call(chunk.tool_calls[0]) if chunk.tool_calls else {"arguments": ""}
+        return replaced(raw, said["arguments"] or "", "contentBlockDelta", "delta", "toolUse", "input")
     return None
 
 

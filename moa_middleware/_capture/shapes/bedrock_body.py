@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ...errors import RequestError
-from . import anthropic, bedrock, cohere, openai_chat
+from . import anthropic, bedrock, chat_chunks, cohere, openai_chat
 from .bedrock import json_of
 from .bedrock_items import GUARDRAIL, take_guardrail, take_metrics
 from .choice import KINDS, Choice, add_text, new_reply, replaced
@@ -356,7 +356,7 @@ def _render_body(body: Any, chunk: Chunk) -> Any:
     if isinstance(choices, list) and choices:
         is_mistral = isinstance(data_of(choices[0]).get("message"), dict)
         path = ("choices", 0, "message", "content")
-        return replaced(body, chunk.text, *path) if is_mistral else openai_chat.render_chunk(body, chunk)
+        return replaced(body, chunk.text, *path) if is_mistral else chat_chunks.render_chunk(body, chunk)
     changed = bedrock.render_chunk(body, chunk) or anthropic.render_chunk(body, chunk)
     for name in ("outputText", "generation"):
         if isinstance(body.get(name), str):

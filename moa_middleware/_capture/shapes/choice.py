@@ -90,6 +90,10 @@ class Choice:
         """Return the tool calls in OpenAI's form."""
         return cast("ToolCalls", self.tools).whole() if self.tools else ()
 
+    def call_pieces(self) -> tuple[dict[str, Any], ...]:
+        """Return the tool calls of one chunk, each with its index."""
+        return cast("ToolCalls", self.tools).pieces() if self.tools else ()
+
     def as_dict(self) -> dict[str, Any]:
         """Return the choice as the record's `choices` hold it."""
         return {

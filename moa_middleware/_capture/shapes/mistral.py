@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any
 
-from . import openai_chat
+from . import chat_chunks, openai_chat
 from .fields import data_of
 from .wire import body_of_reply, completion
 
@@ -63,7 +63,7 @@ def render_chunk(raw: Any, chunk: Chunk) -> Any:
     inner = _chunk_in(raw)
     if inner is None:
         return None
-    changed = openai_chat.render_chunk(inner, chunk)
+    changed = chat_chunks.render_chunk(inner, chunk)
     return raw if changed is inner else _with(raw, changed)
 
 

@@ -13,7 +13,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from .chat_items import LISTS, PLAIN_CHOICE, PLAIN_MESSAGE, PLAIN_REPLY, has_more, take
-from .choice import DETAILS, Choice, add_text, new_reply, replaced
+from .choice import DETAILS, Choice, add_text, new_reply
 from .failure import failure_in, failure_of
 from .fields import data_of, fields_of, get, getter, has
 from .plain import says
@@ -23,10 +23,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from ...errors import ProviderError
-    from ..flow.model import Chunk, Reply
+    from ..flow.model import Reply
     from .choice import StreamContent
 
-__all__ = ["feed", "is_used_again", "read_value", "render_chunk"]
+__all__ = ["feed", "is_used_again", "read_value"]
 
 _NONE = object()
 _NO_FIELDS: Mapping[str, Any] = MappingProxyType({})
@@ -190,9 +190,9 @@ def feed(gathered: StreamContent, chunk: Any, *, text: bool = True) -> bool:
         index = index if type(index) is int else 0
         choice = gathered.choices.get(index) or gathered.choice(index)
         said = find("delta")
-        if said is None or not choice.text:
-            # Perplexity sends a message next to the delta. In a stream that is all that was said so far; in a
-            # reply in one piece, which comes here if its bytes are looked at, the delta is empty.
+        if said is None or not (choice.text or gathered.is_single):
+            # Perplexity sends a message next to the delta. In a stream that is all that was said so far, and no
+            # piece of it; in a reply in one piece, which comes here if its bytes are looked at, the delta is empty.
             message = find("message")
             if message is not None and (said is None or not any(map(getter(said), _SAID))):
                 said = message
@@ -305,44 +305,3 @@ def _read_choice(item: Any, position: int) -> Choice:
     choice = Choice(index if type(index) is int else position)
     _take(choice, find, find("delta") if message is None else message)
     return choice
-
-
-def _places(delta: Any) -> dict[str, tuple[tuple[str, ...], ...]]:
-    """Return where a delta has its text, its reasoning and its refusal; each as the way to it."""
-    spoken = not get(delta, "content") and isinstance(get(get(delta, "audio"), "transcript"), str)
-    thoughts = [(name,) for name in ("reasoning_content", "reasoning") if isinstance(get(delta, name), str)]
-    return {
-        "text": (("audio", "transcript"),) if spoken else (("content",),),
-        "refusal": (("refusal",),),
-        "reasoning": tuple(thoughts) or (("reasoning_content",),),
-    }
-
-
-def _with_text(details: Sequence[Any], text: str) -> list[Any]:
-    """Return the details of a reasoning with another text: in the first that has one, and none in the others."""
-    made = []
-    for detail in details:
-        name = next((name for name in ("text", "summary") if isinstance(get(detail, name), str)), None)
-        made.append(detail if name is None else replaced(detail, text, name))
-        text = text if name is None else ""
-    return made
-
-
-def render_chunk(raw: Any, chunk: Chunk) -> Any:
-    """Return a copy of a raw chunk with the text, reasoning and refusal of a changed one."""
-    for place, item in enumerate(get(raw, "choices") or ()):
-        if (get(item, "index") or 0) == chunk.choice:
-            delta = get(item, "delta")
-            details = get(delta, "reasoning_details")
-            at: tuple[str | int, ...] = ("choices", place, "delta")
-            for kind, ways in _places(delta).items():
-                text = getattr(chunk, kind)
-                for way in ways:
-                    # A server that has the reasoning in the details alone gets it back there.
-                    is_in_details = kind == "reasoning" and isinstance(details, list) and not get(delta, way[0])
-                    if kind == "text" or get(delta, way[0]) or (text and not is_in_details):
-                        raw = replaced(raw, text, *at, *way)
-            if isinstance(details, list):
-                raw = replaced(raw, _with_text(details, chunk.reasoning), *at, "reasoning_details")
-            break
-    return raw

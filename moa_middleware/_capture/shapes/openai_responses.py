@@ -11,7 +11,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from .choice import KINDS, Choice, add_text, details_of, new_reply, replaced
+from .choice import KINDS, Choice, add_text, details_of, new_reply
 from .failure import failure_in, failure_of
 from .fields import data_of
 from .plain import says
@@ -31,12 +31,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from ...errors import ProviderError
-    from ..flow.model import Chunk, Reply
+    from ..flow.model import Reply
     from .choice import StreamContent
 
     Data = Mapping[str, Any]
 
-__all__ = ["feed", "read_value", "render_chunk"]
+__all__ = ["ARGUMENTS", "TEXTS", "feed", "is_event", "read_value", "tool_call"]
 
 _PREFIX = "response."
 
@@ -70,7 +70,7 @@ def _on_item(gathered: StreamContent, event: Data, *, is_done: bool) -> bool:
     if not item:
         return False
     take_output_item(gathered.details, _index(event.get("output_index")), item)
-    call = _tool_call(item)
+    call = tool_call(item)
     if call is None:
         return True
     # The item comes with empty arguments. They come in pieces, or with the item when it is done: a server
@@ -128,16 +128,18 @@ def _take_response(gathered: StreamContent, response: Data, *, repeats: bool = F
     gathered.failure = _failure(response)
 
 
-_TEXTS = {
+TEXTS = {
     "response.output_text.delta": "text",
     "response.reasoning_text.delta": "reasoning",
     "response.reasoning_summary_text.delta": "reasoning",
     "response.refusal.delta": "refusal",
 }
-_ARGUMENTS = ("function_call_arguments", "mcp_call_arguments", "custom_tool_call_input", "code_interpreter_call_code")
+"""By the types of its events: kinds of text that come in pieces."""
+ARGUMENTS = ("function_call_arguments", "mcp_call_arguments", "custom_tool_call_input", "code_interpreter_call_code")
+"""Names of the arguments of calls in the types of their events."""
 _EVENTS: dict[str, Callable[[StreamContent, Data], bool]] = {
-    **{name: partial(_on_text, kind) for name, kind in _TEXTS.items()},
-    **dict.fromkeys(map("response.{}.delta".format, _ARGUMENTS), _on_arguments),
+    **{name: partial(_on_text, kind) for name, kind in TEXTS.items()},
+    **dict.fromkeys(map("response.{}.delta".format, ARGUMENTS), _on_arguments),
     "response.output_item.added": partial(_on_item, is_done=False),
     "response.output_item.done": partial(_on_item, is_done=True),
     "response.output_text.annotation.added": _on_annotation,
@@ -147,6 +149,15 @@ _EVENTS: dict[str, Callable[[StreamContent, Data], bool]] = {
 """The others repeat what was said, or report progress."""
 _OF_EVENTS = frozenset({"sequence_number", "item_id", "output_index"})
 """Of the other events of the API each has one of these keys."""
+
+
+def is_event(data: Data) -> bool:
+    """Return True for the fields of an event of the API, and of a whole response in place of a stream."""
+    kind = data.get("type")
+    if isinstance(kind, str) and kind.startswith(_PREFIX):
+        has_piece = kind.endswith(".delta") and isinstance(data.get("delta"), str) and kind in _EVENTS
+        return has_piece or not _OF_EVENTS.isdisjoint(data) or bool(data_of(data.get("response")))
+    return data.get("object") == "response" and isinstance(data.get("output"), list | tuple)
 
 
 def feed(gathered: StreamContent, chunk: Any) -> bool:
@@ -230,13 +241,13 @@ def _read_output(response: Data) -> tuple[Choice, bool]:
                     add_text(choice.reasoning, data_of(part).get("text"))
         else:
             more = True
-            call = _tool_call(data)
+            call = tool_call(data)
             if call is not None:
                 choice.add_tool_call(call)
     return choice, more
 
 
-def _tool_call(item: Data) -> dict[str, Any] | None:
+def tool_call(item: Data) -> dict[str, Any] | None:
     """Return an item in the form of a chat's tool call, `None` if it is not a call of a tool."""
     kind = item.get("type")
     if not isinstance(kind, str) or not kind.endswith("_call"):
@@ -258,11 +269,3 @@ def _tool_call(item: Data) -> dict[str, Any] | None:
             "arguments": arguments if isinstance(arguments, str) else json_text(arguments),
         },
     }
-
-
-def render_chunk(raw: Any, chunk: Chunk) -> Any:
-    """Return a copy of a delta with the text of a changed one, `None` if it is not a delta of a text."""
-    event = data_of(raw)
-    kind = event.get("type")
-    name = _TEXTS.get(kind) if isinstance(kind, str) and isinstance(event.get("delta"), str) else None
-    return None if name is None else replaced(raw, getattr(chunk, name), "delta")

@@ -12,7 +12,10 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from ...errors import ReplyFormError
-from . import anthropic, formats, openai_chat, openai_responses, plain
+from . import anthropic, chat_chunks, formats, plain
+from .accumulator import read_chunks
+from .choice import replaced
+from .chunk_changes import changed_kinds
 from .fields import get
 from .in_memory_client import can_answer
 from .wire import completion, replayed
@@ -22,32 +25,51 @@ if TYPE_CHECKING:
 
     from ..flow.model import Call, Chunk, Reply
 
-__all__ = ["has_form", "render", "render_chunk"]
+__all__ = ["has_form", "render", "render_chunk", "without_choice"]
 
 
-def render_chunk(raw: Any, chunk: Chunk) -> Any:
+def render_chunk(raw: Any, shown: Chunk, chunk: Chunk) -> Any:
     """
-    Return a raw chunk with another text.
+    Return a raw chunk with what a middleware changed in one choice of it.
+
+    Args:
+        raw: The raw chunk.
+        shown: The choice as the middleware saw it.
+        chunk: The choice as the middleware returned it.
 
     Raises:
-        ReplyFormError: The raw chunk has no place for a text.
+        ReplyFormError: The raw chunk has no place for the change.
     """
+    if not any(changed_kinds(shown, chunk)):
+        return raw
+    made = _written(raw, chunk)
+    # Read again, since each shape has places for some kinds only: a change that is not there would be a leak.
+    now = next((one for one in read_chunks(made) if one.choice == chunk.choice), None) if made is not None else shown
+    refused = next(changed_kinds(now or shown.replace(text="", reasoning="", refusal="", tool_calls=()), chunk), None)
+    if refused is not None:
+        kind = {"tool_calls": "list of tool calls"}.get(refused, refused)
+        msg = f"map_chunks: a chunk of type {type(raw).__name__} has no place for another {kind}"
+        raise ReplyFormError(msg)
+    return made
+
+
+def _written(raw: Any, chunk: Chunk) -> Any:
     # By the chunk and not by the function: an SDK's look-alike may stream what it likes.
     if get(raw, "choices"):
-        return openai_chat.render_chunk(raw, chunk)
-    changed = openai_responses.render_chunk(raw, chunk) or anthropic.render_chunk(raw, chunk)
+        return chat_chunks.render_chunk(raw, chunk)
+    changed = anthropic.render_chunk(raw, chunk)
     for shape in formats.FORMATS.values():
         changed = shape.render_chunk(raw, chunk) if changed is None else changed
-    if changed is None:
-        changed = plain.render_chunk(raw, chunk)
-    if changed is None:
-        # The events of an SDK that carry no text (a start, a ping) pass every tap, and a tap that returns
-        # one with an empty text means to leave it alone.
-        if not chunk.text:
-            return raw
-        msg = f"map_chunks: a chunk of type {type(raw).__name__} has no place for another text"
-        raise ReplyFormError(msg)
-    return changed
+    return plain.render_chunk(raw, chunk) if changed is None else changed
+
+
+def without_choice(raw: Any, chunk: Chunk) -> Any:
+    """Return a raw chunk without one of its choices."""
+    for name in ("choices", "candidates"):
+        items = get(raw, name)
+        if isinstance(items, list | tuple):
+            return replaced(raw, [item for item in items if (get(item, "index") or 0) != chunk.choice], name)
+    return render_chunk(raw, chunk, chunk.replace(text="", reasoning="", refusal="", tool_calls=()))
 
 
 class _BothWays:

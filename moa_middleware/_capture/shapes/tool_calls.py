@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 
 from .fields import fields_of, get
 
-__all__ = ["ToolCall", "ToolCalls", "json_text"]
+__all__ = ["ToolCall", "ToolCalls", "json_text", "value_of"]
 
 ToolCall: TypeAlias = tuple[Any, dict[str, Any], list[str]]
 """Index in the stream, head of the call, pieces of its arguments."""
@@ -104,6 +104,10 @@ class ToolCalls(list[ToolCall]):
             {"id": head["id"], "type": head["type"], "function": {"name": head["name"], "arguments": "".join(pieces)}}
             for _, head, pieces in self
         )
+
+    def pieces(self) -> tuple[dict[str, Any], ...]:
+        """Return the calls of one chunk as a tap sees them: each with the index that its later pieces have as well."""
+        return tuple({"index": tool[0], **call} for tool, call in zip(self, self.whole(), strict=True))
 
 
 class _Known:
@@ -222,6 +226,16 @@ def json_text(value: Any) -> str:
     import json
 
     return json.dumps(value, ensure_ascii=False, default=_as_json)
+
+
+def value_of(text: str) -> Any:
+    """Return what a text says as JSON, the text itself if it is not JSON."""
+    import json
+
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return text
 
 
 def _as_json(value: Any) -> Any:

@@ -7,8 +7,12 @@ from typing import TYPE_CHECKING, Any
 from ...errors import ReplyFormError
 from ..flow.model import DROPPED, Chunk
 from ..frames import add_note
-from ..shapes.accumulator import Accumulator, read_chunk
-from ..shapes.render import render_chunk
+from ..shapes.accumulator import Accumulator, read_chunks
+from ..shapes.chat_chunks import with_said
+from ..shapes.fields import data_of
+from ..shapes.openai_responses import is_event
+from ..shapes.render import render_chunk, without_choice
+from ..shapes.response_texts import ResponseTexts
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -21,23 +25,52 @@ __all__ = ["Taps", "taps_of"]
 class Taps:
     """The taps of one request, with the text that `map_chunks` made of its stream."""
 
-    __slots__ = ("mapped", "taps")
+    __slots__ = ("is_changed", "mapped", "responses", "taps")
 
     def __init__(self, taps: list[Tap]) -> None:
         self.taps = taps
         """From the wire outwards."""
         self.mapped = Accumulator() if any(tap.kind == "map_chunks" for tap in taps) else None
         """What the consumer gets, where a middleware may change it."""
+        self.is_changed = False
+        """True if `map_chunks` changed or dropped one of its chunks."""
+        self.responses: ResponseTexts | None = None
+        """What of a stream of the Responses API went on, as soon as it is known for one."""
 
     def apply(self, raw: Any) -> Any:
         """Show a chunk to the taps; returns the chunk that goes on, or `DROPPED`."""
         out = self._apply(raw)
-        if self.mapped is not None and out is not DROPPED:
-            self.mapped.feed(out)
+        if self.mapped is not None:
+            self.is_changed = self.is_changed or out is not raw
+            if out is not DROPPED:
+                self.mapped.feed(out)
+                if self.is_changed and self.mapped.shape == "openai_chat":
+                    out = with_said(out, self.mapped.choices)
         return out
 
     def _apply(self, raw: Any) -> Any:
-        view = shown = read_chunk(raw)
+        if is_event(data_of(raw)):
+            # What is new in its events, the stream knows alone: most of them repeat what others have said.
+            if self.responses is None:
+                self.responses = ResponseTexts(changes=self.mapped is not None)
+            return self.responses.apply(raw, self._show)
+        out, dropped = raw, []
+        shown = read_chunks(raw)
+        for chunk in shown:
+            view = self._show(chunk)
+            if view is DROPPED:
+                dropped.append(chunk)
+            elif view is not chunk:
+                out = render_chunk(out, chunk, view)
+        if len(dropped) == len(shown):
+            return DROPPED
+        for chunk in dropped:
+            out = without_choice(out, chunk)
+        return out
+
+    def _show(self, shown: Chunk) -> Any:
+        """Return what the taps make of a chunk of one choice, or `DROPPED`."""
+        view = shown
         for tap in self.taps:
             try:
                 result = tap.fn(view)
@@ -55,11 +88,12 @@ class Taps:
                 # The same text changes nothing: the very chunk goes on, also one without a text.
                 view = view.replace(text=result) if result != view.text else view
             elif isinstance(result, Chunk):
-                view = result
+                # A chunk made by hand has the index of the first choice.
+                view = result if result.choice == shown.choice else result.replace(choice=shown.choice)
             else:
                 msg = f"`{tap.owner}`: map_chunks takes a Chunk, a str or None, got {type(result).__name__}"
                 raise ReplyFormError(msg)
-        return raw if view is shown else render_chunk(raw, view)
+        return view
 
 
 def taps_of(taps: Iterable[Tap], *, only_read: bool = False) -> Taps | None:

@@ -86,4 +86,6 @@ def test_changed_reasoning_leaves_no_other_copy(name, words):
         assert word not in chunk
         assert "[hidden]" in chunk
     [turn] = turns
-    assert (turn["output"], turn["aggregator"]["reasoning"]) == ("A hat.", "".join(words))
+    assert (turn["output"], turn["aggregator"]["reasoning"]) == ("A hat.", "[hidden]" * len(words))
+    [call] = turn["calls"]
+    assert ("provider", "".join(words)) == (call["source"], call["reasoning"])

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from moa_middleware._capture.shapes.accumulator import Accumulator, read_chunk
+from moa_middleware._capture.shapes.accumulator import Accumulator, read_chunks
 from moa_middleware._capture.shapes.render import render_chunk
 from moa_middleware._capture.shapes.replies import read_reply
 
@@ -116,7 +116,8 @@ def test_an_event_without_the_form_of_its_type_says_its_text(value, make):
 @pytest.mark.parametrize("value", OWN_EVENTS, ids=str)
 def test_a_tap_changes_the_text_of_such_an_event_where_it_is(value):
     """By no key of the API's event of that type."""
-    changed = render_chunk(value, read_chunk(value).replace(text="no"))
+    (shown,) = read_chunks(value)
+    changed = render_chunk(value, shown, shown.replace(text="no"))
     assert str(changed) == str(value).replace("yes", "no", 1) or changed == {**value, "content": "no"}
     assert "yes" in str(value)
 

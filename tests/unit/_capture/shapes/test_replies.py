@@ -11,7 +11,7 @@ from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
 import moa_middleware as moa
 from moa_middleware._capture.flow.model import Chunk, Reply, Usage
-from moa_middleware._capture.shapes.accumulator import Accumulator, read_chunk
+from moa_middleware._capture.shapes.accumulator import Accumulator, read_chunks
 from moa_middleware._capture.shapes.parts import read_parts
 from moa_middleware._capture.shapes.registry import register_shape
 from moa_middleware._capture.shapes.replies import read_reply
@@ -364,7 +364,7 @@ def test_a_class_of_the_users_can_be_registered(turns, monkeypatch):
     list(stream())
     value()
     assert ["ab", "result"] == [turns[0]["aggregator"]["output"], turns[1]["references"][0]["output"]]
-    assert "c" == read_chunk(Token("c")).text
+    assert "c" == read_chunks(Token("c"))[0].text
     with pytest.raises(TypeError, match="takes a class"):
         register_shape("Token")
 
@@ -402,5 +402,5 @@ def test_no_json_breaks_the_readers(value):
     acc.feed(value)
     acc.feed(namespace(value))
     acc.reply()
-    read_chunk(value)
+    read_chunks(value)
     assert value is read_reply(value).raw or value is None
