@@ -139,6 +139,19 @@ def test_the_shortest_key_of_each_form_is_found():
         assert sum(found) >= 0.9 * len(found), form
 
 
+def test_a_row_of_one_letter_and_words_behind_a_head_stay():
+    """They keep a place for a key, or are the name of something."""
+    for form in FORMS:
+        part = PART.fullmatch(form.tail)
+        if part is None:
+            continue
+        rows = [letter * int(part["least"]) for letter in "xX" if re.match(f"[{ALPHABETS[part['alphabet']]}]", letter)]
+        if part["alphabet"] == "W":
+            rows.append("-".join(["contrib", "models", "for", "texts"] * 20))
+        for text in (f"see {head}{row} here" for row in rows for head in form.heads.split()):
+            assert text == secrets(text)
+
+
 def test_each_form_has_a_source_and_a_head_of_two_letters():
     """The letters are those of the module's list."""
     assert not [form for form in FORMS if not form.source or set(form.source) - set("gtms")]
