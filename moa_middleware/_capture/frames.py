@@ -12,12 +12,16 @@ import sys
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from types import FrameType
+    from collections.abc import Callable
+    from types import FrameType, TracebackType
 
-__all__ = ["add_note", "drop_frames", "hide_own_frames", "strip_own_frames"]
+__all__ = ["add_note", "drop_frames", "hide_own_frames", "strip_own_frames", "traceback_of"]
 
 _OURS = (__name__.rpartition(".")[0], __name__.partition(".")[0] + ".compat")
 """The packages whose functions run between the user's code and what it calls."""
+
+traceback_of: Callable[[BaseException], TracebackType | None] = vars(BaseException)["__traceback__"].__get__
+"""Return an exception's own traceback: its class may have a property of that name, which may raise."""
 
 
 def add_note(error: BaseException, note: str) -> None:
@@ -43,7 +47,7 @@ def hide_own_frames(error: BaseException, *, everywhere: bool = False) -> None:
         error: The exception.
         everywhere: Take out those between frames of others too, as middleware has them; the last stays.
     """
-    trace = error.__traceback__
+    trace = traceback_of(error)
     while trace is not None and _is_ours(trace.tb_frame):
         trace = trace.tb_next
     if trace is None:
@@ -59,7 +63,7 @@ def hide_own_frames(error: BaseException, *, everywhere: bool = False) -> None:
 
 def strip_own_frames(error: BaseException) -> BaseException:
     """Cut our own frames off the head of a traceback: they hold the exception, a cycle."""
-    trace = error.__traceback__
+    trace = traceback_of(error)
     while trace is not None and _is_ours(trace.tb_frame):
         trace = trace.tb_next
     return BaseException.with_traceback(error, trace)
@@ -84,15 +88,15 @@ def drop_frames(error: BaseException | None) -> None:
         if one is not None and id(one) not in seen:
             seen.add(id(one))
             BaseException.with_traceback(one, None)
-            if _is_handled_in(one.__cause__, running):
+            if _is_handled_in(_cause_of(one), running):
                 _set_cause(one, None)
-            if _is_handled_in(one.__context__, running):
+            if _is_handled_in(_context_of(one), running):
                 _set_context(one, None)
-            found += (one.__cause__, one.__context__)
+            found += (_cause_of(one), _context_of(one))
 
 
-_set_cause = vars(BaseException)["__cause__"].__set__
-_set_context = vars(BaseException)["__context__"].__set__
+_cause_of, _set_cause = vars(BaseException)["__cause__"].__get__, vars(BaseException)["__cause__"].__set__
+_context_of, _set_context = vars(BaseException)["__context__"].__get__, vars(BaseException)["__context__"].__set__
 
 
 def _running_frames() -> set[FrameType]:
@@ -108,7 +112,7 @@ def _running_frames() -> set[FrameType]:
 
 def _is_handled_in(error: BaseException | None, running: set[FrameType]) -> bool:
     """Return True if an exception was caught by code that has not returned yet, and not by ours."""
-    trace = error.__traceback__ if error is not None else None
+    trace = traceback_of(error) if error is not None else None
     return trace is not None and trace.tb_frame in running
 
 

@@ -158,7 +158,14 @@ class WrappedFunction:
                 if isinstance(reply, Reply):
                     return replace(reply)
         reply = read_reply(value)
-        return reply if reply.text is not None else read_parts(value, reply)
+        if reply.text is not None:
+            return reply
+        try:
+            return read_parts(value, reply)
+        except Exception as error:  # of a class, perhaps, whose metaclass refuses to be asked
+            count_fault("reply", error)
+            turn.faults += 1
+            return reply
 
 
 def _called(fn: Any) -> Any:

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from ..flow.model import Reply
 from ..flow.outcome import error_of, outcome_of
+from ..frames import traceback_of
+from ..log import count_fault
 from ..shapes.parts import HOLDERS, choose_text, is_answer, reply_text, texts_in
 from ..shapes.replies import read_reply
 
@@ -44,10 +46,14 @@ def keep_reply(known: WrappedFunction, attempt: Attempt, reply: Reply, given: Ar
     """
     attempt.clock.ended_ns = perf_counter_ns()
     if reply.source == "provider":
-        if attempt.inner:
-            reply = completed(attempt, reply, given)
-        elif "texts" in reply._details:
-            choose_text(reply, _names_of(attempt, given))
+        try:
+            if attempt.inner:
+                reply = completed(attempt, reply, given)
+            elif "texts" in reply._details:
+                choose_text(reply, _names_of(attempt, given))
+        except Exception as error:  # an argument's own code, or a fault of ours: the reply is kept as it is
+            count_fault("reply", error)
+            attempt.call_state.turn.faults += 1
         if known.form == "plain" and reply._details.get("shape") is not None:
             # What it returns is a chat completion, whatever its own request looks like.
             known.form = reply._details["shape"]
@@ -125,7 +131,7 @@ def _names_of(attempt: Attempt, given: Arguments | None) -> set[str | None]:
     names.update(call.model for call in attempt.inner)
     if request is not None:
         messages = request.messages
-        if isinstance(messages, list):
+        if issubclass(type(messages), list):
             # Functions append the answer to the conversation that they were given, and return that.
             messages = [message for message in messages if not is_answer(message)]
         names.update(texts_in((messages, request.params)))
@@ -145,7 +151,7 @@ def reply_of_error(error: BaseException) -> Reply:
     completion = None
     with suppress(Exception):  # a property of the user's
         completion = getattr(error, "completion", None)  # openai's, of a reply that is too long or was filtered
-    trace = error.__traceback__
+    trace = traceback_of(error)
     while completion is None and trace is not None:
         if trace.tb_frame.f_code.co_name == "parser":
             values = trace.tb_frame.f_locals

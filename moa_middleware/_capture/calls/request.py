@@ -180,7 +180,7 @@ class RequestExchange:
             finally:
                 leave = manager.__aexit__ if is_async else manager.__exit__
                 left = leave(type(error) if error is not None else None, error, None)
-                if is_async and not isinstance(error, GeneratorExit):
+                if is_async and not issubclass(type(error), GeneratorExit):
                     yield Resolve(left, self.scope)
         finally:
             error = None
@@ -304,7 +304,7 @@ class RequestExchange:
             self.attempt.clock.first_ns = state.acc.first_ns
         else:
             complete(reply, chunks=None)  # a raw response in one piece
-        complete(reply, outcome=end.outcome, error=end.error or reply.error, source=self.source)
+        complete(reply, outcome=end.outcome, error=reply.error if end.error is None else end.error, source=self.source)
         early = end.error is not None and self.of.is_early(end)
         reply = self._ended(reply, end.error if early else None)
         state.reply = self.attempt.reply

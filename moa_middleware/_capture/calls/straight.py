@@ -187,7 +187,7 @@ def _unread(attempt: Attempt, value: Any, error: BaseException) -> Any:
     Raises:
         BaseException: `error`, where it is an interrupt of the program.
     """
-    if not isinstance(error, Exception):
+    if not issubclass(type(error), Exception):
         # It came while we read the reply: nobody else ends the call, or the turn that is open for it alone.
         _raised(attempt, error)
         raise error
@@ -223,7 +223,7 @@ def _stream_ended(function: WrappedFunction, attempt: Attempt, stream: StreamSta
     try:
         reply = stream.acc.reply()
         attempt.clock.first_ns = stream.acc.first_ns
-        complete(reply, outcome=end.outcome, error=end.error or reply.error, source="provider")
+        complete(reply, outcome=end.outcome, error=reply.error if end.error is None else end.error, source="provider")
         if not attempt.streamed:
             complete(reply, chunks=None)
         keep_reply(function, attempt, reply)

@@ -136,7 +136,7 @@ def _unread(execution: TurnExecution, value: Any, error: BaseException) -> Any:
     Raises:
         BaseException: `error`, where it is an interrupt of the program.
     """
-    if not isinstance(error, Exception):
+    if not issubclass(type(error), Exception):
         execution.leave(outcome_of(error), error)
         raise error
     count_fault("reply", error)
@@ -213,10 +213,11 @@ class TurnExecution:
         if self.prepares and value is not None and not isinstance(value, bool):
             keep(self.turn, value)
             return
-        if isinstance(value, BaseException):
-            self.leave(outcome_of(value), value)  # a failure that is given to the caller, and not raised
+        if issubclass(type(value), BaseException):
+            failure: Any = value
+            self.leave(outcome_of(failure), failure)  # a failure that is given to the caller, and not raised
             return
-        if isinstance(value, HOLDERS):
+        if issubclass(type(value), HOLDERS):
             self._follow_held(value)
         # Flask's views also return a response in a tuple, with a status or headers.
         response = value[0] if type(value) is tuple and value else value
@@ -282,7 +283,7 @@ class TurnExecution:
     def _aggregator_ended(self, inner: StreamState, outcome: Outcome, error: BaseException | None) -> None:
         if not self._is_taken_over:
             self.turn.reply = inner.reply
-            self.leave(outcome, error or inner.error, at_once=True)
+            self.leave(outcome, inner.error if error is None else error, at_once=True)
 
     def _stream_ended(self, state: StreamState, end: End) -> None:
         try:

@@ -114,7 +114,7 @@ def chain(
                     raise MiddlewareError(msg)
             except Exception as error:
                 thrown.append(error)
-                if isinstance(error, ResendError):
+                if issubclass(type(error), ResendError):
                     kept, failure = before  # nothing was sent: what had come before it stands
                 elif isinstance(effect, Call):
                     failure = error
@@ -169,6 +169,6 @@ def _clean_up(flow: Generator[Any, Any, Any], error: BaseException, name: str) -
     except StopIteration:
         pass
     except Exception as raised:
-        if isinstance(error, GeneratorExit):
+        if issubclass(type(error), GeneratorExit):
             raise
         add_note(error, f"{type(raised).__qualname__} was {_raised_by(name)} while it cleaned up")

@@ -148,7 +148,7 @@ def drive_sync(conversation: Conversation, value: Any = None, *, only_invoke: bo
     except StopIteration as stop:
         return Ended(stop.value, suspended=False)
     except RuntimeError as raised:
-        if not isinstance(error, StopIteration) or raised.__cause__ is not error:
+        if error is None or not issubclass(type(error), StopIteration) or raised.__cause__ is not error:
             raise
         lost = error
     finally:

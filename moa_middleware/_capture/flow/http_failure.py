@@ -41,7 +41,7 @@ def facts_of(error: BaseException) -> dict[str, Any]:
     """
     try:
         stored: Mapping[str, Any] = object.__getattribute__(error, "__dict__")
-        return _facts(stored, is_ours=isinstance(error, ProviderError)) if stored else {}
+        return _facts(stored, is_ours=issubclass(type(error), ProviderError)) if stored else {}
     except Exception:  # a class without `__dict__`
         return {}
 

@@ -134,7 +134,7 @@ class ObserverRun:
         except Exception as raised:
             # An observer that lets the call's own exception pass through its `yield` is in good health.
             # A StopIteration cannot leave a generator: Python wraps the function's own in a RuntimeError.
-            if raised is error or (isinstance(error, StopIteration) and raised.__cause__ is error):
+            if raised is error or (issubclass(type(error), StopIteration) and raised.__cause__ is error):
                 self.fine()
             else:
                 self.fault(raised)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, final
 
+from ..frames import traceback_of
 from .http_failure import facts_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from .model import Outcome
 
@@ -18,11 +19,17 @@ _OURS = __name__.partition(".flow")[0]
 _CANCELS = frozenset({"CancelledError", "Cancelled"})
 
 
+# An exception may have a `__class__` that raises, which `isinstance` asks for, and its class a metaclass that does.
+# So the type is compared, and its name is read by the descriptor of `type`.
+_name_of: Callable[[type], str] = vars(type)["__name__"].__get__
+
+
 def outcome_of(error: BaseException) -> Outcome:
     """Return how something ended that raised `error`."""
-    if isinstance(error, GeneratorExit):
+    kind = type(error)
+    if issubclass(kind, GeneratorExit):
         return "abandoned"
-    if isinstance(error, KeyboardInterrupt | SystemExit) or type(error).__name__ in _CANCELS:
+    if issubclass(kind, (KeyboardInterrupt, SystemExit)) or _name_of(kind) in _CANCELS:
         return "cancelled"
     return "error"
 
@@ -35,11 +42,11 @@ def is_interrupt(error: BaseException) -> bool:
     the caller's. What was raised in our own frames, though, came from outside: a signal, a timeout, a
     greenlet that is killed.
     """
-    if isinstance(error, Exception):
+    if issubclass(type(error), Exception):
         return False
     if outcome_of(error) != "error":
         return True
-    trace = error.__traceback__
+    trace = traceback_of(error)
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next
     return trace is None or trace.tb_frame.f_globals.get("__name__", "").startswith(_OURS)
@@ -53,7 +60,7 @@ def exit_outcome(error: BaseException | None, helper: object = None) -> tuple[Ou
         error: The exception that left it.
         helper: The SDK's object that was read in it: what that raises is not the consumer's.
     """
-    if error is None or isinstance(error, GeneratorExit):
+    if error is None or issubclass(type(error), GeneratorExit):
         return "closed", None
     outcome = outcome_of(error)
     if outcome == "error" and not _came_from(error, helper):
@@ -65,7 +72,7 @@ def _came_from(error: BaseException, helper: object) -> bool:
     """Return True if an exception passed a method of an object."""
     # By `self` in the frames and not by their modules: the consumer may have methods of a class of the SDK's
     # on the stack as well, of another object.
-    trace = error.__traceback__ if helper is not None else None
+    trace = traceback_of(error) if helper is not None else None
     while trace is not None:
         if trace.tb_frame.f_locals.get("self") is helper:
             return True
@@ -85,9 +92,10 @@ def program_outcome(error: BaseException | None) -> tuple[Outcome, ErrorInfo | N
     if error is None or (isinstance(error, SystemExit) and error.code in (None, 0)):
         return "completed", None
     # Words only. The exception holds the frames of the whole program.
-    return "error" if isinstance(error, SystemExit) else outcome_of(error), error_of(error)
+    return "error" if issubclass(type(error), SystemExit) else outcome_of(error), error_of(error)
 
 
+@final
 class ErrorInfo(NamedTuple):
     """What is kept of an exception. The exception itself holds every frame that it passed, with the streams there."""
 
@@ -99,12 +107,15 @@ class ErrorInfo(NamedTuple):
 
 def error_of(error: BaseException | ErrorInfo | None) -> ErrorInfo | None:
     """Return an exception as a record holds it: its type with the module, and its message."""
-    if error is None or isinstance(error, ErrorInfo):
+    if error is None or type(error) is ErrorInfo:
         return error
     kind = type(error)
-    name = kind.__qualname__
-    if kind.__module__ != "builtins":
-        name = f"{kind.__module__}.{name}"
+    try:
+        name, module = kind.__qualname__, kind.__module__
+        if module != "builtins":
+            name = f"{module}.{name}"
+    except Exception:
+        name = _name_of(kind)
     # `__str__` of an SDK's exception may read its response, which is closed by now, and raise in turn.
     try:
         message = str(error)

@@ -82,7 +82,10 @@ def kind_of(value: object) -> Kind:
     if type(value) is GeneratorType:
         # `types.coroutine` makes generators that are awaited; only the code object says which.
         return "awaitable" if value.gi_code.co_flags & CO_ITERABLE_COROUTINE else "stream"
-    return _kind_of_type(type(value)) or _kind_of_object(value)
+    try:
+        return _kind_of_type(type(value)) or _kind_of_object(value)
+    except Exception:  # of a metaclass that refuses to be asked, or to be hashed
+        return "value"
 
 
 def _kind_of_object(value: object) -> Kind:
@@ -99,7 +102,10 @@ def _kind_of_object(value: object) -> Kind:
 
 def is_value(value: object) -> bool:
     """Return True if a value can be read right away, as far as its type shows."""
-    return _kind_of_type(type(value)) == "value"
+    try:
+        return _kind_of_type(type(value)) == "value"
+    except Exception:
+        return True  # as above
 
 
 def is_awaitable(value: object) -> bool:

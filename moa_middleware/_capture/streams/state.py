@@ -220,7 +220,7 @@ class StreamState:
     def _settle(self, end: End) -> None:
         if self.finalizer is not None:
             self.finalizer.detach()
-        failure = end.error or self.acc.failure
+        failure = end.error if end.error is not None else self.acc.failure
         if failure is not None:
             self.error = error_of(failure)
         self.ended = end.outcome

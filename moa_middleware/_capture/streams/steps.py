@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..flow.model import DROPPED
 from ..flow.outcome import outcome_of
-from ..frames import hide_own_frames
+from ..frames import hide_own_frames, traceback_of
 from ..scope import current, invoke, put_current, resolve
 from .stream_types import one_per_type
 
@@ -81,7 +81,7 @@ def _refused(source: Any, error: BaseException) -> bool:
     By now that one may be over, so its frame says nothing; but no frame of its body is in the
     traceback of a refusal (tests/behaviour/streams/test_generator_scope.py: two threads on one generator).
     """
-    trace = error.__traceback__
+    trace = traceback_of(error)
     return (
         isinstance(source, GeneratorType)
         and type(error) is ValueError
@@ -105,7 +105,7 @@ def _how_ended(proxy: Any, error: BaseException, given: tuple[Any, ...]) -> Outc
     outcome = outcome_of(error)
     if outcome == "abandoned" and given:
         return "closed"
-    is_given = any(error is item or (isinstance(item, type) and type(error) is item) for item in given)
+    is_given = any(error is item or (issubclass(type(item), type) and type(error) is item) for item in given)
     return "consumer_error" if is_given and outcome == "error" else outcome
 
 
@@ -135,7 +135,7 @@ async def ended_by_error_async(proxy: Any, error: BaseException, given: tuple[An
 
 def _ended_by(proxy: Any, error: BaseException, given: tuple[Any, ...] = ()) -> Any:
     """End the stream of a step that raised, or that found it exhausted."""
-    if isinstance(error, StopIteration):
+    if issubclass(type(error), StopIteration):
         return proxy._self_state.end("completed", listening=True)
     return ended_by_error(proxy, error, given)
 
@@ -180,7 +180,7 @@ def stepper(proxy: Any) -> Callable[..., Any]:
                 proxy = behind()
                 if proxy is None:
                     # The collector takes the proxy and its iterator away together, and a finaliser reads the rest.
-                    state.drop("completed" if isinstance(error, StopIteration) else outcome_of(error))
+                    state.drop("completed" if issubclass(type(error), StopIteration) else outcome_of(error))
                     raise
                 other = _ended_by(proxy, error)
             finally:
@@ -228,7 +228,7 @@ async def step_async(proxy: Any, method: str = "__anext__", *given: Any) -> Any:
             take, scope = getattr(proxy.__wrapped__, method), state.scope
             raw = await (take(*given) if scope is None else resolve(scope, take, given, {}))
         except BaseException as error:
-            if isinstance(error, StopAsyncIteration):
+            if issubclass(type(error), StopAsyncIteration):
                 other = await state.end_async("completed", listening=True)
             else:
                 other = await ended_by_error_async(proxy, error, given if method == "athrow" else ())

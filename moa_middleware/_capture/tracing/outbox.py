@@ -138,7 +138,9 @@ def waiting() -> int:
 
 def is_ours(error: BaseException) -> bool:
     """Return True if an exception is a fault of ours: pydantic_core's panics are no `Exception`."""
-    return isinstance(error, Exception) or (type(error).__name__ == "PanicException" and outcome_of(error) == "error")
+    return issubclass(type(error), Exception) or (
+        type(error).__name__ == "PanicException" and outcome_of(error) == "error"
+    )
 
 
 def send(lines: Iterable[Line]) -> None:

@@ -145,20 +145,41 @@ class TurnBlock:
             tags = tags._replace(own={**tags.own, **self._tags.own})
         # By id, on the block and for the process. A task or a thread that never leaves the block, as a
         # generator fixture that is not finished, must not lose the line.
-        self._open[turn.id] = turn
-        left_open[turn.id] = turn
-        inner = Scope(turn, tags, None, turn.order, previous=here, block=self)
-        put_current(inner)
-        frame = sys._getframe(1)
-        if frame.f_code.co_flags & CO_GENERATOR:
-            hand_over(inner, frame)
-        return turn
+        try:
+            self._open[turn.id] = turn
+            left_open[turn.id] = turn
+            inner = Scope(turn, tags, None, turn.order, previous=here, block=self)
+            put_current(inner)
+            frame = sys._getframe(1)
+            if frame.f_code.co_flags & CO_GENERATOR:
+                hand_over(inner, frame)
+            return turn
+        except BaseException as raised:  # an interrupt: nobody will leave this block
+            put_current(here)
+            self._give_up(turn, raised)
+            raise
+
+    def _give_up(self, turn: Turn | None, raised: BaseException) -> None:
+        """Close a turn whose block was interrupted where it is entered or left."""
+        if turn is not None and not turn.over:
+            self._open.pop(turn.id, None)
+            left_open.pop(turn.id, None)
+            turn.close(outcome_of(raised), raised)
 
     def __exit__(
         self, _kind: type[BaseException] | None, error: BaseException | None, _trace: TracebackType | None
     ) -> None:
         """Close the turn, now or with the last stream begun in it."""
         here = current()
+        try:
+            self._leave(here, error)
+        except BaseException as raised:  # an interrupt: the block is left all the same
+            if here is not None and here.block is self:
+                put_back(here.previous)
+                self._give_up(here.turn, raised)
+            raise
+
+    def _leave(self, here: Scope | None, error: BaseException | None) -> None:
         turn: Turn | None = None
         if here is not None and here.block is self:
             turn = self._open.pop(here.turn.id, None) if here.turn is not None else None

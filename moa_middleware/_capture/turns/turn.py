@@ -7,6 +7,7 @@ hears of it and reads the calls then. Nothing here writes, encodes or infers.
 
 from __future__ import annotations
 
+import weakref
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -26,8 +27,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Attempt", "CallState", "Recording", "Turn", "current_turn", "open_turns", "turn_for_call"]
 
-_open: set[str] = set()
-"""Ids of the turns that are open in this process."""
+_open: dict[str, weakref.ref[Turn]] = {}
+"""The turns that are open in this process, by id. Weakly: one whose beginning was interrupted has no end that is seen."""
 
 after_fork(_open.clear)
 
@@ -267,7 +268,7 @@ class Turn:
         self._claimed = once()
         self.alive_in = process.pid
         self.clock = Clock()
-        _open.add(self.id)
+        _open[self.id] = weakref.ref(self)
         if recording is not None:
             self.trace_context = trace_context()
             if self.parent is not None:
@@ -328,7 +329,7 @@ class Turn:
 
         def with_its_stream(ended: Outcome, failure: BaseException | None) -> None:
             if outcome == "completed":
-                self.close(ended, failure or state.error)
+                self.close(ended, state.error if failure is None else failure)
             else:
                 self.close(outcome, known)
 
@@ -338,21 +339,25 @@ class Turn:
         """Close the turn, once; the recording is told."""
         if not claim(self._claimed) or not self.alive:
             return
-        self.clock.stop()
-        self.outcome = outcome
-        self.error = error_of(error) if self.recording is not None else None
-        self.over = True
-        _open.discard(self.id)
-        # Calls end in other threads while the turn closes. Each has a flag that is taken once: by the turn,
-        # which then writes the call in its line, or by the call itself, which then writes a late line.
-        # From here on a call that ends is late; one that has ended is ours if we are first to say so.
-        for call_state in self.calls:
-            call_state.settled = call_state.done and claim(call_state.claimed)
-        try:
-            if self.recording is not None:
-                self.recording.closed(self)
+        try:  # an interrupt goes on when the line is written
+            self.outcome = outcome
+            self.clock.stop()
+            self.error = error_of(error) if self.recording is not None else None
         finally:
-            self._drop_content()
+            self.over = True
+            _open.pop(self.id, None)
+            # Calls end in other threads while the turn closes. Each has a flag that is taken once: by the turn,
+            # which then writes the call in its line, or by the call itself, which then writes a late line.
+            # From here on a call that ends is late; one that has ended is ours if we are first to say so.
+            try:
+                for call_state in self.calls:
+                    call_state.settled = call_state.done and claim(call_state.claimed)
+            finally:
+                try:
+                    if self.recording is not None:
+                        self.recording.closed(self)
+                finally:
+                    self._drop_content()
 
     def _drop_content(self) -> None:
         for call_state in self.calls:
@@ -369,7 +374,7 @@ class Turn:
 
 def open_turns() -> int:
     """Return how many turns are open in this process."""
-    return len(_open)
+    return sum(turn() is not None for turn in list(_open.values()))
 
 
 def turn_for_call(here: Scope | None) -> Turn | None:
