@@ -12,6 +12,7 @@ from ..shapes.chat_chunks import with_said
 from ..shapes.fields import data_of
 from ..shapes.openai_responses import is_event
 from ..shapes.render import render_chunk, without_choice
+from ..shapes.reply_quotes import without_quotes
 from ..shapes.response_texts import ResponseTexts
 
 if TYPE_CHECKING:
@@ -44,9 +45,17 @@ class Taps:
             self.is_changed = self.is_changed or out is not raw
             if out is not DROPPED:
                 self.mapped.feed(out)
-                if self.is_changed and self.mapped.shape == "openai_chat":
-                    out = with_said(out, self.mapped.choices)
+                if self.is_changed:
+                    out = self._without_original(out)
         return out
+
+    def _without_original(self, out: Any) -> Any:
+        """Return a chunk of a stream that was changed, without what repeats or quotes the original."""
+        assert self.mapped is not None  # noqa: S101 - it was changed
+        if self.mapped.shape == "openai_chat":
+            return with_said(out, self.mapped.choices)
+        first = self.mapped.choices.get(0)
+        return without_quotes(out, first) if self.responses is None else out
 
     def _apply(self, raw: Any) -> Any:
         if is_event(data_of(raw)):

@@ -171,3 +171,70 @@ def test_an_object_of_ones_own_is_not_written_into():
     item = SimpleNamespace(choices=[SimpleNamespace(index=0, delta=SimpleNamespace(content="word"))])
     [found], _ = streamed(lambda one: "#", [item])
     assert ("word", "#") == (item.choices[0].delta.content, found.choices[0].delta.content)
+
+
+def gemini(text, **more):
+    return {"candidates": [{"index": 0, "content": {"parts": [{"text": text}], "role": "model"}, **more}]}
+
+
+QUOTING = {
+    "gemini-tokens": [gemini("secret", logprobs_result={"chosen_candidates": [{"token": "secret"}]})],
+    "gemini-json": [gemini("secret", logprobsResult={"chosenCandidates": [{"token": "secret"}]})],
+    "gemini-grounding": [
+        gemini("secret"),
+        gemini("word", grounding_metadata={"grounding_supports": [{"segment": {"text": "secret", "end_index": 6}}]}),
+    ],
+    "cohere-tokens": [
+        {
+            "type": "content-delta",
+            "index": 0,
+            "delta": {"message": {"content": {"text": "secret"}}},
+            "logprobs": {"text": "secret", "token_ids": [1], "logprobs": [-0.1]},
+        }
+    ],
+    "cohere-citation": [
+        {"type": "content-delta", "index": 0, "delta": {"message": {"content": {"text": "secret"}}}},
+        {"type": "citation-start", "index": 0, "delta": {"message": {"citations": {"text": "secret", "start": 0}}}},
+    ],
+    "cohere-v1": [
+        {"event_type": "text-generation", "text": "secret"},
+        {"event_type": "citation-generation", "citations": [{"text": "secret", "start": 0, "end": 6}]},
+        {
+            "event_type": "stream-end",
+            "finish_reason": "COMPLETE",
+            "response": {
+                "text": "secret",
+                "citations": [{"text": "secret", "start": 0, "end": 6}],
+                "chat_history": [{"role": "CHATBOT", "message": "secret"}],
+            },
+        },
+    ],
+    "ollama-tokens": [
+        {
+            "model": "m",
+            "created_at": "2026-01-01T00:00:00Z",
+            "message": {"role": "assistant", "content": "secret"},
+            "done": False,
+            "logprobs": [{"token": "secret", "logprob": -0.1}],
+        }
+    ],
+}
+
+
+@pytest.mark.parametrize("is_async", [False, True], ids=["sync", "async"])
+@pytest.mark.parametrize("items", QUOTING.values(), ids=QUOTING)
+def test_what_quotes_a_changed_reply_is_taken_out(items, is_async):
+    """Tokens, citations and a last event that repeats the text: none of them has the original."""
+    before = repr(items)
+    found, _ = streamed(lambda one: "#" if one.text == "secret" else one, items, is_async=is_async)
+    assert "secret" not in repr(found)
+    assert "#" in repr(found)
+    assert len(found) == len(items)
+    assert before == repr(items)
+
+
+@pytest.mark.parametrize("items", QUOTING.values(), ids=QUOTING)
+def test_quotes_of_an_unchanged_reply_stay(items):
+    """Where nothing was changed, the very objects go on."""
+    found, _ = streamed(lambda one: one.replace(text=f"{one.text}"), items)
+    assert all(one is other for one, other in zip(found, items, strict=True))
