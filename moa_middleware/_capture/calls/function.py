@@ -22,7 +22,6 @@ from ..shapes.params import bare_url_of
 from ..shapes.parts import read_parts
 from ..shapes.replies import read_reply
 from ..shapes.sdk_request import request_spec
-from .request_key import key_of, place_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -90,7 +89,7 @@ class WrappedFunction:
         """Attribute in which its object holds the client; "" where the object is the client."""
         self.is_manager = bool(self.sdk and "." in path) and path.rpartition(".")[2] in CATALOG[self.sdk].managers
         """True if it returns a stream manager, whatever its arguments say."""
-        self.place = place_of(fn, path)
+        self.place = _place_of(fn, path)
         """A name that no other function has, `None` if there is none."""
         self.is_method = not inspect.ismodule(getattr(fn, "__self__", inspect))
         """True if it is bound to an object."""
@@ -144,6 +143,8 @@ class WrappedFunction:
 
     def key_of(self, call: Call) -> str | None:
         """Return the key of a request, `None` if it has none. See `request_key`."""
+        from .request_key import key_of  # not with the package: few programs have a cache
+
         return key_of(call, self)
 
     def reply_of(self, value: Any, turn: Turn) -> Reply:
@@ -166,6 +167,26 @@ class WrappedFunction:
             count_fault("reply", error)
             turn.faults += 1
             return reply
+
+
+def _place_of(fn: Any, path: str) -> str | None:
+    """
+    Return a name of a function that no other has: its module, and how it is called; `None` if it has none.
+
+    Args:
+        fn: The function.
+        path: The dotted path by which it was found on a client, "" for a decorated function.
+    """
+    module, name = getattr(fn, "__module__", None), getattr(fn, "__qualname__", None)
+    if not isinstance(module, str) or not isinstance(name, str) or "<" in name:
+        return None  # of a partial application, or a function in a function: what it holds besides is not known
+    if module == "__main__":
+        # Of each program: two of them may share a cache.
+        code = getattr(getattr(fn, "__func__", fn), "__code__", None)
+        module = getattr(code, "co_filename", None)
+        if module is None:
+            return None
+    return f"{module}:{path or name}"
 
 
 def _called(fn: Any) -> Any:

@@ -16,32 +16,12 @@ from ..shapes.values import plain
 if TYPE_CHECKING:
     from ..flow.model import Call
 
-__all__ = ["key_of", "place_of"]
+__all__ = ["key_of"]
 
 _FORM = 1
 """Number of the form that is hashed: another one has other keys."""
 _LEFT_OUT = frozenset({"stream", "stream_options", "timeout"})
 """Arguments that say how the answer comes, and not which."""
-
-
-def place_of(fn: Any, path: str) -> str | None:
-    """
-    Return a name of a function that no other has: its module, and how it is called; `None` if it has none.
-
-    Args:
-        fn: The function.
-        path: The dotted path by which it was found on a client, "" for a decorated function.
-    """
-    module, name = getattr(fn, "__module__", None), getattr(fn, "__qualname__", None)
-    if not isinstance(module, str) or not isinstance(name, str) or "<" in name:
-        return None  # of a partial application, or a function in a function: what it holds besides is not known
-    if module == "__main__":
-        # Of each program: two of them may share a cache.
-        code = getattr(getattr(fn, "__func__", fn), "__code__", None)
-        module = getattr(code, "co_filename", None)
-        if module is None:
-            return None
-    return f"{module}:{path or name}"
 
 
 def key_of(call: Call, function: Any) -> str | None:
