@@ -138,25 +138,17 @@ class Tracer:
 
     def ended(self, turn: Turn, call_state: CallState) -> None:
         """Keep a call until its turn is written; that of a turn of its own is written next."""
-        journal = self._journal
-        if len(turn.calls) > stored.MOST_CALLS or turn.held > stored.MOST_BYTES:
-            journal = self._large(turn) or journal
-        if journal is None or not call_state.attempts or (turn.implicit and call_state.parent is None):
-            return
-        # A call may outlive the call around it, for example a task that was not awaited.
-        while call_state.parent is not None and call_state.parent.call_state.done:
-            call_state = (
-                call_state.parent.call_state
-            )  # it ended first, and is completed from this one: it is written again
-        self._keep(turn, call_state, journal)
-
-    def noted(self, turn: Turn, note: dict[str, Any]) -> None:
-        """Take a note down as it is now; the caller may change its values."""
         try:
-            taken = encode(note)
-            if turn.notes is None:
-                turn.notes = []
-            turn.notes.append(taken)
+            journal = self._journal
+            if len(turn.calls) > stored.MOST_CALLS or turn.held > stored.MOST_BYTES:
+                journal = self._large(turn) or journal
+            if journal is None or not call_state.attempts or (turn.implicit and call_state.parent is None):
+                return
+            # A call may outlive the call around it, for example a task that was not awaited. That one ended
+            # first, and is completed from this one: it is written again.
+            while call_state.parent is not None and call_state.parent.call_state.done:
+                call_state = call_state.parent.call_state
+            self._keep(turn, call_state, journal)
         except BaseException as error:
             self._fault(error, turn)
 
