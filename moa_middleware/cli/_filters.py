@@ -53,7 +53,8 @@ Failed = Annotated[
     ),
 ]
 MinCost = Annotated[
-    float | None, typer.Option("--min-cost", metavar="USD", help="That cost so much or more, as far as is known.")
+    float | None,
+    typer.Option("--min-cost", metavar="USD", help="That cost so much or more, as far as is recorded or estimated."),
 ]
 
 

@@ -17,6 +17,7 @@ __all__ = [
     "count_text",
     "counted",
     "duration_text",
+    "estimate_text",
     "percent_text",
     "price_text",
     "size_text",
@@ -71,8 +72,27 @@ def price_text(value: float | None) -> str:
 
 
 def cost_text(cost: Cost) -> str:
-    """Return a cost without its count of unpriced calls: `$0.0412`, `>= $0.0380`, `unknown`."""
-    return str(cost).partition(" (")[0]
+    """Return a cost in short: `$0.0412`, `>= $0.0380`, `unknown`; `~$0.0412` if a part of it is estimated."""
+    shown = str(cost).partition(" (")[0]
+    return shown.replace("$", "~$", 1) if cost.estimated else shown
+
+
+def estimate_text(cost: Cost, *, wanted: bool = True) -> str | None:
+    """
+    Return what a reader should know about the estimated part of a cost, `None` if nothing.
+
+    Args:
+        cost: A cost.
+        wanted: False if estimates were refused; then nothing is said of how to get them.
+    """
+    from ..read import has_prices
+
+    if cost.estimated:
+        calls = f"{counted(cost.estimated, 'call')} by {cost.price_table}"
+        return f"~ {price_text(cost.estimated_usd)} of the cost is estimated: list prices of {calls}"
+    if cost.unpriced and wanted and not has_prices():
+        return "costs that were not recorded can be estimated: pip install 'moa-middleware[prices]'"
+    return None
 
 
 def time_text(at: float | None, form: str = "%Y-%m-%d %H:%M:%S") -> str:

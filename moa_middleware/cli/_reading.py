@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Json",
     "MaxLineBytes",
+    "NoEstimate",
     "Paths",
     "exit_on_errors",
     "folder_of_settings",
@@ -53,6 +54,9 @@ MaxLineBytes = Annotated[
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="JSON for programs.")]
+NoEstimate = Annotated[
+    bool, typer.Option("--no-estimate", help="Only recorded costs; no estimates by list prices (extra prices).")
+]
 
 _PATIENCE = 0.5
 """Seconds that a reading may take before it says how far it is."""
@@ -118,13 +122,14 @@ def folder_of_settings(*, needed: bool = True) -> str:
     return folder
 
 
-def open_run(paths: Sequence[str] | None, max_line_bytes: int | None = None) -> Run:
+def open_run(paths: Sequence[str] | None, max_line_bytes: int | None = None, *, estimate: bool = True) -> Run:
     """
     Open what was named, or the directory of the settings.
 
     Args:
         paths: What was named.
         max_line_bytes: What is read of a line, `None` for the default.
+        estimate: As in `read.open`.
 
     Raises:
         ReadError: It cannot be read.
@@ -133,7 +138,7 @@ def open_run(paths: Sequence[str] | None, max_line_bytes: int | None = None) -> 
     """
     from .. import read
 
-    return read.open(list(paths) if paths else folder_of_settings(), max_line_bytes=max_line_bytes)
+    return read.open(list(paths) if paths else folder_of_settings(), max_line_bytes=max_line_bytes, estimate=estimate)
 
 
 @contextmanager

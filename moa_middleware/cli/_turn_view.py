@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any
 
-    from ..read import CallView, TurnView
+    from ..read import CallView, Cost, TurnView
     from ._screen import Screen
 
 __all__ = ["one_call", "show_call", "show_turn"]
@@ -140,6 +140,11 @@ def _head(screen: Screen, turn: TurnView) -> None:
         )
 
 
+def _cost_of(turn: TurnView, call: CallView) -> Cost | None:
+    """Return what a call of a turn cost, `None` if it is the sum of others and not listed."""
+    return next((span.cost for span in turn.timeline() if span.call is call), None)
+
+
 def _error(of: TurnView | CallView) -> str:
     error = of.error
     if error is None:
@@ -222,6 +227,7 @@ def show_call(screen: Screen, turn: TurnView, call: CallView) -> None:
         ("began", time_text(call.started_at)),
         ("first", duration_text(call.first_chunk_ms) if call.first_chunk_ms is not None else None),
         ("tokens", f"{count_text(call.usage.input_tokens)} in, {count_text(call.usage.output_tokens)} out"),
+        ("cost", str(cost) if (cost := _cost_of(turn, call)) is not None else None),
         ("finish", call.finish_reason),
         ("endpoint", call.endpoint),
         ("reply", call.response_id),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ._format import count_text, duration_text, percent_text, price_text
+from ._format import cost_text, count_text, duration_text, percent_text
 from ._marks import call_mark, call_word, name_of, role_of
 from ._screen import display_width, fit_width
 from ._table import Column, Table
@@ -157,8 +157,7 @@ def _price(one: Span) -> str:
     call, cost = one.call, one.cost
     if not one.inside and call.source not in (None, "provider"):
         return f"- ({call.source})"
-    least = ">= " if cost.unpriced and cost.known_usd is not None else ""
-    return f"{least}{price_text(cost.known_usd)}"
+    return "?" if cost.total_usd is None else cost_text(cost)
 
 
 def _waited(one: Span) -> str:

@@ -9,9 +9,9 @@ import typer
 
 from ._exit import FINDINGS
 from ._filters import By, Failed, GroupBy, MinCost, Model, Preset, Session, Since, Until, filters
-from ._format import cost_text, count_text, counted, duration_text, percent_text, price_text
+from ._format import cost_text, count_text, counted, duration_text, estimate_text, percent_text, price_text
 from ._out import OutputClosed
-from ._reading import Json, MaxLineBytes, exit_on_errors, note_problems, progress_bar, show_json
+from ._reading import Json, MaxLineBytes, NoEstimate, exit_on_errors, note_problems, progress_bar, show_json
 from ._verbs import VERBS
 
 if TYPE_CHECKING:
@@ -55,6 +55,7 @@ def compare(
     until: Until = None,
     failed: Failed = None,
     min_cost: MinCost = None,
+    no_estimate: NoEstimate = False,
     as_json: Json = False,
     max_line_bytes: MaxLineBytes = None,
 ) -> None:
@@ -65,7 +66,7 @@ def compare(
         wanted = filters(
             session=session, preset=preset, model=model, since=since, until=until, failed=failed, min_cost=min_cost
         )
-        run_a, run_b = (read.open(one, max_line_bytes=max_line_bytes) for one in (a, b))
+        run_a, run_b = (read.open(one, max_line_bytes=max_line_bytes, estimate=not no_estimate) for one in (a, b))
         with progress_bar(run_a), progress_bar(run_b):
             found = read.compare(run_a, run_b, by=None if by is GroupBy.none else by.value, worst=worst, **wanted)
         counts = {
@@ -114,6 +115,8 @@ def _human(found: Comparison) -> None:
     if found.versions_differ:
         a, b = (", ".join(versions) or "unknown" for versions in (found.versions_a, found.versions_b))
         screen.line(f"A was written by version {a}, B by {b}: a figure may mean something else; see the changelog")
+    if about := estimate_text(found.a.total.cost + found.b.total.cost, wanted=False):
+        screen.line(about)
     _pairs(screen, "costlier in B", found.costlier)
     _pairs(screen, "slower in B", found.slower)
 

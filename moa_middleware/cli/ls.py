@@ -14,7 +14,17 @@ import typer
 
 from ._filters import Failed, MinCost, Model, Preset, Session, Since, Until, filters
 from ._out import emit_json, note
-from ._reading import Json, MaxLineBytes, Paths, exit_on_errors, note_no_turns, note_problems, open_run, progress_bar
+from ._reading import (
+    Json,
+    MaxLineBytes,
+    NoEstimate,
+    Paths,
+    exit_on_errors,
+    note_no_turns,
+    note_problems,
+    open_run,
+    progress_bar,
+)
 from ._verbs import VERBS
 
 if TYPE_CHECKING:
@@ -69,12 +79,13 @@ def ls(
     until: Until = None,
     failed: Failed = None,
     min_cost: MinCost = None,
+    no_estimate: NoEstimate = False,
     as_json: Json = False,
     max_line_bytes: MaxLineBytes = None,
 ) -> None:
     """List turns."""
     with exit_on_errors("ls"):
-        run = open_run(paths, max_line_bytes)
+        run = open_run(paths, max_line_bytes, estimate=not no_estimate)
         wanted = filters(
             session=session, preset=preset, model=model, since=since, until=until, failed=failed, min_cost=min_cost
         )
@@ -148,5 +159,5 @@ def _chosen(
 
 def _key(turn: TurnView, sort: _Sort) -> float:
     written = turn.at if turn.ts is None else turn.ts
-    value = written if sort is _Sort.time else turn.cost.known_usd if sort is _Sort.cost else turn.duration_ms
+    value = written if sort is _Sort.time else turn.cost.total_usd if sort is _Sort.cost else turn.duration_ms
     return float("-inf") if value is None else value

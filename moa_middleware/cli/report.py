@@ -14,6 +14,7 @@ from ._out import emit
 from ._reading import (
     Json,
     MaxLineBytes,
+    NoEstimate,
     Paths,
     exit_on_errors,
     note_no_turns,
@@ -62,6 +63,7 @@ def report(
     until: Until = None,
     failed: Failed = None,
     min_cost: MinCost = None,
+    no_estimate: NoEstimate = False,
     as_json: Json = False,
     max_line_bytes: MaxLineBytes = None,
 ) -> None:
@@ -76,7 +78,7 @@ def report(
         wanted = filters(
             session=session, preset=preset, model=model, since=since, until=until, failed=failed, min_cost=min_cost
         )
-        run = open_run(paths, max_line_bytes)
+        run = open_run(paths, max_line_bytes, estimate=not no_estimate)
         with progress_bar(run):
             try:
                 found = write_report(

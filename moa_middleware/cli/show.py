@@ -10,7 +10,7 @@ import typer
 
 from ._exit import USAGE, Failure
 from ._out import OutputClosed
-from ._reading import Json, MaxLineBytes, Paths, exit_on_errors, open_run, parts_of, progress_bar, show_json
+from ._reading import Json, MaxLineBytes, NoEstimate, Paths, exit_on_errors, open_run, parts_of, progress_bar, show_json
 from ._verbs import VERBS
 
 if TYPE_CHECKING:
@@ -45,6 +45,7 @@ def show(
             help="Whole texts of one call, with --json that call alone: agg, ref:1, or the beginning of an id.",
         ),
     ] = None,
+    no_estimate: NoEstimate = False,
     raw: Annotated[bool, typer.Option("--raw", help="The bytes of its line, into a file or a pipe.")] = False,
     as_json: Json = False,
     max_line_bytes: MaxLineBytes = None,
@@ -58,7 +59,7 @@ def show(
     with exit_on_errors("show"):
         if not paths and turn not in ("first", "last") and _is_there(turn):
             turn, paths = "last", [turn]
-        run = open_run(paths, max_line_bytes)
+        run = open_run(paths, max_line_bytes, estimate=not no_estimate)
         with progress_bar(run):
             found = run.turn(turn)
             inner = run.children(found) if found.turns and not raw else ()
@@ -70,7 +71,7 @@ def show(
         elif as_json:
             show_json(_all_of(found, inner) if call is None else _call_of(found, call))
         else:
-            _human(run, found, inner, full=full, inputs=inputs, call=call)
+            _human(run, found, inner, full=full, inputs=inputs, call=call, wanted=not no_estimate)
 
 
 def _is_there(name: str) -> bool:
@@ -81,8 +82,9 @@ def _is_there(name: str) -> bool:
 
 
 def _human(
-    run: Run, turn: TurnView, inner: tuple[TurnView, ...], *, full: bool, inputs: bool, call: str | None
+    run: Run, turn: TurnView, inner: tuple[TurnView, ...], *, full: bool, inputs: bool, call: str | None, wanted: bool
 ) -> None:
+    from ._format import estimate_text
     from ._screen import Screen
     from ._turn_view import one_call, show_call, show_turn
 
@@ -92,6 +94,9 @@ def _human(
         return
     outer = run.parent(turn) if turn.parent_turn_id is not None else None
     show_turn(screen, turn, inner, outer, full=full, inputs=inputs)
+    if not turn.cost.estimated and (about := estimate_text(turn.cost, wanted=wanted)):
+        screen.line()
+        screen.line(about)
 
 
 def _call_of(turn: TurnView, name: str) -> dict[str, Any]:
@@ -105,7 +110,7 @@ def _all_of(turn: TurnView, inner: tuple[TurnView, ...]) -> dict[str, Any]:
     from ..read import to_jsonable
 
     spans = [
-        {"call_id": span.call.call_id, **parts_of(span, "start_ms", "end_ms", "cost_share", "slack_ms")}
+        {"call_id": span.call.call_id, **parts_of(span, "start_ms", "end_ms", "cost", "cost_share", "slack_ms")}
         for span in turn.timeline()
     ]
     return {

@@ -8,11 +8,12 @@ import typer
 
 from ._exit import USAGE, Failure
 from ._filters import By, Failed, GroupBy, MinCost, Model, Preset, Session, Since, Until, filters
-from ._format import cost_text, count_text, counted, duration_text, percent_text
+from ._format import cost_text, count_text, counted, duration_text, estimate_text, percent_text
 from ._out import emit_csv
 from ._reading import (
     Json,
     MaxLineBytes,
+    NoEstimate,
     Paths,
     exit_on_errors,
     note_no_turns,
@@ -35,13 +36,14 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 _TOKENS = ("input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens", "reasoning_tokens")
 _COUNTS = ("turns", "failed_turns", "calls", "failed", "handled", "late", "pending")
+_ESTIMATES = ("estimated_usd", "estimated", "price_table")
 _SPREADS = ("turn_ms", "call_ms", "first_chunk_ms")
 
 
 _HELP = (
     f"{VERBS['stats']}\n\n"
     "P50 and P95 are nearest ranks of the durations of calls, failed ones among them. Calls are those that asked a "
-    "model. A price that is not known is never taken for nothing: >= says that some are not."
+    "model. A price that is not known is never taken for nothing: >= says that some are not, ~ that some are estimated."
 )
 
 
@@ -57,6 +59,7 @@ def stats(
     until: Until = None,
     failed: Failed = None,
     min_cost: MinCost = None,
+    no_estimate: NoEstimate = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="CSV, safe to open in a spreadsheet.")] = False,
     as_json: Json = False,
     max_line_bytes: MaxLineBytes = None,
@@ -65,7 +68,7 @@ def stats(
     if as_csv and as_json:
         raise Failure("moa stats: --csv or --json, not both", USAGE)
     with exit_on_errors("stats"):
-        run = open_run(paths, max_line_bytes)
+        run = open_run(paths, max_line_bytes, estimate=not no_estimate)
         wanted = filters(
             session=session, preset=preset, model=model, since=since, until=until, failed=failed, min_cost=min_cost
         )
@@ -78,7 +81,7 @@ def stats(
         elif not found.total.turns:
             note_no_turns(run, asked=any(wanted.values()))
         else:
-            _human(found)
+            _human(found, estimate=not no_estimate)
         code = note_problems(run, "stats")
     if code:
         raise typer.Exit(code)
@@ -87,6 +90,7 @@ def stats(
 def _csv(found: Stats) -> list[Sequence[Any]]:
     head = [found.by or "all", *_COUNTS, *_TOKENS, "cost_usd", "unpriced", "unread", "calls_without_usage"]
     head += [f"{name}_{figure_name}" for name in _SPREADS for figure_name in ("count", "p50", "p95", "longest", "mean")]
+    head += _ESTIMATES
     rows: list[Sequence[Any]] = [head]
     for row in found.rows:
         cells: list[Any] = [row.key, *(getattr(row, name) for name in _COUNTS)]
@@ -95,16 +99,17 @@ def _csv(found: Stats) -> list[Sequence[Any]]:
         for name in _SPREADS:
             spread = getattr(row, name)
             cells += [spread.count, spread.p50, spread.p95, spread.longest, spread.mean]
+        cells += [getattr(row.cost, name) for name in _ESTIMATES]
         rows.append(cells)
     return rows
 
 
-def _human(found: Stats) -> None:
+def _human(found: Stats, *, estimate: bool) -> None:
     from ._screen import Screen
     from ._table import Column, Table
 
     screen = Screen()
-    total = found.total.cost.known_usd
+    total = found.total.cost.total_usd
     columns = (
         Column((found.by or "").upper(), least=12, middle=True),
         Column("TURNS", right=True, rank=5),
@@ -143,9 +148,11 @@ def _human(found: Stats) -> None:
         screen.line(
             f"{counted(found.total.calls_without_usage, 'call')} told no tokens: a sum with a + is at least so much"
         )
-    if found.total.cost.unpriced:
+    if about := estimate_text(found.total.cost, wanted=estimate):
+        screen.line(about)
+    if found.total.cost.unknown:
         screen.line(
-            f"{counted(found.total.cost.unpriced, 'call')} without a known price: the cost is {found.total.cost}"
+            f"{counted(found.total.cost.unknown, 'call')} without a known price: the cost is {found.total.cost}"
         )
 
 
@@ -155,7 +162,7 @@ def _tokens(row: StatsRow, count: int | None) -> str:
 
 def _row(row: StatsRow, name: str, total: float | None, *, handled: bool) -> Sequence[Cell]:
     """Return the cells of a group; `handled` is whether the table has that column."""
-    share = None if row.cost.known_usd is None or not total else row.cost.known_usd / total
+    share = None if row.cost.total_usd is None or not total else row.cost.total_usd / total
     failed = percent_text(row.failed / row.calls) if row.calls else "-"
     return (
         (name, "bold"),

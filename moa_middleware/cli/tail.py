@@ -9,7 +9,7 @@ import typer
 
 from ._exit import UNREADABLE
 from ._out import emit_json, note
-from ._reading import Json, MaxLineBytes, exit_on_errors, folder_of_settings
+from ._reading import Json, MaxLineBytes, NoEstimate, exit_on_errors, folder_of_settings
 from ._text import one_line
 from ._verbs import VERBS
 
@@ -44,6 +44,7 @@ def tail(
     *,
     last: Annotated[int, typer.Option("--last", "-n", min=0, help="Turns that are there already, shown first.")] = 10,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on, until Ctrl-C.")] = False,
+    no_estimate: NoEstimate = False,
     as_json: Json = False,
     max_line_bytes: MaxLineBytes = None,
 ) -> None:
@@ -55,7 +56,12 @@ def tail(
             path = folder_of_settings(needed=not follow)
         notes = _ProblemNotes()
         found: Tail = read.tail(
-            path, last=last, follow=follow, stop=lambda: notes.report_new(found), max_line_bytes=max_line_bytes
+            path,
+            last=last,
+            follow=follow,
+            stop=lambda: notes.report_new(found),
+            max_line_bytes=max_line_bytes,
+            estimate=not no_estimate,
         )
         if not Path(path).exists():
             note(f"moa tail: {one_line(path, 4000)} does not exist yet: waiting for it")

@@ -23,6 +23,7 @@ from ._files import Source, resolve
 from ._jsonable import json_schema, to_jsonable
 from ._line_limit import LineLimit
 from ._overlap import Overlap, overlap_of, similarities
+from ._prices import Estimate, has_prices
 from ._problems import CODES, NOTICES, Problem
 from ._prompt import content_text, messages_of
 from ._prune import PrunedFile, PruneReport, parse_age, prune
@@ -52,6 +53,7 @@ __all__ = [
     "Cost",
     "DurationStats",
     "ErrorDetails",
+    "Estimate",
     "Fidelity",
     "Filters",
     "Finding",
@@ -77,6 +79,7 @@ __all__ = [
     "WriterInfo",
     "compare",
     "content_text",
+    "has_prices",
     "json_schema",
     "messages_of",
     "open",
@@ -191,6 +194,7 @@ def tail(
     interval: float = 0.2,
     stop: Callable[[], object] | None = None,
     max_line_bytes: int | None = None,
+    estimate: bool = True,
 ) -> Tail:
     """
     Return turns and late calls as they are written: see `Tail`.
@@ -202,6 +206,7 @@ def tail(
         interval: Seconds between two looks.
         stop: Called at each look; a true value ends it.
         max_line_bytes: As in `open`.
+        estimate: As in `open`.
 
     Raises:
         UnreadableError: There is no such path, and no directory where it could come to be.
@@ -211,4 +216,6 @@ def tail(
         from ._files import _trace_dir
 
         path = _trace_dir()
-    return Tail(path, last=last, follow=follow, interval=interval, stop=stop, max_line_bytes=max_line_bytes)
+    return Tail(
+        path, last=last, follow=follow, interval=interval, stop=stop, max_line_bytes=max_line_bytes, estimate=estimate
+    )

@@ -6,9 +6,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ._fields import Field, View, flag, items, mapping, number, text, texts, whole
+from ._prices import price_table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from ._prices import Estimate
 
 __all__ = ["FAILED", "CallView", "ErrorDetails", "LateCall", "TokenUsage", "error_of", "is_failed"]
 
@@ -254,6 +257,31 @@ class CallView(View):
     def pending(self) -> bool:
         """Whether it was still running when its turn closed, and no late line tells its end."""
         return "outcome" in self._data and self._data["outcome"] is None
+
+    def estimate(self) -> Estimate | None:
+        """
+        Return what the call costs by a table of list prices, whether or not its price was recorded.
+
+        `None` if no model was asked, its tokens, its model or who sold it is unknown, or the extra `prices`
+        is missing.
+        """
+        usage = self.usage
+        if self.source not in (None, "provider") or usage.input_tokens is None or usage.output_tokens is None:
+            return None
+        table = price_table()
+        if table is None:
+            return None
+        return table.estimate(
+            endpoint=self.endpoint,
+            provider=self.provider,
+            models=(self.response_model, self.model),
+            tokens=(
+                *(usage.input_tokens, usage.output_tokens),
+                *(usage.cache_read_tokens, usage.cache_write_tokens, usage.reasoning_tokens),
+            ),
+            at=self.started_at,
+            tier=self.service_tier,
+        )
 
     @property
     def name(self) -> str:

@@ -39,8 +39,8 @@ class GroupDiff:
 
     @property
     def cost_usd(self) -> float | None:
-        """Difference of the known costs, in USD."""
-        return self._less(lambda row: row.cost.known_usd)
+        """Difference of the costs, as far as they are recorded or estimated, in USD."""
+        return self._less(lambda row: row.cost.total_usd)
 
     @property
     def p50_ms(self) -> float | None:
@@ -69,7 +69,7 @@ class TurnDiff:
     Attributes:
         a: The turn of A, as `SESSION#N`.
         b: The turn of B.
-        cost_usd: Difference of the known costs, in USD; `None` unless both are known.
+        cost_usd: Difference of the costs, as far as they are recorded or estimated, in USD; `None` unless both are.
         duration_ms: Difference of the durations, in milliseconds; `None` unless both are known.
         same_output: Whether both returned the same text.
         failed: Whether A's failed, and whether B's did.
@@ -215,7 +215,7 @@ def _asked(turn: TurnView) -> bytes:
 
 
 def _side(turn: TurnView) -> _Side:
-    return _Side(turn.name, turn.cost.known_usd, turn.duration_ms, hash(turn.output), turn.failed)
+    return _Side(turn.name, turn.cost.total_usd, turn.duration_ms, hash(turn.output), turn.failed)
 
 
 def _keep(heap: list[tuple[float, int, TurnDiff]], rise: float | None, number: int, pair: TurnDiff, most: int) -> None:

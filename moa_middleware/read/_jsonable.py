@@ -18,7 +18,7 @@ __all__ = ["json_schema", "to_jsonable"]
 
 _ALSO: dict[type, tuple[str, ...]] = {
     Problem: ("name",),
-    Cost: ("complete",),
+    Cost: ("complete", "total_usd"),
     DurationStats: ("count", "p50", "p95", "longest", "mean"),
 }
 """What follows from an object's own values, and belongs to it."""

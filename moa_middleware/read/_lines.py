@@ -34,6 +34,7 @@ _OURS = re.compile(rb'\{\s*(?:"|\Z)')
 _OF_CALL = (
     *("call_id", "parent", "role", "label", "model", "provider", "index", "attempt", "outcome", "source", "late"),
     *("started_at", "ended_at", "duration_ms", "first_chunk_ms", "usage", "cost_usd", "handled"),
+    *("endpoint", "response_model", "service_tier"),
 )
 _OF_TURN = (
     *("schema", "ts", "turn_id", "session_id", "preset", "outcome", "started_at", "ended_at", "duration_ms"),

@@ -57,6 +57,7 @@ class Reading:
         limit: What is read of a line.
         progress: Called with the bytes of the lines so far, each 8 MB and at the end.
         keys: Check what lines prove, with these keys; `None` leaves that out.
+        estimates: Whether the costs of turns hold estimates.
     """
 
     def __init__(
@@ -68,8 +69,10 @@ class Reading:
         limit: LineLimit | None = None,
         progress: Callable[[int], object] | None = None,
         keys: Sequence[Key] | None = None,
+        estimates: bool = False,
     ) -> None:
         self._inputs = inputs
+        self._estimates = estimates
         self._progress = progress
         self._next_report = PROGRESS_STEP if progress is not None else math.inf
         self._figures = figures
@@ -195,6 +198,7 @@ class Reading:
                         offset=offset + piece.start,
                         number=self.seen[session],
                         id=turn_id,
+                        estimates=self._estimates,
                     )
                 elif piece.verdict != "late":
                     problem_log.add(Problem(piece.verdict, piece.message, *place))

@@ -42,9 +42,12 @@ class Run:
     Memory stays constant: one line, and about 90 bytes for each turn's id. It is iterable, over its turns.
     """
 
-    def __init__(self, source: Source | Iterable[Source] = None, *, max_line_bytes: int | None = None) -> None:
+    def __init__(
+        self, source: Source | Iterable[Source] = None, *, max_line_bytes: int | None = None, estimate: bool = True
+    ) -> None:
         self._limit = LineLimit.of(max_line_bytes)
         self._inputs = resolve(source)
+        self._estimate = estimate
         self._last: Reading | None = None
         self._progress: Callable[[int], object] | None = None
 
@@ -80,7 +83,13 @@ class Run:
 
     def _reading(self, *, strict: bool = False, figures: bool = False, keys: Sequence[Key] | None = None) -> Reading:
         return Reading(
-            self._inputs, strict=strict, figures=figures, limit=self._limit, progress=self._progress, keys=keys
+            self._inputs,
+            strict=strict,
+            figures=figures,
+            limit=self._limit,
+            progress=self._progress,
+            keys=keys,
+            estimates=self._estimate,
         )
 
     def __repr__(self) -> str:
@@ -100,7 +109,7 @@ class Run:
                 asked, `*` for anything. `since` and `until`: the turn began then or later, and before; epoch
                 seconds, a datetime or ISO 8601. `failed`: whether the turn or one of its calls failed; with
                 `"unhandled"` those do not count whose function caught the error or cancellation.
-                `min_cost`: the known part of its cost, in USD, is so much or more.
+                `min_cost`: its cost, as far as it is recorded or estimated, is so many USD or more.
 
         Raises:
             QueryError: A filter has a value that it cannot use.
@@ -306,7 +315,9 @@ class Run:
         return tables(self.turns(**filters))
 
 
-def open_run(source: Source | Iterable[Source] = None, *, max_line_bytes: int | None = None) -> Run:
+def open_run(
+    source: Source | Iterable[Source] = None, *, max_line_bytes: int | None = None, estimate: bool = True
+) -> Run:
     """
     Open traces; nothing is read yet but names.
 
@@ -318,6 +329,8 @@ def open_run(source: Source | Iterable[Source] = None, *, max_line_bytes: int | 
             file that is named stands for itself, with what `late/` beside it tells of its turns.
         max_line_bytes: Bytes of a line that are read, 64 MiB by default; a line may have one value for each
             32 of them. One that has more is the problem E112.
+        estimate: Estimate prices that were not recorded, with the list prices of the extra `prices`. A `Cost`
+            keeps them apart from what was recorded. Without the extra there are no estimates.
 
     Raises:
         UnreadableError: What is named is not there, or cannot be opened.
@@ -325,7 +338,7 @@ def open_run(source: Source | Iterable[Source] = None, *, max_line_bytes: int | 
         SettingsError: No source was given, and the settings are bad.
     """
     try:
-        return Run(source, max_line_bytes=max_line_bytes)
+        return Run(source, max_line_bytes=max_line_bytes, estimate=estimate)
     except UnreadableError:
         raise
     except OSError as error:

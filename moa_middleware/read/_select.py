@@ -95,7 +95,7 @@ class TurnFilter:
         since: It began then or later.
         until: It began before.
         failed: True if it, or one of its calls, failed; `unhandled` leaves out calls whose function caught the error.
-        min_cost: The known part of its cost is so much or more, in USD.
+        min_cost: Its cost, as far as it is recorded or estimated, is so much or more, in USD.
     """
 
     session: str | Iterable[str] | None = None
@@ -136,7 +136,7 @@ class TurnFilter:
             if isinstance(least, bool) or not isinstance(least, int | float) or math.isnan(least):
                 given = "nan" if isinstance(least, float) else type(least).__name__
                 raise QueryError(f"min_cost: need USD, not {given}")
-            tests.append(lambda turn: (turn.cost.known_usd or 0.0) >= least)
+            tests.append(lambda turn: (turn.cost.total_usd or 0.0) >= least)
         if not tests:
             return None
 

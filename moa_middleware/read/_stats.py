@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import QueryError
 from ._call import TokenUsage, is_failed
-from ._cost import Cost, sum_of
+from ._cost import Cost, RunningSum, sum_of
 from ._fields import number, text, whole
 from ._select import day_of
 
@@ -32,6 +32,7 @@ OF_TURNS = ("preset", "session", "outcome", "day")
 GROUPINGS = (*OF_CALLS, *OF_TURNS)
 _IN_AND_OUT = 2
 """The first so many counts of a `TokenUsage`: tokens in, tokens out."""
+_ADDED = ("calls", "failed", "handled", "late", "pending", "unread", "calls_without_usage", "unpriced", "estimated")
 _PLACES = tuple(enumerate(one.name for one in fields(TokenUsage)))
 
 
@@ -116,7 +117,7 @@ class StatsRow:
         late: Calls that ended after their turn.
         pending: Calls whose end nothing tells.
         usage: Sums of the known tokens.
-        cost: Sum of the known prices, and how many are not known.
+        cost: Sums of the recorded and of the estimated prices, and how many are not known.
         unread: Calls whose reply was not understood.
         calls_without_usage: Calls that asked a model and report neither tokens in nor out: the sums are at least so much.
         turn_ms: Durations of the turns.
@@ -178,6 +179,8 @@ class _GroupTotals:
     __slots__ = (
         "calls",
         "calls_without_usage",
+        "estimated",
+        "estimated_usd",
         "failed",
         "failed_turns",
         "first",
@@ -186,7 +189,7 @@ class _GroupTotals:
         "late",
         "ms",
         "pending",
-        "rest",
+        "table",
         "tokens",
         "turn_ms",
         "turns",
@@ -198,9 +201,9 @@ class _GroupTotals:
         self.turns = self.failed_turns = self.calls = self.failed = self.late = self.pending = 0
         self.handled = self.unpriced = self.unread = self.calls_without_usage = 0
         self.tokens: list[int | None] = [None] * 5
-        # A running sum with what its rounding lost (Neumaier), so that a million prices cost no memory.
-        self.known: float | None = None
-        self.rest = 0.0
+        self.known, self.estimated_usd = RunningSum(), RunningSum()
+        self.estimated = 0
+        self.table: str | None = None
         self.turn_ms = array("d")
         self.ms = array("d")
         self.first = array("d")
@@ -218,9 +221,9 @@ class _GroupTotals:
         if turn.usage.input_tokens is None and turn.usage.output_tokens is None:
             self.calls_without_usage += turn.call_count
 
-    def add_call(self, call: CallView) -> None:
+    def add_call(self, call: CallView, *, estimate: bool) -> None:
         """
-        Take in a call.
+        Take in a call, and estimate its price if that was not recorded.
 
         It reads the keys itself: this runs for each call of gigabytes, and through `CallView` it took four
         times as long, a third of the whole.
@@ -246,8 +249,12 @@ class _GroupTotals:
         self.calls += 1
         if (usd := number(get("cost_usd"))) is None:
             self.unpriced += 1
+            if estimate and (found := call.estimate()) is not None:
+                self.estimated += 1
+                self.estimated_usd.add(found.usd)
+                self.table = found.table
         else:
-            self._pay(usd)
+            self.known.add(usd)
         usage = get("usage")
         known = False
         if type(usage) is dict:
@@ -267,25 +274,18 @@ class _GroupTotals:
 
     def add_calls(self, other: _GroupTotals) -> None:
         """Take in the calls of another group."""
-        for name in ("calls", "failed", "handled", "late", "pending", "unread", "calls_without_usage", "unpriced"):
+        for name in _ADDED:
             setattr(self, name, getattr(self, name) + getattr(other, name))
         for place, count in enumerate(other.tokens):
             if count is not None:
                 self.tokens[place] = count + (self.tokens[place] or 0)
-        if other.known is not None:
-            self._pay(other.known)
-            self._pay(other.rest)
+        self.known.add_sum(other.known)
+        self.estimated_usd.add_sum(other.estimated_usd)
+        self.table = self.table or other.table
         self.ms.extend(other.ms)
         self.first.extend(other.first)
 
-    def _pay(self, usd: float) -> None:
-        before = self.known or 0.0
-        total = before + usd
-        self.rest += (before - total) + usd if abs(before) >= abs(usd) else (usd - total) + before
-        self.known = total
-
     def row(self, key: str | None) -> StatsRow:
-        known = self.known + self.rest if self.known is not None and math.isfinite(self.known) else self.known
         return StatsRow(
             key,
             self.turns,
@@ -296,7 +296,7 @@ class _GroupTotals:
             self.late,
             self.pending,
             TokenUsage(*self.tokens),
-            Cost(known, self.unpriced),
+            Cost(self.known.usd, self.unpriced, self.estimated_usd.usd, self.estimated, self.table),
             self.unread,
             self.calls_without_usage,
             _duration_stats(self.turn_ms),
@@ -346,7 +346,7 @@ class StatsBuilder:
             if not requests:  # a record that could not be made whole
                 own.add_unlisted(turn)
             for call in requests:
-                own.add_call(call)
+                own.add_call(call, estimate=turn.estimates)
             return
         if not requests and turn.call_count:
             group = _of(sums, None)
@@ -361,7 +361,7 @@ class StatsBuilder:
             if key not in met:
                 met.add(key)
                 group.add_turn(failed=failed, ms=ms)
-            group.add_call(call)
+            group.add_call(call, estimate=turn.estimates)
 
     def stats(self) -> Stats:
         """Return the figures of the turns so far."""

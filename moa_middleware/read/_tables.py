@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from pydantic_core import to_json
 
 from ..errors import ExtraMissingError
+from ._cost import cost_of
 from ._prompt import messages_of, texts_of
 
 if TYPE_CHECKING:
@@ -69,6 +70,9 @@ _TURN = {
     "pending_calls": "int64",
     "cost_usd": "double",
     "unpriced": "int64",
+    "estimated_usd": "double",
+    "estimated": "int64",
+    "price_table": "string",
     **dict.fromkeys(_TOKENS, "int64"),
     "file": "string",
     "line": "int64",
@@ -107,6 +111,7 @@ _CALL = {
     "source": "string",
     "cost_usd": "double",
     "cost_status": "string",
+    "estimated_usd": "double",
     **dict.fromkeys(_TOKENS, "int64"),
     "finish_reason": "string",
     "output": "string",
@@ -200,6 +205,7 @@ def _turn_row(turn: TurnView) -> dict[str, Any]:
         "calls": turn.call_count,
         "cost_usd": cost.known_usd,
         "unpriced": cost.unpriced,
+        **{name: getattr(cost, name) for name in ("estimated_usd", "estimated", "price_table")},
         "file": _clean(turn.file),
     }
 
@@ -222,6 +228,7 @@ def _call_row(turn: TurnView, number: int, call: CallView, *, is_request: bool) 
         "native_finish_reason": _text_in(call.served_by, "native_finish_reason"),
         **{name: _json(found) if (found := getattr(call, name)) else None for name in _OBJECTS},
         "is_request": is_request,
+        "estimated_usd": cost_of((call,), estimate=turn.estimates and is_request).estimated_usd,
         "tool_calls": _json(call.tool_calls),
         "params": _json(call.params),
     }

@@ -75,6 +75,7 @@ class Tail:
         interval: Seconds between two looks.
         stop: Called at each look; a true value ends the tail when all that is there was yielded.
         max_line_bytes: Bytes of a line that are read, as in `open`.
+        estimate: As in `read.open`.
 
     Raises:
         UnreadableError: There is no such path, and no directory where it could come to be; or it is a file
@@ -91,6 +92,7 @@ class Tail:
         interval: float = 0.2,
         stop: Callable[[], object] | None = None,
         max_line_bytes: int | None = None,
+        estimate: bool = True,
     ) -> None:
         if last < 0 or interval < 0:
             raise QueryError("`last` and `interval` are 0 or more")
@@ -111,6 +113,7 @@ class Tail:
         self._follow = follow
         self._interval = interval
         self._stop = stop
+        self._estimate = estimate
         self._places: dict[tuple[int, int], _FilePosition] = {}
         self._ids = SeenIds()
         self._seen: Counter[str | None] = Counter()
@@ -288,7 +291,14 @@ class Tail:
         self._seen[session] += 1
         file = str(place.path)
         return TurnView(
-            data, raw=raw, file=file, line=place.number, offset=start, number=self._seen[session], id=turn_id
+            data,
+            raw=raw,
+            file=file,
+            line=place.number,
+            offset=start,
+            number=self._seen[session],
+            id=turn_id,
+            estimates=self._estimate,
         )
 
     def _add_problem(self, code: str, message: str, place: _FilePosition) -> None:

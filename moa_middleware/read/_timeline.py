@@ -33,14 +33,15 @@ class Span:
         call: The call.
         start_ms: When it began, in milliseconds after the turn did; `None` if that is not known.
         end_ms: When it was complete; `None` if that is not known, or it still runs.
-        cost_share: Its part of the turn's known cost, from 0 to 1; `None` if its price is not known, and for a call
-            around several requests, whose parts are theirs.
+        cost_share: Its part of the turn's cost, as far as that is recorded or estimated, from 0 to 1; `None` if its
+            price is neither, and for a call around several requests, whose parts are theirs.
         slack_ms: For a reference, how much longer it could have taken without keeping what began next
             behind it, another reference or the aggregator, in milliseconds: 0 for the last to end before
             that. It rests on times, not on what the program truly waited for. `None` for other calls, and
             for a reference that the aggregator did not wait for.
         depth: How many calls with a role are around it.
         inside: The requests that it is the sum of; empty for a request.
+        estimates: Whether prices that were not recorded are estimated.
     """
 
     call: CallView
@@ -50,6 +51,7 @@ class Span:
     slack_ms: float | None
     depth: int = 0
     inside: tuple[CallView, ...] = ()
+    estimates: bool = False
 
     @property
     def usage(self) -> TokenUsage:
@@ -59,11 +61,16 @@ class Span:
     @property
     def cost(self) -> Cost:
         """What it cost; of a call around several requests, the sum of theirs."""
-        return cost_of(self.inside or (self.call,))
+        return cost_of(self.inside or (self.call,), estimate=self.estimates)
 
 
 def timeline(
-    nesting: Nesting, references: Sequence[CallView], aggregator: CallView | None, start: float | None
+    nesting: Nesting,
+    references: Sequence[CallView],
+    aggregator: CallView | None,
+    start: float | None,
+    *,
+    estimate: bool = False,
 ) -> tuple[Span, ...]:
     """
     Return the requests of a turn in the order in which they began: see `TurnView.timeline`.
@@ -73,8 +80,9 @@ def timeline(
         references: Those of them that are references.
         aggregator: The call that answered.
         start: When the turn began, in epoch seconds.
+        estimate: Estimate the prices that were not recorded.
     """
-    total = cost_of(nesting.requests).known_usd
+    total = cost_of(nesting.requests, estimate=estimate).total_usd
     ready = aggregator.started_at if aggregator is not None else None
     ends = sorted(
         call.ended_at
@@ -94,7 +102,8 @@ def timeline(
     for call in (*nesting.requests, *nesting.sums):
         waited = id(call) in reference_ids and last is not None and call.ended_at is not None and call.ended_at <= last
         kept = _kept(call.ended_at, ends, begins) if waited and call.ended_at is not None else None
-        usd = call.cost_usd
+        # The price of what answered in a model's place was never a part of the total, but is shown as its share.
+        usd = call.cost_usd if call.cost_usd is not None else cost_of((call,), estimate=estimate).total_usd
         spans.append(
             Span(
                 call,
@@ -104,6 +113,7 @@ def timeline(
                 kept,
                 len(paths[id(call)]) - 1,
                 tuple(inside.get(id(call), ())),
+                estimate,
             )
         )
     # What is inside a call comes right after it, whatever ran at the same time.

@@ -61,7 +61,7 @@ class TurnView(View):
     a list or a mapping. The keys are those of `moa_middleware.records.TurnRecord`.
     """
 
-    __slots__ = ("_kept", "file", "id", "line", "number", "offset", "raw")
+    __slots__ = ("_kept", "estimates", "file", "id", "line", "number", "offset", "raw")
 
     schema = Field(text)
     """`moa-turn/1`; `None` in traces of Hermes Agent."""
@@ -118,6 +118,8 @@ class TurnView(View):
     """Which turn of its session it is in the run, from 1."""
     id: str
     """`turn_id`, else a digest of the line that stands for it."""
+    estimates: bool
+    """Whether costs hold estimates of the prices that were not recorded."""
     _kept: dict[str, Any]
 
     def __init__(
@@ -130,6 +132,7 @@ class TurnView(View):
         offset: int = 0,
         number: int = 0,
         id: str = "",  # noqa: A002 - the attribute's name
+        estimates: bool = False,
     ) -> None:
         put = object.__setattr__
         put(self, "_data", data)
@@ -139,10 +142,11 @@ class TurnView(View):
         put(self, "offset", offset)
         put(self, "number", number)
         put(self, "id", id or text(data.get("turn_id")) or "")
+        put(self, "estimates", estimates)
         put(self, "_kept", {})
 
     def __reduce__(self) -> tuple[Any, ...]:
-        place = {name: getattr(self, name) for name in ("raw", "file", "line", "offset", "number", "id")}
+        place = {name: getattr(self, name) for name in ("raw", "file", "line", "offset", "number", "id", "estimates")}
         return partial(TurnView, **place), (self._data,)
 
     def __hash__(self) -> int:
@@ -202,7 +206,12 @@ class TurnView(View):
     @property
     def cost(self) -> Cost:
         """What its own calls cost, late ones among them; nested turns have costs of their own."""
-        return cost_of(self.requests) if self._tells_calls() else Cost(None, self._total("unpriced"))
+        if not self._tells_calls():
+            return Cost(None, self._total("unpriced"))
+        kept = self._kept.get("cost")
+        if kept is None:
+            kept = self._kept["cost"] = cost_of(self.requests, estimate=self.estimates)
+        return kept
 
     @property
     def usage(self) -> TokenUsage:
@@ -338,7 +347,7 @@ class TurnView(View):
 
         A reference, an aggregator or another call with a role that made several requests is listed too, before these.
         """
-        return timeline(self.nesting(), self.references, self.aggregator, self.started_at)
+        return timeline(self.nesting(), self.references, self.aggregator, self.started_at, estimate=self.estimates)
 
     def __repr__(self) -> str:
         """Name the turn; never its content."""

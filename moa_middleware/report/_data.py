@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..read import Cost, TurnView, overlap_of
 from ..record_classes import CLASSES, CONTENT, is_name
+from ._cost_words import cost_words
 from ._critical_path import critical_path
 from ._grid import similarity
 from ._messages import Pool, as_json, tools_of
@@ -38,7 +39,7 @@ _SPAN = ("trace_id", "span_id")
 def limit_depth(turn: TurnView) -> TurnView:
     """Return a turn without what is nested so deeply that it cannot be compared, redacted or shown."""
     data = _limited(turn.as_dict(), _DEEPEST)
-    return TurnView(data, file=turn.file, line=turn.line, number=turn.number, id=turn.id)
+    return TurnView(data, file=turn.file, line=turn.line, number=turn.number, id=turn.id, estimates=turn.estimates)
 
 
 def _limited(value: Any, levels: int) -> Any:
@@ -140,10 +141,10 @@ def _call(call: CallView, timed: tuple[Span, bool] | None, pool: Pool, *, conten
         "chunks": call.chunks,
         "streamed": call.streamed,
         "usage": tokens(span.usage if span else call.usage),
-        "usd": span.cost.known_usd if span and span.inside else call.cost_usd,
+        "usd": span.cost.total_usd if span and (span.inside or call.cost_usd is None) else call.cost_usd,
         "cost": _price(call, span),
         "share": span.cost_share if span else None,
-        "priced_by": call.cost_source,
+        "priced_by": span.cost.price_table if span and span.cost.estimated and not span.inside else call.cost_source,
         "source": call.source,
         "finish": _named(call.finish_reason, content=content),
         "answered_by": _named(call.response_model, "response_model", content=content),
@@ -195,9 +196,10 @@ def _cited(citation: Any) -> str:
 
 
 def _price(call: CallView, span: Span | None) -> str | None:
-    if span is not None and span.inside:  # the sum of the requests inside
-        return None if span.cost.known_usd is None else str(span.cost)
-    return None if call.cost_usd is None else str(Cost(call.cost_usd))
+    cost = Cost(call.cost_usd)
+    if span is not None and (span.inside or call.cost_usd is None):  # the sum of the requests inside, or an estimate
+        cost = span.cost
+    return None if cost.total_usd is None else cost_words(cost)
 
 
 def tokens(usage: TokenUsage) -> dict[str, int | str | None]:
@@ -218,7 +220,7 @@ def _error(one: TurnView | CallView, *, content: bool) -> tuple[str, str | None]
 
 def _cost(turn: TurnView) -> dict[str, Any]:
     cost = turn.cost
-    return {"text": str(cost), "usd": cost.known_usd, "unpriced": cost.unpriced}
+    return {"text": str(cost), "usd": cost.total_usd, "unpriced": cost.unknown}
 
 
 def _params(params: Mapping[str, Any], *, content: bool) -> list[tuple[str, str | None]]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import IO, TYPE_CHECKING, Any
 
 from ..read import StatsBuilder, to_jsonable
+from ._cost_words import cost_words
 from ._data import limit_depth, tokens, turn_data
 from ._grid import Grid
 from ._index import Index
@@ -68,7 +69,7 @@ def figures(found: Stats) -> dict[str, Any]:
     stats = to_jsonable(found)
     for one, row in zip([*stats["rows"], stats["total"]], [*found.rows, found.total], strict=True):
         one["usage"] = tokens(row.usage)
-    return {"stats": stats, "costs": [str(row.cost) for row in found.rows], "cost": str(found.total.cost)}
+    return {"stats": stats, "costs": [cost_words(row.cost) for row in found.rows], "cost": str(found.total.cost)}
 
 
 @dataclass

@@ -9,6 +9,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
+from ._cost_words import cost_words
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -89,8 +91,8 @@ class Index:
             "at": turn.at,
             "ms": turn.duration_ms,
             "c": turn.call_count,
-            "usd": cost.known_usd,
-            "cost": str(cost),
+            "usd": cost.total_usd,
+            "cost": cost_words(cost),
         }
         amiss = {
             "bad": turn.failed,

@@ -48,6 +48,7 @@ class ReportRedactor:
             line=turn.line,
             number=turn.number,
             id=self.text(turn.id),
+            estimates=turn.estimates,
         )
 
     def value(self, value: Any, name: str | None = None) -> Any:

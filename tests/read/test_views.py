@@ -250,7 +250,8 @@ def test_results_as_json(traces):
     )
     written = [json.loads(json.dumps(read.to_jsonable(one), allow_nan=False)) for one in results]
     assert {"name": "s-1#3", "file": turn.file, "line": 3, "record": turn.as_dict()} == written[0]
-    assert {"known_usd": 0.75, "unpriced": 0, "complete": True} == written[4]
+    estimated = {"estimated_usd": None, "estimated": 0, "price_table": None}
+    assert {"known_usd": 0.75, "unpriced": 0, **estimated, "complete": True, "total_usd": 0.75} == written[4]
     assert {"count", "p50", "p95", "longest", "mean"} == set(written[6]["total"]["turn_ms"])
     assert "torn-line" == read.to_jsonable(read.Problem("E101", "x"))["name"]
 

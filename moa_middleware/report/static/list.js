@@ -142,7 +142,7 @@ const figureStrip = () => {
     fact("Calls", datum(all.calls, count(all.calls), "calls"), [all.failed ? failures(all.failed, all.handled) : null, all.late ? `${count(all.late)} late` : null].filter(Boolean).join(", ")),
     fact("Tokens in", datum(read, count(read), "input_tokens")),
     fact("Tokens out", datum(said, count(said), "output_tokens")),
-    fact("Cost", datum(all.cost.known_usd, price(RUN.figures.cost), "known_usd")),
+    fact("Cost", datum(all.cost.total_usd, price(RUN.figures.cost), "total_usd")),
     fact("Turn, median", datum(all.turn_ms.p50, span(all.turn_ms.p50), "turn_p50"), `95 %: ${span(all.turn_ms.p95)}`));
 };
 

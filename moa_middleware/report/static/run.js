@@ -10,7 +10,7 @@ const modelTable = () => {
     el("td", { class: "num" }, datum(row.late, count(row.late), "late")),
     el("td", { class: "num" }, datum(row.usage.input_tokens, count(row.usage.input_tokens), "input_tokens")),
     el("td", { class: "num" }, datum(row.usage.output_tokens, count(row.usage.output_tokens), "output_tokens")),
-    el("td", { class: "num" }, datum(row.cost.known_usd, price(cost), "known_usd")),
+    el("td", { class: "num" }, datum(row.cost.total_usd, price(cost), "total_usd")),
     el("td", { class: "num nowrap" }, datum(row.call_ms.p50, span(row.call_ms.p50), "p50")),
     el("td", { class: "num nowrap" }, datum(row.call_ms.p95, span(row.call_ms.p95), "p95")),
     el("td", { class: "bars" }, kind ? null : dots(row.call_ms.p50, row.call_ms.p95, most)));
@@ -26,14 +26,14 @@ const modelTable = () => {
 
 const costBars = () => {
   const { rows, total } = RUN.figures.stats;
-  if (!total.cost.known_usd) return null;
-  const known = rows.filter((row) => row.cost.known_usd).sort((one, other) => other.cost.known_usd - one.cost.known_usd);
+  if (!total.cost.total_usd) return null;
+  const known = rows.filter((row) => row.cost.total_usd).sort((one, other) => other.cost.total_usd - one.cost.total_usd);
   return section("Where the money goes",
     el("table", { class: "stack money" }, el("caption", { class: "vh" }, "Cost by model"), el("tbody", null, known.map((row) => el("tr", null,
       el("th", { scope: "row" }, name(row.key)),
-      el("td", { class: "bars" }, stacked([["agg", row.cost.known_usd / total.cost.known_usd]])),
-      el("td", { class: "num nowrap" }, percent(row.cost.known_usd / total.cost.known_usd)))))),
-    total.cost.unpriced ? el("p", { class: "dim" }, `${counted(total.cost.unpriced, "call")} without a known price: the cost is ${RUN.figures.cost}.`) : null);
+      el("td", { class: "bars" }, stacked([["agg", row.cost.total_usd / total.cost.total_usd]])),
+      el("td", { class: "num nowrap" }, percent(row.cost.total_usd / total.cost.total_usd)))))),
+    total.cost.unpriced > total.cost.estimated ? el("p", { class: "dim" }, `${counted(total.cost.unpriced - total.cost.estimated, "call")} without a known price: the cost is ${RUN.figures.cost}.`) : null);
 };
 
 const problems = () => {
