@@ -8,21 +8,24 @@ What happens when a wrapped function is called: which road an invocation takes.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ..flow.driver import drive_async, start_sync
 from ..frames import hide_own_frames
 from ..log import count_fault
-from ..scope import current
+from ..scope import current, invoke, resolve
 from ..turns.turn import current_turn, turn_for_call
 from . import call, prepared, straight, turn_run
 from .function import Options, WrappedFunction
 from .invocation import Invocation
+from .senders import scope_of_call
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ..flow.driver import Conversation
+    from ..scope import Scope
     from ..turns.stack_like import StackLike
 
 __all__ = ["call_through"]
@@ -56,7 +59,7 @@ def call_through(  # noqa: PLR0917 - on the path of every call, where keywords c
         args: Of the function.
         kwargs: Of the function.
     """
-    invocation = turn = None
+    invocation = turn = outside = None
     is_turn = False
     is_watched: Any = None
     try:
@@ -69,10 +72,14 @@ def call_through(  # noqa: PLR0917 - on the path of every call, where keywords c
                     if options is None:
                         break
                 is_turn = options.kind == "turn"
-                turn = None if is_turn else turn_for_call(current())
-                if turn is None and options.inside:
-                    break
-                recording = stack.recording() if turn is None else turn.recording
+                here = current()
+                turn = None if is_turn else turn_for_call(here)
+                if turn is None:
+                    if options.inside:
+                        break
+                    recording = stack.recording()
+                else:
+                    recording = turn.recording
                 is_watched = stack.middleware or stack.observers
                 # The last: it may finish a turn that was prepared while somebody recorded.
                 if recording is None and not is_watched and (options.prepares is None or not prepared.is_waiting()):
@@ -88,10 +95,19 @@ def call_through(  # noqa: PLR0917 - on the path of every call, where keywords c
                     # Our coroutine would raise the TypeError when it is awaited. Callers that try a call, as uvicorn
                     # does to know a factory from an application, expect it now.
                     break
+                if here is not None and here.parent is not None and here.parent.call_state.sends and turn is not None:
+                    outside = scope_of_call(here, stack, known, wrapped, instance, args, kwargs)
+                    if outside is not None:
+                        break
                 invocation = Invocation(stack, options, known, wrapped, instance, args, kwargs, recording)
                 break
         except Exception as error:
             count_fault("entry", error)
+        if outside is not None:
+            again = partial(call_through, stack, options, cache, path, wrapped, instance, args, kwargs)
+            if cache[""].returns_coroutine:
+                return _named(_resolve_outside(outside, again), cache[""])
+            return invoke(outside, again, (), {})
         if invocation is None:
             return wrapped(*args, **kwargs)
         function = invocation.function
@@ -111,6 +127,15 @@ def call_through(  # noqa: PLR0917 - on the path of every call, where keywords c
         return _named(straight.run_async(invocation, call.go_on), function)
     except BaseException as error:
         hide_own_frames(error, everywhere=bool(stack.middleware or stack.observers))
+        raise
+
+
+async def _resolve_outside(scope: Scope, call: Callable[[], Any]) -> Any:
+    """Run a coroutine function that is made inside another call where it belongs."""
+    try:
+        return await resolve(scope, call, (), {})
+    except BaseException as error:
+        hide_own_frames(error)
         raise
 
 

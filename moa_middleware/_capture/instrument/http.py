@@ -19,6 +19,7 @@ import wrapt
 
 from ...errors import ReplyFormError, RequestError
 from ..calls.function import Mark, Options
+from ..calls.senders import is_sent_by
 from ..log import log
 from ..shapes.http_request import copy_body, is_same, read_http
 from ..shapes.params import place_of_url
@@ -26,7 +27,6 @@ from ..streams.http_reply import HttpReply
 from .http_bodies import is_open, read_value
 from .patch import apply_patch, known_patch, lock
 from .request_patch import RequestPatch
-from .senders import is_sent_by
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

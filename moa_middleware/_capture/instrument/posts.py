@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any
 import wrapt
 
 from ...errors import ReplyFormError
+from ..calls.senders import is_sent_by
 from ..shapes.http_request import MESSAGES, HttpRequest
 from ..shapes.params import bare_url_of
 from .patch import Identities, apply_patch, known_patch
 from .request_patch import RequestPatch
-from .senders import is_sent_by
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import wrapt
 
+from ..calls.senders import keep_sent, scope_outside
 from ..frames import hide_own_frames
 from ..log import count_fault
 from ..scope import current, enter, leave
 from ..shapes.http_request import MESSAGES
 from .patch import Patch
-from .senders import keep_sent, scope_outside
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

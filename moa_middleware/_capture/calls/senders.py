@@ -1,20 +1,24 @@
-"""Whether an HTTP request is the one that a call around it sends: an SDK's call, or an HTTP client's."""
+"""Whether a request, or an SDK's call, is the one that a call around it sends: an SDK's call, or an HTTP client's."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..scope import Scope
-from ..shapes.http_request import MESSAGES
+from ..shapes.http_request import MESSAGES, HttpRequest
 from ..shapes.iterators import Recorder
 from ..shapes.params import place_of_url
 from ..shapes.parts import parts_of, texts_in
 
 if TYPE_CHECKING:
-    from ..shapes.http_request import HttpRequest
-    from ..turns.turn import Attempt
+    from collections.abc import Mapping
 
-__all__ = ["is_sent_by", "keep_sent", "scope_outside"]
+    from ..shapes.request import Request
+    from ..turns.stack_like import StackLike
+    from ..turns.turn import Attempt
+    from .function import WrappedFunction
+
+__all__ = ["is_sent_by", "keep_sent", "scope_of_call", "scope_outside"]
 
 _PORTS = {"http": 80, "https": 443}
 _NAMING = frozenset({"id", "name", "role", "status", "type"})
@@ -78,6 +82,98 @@ def scope_outside(here: Scope) -> Scope:
         return Scope(turn, here.tags, around, here.order)
     # A turn that was opened for the call alone closes with it: the request gets one of its own, in the same session.
     return Scope(None, here.tags._replace(session_id=turn.session_id, preset=turn.preset))
+
+
+def scope_of_call(  # noqa: PLR0917 - as `call_through` has them
+    here: Scope,
+    stack: StackLike,
+    function: WrappedFunction,
+    wrapped: Any,
+    instance: object,
+    args: tuple[Any, ...],
+    kwargs: Mapping[str, Any],
+) -> Scope | None:
+    """
+    Return the scope that a call belongs in which is made inside an SDK's call and is not the one that it sends.
+
+    A tool that the SDK runs, a callback and a hook may call another SDK, or the same one again. litellm calls openai's
+    client, and two stacks on one client are two layers around one call: such a call is recorded with the call around it.
+
+    Args:
+        here: Where the call is made; the call around it sends requests itself.
+        stack: The stack of the call.
+        function: What is known of its function.
+        wrapped: The function.
+        instance: The object whose method it is.
+        args: Of the function.
+        kwargs: Of the function.
+
+    Returns:
+        `None` if it belongs where it is made.
+    """
+    if type(instance) is HttpRequest:
+        return None  # found out already
+    try:
+        request = function.spec.read(function.bind(args, kwargs), instance)
+        _, endpoint = function.sdk_and_endpoint(instance, wrapped)
+        client = getattr(instance, function.link, None) if function.link else instance
+        said = _Said(_words(request), request.model)
+        outside = here
+        while outside.parent is not None and outside.parent.call_state.sends:
+            around: Attempt = outside.parent
+            state = around.call_state
+            is_layer = state.name == function.name and state.client is client is not None and _is_new(stack, around)
+            if is_layer or _is_delegated(around, function, request, said, endpoint):
+                break
+            outside = scope_outside(outside)
+    except Exception:
+        return None  # the call reads its arguments again, and counts the fault there
+    return outside if outside is not here else None
+
+
+def _is_new(stack: StackLike, around: Attempt | None) -> bool:
+    """Return True if no call around is one of this stack."""
+    while around is not None:
+        if around.call_state.stack is stack:
+            return False
+        around = around.call_state.parent
+    return True
+
+
+def _is_delegated(
+    around: Attempt, function: WrappedFunction, request: Request, said: _Said, endpoint: str | None
+) -> bool:
+    """Return True if a call is the one by which the call around it asks its model."""
+    state = around.call_state
+    if function.sdk and request.messages is None:
+        return True  # a part of an SDK whose request is not known
+    asked = state.request
+    known = around.sent or _Said(
+        _last_words(asked.messages if asked is not None else None), around.model or state.model
+    )
+    is_same = known.words <= said.words
+    if state.endpoint is None:
+        # litellm: it names models in its own way, and asks another one where the first fails.
+        is_first = around.sent is None
+        is_own = is_same or (is_first and bool(said.model and known.model) and _is_model(said.model, known.model))
+        if is_own and is_first:
+            around.sent = _Said(_last_words(request.messages), said.model)
+        return is_own
+    if not function.sdk or endpoint is None:
+        return False  # an SDK with a client sends requests by that, and not by a function of the program's
+    return is_same and _is_model(said.model, known.model) and _host(endpoint) == _host(state.endpoint)
+
+
+def _words(request: Request) -> frozenset[str]:
+    """Return the texts of a call's last messages; an iterator is not read."""
+    messages = request.messages
+    if issubclass(type(messages), Recorder):
+        messages = messages.items
+    if hasattr(type(messages), "__next__") or hasattr(type(messages), "__anext__"):
+        return frozenset()
+    if issubclass(type(messages), list | tuple):
+        messages = messages[-_LAST:]
+    return frozenset(map(str.strip, texts_in(messages, _DEPTH)))
 
 
 def _is_model(model: Any, asked: str | None) -> bool:
