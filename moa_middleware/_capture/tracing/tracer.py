@@ -152,6 +152,16 @@ class Tracer:
         except BaseException as error:
             self._fault(error, turn)
 
+    def noted(self, turn: Turn, note: dict[str, Any]) -> None:
+        """Take a note down as it is now; the caller may change its values."""
+        try:
+            taken = encode(note)
+            if turn.notes is None:
+                turn.notes = []
+            turn.notes.append(taken)
+        except BaseException as error:
+            self._fault(error, turn)
+
     def _keep(self, turn: Turn, call_state: CallState, journal: Journal) -> None:
         """Write a call into the journal; the requests of a large turn then leave the memory."""
         content = self._content_of(turn)
