@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from ..read import TurnView
+from ._format import estimate_text
 from ._screen import fit_width
 from ._text import one_line
 
@@ -64,7 +66,10 @@ def print_summary(screen: Screen, record: Mapping[str, Any], hide: Callable[[str
     least = ">= " if totals.get("no_usage") else ""
     count, failed = _count(totals.get("calls")), _count(totals.get("failed"))
     screen.line("totals   ", f"{count} calls, {failed} failed, tokens {_tokens(totals.get('usage'), least=least)}")
-    screen.line("cost     ", _cost(totals))
+    cost = TurnView(record, estimates=True).cost
+    screen.line("cost     ", str(cost))
+    if not cost.estimated and (about := estimate_text(cost)):
+        screen.line((about, "dim"))
 
 
 def _row(call: Mapping[str, Any]) -> list[str]:
@@ -87,15 +92,6 @@ def _reply_text(call: Mapping[str, Any], hide: Callable[[str], str]) -> str:
         return one_line(f"{error.get('type')}: {hide(message) if isinstance(message, str) else ''}")
     output = call.get("output")
     return one_line(output) if isinstance(output, str) and output.strip() else "(no text)"
-
-
-def _cost(totals: Mapping[str, Any]) -> str:
-    """Return the known cost; what is not known is said, since it is not nothing."""
-    cost, unpriced = totals.get("cost_usd"), totals.get("unpriced")
-    without = f"{_count(unpriced)} {'call' if unpriced == 1 else 'calls'} without a price"
-    if not isinstance(cost, int | float):
-        return f"unknown ({without})"
-    return f"at least ${cost:.4f} ({without})" if unpriced else f"${cost:.4f}"
 
 
 def _tokens(usage: Any, *, least: str = "") -> str:

@@ -16,11 +16,13 @@ import sys
 import termios
 import threading
 import time
+from importlib.metadata import version
 from pathlib import Path
 
 import openai.resources.chat.completions  # noqa: F401 - forks of the demo need not import it
 import pytest
 
+from moa_middleware import read
 from moa_middleware.cli import main
 from moa_middleware.testing import Script, ScriptedServer
 from tests.support import forked
@@ -131,9 +133,15 @@ def test_the_demo_shows_a_turn_and_saves_one_line(demo, the_turn):
     assert f"\nsaved to {path}\n" in done.stdout
     assert turn["turn_id"] in done.stdout
     assert "4 calls, 1 failed" in done.stdout
-    assert "unknown (4 calls without a price)" in done.stdout
+    cost = read.open(path).cost()
+    assert (3, 4, None) == (cost.estimated, cost.unpriced, cost.known_usd)
+    assert f"\ncost     >= $0.0011 (estimated, genai-prices {version('genai-prices')}; 1 unpriced)\n" in done.stdout
     assert "\x1b" not in done.stdout
-    for model, outcome in (("atlas-small", "completed"), ("birch-medium", "completed"), ("cedar-large", "error")):
+    for model, outcome in (
+        ("gpt-4.1-mini", "completed"),
+        ("claude-haiku-4-5", "completed"),
+        ("gemini-2.5-flash", "error"),
+    ):
         # A pipe gets a line when a reference is asked, and one when it ends.
         assert re.search(rf"^reference +{model} +asked$", done.stdout, re.MULTILINE)
         assert re.search(rf"^reference +{model} +{outcome}  \d+ ms  \S", done.stdout, re.MULTILINE)
@@ -234,11 +242,11 @@ def test_a_terminal_shows_progress_for_each_reference(env, columns):
     code, written = on_terminal(env, columns=columns)
     assert 0 == code
     text = plain(written)
-    for model in ("atlas-small", "birch-medium", "cedar-large"):
+    for model in ("gpt-4.1-mini", "claude-haiku-4-5", "gemini-2.5-flash"):
         assert f"{model}" in text
         assert re.search(rf"[⠀-⣿] reference +{model} +\d\.\d s asked", text)
-    assert re.search(r"✓ reference +atlas-small ", text)
-    assert re.search(r"✗ reference +cedar-large +\d\.\d s HTTP 503", text)
+    assert re.search(r"✓ reference +gpt-4.1-mini ", text)
+    assert re.search(r"✗ reference +gemini-2.5-flash +\d\.\d s HTTP 503", text)
     assert "\x1b[?25h" in written  # the cursor is back
     answer = text.partition("as it is streamed\n")[2].partition("saved to")[0]
     assert max(map(len, answer.splitlines())) <= columns
@@ -468,6 +476,7 @@ def test_a_missing_sdk_is_named(env):
 INTERRUPTIBLE = """
 import signal
 signal.signal(signal.SIGINT, signal.default_int_handler)
+from moa_middleware import read
 from moa_middleware.cli import main
 main()
 """
