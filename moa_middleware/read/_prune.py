@@ -156,10 +156,14 @@ def prune(
         top = Folder(folder)
         with top:
             names = top.names()
-            sweep.sessions(top, names)
-            for name, kind in _BELOW.items():
-                if name in names:
-                    sweep.below(top, name, kind)
+            try:
+                sweep.sessions(top, names)
+                for name, kind in _BELOW.items():
+                    if name in names:
+                        sweep.below(top, name, kind)
+            finally:
+                # Late lines may go without a session's file, and an interrupt may come between two files.
+                sweep.leave_mark(top)
     except OSError as error:
         raise UnreadableError(f"{folder} cannot be read: {error.strerror}") from None
     return PruneReport(folder, dry_run, sweep.before, tuple(sweep.files), sweep.recent)
@@ -178,12 +182,15 @@ class _Sweep:
         """By session, whether a file of it stays."""
 
     def sessions(self, folder: Folder, names: Iterable[str]) -> None:
-        """Deal with the sessions and their segments, and leave the mark."""
+        """Deal with the sessions and their segments."""
         for name in filter(is_trace, names):
             stem, number = order(name)
             if self._file(folder, name, "segment" if number < float("inf") else "turns") != "removed":
                 self._stays[stem] = True
-        if not self._dry_run and any(one.status == "removed" for one in self.files):
+
+    def leave_mark(self, folder: Folder) -> None:
+        """Write down until when lines may be missing, if lines were removed; journals have none of the chain."""
+        if not self._dry_run and any(one.status == "removed" and one.kind != "journal" for one in self.files):
             error = mark(folder, self.before)
             if error is not None:
                 self.files.append(PrunedFile(folder.path / NAME, "mark", "foreign", 0, 0.0, error))

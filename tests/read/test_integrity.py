@@ -251,6 +251,30 @@ def test_what_was_pruned_is_not_missed(old, proven):
     assert read.verify(proven).clean
 
 
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("lines", [1, 3])
+def test_late_lines_that_were_pruned_alone_are_not_missed(lines, packed, desk):
+    """Their session's file went earlier, and the mark of that is older than they are."""
+    path = desk / "traces"
+    moa.configure(save_traces=True, trace_dir=path, integrity="digest")
+    ends = [late_turn(path) for _ in range(lines)]
+    now = time.time()
+    run(path, turns=1, sessions=1)
+    for number, end in enumerate(ends):
+        end()
+        run(path, turns=1, sessions=1, begin=number + 1)
+    if packed:
+        (late,) = (path / "late").iterdir()
+        late.with_name("s.jsonl.gz").write_bytes(gzip.compress(late.read_bytes()))
+        late.unlink()
+    assert read.verify(path).clean
+    age(path / "s-0.jsonl", seconds=-3600)
+    age(path / "s.jsonl")
+    assert ["turns"] == [one.kind for one in read.prune(path, older_than=0, now=now).removed]
+    assert ["late"] == [one.kind for one in read.prune(path, older_than=0, now=time.time() + 60).removed]
+    assert read.verify(path).clean
+
+
 def test_what_was_written_and_lost_after_a_prune_is_missed(proven):
     """The first line that a process wrote since then may follow one that was removed; no other one may."""
     age(proven / "s-0.jsonl")
