@@ -129,6 +129,9 @@ class CallExecution:
         for name in ("model", "label", "provider"):
             if getattr(call, name) != getattr(self.call, name):
                 setattr(attempt, name, getattr(call, name))
+        if call.messages is not self.call.messages:
+            # An SDK's method may call another of its methods, which is known by what it says.
+            attempt.messages = call.messages
         recording = call_state.turn.recording
         if recording is not None:
             recording.began(attempt, call, call.kwargs)

@@ -51,9 +51,7 @@ def is_sent_by(attempt: Attempt, request: HttpRequest) -> bool:
         request: The request that is about to go out.
     """
     call_state, sent = attempt.call_state, attempt.sent
-    asked = call_state.request
-    messages = asked.messages if asked is not None else None
-    said = sent or _Said(_last_words(messages), attempt.model or call_state.model)
+    said = _said_of(attempt)
     is_first, is_same = sent is None, said.words <= _words_in(request)
     is_model = _is_model(request.body.get("model"), said.model)
     if call_state.endpoint is None:
@@ -115,15 +113,20 @@ def scope_of_call(  # noqa: PLR0917 - as `call_through` has them
         return None  # found out already
     try:
         request = function.spec.read(function.bind(args, kwargs), instance)
-        _, endpoint = function.sdk_and_endpoint(instance, wrapped)
+        # By the object and not by the function, which the SDK may have made by a wrapper of somebody else's.
+        sdk, endpoint = function.sdk_and_endpoint(instance, wrapped)
         client = getattr(instance, function.link, None) if function.link else instance
         said = _Said(_words(request), request.model)
         outside = here
         while outside.parent is not None and outside.parent.call_state.sends:
             around: Attempt = outside.parent
             state = around.call_state
-            is_layer = state.name == function.name and state.client is client is not None and _is_new(stack, around)
-            if is_layer or _is_delegated(around, function, request, said, endpoint):
+            # A stream manager asks by another method of its client when it is entered.
+            is_entered = state.name == "stream" != function.name
+            is_layer = state.client is client is not None and (
+                is_entered or (state.name == function.name and _is_new(stack, around))
+            )
+            if is_layer or _is_delegated(around, request, said, sdk, endpoint):
                 break
             outside = scope_outside(outside)
     except Exception:
@@ -140,12 +143,10 @@ def _is_new(stack: StackLike, around: Attempt | None) -> bool:
     return True
 
 
-def _is_delegated(
-    around: Attempt, function: WrappedFunction, request: Request, said: _Said, endpoint: str | None
-) -> bool:
+def _is_delegated(around: Attempt, request: Request, said: _Said, sdk: str | None, endpoint: str | None) -> bool:
     """Return True if a call is the one by which the call around it asks its model."""
     state = around.call_state
-    if function.sdk and request.messages is None:
+    if sdk is not None and request.messages is None:
         return True  # a part of an SDK whose request is not known
     asked = state.request
     known = around.sent or _Said(
@@ -159,7 +160,7 @@ def _is_delegated(
         if is_own and is_first:
             around.sent = _Said(_last_words(request.messages), said.model)
         return is_own
-    if not function.sdk or endpoint is None:
+    if sdk is None or endpoint is None:
         return False  # an SDK with a client sends requests by that, and not by a function of the program's
     return is_same and _is_model(said.model, known.model) and _host(endpoint) == _host(state.endpoint)
 
@@ -179,6 +180,18 @@ def _words(request: Request) -> frozenset[str]:
 def _is_model(model: Any, asked: str | None) -> bool:
     """Return True if a body may be of a request to a model; litellm's `openai/gpt-4o` is `gpt-4o` there."""
     return not model or not asked or model == asked or asked.endswith(f"/{model}")
+
+
+def _said_of(attempt: Attempt) -> _Said:
+    """Return what a request of a call says: as it was sent, or else as the function was asked to."""
+    if attempt.sent is not None:
+        said: _Said = attempt.sent
+        return said
+    state = attempt.call_state
+    messages = attempt.messages
+    if messages is None and state.request is not None:
+        messages = state.request.messages
+    return _Said(_last_words(messages), attempt.model or state.model)
 
 
 def _host(url: str) -> tuple[str, int | None]:

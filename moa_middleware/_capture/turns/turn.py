@@ -67,6 +67,8 @@ class Attempt:
     label: str | None = None
     provider: str | None = None
     """Where a middleware named others than the call's."""
+    messages: Any = None
+    """What a middleware sends in place of the call's, `None` if it changed nothing."""
     snapshot: Any = None
     sent: Any = None
     """What the recording keeps with it: the request, as bytes; what an HTTP client has sent for it, in short."""
@@ -80,7 +82,7 @@ class Attempt:
 
     def drop_content(self) -> None:
         """Forget what was said; contexts of threads may hold this object for ever."""
-        self.reply = self.snapshot = self.error = self.sent = None
+        self.reply = self.snapshot = self.error = self.sent = self.messages = None
         self.inner = []
 
 
