@@ -209,5 +209,5 @@ def _until(date: str) -> float:
 
     try:
         return max(parsedate_to_datetime(date).timestamp() - time(), 0.0)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return -1.0

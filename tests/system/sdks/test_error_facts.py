@@ -84,6 +84,14 @@ def test_a_wait_in_milliseconds_and_one_until_a_date():
     assert 0 == error_of("openai", headers=past)["retry_after"]
 
 
+@pytest.mark.parametrize("day", ["9" * 20, "0", "31 Feb", "x", "-1"])
+def test_a_date_that_is_none_costs_the_wait_alone(day):
+    """Status and id of the request stay, also where a number in it is larger than a date can have."""
+    found = error_of("openai", 429, {"retry-after": f"{day} Jan 2020 00:00:00 GMT", "x-request-id": "req_d"})
+    assert {"status": 429, "request_id": "req_d"}.items() <= found.items()
+    assert "retry_after" not in found
+
+
 class BotoError(Exception):
     """An exception with the response of botocore's `ClientError`."""
 
