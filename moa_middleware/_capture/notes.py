@@ -34,7 +34,8 @@ def note(kind: str, /, **data: Any) -> None:
     Args:
         kind: What the note is about, for example `router`. A name, not content: it is written whatever
             `MOA_CAPTURE` and `MOA_REDACT` say.
-        **data: What was decided. Texts in it are content, numbers and flags are not.
+        **data: What was decided. Texts, lists and objects in it are content; numbers
+            and flags by themselves are not.
 
     Raises:
         TagError: The kind is not a text of 1 to 100 characters, or `kind` or `at` is among the data.
