@@ -39,10 +39,15 @@ _OF_CLIENTS = (
     "token",
     "sdk_configuration.security.api_key",
     "_client_wrapper._token",
+    "_client._auth._auth_header",
+    "_client._auth._password",
     "_request_signer._auth_token.token",
     "_request_signer._auth_token._frozen_token.token",
 )
-"""Attributes of clients, as paths: OpenAI's and those like it, Hugging Face's, Mistral's, Cohere's, botocore's."""
+"""
+Attributes of clients, as paths: OpenAI's and those like it, Hugging Face's, Mistral's, Cohere's, `auth` of an HTTP client
+of httpx that was given to one, botocore's.
+"""
 _HEADERS = ("_client.headers", "headers", "_http_options.headers", "_client_wrapper._headers")
 """Where clients have headers of their own."""
 _OF_BOTOCORE = ("access_key", "secret_key", "token")

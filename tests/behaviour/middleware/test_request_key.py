@@ -151,7 +151,7 @@ def server():
 @pytest.mark.parametrize("save_traces", [True, False], ids=["traced", "not"])
 def test_clients_share_a_key_only_with_endpoint_and_credentials(save_traces, server, keys, tmp_path):
     """Also where nothing is recorded; and no key of the provider's can be read from ours."""
-    openai = pytest.importorskip("openai")
+    openai, httpx = pytest.importorskip("openai"), pytest.importorskip("httpx")
     moa.configure(save_traces=save_traces, trace_dir=tmp_path)
 
     def made(**options):
@@ -174,6 +174,10 @@ def test_clients_share_a_key_only_with_endpoint_and_credentials(save_traces, ser
         made(default_headers={"x-tenant": "b"}),
         made(default_query={"a": "b"}),
         made(organization="org"),
+        made(http_client=httpx.Client(auth=("user", "first-password"))),
+        made(http_client=httpx.Client(auth=("user", "second-password"))),
+        made(http_client=httpx.Client(auth=httpx.DigestAuth("user", "first-password"))),
+        made(http_client=httpx.Client(auth=httpx.DigestAuth("user", "second-password"))),
     ]
     for client in others:
         say(client)
