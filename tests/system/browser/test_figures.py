@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import fields
 
 import pytest
 
@@ -22,7 +23,7 @@ COLUMNS = {
     "late": lambda row: row["late"],
     "input_tokens": lambda row: row["usage"]["input_tokens"],
     "output_tokens": lambda row: row["usage"]["output_tokens"],
-    "known_usd": lambda row: row["cost"]["known_usd"],
+    "total_usd": lambda row: row["cost"]["total_usd"],
     "p50": lambda row: row["call_ms"]["p50"],
     "p95": lambda row: row["call_ms"]["p95"],
 }
@@ -51,9 +52,11 @@ def agrees(page, stats):
             assert (None if exact == "" else float(exact)) == wanted, column
             if column in ("p50", "p95"):
                 assert duration_text(wanted) == shown
-            elif column == "known_usd":
-                cost = Cost(row["cost"]["known_usd"], row["cost"]["unpriced"])
-                assert str(cost) == " ".join(shown.split())
+            elif column == "total_usd":
+                cost = Cost(*(row["cost"][one.name] for one in fields(Cost)))
+                # Only the total names the price table.
+                words = str(cost) if row is stats["total"] else str(cost).replace(f", {cost.price_table}", "")
+                assert words == " ".join(shown.split())
             elif column != "failed":
                 assert count_text(wanted) == shown
 
@@ -114,4 +117,4 @@ def test_each_turn_of_the_list_has_its_own_figures(page, sampled):
     for one, row in zip(listed, page.locator(".turns tbody tr").all(), strict=True):
         calls, ms, usd = row.locator("data").evaluate_all("all => all.map((one) => one.value)")
         assert (one["call_count"], one["duration_ms"]) == (int(calls), float(ms))
-        assert one["cost"]["known_usd"] == (None if usd == "" else float(usd))
+        assert one["cost"]["total_usd"] == (None if usd == "" else float(usd))
