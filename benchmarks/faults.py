@@ -1,8 +1,8 @@
 """
 What survives: the writer under crowds, kills, full disks, hanging locks and every way for a process to end.
 
-    uv run python benchmarks/faults.py             the long version, some 15 minutes on 2 cores
-    uv run python benchmarks/faults.py --short     a minute
+    uv run python benchmarks/faults.py             the long version, some 25 minutes on 2 cores
+    uv run python benchmarks/faults.py --short     two minutes
     uv run python benchmarks/faults.py kills disk  some of them
 
 It exits with 1 if a figure is not met. `--seed` repeats the random moments of a run as far as the
@@ -12,6 +12,10 @@ machine lets it; `--gevent PYTHON` names an interpreter that has gevent, if this
 from __future__ import annotations
 
 import argparse
+import json
+import os
+import random
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -19,8 +23,13 @@ from statistics import median
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from tests.support.faults import endings, hostile, rounds
-from tests.support.faults.evidence import directory
+from moa_middleware._redaction import RULES
+from moa_middleware._redaction.inside import by_rules
+from tests.support.faults import changed_bytes, endings, hostile, rounds
+from tests.support.faults.evidence import ROOT, directory, environment
+from tests.support.faults.injected import ENTRIES, functions
+from tests.support.redaction import hostile as texts_of
+from tests.support.redaction.timing import GROWTH, growth, measure
 
 LIMIT = 20
 """Longest stall of an event loop, in milliseconds."""
@@ -153,6 +162,62 @@ def ends(options):
         report(f"ends by {name}", found.clean and found.acknowledged > 0, told(found))
 
 
+def injected(options):
+    """Raise a fault at each line of the tracing code, one a call; every 7th line in a short run."""
+    every = "7" if options.short else "1"
+    command = [sys.executable, "-m", "tests.support.faults.injected", "fault", every, str(options.seed)]
+    done = subprocess.run(  # noqa: S603 - a module of the tests
+        command, env=environment(), cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True
+    )
+    for name, (count, wrong, left, lost, doubled, counted) in json.loads(done.stdout.splitlines()[-1]).items():
+        # At a line before the `try` of a function only a lack of memory raises an exception; these are counted apart.
+        real = [one for one in wrong if not functions([one]) <= ENTRIES]
+        met = not real and not left and doubled <= 1 + count // 50 and 0 <= lost <= counted
+        words = f"{count} faults, {len(real)} wrong results, and {len(wrong) - len(real)} at a line before a `try`"
+        words += f"; {lost} records lost, {doubled} doubled, {counted} faults counted"
+        report(f"a fault at each line, {name}", met, words + (f"; the first: {real[0]}" if real else ""))
+
+
+def changed(options):
+    """Change a bit or a byte of a trace, or tear off a tail."""
+    count = 20 if options.short else 200
+    for kind in ("digest", "hmac"):
+        with directory() as name:
+            place = Path(name)
+            key = place / "key"
+            key.write_bytes(os.urandom(32))
+            key.chmod(0o600)
+            how = {"key_files": key} if kind == "hmac" else {}
+            folder = changed_bytes.written(place, kind, key if how else None)
+            for change in changed_bytes.CHANGES:
+                draw = random.Random(f"{options.seed} {kind} {change}")  # noqa: S311 - a seed repeats it
+                missed = changed_bytes.missed(folder, change, count, draw, **how)
+                report(f"{kind}, a {change} of each file", not missed, f"{count - len(missed)} of {count} found")
+
+
+def texts(options):
+    """Redact texts that are made to be slow, of 1 MB and of 4 MB."""
+    patterns = list(texts_of.patterns(150))
+    if options.short:
+        patterns = random.Random(options.seed).sample(patterns, 3)  # noqa: S311 - a seed repeats it
+
+    def redact(text):
+        return by_rules(text, tuple(RULES))
+
+    figures, wrong = measure(1_000_000, patterns, {"all rules": redact})
+    (rate, _, slowest), grown = max(figures), max(figure[1] for figure in figures)
+    first = f"; too slow: {wrong[0][2]!r}" if wrong else ""
+    words = f"slowest {rate:.2f} s/MB ({slowest[:60]!r}); 4 MB take at most {grown:.1f} times 1 MB"
+    report(f"hostile texts, {len(figures)} patterns", not wrong, words + first)
+    if options.short:
+        return
+    pairs = zip(texts_of.structures(1_000_000), texts_of.structures(4_000_000), strict=True)
+    for (name, short), (_, long) in pairs:
+        grown, rate = growth(redact, short, long)
+        # What is made of a long text no longer fits into the cache.
+        report(f"hostile JSON, {name}", grown <= GROWTH + 1, f"{rate:.2f} s/MB; 4 MB take {grown:.1f} times 1 MB")
+
+
 PARTS = {
     "crowds": crowds,
     "kills": kills,
@@ -163,6 +228,9 @@ PARTS = {
     "gc": gc,
     "folders": folders,
     "ends": ends,
+    "injected": injected,
+    "bytes": changed,
+    "texts": texts,
 }
 
 

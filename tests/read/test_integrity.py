@@ -14,6 +14,8 @@ import pytest
 
 import moa_middleware as moa
 from moa_middleware import errors, read
+from tests.support.faults import changed_bytes
+from tests.support.faults.changed_bytes import age
 
 from .conftest import SEED, Plain, ask, late_turn, write
 
@@ -58,11 +60,6 @@ def lines_of(path):
     return path.read_bytes().split(b"\n")[:-1]
 
 
-def age(*paths, seconds=7 * 86400):
-    for path in paths:
-        os.utime(path, (time.time() - seconds,) * 2)
-
-
 # Changed bytes -------------------------------------------------------------------------------------
 
 
@@ -76,29 +73,7 @@ def test_every_changed_byte_is_found(kind, change, desk, key):
     late_turn(path)()
     assert read.verify(path, key_files=key if kind == "hmac" else ()).clean
     how = {"key_files": key} if kind == "hmac" else {}
-    files = sorted(path.rglob("*.jsonl"))
-    draw = random.Random(f"{kind} {change}")
-    missed = []
-    for _ in range(FLIPS):
-        file = draw.choice(files)
-        data = file.read_bytes()
-        place = draw.randrange(len(data))
-        changed = bytearray(data)
-        if change == "bit":
-            changed[place] ^= 1 << draw.randrange(8)
-        elif change == "byte":
-            changed[place] = draw.choice([value for value in range(256) if value != data[place]])
-        else:
-            # A cut between two lines takes whole lines away, which the chain shows, but for the last of a process.
-            del changed[place:]
-            if not changed or changed.endswith((b"\n", b'"}}')):
-                continue
-        file.write_bytes(changed)
-        age(file)  # a torn line in a new file may be in the middle of being written, and is waited for
-        if not read.verify(path, semantics=False, **how).counts:
-            missed.append((file.name, place, data[place], bytes(changed[place : place + 1])))
-        file.write_bytes(data)
-    assert [] == missed
+    assert [] == changed_bytes.missed(path, change, FLIPS, random.Random(f"{kind} {change}"), **how)
 
 
 def test_a_change_of_each_kind_of_byte_is_e121(proven):

@@ -3,7 +3,8 @@ Faults and interrupts at lines of the live wing, one a call; run as a script in 
 
     python -m tests.support.faults.injected interrupt|fault EVERY SEED
 
-It prints, for each kind of call, how many were injected, and what was not as it has to be.
+It prints, for each kind of call, how many were injected, and what was not as it has to be; of faults also how many
+records were lost, how many lines were doubled, and how many faults `moa.status()` counts.
 Python 3.11.7 crashes under a trace function in some code with `yield` in a comprehension; only frames of the
 package are traced, and each line once a call.
 """
@@ -17,6 +18,7 @@ import random
 import sys
 import tempfile
 import warnings
+from collections import Counter
 from pathlib import Path
 
 import moa_middleware as moa
@@ -24,6 +26,9 @@ import moa_middleware as moa
 WING = str(Path(moa.__file__).parent / "_capture")
 TRACING = f"{WING}/tracing"
 FAULTS = (RuntimeError, KeyError, OSError, TypeError, MemoryError, RecursionError)
+
+ENTRIES = {"opened", "began", "ended", "closed", "ended_late", "_send"}
+"""Functions of the tracing code with a line before their `try`."""
 
 
 class Own(Exception):
@@ -139,9 +144,24 @@ def interrupts(call, every, first):
         number += every
 
 
-def faults(call, bare, every, first, chance):
-    """Raise a fault at each line of the tracing code in turn; return how many, wrong results, and lines with an open turn."""
+def lines_of_turns(place):
+    """Return how many lines each turn has."""
+    moa.flush()
+    lines = (line for path in Path(place).glob("*.jsonl") for line in path.open() if line.strip())
+    return Counter(json.loads(line)["turn_id"] for line in lines)
+
+
+def faults(call, bare, place, *, every, first, chance):
+    """
+    Raise a fault at each line of the tracing code in turn.
+
+    Returns:
+        How many were raised, wrong results, lines with an open turn, records that were lost, lines that are there
+        again, and faults that `moa.status()` counts. A line is there again where a fault came between its writing and
+        the note of it: better twice than lost, and `verify` names it (`E103`).
+    """
     number, count, wrong = first, 0, []
+    before, known = lines_of_turns(place), moa.status().faults
     while True:
         result, line = injected(call, number, chance.choice(FAULTS), TRACING)
         if line is None:
@@ -151,7 +171,17 @@ def faults(call, bare, every, first, chance):
             wrong.append(f"{line}: {result!r}")
         number += every
     gc.collect()
-    return count, wrong, [moa.status().open_turns] if moa.status().open_turns else []
+    after = lines_of_turns(place)
+    # The last call has fewer lines of code, and was not disturbed.
+    lost = count + 1 - len(after.keys() - before.keys())
+    doubled = sum(lines - before[turn] - (turn not in before) for turn, lines in after.items())
+    left = [moa.status().open_turns] if moa.status().open_turns else []
+    return count, wrong, left, lost, doubled, moa.status().faults - known
+
+
+def functions(lines):
+    """Return the names of the functions that lines are in."""
+    return {line.partition(": ")[0].rpartition(" ")[2] for line in lines}
 
 
 def main(what, every, seed):
@@ -170,7 +200,7 @@ def main(what, every, seed):
             if what == "interrupt":
                 found[name] = interrupts(call, every, first)
             else:
-                found[name] = faults(call, BARE.get(name, "answer x"), every, first, chance)
+                found[name] = faults(call, BARE.get(name, "answer x"), place, every=every, first=first, chance=chance)
     print(json.dumps(found))
 
 

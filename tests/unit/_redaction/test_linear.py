@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import random
 import time
 
@@ -14,43 +13,10 @@ from moa_middleware._redaction.messages import LONGEST, without_secrets
 from moa_middleware._redaction.steps import Steps, TooManyStepsError
 from tests.support.redaction import carriers, hostile
 from tests.support.redaction.key_shapes import keys
+from tests.support.redaction.timing import GROWTH, growth, measure
 
-GROWTH = 5
-"""Of the time, where the text is four times as long."""
-NOISE = 0.02
-"""Seconds that a machine with other work may add."""
-MOST_PER_PROSE = 100
-"""Times the cost of prose, which no text may reach. A bounded look ahead for each name is linear too, and was 400."""
 GOAL = 0.3
 """Seconds a MB, which is printed and not asserted: machines differ."""
-
-
-def cost(function, text):
-    """Return the seconds of the processor that a call takes, and 0 or 1: whether it was stopped by its budget."""
-    # The collector looks at all that other tests have left, and that is not the text's doing.
-    gc.collect()
-    gc.disable()
-    began = time.process_time()
-    try:
-        function(text)
-    except TooManyStepsError:
-        return time.process_time() - began, 1
-    else:
-        return time.process_time() - began, 0
-    finally:
-        gc.enable()
-
-
-def growth(function, short, long):
-    """Return how much longer the long text takes, and its seconds a MB, as the best of five tries."""
-    best = (float("inf"), 0.0)
-    for _ in range(5):
-        less, _ = cost(function, short)
-        more, _ = cost(function, long)
-        best = min(best, (max(0.0, more - NOISE) / max(less, 1e-6), more / len(long) * 1e6))
-        if best[0] <= GROWTH:
-            break
-    return best
 
 
 def report(capsys, what, figures):
@@ -66,16 +32,7 @@ def report(capsys, what, figures):
 
 def measured(capsys, size, patterns, functions):
     """Assert that each hostile text takes time in proportion, and not a hundred times what prose takes."""
-    prose = hostile.repeated("lorem ipsum dolor sit amet ", 4 * size)
-    usual = {name: max(1e-3, min(cost(function, prose)[0] for _ in range(3))) for name, function in functions.items()}
-    figures, wrong = [], []
-    for pattern in patterns:
-        short, long = hostile.repeated(pattern, size), hostile.repeated(pattern, 4 * size)
-        for name, function in functions.items():
-            grown, rate = growth(function, short, long)
-            figures.append((rate, grown, f"{name}: {pattern}"))
-            if grown > GROWTH or rate * len(long) / 1e6 > MOST_PER_PROSE * usual[name]:
-                wrong.append((grown, name, pattern))
+    figures, wrong = measure(size, patterns, functions)
     report(capsys, "patterns", figures)
     assert not wrong
 
