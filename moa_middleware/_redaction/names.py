@@ -80,7 +80,9 @@ _FIELD = r"""[\w-]{1,50}=(?:\\{0,7}"[^"\n\\]*+\\{0,7}"|[^\s,"'\\]*+)"""
 _FIELDS = re.compile(
     rf"(?:aws4-hmac-sha256|digest|hawk|oauth)\s{{1,20}}{_FIELD}(?:,\s{{0,5}}{_FIELD})*+", re.IGNORECASE
 )
-_PAIR = r"""[!#$%&'*+.^_|~0-9A-Za-z-]{1,100}=[^\s;,"'\\]*+"""
+# A value may be in double quotes (RFC 6265, 4.1.1), also where these are escaped. What begins with `+` is code between
+# two texts: `"Cookie: a=" + value`.
+_PAIR = r"""[!#$%&'*+.^_|~0-9A-Za-z-]{1,100}=(?:\\{0,7}"(?!\+)[^\s";,\\]{4,}+\\{0,7}"|[^\s;,"'\\]*+)"""
 _PAIRS = re.compile(rf"{_PAIR}(?:;\ ?(?:{_PAIR}|[A-Za-z]{{1,20}}(?![\w=])))*+")
 # A value without quotes ends at a blank, a quote, a comma, a semicolon, a closing bracket or a tag.
 _ENDS = r"""\s"'`,;)\]}>&<\\\u201d\u2019"""
