@@ -13,6 +13,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from .fields import fields_of, get
+from .signature import SENTINELS
 from .values import plain
 
 if TYPE_CHECKING:
@@ -51,8 +52,12 @@ _LONG = 4096
 
 
 def is_blank(value: Any) -> bool:
-    """Return True for `null`, an empty text, an empty list and an empty object."""
-    return value is None or (type(value) in (str, list, tuple, dict) and not value)
+    """Return True for `null`, an empty text, an empty list, an empty object, and what an SDK calls not given."""
+    kind = type(value)
+    return value is None or (not value if kind in _MAY_BE_EMPTY else kind.__name__ in SENTINELS)
+
+
+_MAY_BE_EMPTY = frozenset({str, list, tuple, dict})
 
 
 def copied(value: Any, name: str = "", holder: Mapping[str, Any] | None = None, depth: int = 0) -> Any:
@@ -88,7 +93,7 @@ def copied(value: Any, name: str = "", holder: Mapping[str, Any] | None = None, 
         return {
             str(key): copied(item, str(key), fields, depth + 1)
             for key, item in fields.items()
-            if item is not None or key in sent or key in extra
+            if (item is not None or key in sent or key in extra) and type(item).__name__ not in SENTINELS
         }
     return plain(value)
 

@@ -19,11 +19,11 @@ from .fields import get, has
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-__all__ = ["SELVES", "Argument", "Signature", "follow", "log_dead_end"]
+__all__ = ["SELVES", "SENTINELS", "Argument", "Signature", "follow", "log_dead_end"]
 
 SELVES = ("self", "cls")
 """How the object of a method is named at the beginning of a dotted path, whatever the method calls it."""
-_SENTINELS = frozenset({"NotGiven", "Omit", "Unset"})
+SENTINELS = frozenset({"NotGiven", "Omit", "Unset"})
 """Names of the classes of an SDK's words for "not given" (`omit`, `NOT_GIVEN`, Mistral's `UNSET`)."""
 # An SDK's sentinels and other objects stand for "not given". Nothing else is kept of what a partial application
 # holds either: it may be a client, which would then never be freed.
@@ -67,7 +67,7 @@ class Signature:
         given = named
         for name, value in named.items():
             # By the class's name: the classes are the SDK's own, one of each SDK, and none is imported here.
-            if type(value).__name__ in _SENTINELS:
+            if type(value).__name__ in SENTINELS:
                 given = given.copy() if given is named else given
                 del given[name]
         return given
