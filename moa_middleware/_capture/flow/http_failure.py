@@ -20,7 +20,7 @@ from ...errors import ProviderError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-__all__ = ["facts_of"]
+__all__ = ["facts_of", "without_headers"]
 
 _REQUEST_IDS = ("x-request-id", "request-id", "x-amzn-requestid", "apim-request-id", "x-amzn-request-id")
 _WORD = re.compile(r"[\w.:/+=-]{1,200}", re.ASCII)
@@ -44,6 +44,15 @@ def facts_of(error: BaseException) -> dict[str, Any]:
         return _facts(stored, is_ours=issubclass(type(error), ProviderError)) if stored else {}
     except Exception:  # a class without `__dict__`
         return {}
+
+
+def without_headers(message: str, error: BaseException) -> str:
+    """Return the message of an exception without the headers that it stores: Cohere's quotes all of a response."""
+    try:
+        headers = object.__getattribute__(error, "__dict__").get("headers")
+        return message.replace(str(headers), "{…}") if type(headers) is dict and headers else message
+    except Exception:  # a class without `__dict__`, or a value with a `__repr__` that raises
+        return message
 
 
 def _facts(stored: Mapping[str, Any], *, is_ours: bool) -> dict[str, Any]:

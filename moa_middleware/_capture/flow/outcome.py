@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple, final
 
 from ..frames import traceback_of
-from .http_failure import facts_of
+from .http_failure import facts_of, without_headers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -118,7 +118,7 @@ def error_of(error: BaseException | ErrorInfo | None) -> ErrorInfo | None:
         name = _name_of(kind)
     # `__str__` of an SDK's exception may read its response, which is closed by now, and raise in turn.
     try:
-        message = str(error)
+        message = without_headers(str(error), error)
     except Exception:
         message = ""
     return ErrorInfo(name, message, facts_of(error))

@@ -326,3 +326,45 @@ def test_an_error_in_a_body_of_status_200_has_its_code():
         ask([{"role": "user", "content": "Why?"}])
     [call] = [*turns[0]["references"], *filter(None, [turns[0]["aggregator"]])]
     assert ("error", 429) == (call["outcome"], call["error"]["status"])
+
+
+class QuotingError(Exception):
+    """As Cohere's, whose text quotes all headers of the response."""
+
+    def __init__(self, headers, status_code=429):
+        super().__init__()
+        self.headers, self.status_code = headers, status_code
+
+    def __str__(self):
+        return f"headers: {self.headers}, status_code: {self.status_code}, body: too fast"
+
+
+class Loud:
+    def __repr__(self):
+        raise RuntimeError("no words")
+
+
+@pytest.mark.parametrize(
+    ("headers", "says"),
+    [
+        ({"x-account": "of-the-account", "retry-after": "7"}, "headers: {…}, status_code: 429, body: too fast"),
+        ({}, "headers: {}, status_code: 429, body: too fast"),
+        (None, "headers: None, status_code: 429, body: too fast"),
+        ({"x-account": Loud()}, ""),
+    ],
+    ids=["headers", "empty", "none", "loud"],
+)
+def test_headers_that_an_exception_quotes_are_not_recorded(headers, says):
+    """The caller's exception says what it said before."""
+    error = QuotingError(headers)
+
+    @moa.reference
+    def ask(prompt):
+        raise error
+
+    with capture_turns() as turns, pytest.raises(QuotingError) as raised:
+        ask("Why?")
+    assert raised.value is error
+    assert error.headers is headers
+    assert turns[0]["error"]["message"] == says
+    assert turns[0]["error"].get("retry_after") == (7 if headers and "retry-after" in headers else None)
