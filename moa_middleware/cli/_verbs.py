@@ -11,7 +11,7 @@ __all__ = ["VERBS"]
 VERBS = {
     "demo": "Run one Mixture-of-Agents turn, and show the trace that it leaves.",
     "run": "Run a Python program with what MOA_INSTRUMENT names instrumented, and as without it otherwise.",
-    "ls": "List turns: when, how long, how dear, and what failed.",
+    "ls": "List turns: start time, duration, cost, and failures.",
     "show": "Show one turn: who ran when, what each call cost, and what became of the references.",
     "stats": "Count turns, calls, tokens, costs and times, by model or another key.",
     "compare": "Put two runs side by side, their turns matched by what was asked.",

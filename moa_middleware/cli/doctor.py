@@ -27,7 +27,7 @@ _JOURNALS = {
     "live": "of processes that run",
     "elsewhere": "of other machines or containers",
     "written": "whose turn is written",
-    "foreign": "that are not journals",
+    "foreign": "not ours",
 }
 _HELP = (
     f"{VERBS['doctor']}\n\n"

@@ -70,7 +70,7 @@ def ls(
         int, typer.Option("--limit", "-n", min=0, help="How many; 0 for all, in the order of files.")
     ] = 20,
     sort: Annotated[
-        _Sort, typer.Option("--sort", help="Which are the last: newest, dearest, or slowest.")
+        _Sort, typer.Option("--sort", help="Which come last: the newest, the most expensive, or the slowest.")
     ] = _Sort.time,
     session: Session = None,
     preset: Preset = None,

@@ -45,11 +45,14 @@ def prune(
     ] = None,
     *,
     older_than: Annotated[
-        str, typer.Option("--older-than", metavar="AGE", show_default=False, help="30d, 12h, 2w, say.")
+        str, typer.Option("--older-than", metavar="AGE", show_default=False, help="For example 30d, 12h, 2w.")
     ],
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and change nothing.")] = False,
     elsewhere: Annotated[
-        bool, typer.Option("--elsewhere", help="Also journals of other machines and containers, which must be dead.")
+        bool,
+        typer.Option(
+            "--elsewhere", help="Also journals of other machines and containers, if their processes have ended."
+        ),
     ] = False,
     as_json: Json = False,
 ) -> None:

@@ -55,7 +55,8 @@ def recover(
     *,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and change nothing.")] = False,
     elsewhere: Annotated[
-        bool, typer.Option("--elsewhere", help="Also those of other machines and containers, which must be dead.")
+        bool,
+        typer.Option("--elsewhere", help="Also those of other machines and containers, if their processes have ended."),
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object for all of it.")] = False,
 ) -> None:

@@ -111,7 +111,9 @@ def _human(report: VerifyReport) -> None:
     )
     if report.clean:
         mark = "+" if screen.ascii else "✓"
-        screen.line((f"{mark} clean", "green"), f"  {looked}")
+        # Not green: without the key an edited line with an HMAC looks like any other.
+        part = f", but for {counted(report.unchecked, 'line')} that need the key" if report.unchecked else ""
+        screen.line((f"{mark} clean{part}", "yellow" if part else "green"), f"  {looked}")
     else:
         screen.line((counted(report.total, "problem"), "red"), f"  {looked}")
     if report.proven:

@@ -12,6 +12,8 @@ from contextlib import suppress
 from hashlib import blake2b
 from typing import IO, TYPE_CHECKING, Any
 
+from .._layout.folder import kind_of
+from .._layout.names import is_turn_id
 from ._bytes import BAD_FILE, PROGRESS_STEP, Member, describe_error, lines, open_file
 from ._fields import number as number_of
 from ._files import OPEN, opened, traces_in
@@ -216,7 +218,8 @@ class Reading:
             if given.folder is not None:
                 whole = True
                 self._late.add_rest(given.folder)
-                self.journals += len(_traces_in(given.folder / OPEN))
+                folder = given.folder / OPEN
+                self.journals += sum(_is_journal(folder, name) for name in _traces_in(folder))
         if self.integrity is not None and self.is_whole:
             for problem in self.integrity.missing():
                 self.problem_log.add(problem)
@@ -225,8 +228,8 @@ class Reading:
             # The process may have written the missing lines into files beside those that were named.
             gaps = self._elsewhere(gaps)
         for (host, pid, _), first, last in gaps:
-            what = f"line {first:,} is" if first == last else f"lines {first:,} to {last:,} are"
-            self.problem_log.add(Problem("E104", f"{what} missing of what process {pid} on {host[:100]!r} wrote"))
+            lines, are = (f"line {first:,}", "is") if first == last else (f"lines {first:,} to {last:,}", "are")
+            self.problem_log.add(Problem("E104", f"{lines} of process {pid} on {host[:100]!r} {are} missing"))
         for problem in self._late.unjoined(whole=whole):
             self.problem_log.add(problem)
 
@@ -261,6 +264,16 @@ class Reading:
                             self._numbers.add(key, value["writer"]["seq"])
         except BAD_FILE:
             return
+
+
+def _is_journal(folder: Path, name: str) -> bool:
+    """Return True if a file below `open/` may be a journal, as `moa recover` judges by its name."""
+    if not is_turn_id(name.removesuffix(".jsonl")):
+        return False
+    try:
+        return kind_of((folder / name).lstat()) is None
+    except OSError:
+        return False
 
 
 def _traces_in(folder: Path) -> list[str]:

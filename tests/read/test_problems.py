@@ -146,11 +146,11 @@ def test_a_missing_line_is_e104(traces):
     (problem,) = read.verify(traces).problems
     seq = json.loads(lines[1])["writer"]["seq"]
     assert ("E104", "", None) == (problem.code, problem.file, problem.line)
-    assert problem.message.startswith(f"line {seq:,} is missing of what process {os.getpid()} on ")
+    assert problem.message.startswith(f"line {seq:,} of process {os.getpid()} on ")
     assert [("E104", None)] == found(file)
     write(file_of(traces, "s-1"), *file_of(traces, "s-1").read_bytes().split(b"\n")[1:3])
     (problem,) = read.verify(traces).problems
-    assert problem.message.startswith(f"lines {seq - 1:,} to {seq:,} are missing")
+    assert problem.message.startswith(f"lines {seq - 1:,} to {seq:,} of process ")
 
 
 def test_lines_before_the_first_are_not_missing(traces):

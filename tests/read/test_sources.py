@@ -266,9 +266,12 @@ def test_a_line_beyond_measure_is_skipped_and_named(desk):
 
 
 def test_journals_are_counted_and_not_read(traces):
-    """`moa recover` makes turns of them."""
+    """`moa recover` makes turns of them; what has the name of no turn, and a link, it leaves alone."""
     (traces / "open").mkdir()
-    write(traces / "open" / "x.jsonl", {"schema": "moa-journal/1", "turn_id": "x"})
+    turn_id = "019a0000-0000-7000-8000-000000000000"
+    write(traces / "open" / f"{turn_id}.jsonl", {"schema": "moa-journal/1", "turn_id": turn_id})
+    write(traces / "open" / "notes.jsonl", {"a": 1})
+    (traces / "open" / f"{turn_id[:-1]}1.jsonl").symlink_to(f"{turn_id}.jsonl")
     report = read.verify(traces)
     assert (True, 1, 6) == (report.clean, report.journals, report.turns)
     assert 6 == len(list(read.open(f"{traces}/**/*.jsonl")))
