@@ -25,7 +25,8 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from moa_middleware._redaction import RULES
 from moa_middleware._redaction.inside import by_rules
-from tests.support.faults import changed_bytes, endings, hostile, rounds
+from tests.support.faults import changed_bytes, closing, endings, hostile, rounds
+from tests.support.faults import disk as refusing
 from tests.support.faults.evidence import ROOT, directory, environment
 from tests.support.faults.injected import ENTRIES, functions
 from tests.support.redaction import hostile as texts_of
@@ -92,6 +93,20 @@ def disk(options):
         found, counts = rounds.full_disk(Path(name), turns=10 if options.short else 60, size=200_000)
     met = found.clean and counts["refused"] > 0 and not counts["lost"] and not counts["waiting"]
     report("full disk, then space again", met and found.turns == counts["written"], f"{told(found)}; {counts}")
+
+
+def refusals(options):
+    """One call of the disk in three fails, by chance, without and with a journal; then all work."""
+    why = closing.why_unavailable()
+    if why:
+        report("a disk that refuses", True, f"skipped, {why}")
+        return
+    turns, threads = (40, 1) if options.short else (150, 4)
+    with directory() as name:
+        for counts, found in refusing.rounds(Path(name), seed=options.seed, turns=turns, threads=threads):
+            wrong = refusing.wrong_in(counts, found, turns * threads)
+            words = f"{told(found)}; {counts['failures']} failures, {counts['refused']} lines refused"
+            report(counts["name"], not wrong, words + (f"; not met: {wrong}" if wrong else ""))
 
 
 def lock(options):
@@ -223,6 +238,7 @@ PARTS = {
     "kills": kills,
     "journals": journals,
     "disk": disk,
+    "refusals": refusals,
     "lock": lock,
     "loop": loop,
     "gc": gc,

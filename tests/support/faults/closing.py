@@ -61,7 +61,12 @@ def why_unavailable():
 
 def built(folder):
     """Return the library, built in a directory."""
-    source, library = folder / "closing.c", folder / "closing.so"
-    source.write_text(SOURCE)
+    return compiled(folder, "closing", SOURCE)
+
+
+def compiled(folder, name, code):
+    """Return a library of C, built in a directory."""
+    source, library = folder / f"{name}.c", folder / f"{name}.so"
+    source.write_text(code)
     subprocess.run(["gcc", "-shared", "-fPIC", "-o", library, source, "-ldl"], check=True, timeout=60)
     return library

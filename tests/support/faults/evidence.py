@@ -71,11 +71,11 @@ def environment():
     return {**env, "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "ignore:This process:DeprecationWarning"}
 
 
-def start(code, place, *args, first="", python=sys.executable, **kwargs):
-    """Start a worker; `first` is run before the library is imported."""
+def start(code, place, *args, first="", python=sys.executable, extra=None, **kwargs):
+    """Start a worker; `first` is run before the library is imported, and `extra` is added to its environment."""
     code = first + PRELUDE + textwrap.dedent(code)
     command = [python, "-c", code, place / "traces", place / "acks", *map(str, args)]
-    return subprocess.Popen(command, env=environment(), **kwargs)
+    return subprocess.Popen(command, env={**environment(), **(extra or {})}, **kwargs)
 
 
 def lines_of(path):
