@@ -90,7 +90,8 @@ _TAG_OR_ESCAPE = r"""<(?!/|br)|\\(?![nrt"'`])"""
 _BARE = re.compile(rf"[^{_ENDS}]*+(?:(?:&|{_TAG_OR_ESCAPE})[^{_ENDS}]*+)*+")
 _BARE_IN_FORM = re.compile(rf"[^{_ENDS}]*+(?:(?:&(?!amp;|[\w.\[\]%-]{{1,64}}=)|{_TAG_OR_ESCAPE})[^{_ENDS}]*+)*+")
 _BARE_IN_QUERY = re.compile(rf"[^{_ENDS}]*+(?:(?:{_TAG_OR_ESCAPE})[^{_ENDS}]*+)*+")
-_BARE_IN_CELL = re.compile(rf"(?:\*\*|__)?([^{_ENDS}|*]*+)")
+# A star may be in a value; at its end it closes what is bold.
+_BARE_IN_CELL = re.compile(rf"(?:\*\*|__)?((?:[^{_ENDS}|*]|\*(?![*\s|]))*+)")
 _IN_ELEMENT = re.compile(r"[^<>\n]{1,2000}+(?=</|\Z)")
 _SHORTEST, _SHORTEST_SURE = 8, 6
 

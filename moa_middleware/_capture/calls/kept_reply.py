@@ -78,10 +78,8 @@ def keep(attempt: Attempt, reply: Reply) -> None:
     keeps = understood and (not isinstance(raw, HOLDERS) or (isinstance(raw, dict) and "choices" in raw))
     turn = attempt.call_state.turn
     if reply.error is not None and turn.recording is not None:
-        from ..tracing.credentials import texts_of_error  # only a call that fails needs it
-
         attempt.error = error_of(reply.error)
-        turn.secrets += texts_of_error(reply.error)
+        turn.secrets += turn.recording.secrets_of(reply.error)
     if reply.error is None and (keeps or raw is None):
         attempt.reply = reply
     else:

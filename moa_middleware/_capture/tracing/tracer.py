@@ -20,6 +20,7 @@ from ..log import count_fault, log
 from ..process import after_fork, claim, once
 from ..turns import threads
 from . import outbox, snapshot, stored, turn_record
+from .credentials import texts_of_error
 from .encode import encode, warm_up
 from .journal import Journal
 from .late_record import late_records
@@ -151,6 +152,10 @@ class Tracer:
             self._keep(turn, call_state, journal)
         except BaseException as error:
             self._fault(error, turn)
+
+    def secrets_of(self, error: BaseException) -> list[str]:
+        """Return what no message may quote of the request that an exception holds."""
+        return texts_of_error(error)
 
     def noted(self, turn: Turn, note: dict[str, Any]) -> None:
         """Take a note down as it is now; the caller may change its values."""

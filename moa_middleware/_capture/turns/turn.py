@@ -48,6 +48,9 @@ class Recording(Protocol):
     def noted(self, turn: Turn, note: dict[str, Any]) -> None:
         """Learn of a note on an open turn: its `kind`, when it was made, and values of the user's."""
 
+    def secrets_of(self, error: BaseException) -> list[str]:
+        """Return what no message may quote of the request that an exception holds."""
+
     def closed(self, turn: Turn) -> None:
         """Learn that a turn is over."""
 
@@ -89,7 +92,6 @@ class Attempt:
 class CallState:
     """One call, with all its attempts."""
 
-    # As above: what options and tags seldom say is not set for each call.
     role: str | None = None
     role_source: str | None = None
     label: str | None = None
@@ -136,8 +138,7 @@ class CallState:
             turn.calls.append(self)
 
     def __reduce__(self) -> Any:
-        # A middleware may copy or pickle the call that it sees, which holds this: the copy belongs to no turn.
-        return type(None), ()
+        return type(None), ()  # middleware may copy the call that it sees, which holds this: the copy is of no turn
 
     @property
     def final(self) -> Attempt:

@@ -133,8 +133,8 @@ def interrupts(call, every, first):
         if line is None:
             return count, kept, left
         count += 1
-        # In a finaliser it is printed by Python, and goes no further.
-        if not isinstance(result, KeyboardInterrupt) and not line.endswith("__del__"):
+        # In a finaliser, and in what the collector calls, it is printed by Python and goes no further.
+        if not isinstance(result, KeyboardInterrupt) and not line.endswith(("__del__", " _noticed")):
             kept.append(line)
         del result
         if moa.status().open_turns > before:

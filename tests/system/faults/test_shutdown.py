@@ -181,8 +181,8 @@ def test_finalisers_see_what_they_see_without_us(place, how, tmp_path):
     if how == "streams":
         assert 10 == len(lines)
     else:
-        # An object of an SDK's that is collected together with the finaliser is not known any more.
-        missed = 2 if place in COLLECTED else 0
+        # An object of an SDK's that is collected together with the finaliser, or before it, is not known any more.
+        missed = 2 if place in (*COLLECTED, "moa_middleware") else 0
         assert bare.count("\n") == (14 if place == "a generator" else 7)  # that one calls them twice
         assert errors or len(lines) >= 7 - missed
         assert place in LATE or not errors
