@@ -145,7 +145,7 @@ class Settings(BaseSettings):
                 raise ValueError(msg)
             path = os.path.expandvars(os.fspath(value))
             if unset := _VARIABLE.search(path):
-                # A file of that name, below the working directory, is what nobody means.
+                # A file of that name, below the working directory, is never meant.
                 msg = f"{unset[0]} is not set"
                 raise ValueError(msg)
             try:

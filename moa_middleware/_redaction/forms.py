@@ -55,7 +55,7 @@ _MIDDLES = (
     ),  # Terraform
     (":A", re.compile(rf"{word_start('A-Za-z0-9_:')}[0-9]{{8,10}}:A[A-Za-z0-9_-]{{34}}(?![A-Za-z0-9_-])")),  # Telegram
 )
-"""Keys that are told by a mark inside: the mark, which is looked for first, and the whole."""
+"""Keys with a mark inside: the mark, which is looked for first, and the whole."""
 # docs.slack.dev, "Incoming webhooks": everybody with the address may post; GitGuardian on its like for triggers.
 _WEBHOOK = re.compile(
     r"(?P<name>hooks\.slack\.com/(?:services|workflows|triggers)/|discord(?:app)?\.com/api/webhooks/[0-9]{5,25}/)"

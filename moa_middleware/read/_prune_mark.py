@@ -76,7 +76,7 @@ def mark(folder: Folder, before: float) -> str | None:
     except (OSError, ValueError, RecursionError):
         return "it is not a mark of moa prune"
     with suppress(OSError):
-        # A name that nobody can guess, and that is made and never opened: a link that was put there would be followed.
+        # A name that cannot be guessed, and that is made and never opened: a link that was put there would be followed.
         folder.write(NAME, f"{json.dumps({'before': before})}\n".encode(), f"{NAME}.{os.urandom(8).hex()}")
     return None
 

@@ -2,8 +2,8 @@
 Lines whose file has something foreign in its place: they go to a file of their own name.
 
 Only in a directory that others may write to. The file has the name of the session's next segment, so that what reads
-the session reads it too; it is made and not opened (`O_EXCL`), so that nobody can put one there first. This module must
-not know what a line says.
+the session reads it too; it is made and not opened (`O_EXCL`), so that no other user can put one there first. This
+module must not know what a line says.
 """
 
 from __future__ import annotations

@@ -154,7 +154,7 @@ class TurnBlock:
             if frame.f_code.co_flags & CO_GENERATOR:
                 hand_over(inner, frame)
             return turn
-        except BaseException as raised:  # an interrupt: nobody will leave this block
+        except BaseException as raised:  # an interrupt: this block will not be left
             put_current(here)
             self._give_up(turn, raised)
             raise

@@ -21,7 +21,7 @@ class StackLike(Protocol):
     observers: Sequence[Observer]
 
     def recording(self) -> Recording | None:
-        """Return who records the turn that begins now, `None` while nobody does."""
+        """Return who records the turn that begins now, `None` while nothing is recorded."""
 
     def call_through(  # noqa: PLR0917 - on the path of every call, where keywords cost
         self,

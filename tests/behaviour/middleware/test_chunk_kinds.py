@@ -90,7 +90,7 @@ def test_only_the_second_choice_is_changed_and_recorded():
 
 
 def test_pieces_of_calls_have_their_index():
-    """Parallel calls whose pieces come interleaved are told apart by it alone."""
+    """Parallel calls whose pieces come interleaved differ by it alone."""
     seen = []
     items = [
         chunk((0, {"tool_calls": CALLS})),

@@ -165,7 +165,7 @@ def test_a_foreign_file_is_not_written_into(mode, place):
 
 @root_only
 def test_two_users_share_a_session(place):
-    """Each has a file of its own, which its next process goes on with; nobody's line is lost."""
+    """Each has a file of its own, which its next process goes on with; no line is lost."""
     folder = made(place / "traces", 0o1777)
     for _ in range(2):
         for user in (None, OTHER):

@@ -213,7 +213,7 @@ def test_a_late_line_goes_to_the_session_where_late_belongs_to_another(folder):
 
 
 def test_in_a_directory_of_its_owner_alone_such_a_late_line_waits(folder):
-    """The owner has closed `late/` to this user: nobody else can have put it there."""
+    """The owner has closed `late/` to this user: no other user can have put it there."""
     (folder / "late").mkdir(mode=0o755)
     folder.chmod(0o755)
     with as_user(OTHER), pytest.raises(PermissionError):
