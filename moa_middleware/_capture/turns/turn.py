@@ -50,6 +50,7 @@ class Recording(Protocol):
 
     def secrets_of(self, error: BaseException) -> list[str]:
         """Return what no message may quote of the request that an exception holds."""
+        ...
 
     def closed(self, turn: Turn) -> None:
         """Learn that a turn is over."""
@@ -226,8 +227,7 @@ class Turn:
     last_encoded: Any = None
     """What the recording keeps of the last request, to know it again."""
     store: Any = None
-    held = 0
-    """Bytes of its requests; `store` is where a large turn has them, `None` if that is the memory."""
+    held = 0  # bytes of its requests; `store` is where a large turn has them, `None` if that is the memory
     trace_context: dict[str, str] | None = None
     redacts: Callable[[], Sequence[Callable[[str], str]]] | None = None
     """Returns the functions that its texts pass before they are written; asked at each line."""
