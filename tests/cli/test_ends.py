@@ -76,7 +76,7 @@ def test_a_directory_without_traces_is_not_called_clean(run, desk):
 def test_an_open_journal_in_a_directory_without_traces_is_named(run, desk):
     """`verify` says what `moa recover` would make turns of."""
     (desk / "traces" / "open").mkdir(parents=True)
-    (desk / "traces" / "open" / "0000.jsonl").write_text("")
+    (desk / "traces" / "open" / "019a0000-0000-7000-8000-000000000000.jsonl").write_text("")
     done = run("verify", "traces")
     assert (3, True) == (done.returncode, "1 journal in it: moa recover" in done.stderr)
 

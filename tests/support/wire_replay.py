@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+import inspect
 from itertools import cycle
 from types import SimpleNamespace
 from typing import Any, NamedTuple
@@ -129,7 +130,7 @@ _MANAGED = ("chat", "responses", "messages")
 
 def way(*, streamed, apis=("chat", "text", "responses", "messages"), left_early=False, sdks=()):
     def add(fn):
-        WAYS.append(Way(fn.__name__, fn, asyncio.iscoroutinefunction(fn), streamed, apis, left_early, sdks))
+        WAYS.append(Way(fn.__name__, fn, inspect.iscoroutinefunction(fn), streamed, apis, left_early, sdks))
         return fn
 
     return add

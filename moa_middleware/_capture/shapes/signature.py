@@ -73,8 +73,8 @@ class Signature:
         return given
 
     def takes(self, name: str) -> bool:
-        """Return True if the function has a parameter of this name, or takes any."""
-        return self.accepts is None or name in self.accepts
+        """Return True if the function has a parameter of this name, one that a partial application binds too, or takes any."""
+        return self.accepts is None or name in self.accepts or name in self.bound
 
     def leads(self, path: str) -> bool:
         """Return True if a dotted path begins at a parameter, or at the object of the method."""

@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 import typing
+import warnings
 from abc import ABC, abstractmethod
 from contextlib import contextmanager
 
@@ -127,6 +128,12 @@ def test_everything_that_can_be_called_is_a_turn(turns, decorate, fn):
 # What a function was, it stays ----------------------------------------------------------------------
 
 
+def asyncio_asks(fn):
+    """Return what `asyncio.iscoroutinefunction` says, which Python 3.14 announces to go."""
+    with warnings.catch_warnings(action="ignore"):
+        return asyncio.iscoroutinefunction(fn)
+
+
 @pytest.mark.parametrize(
     "fn",
     [propose, apropose, generate, agenerate, answer, Ensemble.method, Ensemble.amethod],
@@ -145,7 +152,7 @@ def test_introspection_finds_the_function(fn):
         inspect.iscoroutinefunction,
         inspect.isgeneratorfunction,
         inspect.isasyncgenfunction,
-        asyncio.iscoroutinefunction,
+        asyncio_asks,
         callable,
     ):
         assert asks(bare) == asks(fn), asks

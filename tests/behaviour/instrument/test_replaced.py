@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import inspect
 import pickle
 import traceback
 from dataclasses import dataclass, field
@@ -227,7 +228,7 @@ def test_references_inside_belong_to_it(turns):
         async def create(self, prompt):
             raise NotImplementedError
 
-    assert asyncio.iscoroutinefunction(Client().create)
+    assert inspect.iscoroutinefunction(Client().create)
     assert f"{ANSWER}p {ANSWER}p" == asyncio.run(Client().create("p"))
     (line,) = turns
     assert 2 == len(line["references"])

@@ -323,6 +323,23 @@ def test_what_a_partial_application_binds_is_part_of_the_request(turns, name):
     assert ("m-1", 0.3, [USER]) == (call["model"], call["temperature"], call["input_messages"])
 
 
+def test_a_request_that_a_partial_application_binds_by_place_is_recorded(turns):
+    """It is not a parameter of the partial any more, and can no longer be given."""
+
+    def ask(prompt, model):
+        return "an answer"
+
+    moa.reference(functools.partial(ask, ASKED))(model="m-2")
+    assert ("m-2", [USER]) == (call_of(turns)["model"], call_of(turns)["input_messages"])
+
+    def change(call):
+        yield call.replace(messages="another")
+
+    moa.configure(middleware=[change])
+    with pytest.raises(moa.RequestError, match=r"is bound by a functools\.partial"):
+        moa.reference(functools.partial(ask, ASKED))(model="m-2")
+
+
 @pytest.mark.skipif(sys.version_info < (3, 14), reason="functools.Placeholder is new in Python 3.14")
 def test_a_placeholder_is_an_argument_that_is_still_to_come(turns):
     """`partial(base, Placeholder, "…")` binds the second one only."""

@@ -7,6 +7,7 @@ The SDKs are the real ones, on the loopback server. What one of them refuses, it
 from __future__ import annotations
 
 import asyncio
+import inspect
 import json
 
 import pytest
@@ -137,7 +138,7 @@ def ask(server, way, request, stack=None):
     sdk, _, _, more, path, method, run = WAYS[way]
     if not installed(sdk):
         pytest.skip(f"{sdk} is not installed")
-    client = client_of(sdk, server, is_async=asyncio.iscoroutinefunction(run))
+    client = client_of(sdk, server, is_async=inspect.iscoroutinefunction(run))
     if stack is not None:
         stack.instrument(client)
     before, raised = len(server.received), None
@@ -147,7 +148,7 @@ def ask(server, way, request, stack=None):
             await run(path(client, method), model="m", **more, **request)
 
     try:
-        if asyncio.iscoroutinefunction(run):
+        if inspect.iscoroutinefunction(run):
             asyncio.run(main())
         else:
             with client:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import gc
+import inspect
 import types
 from contextlib import asynccontextmanager, contextmanager, suppress
 from types import SimpleNamespace
@@ -395,7 +396,7 @@ SCENARIOS = {
 def run(scenario, state):
     """Run a scenario; returns what the consumer saw, with the type and the text of what was raised."""
     try:
-        seen = asyncio.run(scenario(state)) if asyncio.iscoroutinefunction(scenario) else scenario(state)
+        seen = asyncio.run(scenario(state)) if inspect.iscoroutinefunction(scenario) else scenario(state)
     except (Boom, KeyboardInterrupt) as error:
         return None, type(error), str(error)
     finally:
