@@ -17,7 +17,7 @@ from ..flow.observers import NOBODY
 from ..flow.outcome import outcome_of
 from ..frames import add_note
 from ..log import log
-from ..scope import current, invoke
+from ..scope import current, enter, leave
 from ..shapes.parts import read_parts
 from ..shapes.replies import read_reply
 from ..streams.kinds import is_manager, is_stream
@@ -255,7 +255,14 @@ class CallConversation(CallExecution):
 
 def _step(scope: Scope | None, step: Callable[..., Any], *args: Any) -> Any:
     """Run middleware to its next effect, inside a scope if there is one."""
-    return step(*args) if scope is None else invoke(scope, step, args, {})
+    former = enter(scope) if scope is not None else None
+    try:
+        return step(*args)
+    finally:
+        # The traceback of an exception holds this frame: one that is kept in it would be a cycle.
+        args = ()
+        if scope is not None:
+            leave(scope, former)
 
 
 def _same_answer(one: Reply, other: Reply) -> bool:
