@@ -279,11 +279,15 @@ def _why_foreign(file: IO[bytes], name: str, kind: Kind, status: os.stat_result)
 
 
 def _made(folder: Folder, name: str) -> int:
-    """Make a file of a name, or else one of a segment of its session, and return its descriptor."""
+    """
+    Make a file of a name, or else one of a segment of its session, and return its descriptor.
+
+    Its writer may find the file at once: what is written here is appended, or it would overwrite that line.
+    """
     for number in count():
         with suppress(FileExistsError):
             one = f"{order(name)[0]}~s{number}.jsonl" if number else name
-            return folder.open(one, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
+            return folder.open(one, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND)
     raise AssertionError  # pragma: no cover - it counts for ever
 
 

@@ -272,6 +272,31 @@ def test_what_is_appended_while_a_file_is_removed_is_put_back(taken, traces, mon
     assert 1 + taken == sum(1 for turn in read.open(traces) if turn.id.startswith("~"))
 
 
+def test_what_is_put_back_overwrites_no_line(traces, monkeypatch):
+    """The writer may find the new file, and write into it, before anything is put back there."""
+    path = traces / "s-0.jsonl"
+    age(path)
+    last = write(traces / "s-0.txt", {**SEED, "session_id": "s-0"}).read_bytes()
+    open_file, remove = Folder.open, Folder.remove
+
+    def meanwhile(folder, name):
+        with path.open("ab") as file:
+            file.write(b"\n" + last)
+        remove(folder, name)
+
+    def beside(folder, name, flags=os.O_RDONLY, **more):
+        descriptor = open_file(folder, name, flags, **more)
+        if flags & os.O_EXCL and name == path.name:
+            with path.open("ab") as file:
+                file.write(last)
+        return descriptor
+
+    monkeypatch.setattr(Folder, "remove", meanwhile)
+    monkeypatch.setattr(Folder, "open", beside)
+    assert {"s-0.jsonl": "removed"} == fates(read.prune(traces, older_than="1d"))
+    assert last + b"\n" + last == path.read_bytes()
+
+
 def test_journals_of_the_dead_go_and_those_of_the_living_stay(traces):
     """Those of other machines stay, unless they are said to be dead."""
     folder = traces / "open"

@@ -112,7 +112,7 @@ def _joined(old: Any, new: Any, name: str = "") -> Any:
     if new is None or (old is None and gather is not None):
         return old if new is None else new
     if gather is None:
-        take = getattr(kind, "joined_to", None)  # binary data, of which a digest is kept
+        take = getattr(kind, "joined_to", None)  # binary: the digest of the whole
         return new if take is None else take(new, old)
     if kind is str and name in _SET:
         return new
